@@ -1,0 +1,5 @@
+"""Looped transformers that learn the power method."""
+
+from importlib.metadata import version
+
+__version__ = version("eigenloop")

@@ -1,0 +1,48 @@
+"""Plain values to one self-contained HTML page: no network, no framework, opens from disk.
+
+A `Page` holds `Section`s; a section holds items: a paragraph (`str`), `Note`, `Facts`, `Command`, `Table`
+or `Figure`.
+`render` gives the HTML, `write` puts it on disk in one step.
+
+Example:
+    >>> page = Page("A run", "What it shows.", (Section("Result", ("It converged.",)),))
+    >>> render(page).startswith("<!doctype html>")
+    True
+"""
+
+from eigenloop.report.cells import Cell, Link, Missing, Tag, Tone
+from eigenloop.report.render import render, write
+from eigenloop.report.svg import inline_svg
+from eigenloop.report.values import (
+    Column,
+    Command,
+    Facts,
+    Figure,
+    Item,
+    Note,
+    Page,
+    Row,
+    Section,
+    Table,
+)
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Command",
+    "Facts",
+    "Figure",
+    "Item",
+    "Link",
+    "Missing",
+    "Note",
+    "Page",
+    "Row",
+    "Section",
+    "Table",
+    "Tag",
+    "Tone",
+    "inline_svg",
+    "render",
+    "write",
+]

@@ -1,0 +1,165 @@
+"""A page's values to HTML, and HTML to disk."""
+
+import base64
+import hashlib
+import os
+import re
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path, PurePath, PurePosixPath
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from eigenloop.report.cells import shown
+from eigenloop.report.svg import inline_svg
+from eigenloop.report.values import Figure, Page, Table
+
+
+def render(page: Page) -> str:
+    """The page as one HTML document that loads nothing; equal pages give equal text.
+
+    Args:
+        page: what to show.
+
+    Returns:
+        HTML, with styles, script and drawings inside it.
+
+    Raises:
+        ValueError: if a figure's SVG cannot be inlined safely; the message names the figure.
+
+    Example:
+        >>> "1 &lt; 2" in render(Page("1 < 2"))
+        True
+    """
+    script = _asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        page=page,
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        names=_Names(),
+    )
+
+
+def write(page: Page, path: str | os.PathLike[str]) -> Path:
+    """Render a page into a file; a page already there is replaced in one step, or not at all.
+
+    Args:
+        page: what to show.
+        path: the HTML file, in a directory that exists.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: as `render`; nothing is written then.
+        OSError: if the directory is missing or not writable.
+    """
+    html = render(page)
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(html)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+class _Names:
+    """Unique names for a page's drawings and tables; underscores keep them apart from section anchors."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def new(self, kind: str) -> str:
+        self._seen[kind] += 1
+        return f"{kind}_{self._seen[kind]}"
+
+    def drawing(self, figure: Figure, source: str) -> Markup:
+        """One drawing of a figure, under a name of its own."""
+        try:
+            return inline_svg(source, prefix=self.new("svg"))
+        except ValueError as error:
+            raise ValueError(f"figure {figure.alt!r}: {error}") from error
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("eigenloop.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        alignments=_alignments,
+        kind=lambda item: type(item).__name__,
+        missing_reasons=_missing_reasons,
+        count=Counter,
+        downloads=_downloads,
+        filter_values=_filter_values,
+        shown=shown,
+        words=_words,
+    )
+    return environment
+
+
+def _alignments(table: Table) -> list[str]:
+    """One of "left" and "right" per column: numbers to the right, unless the column says otherwise."""
+    result = []
+    for index, column in enumerate(table.columns):
+        kinds = {shown(row.cells[index], column.format).kind for row in table.body} - {"missing"}
+        automatic = "right" if kinds == {"number"} else "left"
+        result.append(automatic if column.align == "auto" else column.align)
+    return result
+
+
+def _missing_reasons(table: Table) -> list[str]:
+    """Every reason given for an empty cell, once, in order: a touch screen shows no titles."""
+    cells = (
+        shown(cell, column.format)
+        for row in table.body
+        for cell, column in zip(row.cells, table.columns, strict=True)
+    )
+    return list(dict.fromkeys(cell.title for cell in cells if cell.kind == "missing" and cell.title))
+
+
+def _filter_values(table: Table) -> list[str]:
+    """What the filter column shows in each row."""
+    names = [column.name for column in table.columns]
+    index = names.index(table.filter or "")
+    return [shown(row.cells[index], table.columns[index].format).text for row in table.body]
+
+
+def _downloads(paths: Sequence[str | PurePath]) -> list[dict[str, str]]:
+    """Files as links, named by kind (CSV, PNG) where that tells them apart, else by file name."""
+    files = [PurePosixPath(path.as_posix() if isinstance(path, PurePath) else path) for path in paths]
+    labels = [file.suffix.removeprefix(".").upper() for file in files]
+    return [
+        {
+            "url": quote(str(file)),
+            "name": file.name,
+            "label": label if label and labels.count(label) == 1 else file.name,
+        }
+        for file, label in zip(files, labels, strict=True)
+    ]
+
+
+def _words(command: str) -> list[tuple[str, str]]:
+    """A command's words, each after the blanks before it: lines then break between words, never inside an option."""
+    return re.findall(r"(\s*)(\S+|$)", command)
+
+
+def _asset(name: str) -> str:
+    return resources.files("eigenloop.report").joinpath(name).read_text(encoding="utf-8")

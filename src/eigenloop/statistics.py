@@ -1,0 +1,82 @@
+"""Standard errors, bootstrap intervals and straight-line fits on log-log axes (NumPy)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from eigenloop.errors import InputError
+
+
+def standard_error(values: ArrayLike, *, axis: int = 0) -> np.ndarray:
+    """Standard error of the mean, std(ddof=1) / sqrt(N), along an axis.
+
+    Example:
+        >>> float(standard_error([1.0, 2.0, 3.0]).round(4))
+        0.5774
+    """
+    array = np.asarray(values, dtype=np.float64)
+    count = array.shape[axis]
+    if count < 2:
+        raise InputError(f"a standard error needs at least 2 values, {count} given")
+    return array.std(axis=axis, ddof=1) / np.sqrt(count)
+
+
+def bootstrap_interval(
+    values: ArrayLike, *, seed: int, level: float = 0.95, resamples: int = 2000
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of independent values.
+
+    Args:
+        values: (N,).
+        seed: of the resampling.
+        level: coverage, in (0, 1).
+        resamples: number of bootstrap samples.
+
+    Returns:
+        (lower, upper).
+
+    Example:
+        >>> low, high = bootstrap_interval(np.arange(100.0), seed=0)
+        >>> bool(low < 49.5 < high)
+        True
+    """
+    array = np.asarray(values, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    means = np.array([array[rng.integers(0, array.size, array.size)].mean() for _ in range(resamples)])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class PowerLawFit:
+    """y = prefactor * x^exponent, fitted by least squares on log y against log x."""
+
+    exponent: float
+    prefactor: float
+    stderr: float
+    """Standard error of the exponent (residual scatter; it says nothing about curvature)."""
+
+
+def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLawFit:
+    """Fit y = c x^p through points with x > 0 and y > 0.
+
+    Raises:
+        InputError: fewer than three points, or a value that has no logarithm.
+
+    Example:
+        >>> fit = fit_power_law([1, 10, 100], [2, 20, 200])
+        >>> round(fit.exponent, 12), round(fit.prefactor, 12)
+        (1.0, 2.0)
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if x.size < 3:
+        raise InputError(f"a power-law fit needs at least 3 points, {x.size} given")
+    if not (np.all(x > 0) and np.all(y > 0) and np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
+        raise InputError("a power-law fit needs positive finite values only")
+    u, v = np.log(x), np.log(y)
+    centred = u - u.mean()
+    exponent = float(centred @ v / (centred @ centred))
+    residual = v - v.mean() - exponent * centred
+    stderr = float(np.sqrt(residual @ residual / (x.size - 2) / (centred @ centred)))
+    return PowerLawFit(exponent=exponent, prefactor=float(np.exp(v.mean() - exponent * u.mean())), stderr=stderr)

@@ -1,0 +1,71 @@
+"""What every test runs under: strict JAX, checked shapes, one CPU's worth of threads, its own cache.
+
+The order matters. The environment is set before JAX and NumPy read it, and the import hook that checks
+shapes is installed before anything imports eigenloop.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+# One thread per worker for BLAS and two for XLA: pytest-xdist already fills the cores, and sums must not
+# depend on how many cores a machine has. (One thread for XLA could deadlock with a host callback.)
+for name, threads in {"OMP_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "NPROC": 2}.items():
+    os.environ.setdefault(name, str(threads))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # JAX_PLATFORMS=cuda runs the tests marked gpu
+os.environ["MPLBACKEND"] = "Agg"
+
+# The user's cache is neither read nor written. The workers of pytest-xdist share their parent's folder.
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not _IS_WORKER:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="eigenloop-tests-")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
+
+jaxtyping.install_import_hook("eigenloop", "beartype.beartype")
+
+# float32 by default, as for a user; float64 only where a test asks for it through the fixture x64.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# No deadline: the first example of a property compiles. In CI, and where the mutants run, every run draws
+# the same examples, so that a failure there is one that anybody can repeat.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked or jax.default_backend() == "gpu":
+        return
+    reason = f"JAX runs on {jax.default_backend()} here; with a GPU, set JAX_PLATFORMS=cuda"
+    for item in marked:
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_unconfigure() -> None:
+    if not _IS_WORKER:
+        shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """JAX computes in float64 during this test, and in this test only."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def standard_promotion() -> Iterator[None]:
+    """Implicit dtype promotion during this test, for third-party code that counts on it.
+
+    optax needs it: the bias correction of ``optax.adam`` raises a Python float to an int32 step count,
+    and its schedules divide that count by one. Plain ``optax.sgd`` runs without.
+    """
+    with jax.numpy_dtype_promotion("standard"):
+        yield

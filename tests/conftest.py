@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 # One thread per worker for BLAS and two for XLA: pytest-xdist already fills the cores, and sums must not
 # depend on how many cores a machine has. (One thread for XLA could deadlock with a host callback.)
-for name, threads in {"OMP_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "NPROC": 2}.items():
-    os.environ.setdefault(name, str(threads))
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("NPROC", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # JAX_PLATFORMS=cuda runs the tests marked gpu
 os.environ["MPLBACKEND"] = "Agg"
 

@@ -16,6 +16,7 @@ is malformed, or the named tests fail on the unbroken tree).
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,10 +28,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-NOT_COPIED = (".git", ".venv", "runs", "build", "dist", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis")
+NOT_COPIED = (".git", ".venv", "runs", "build", "dist", "__pycache__", ".*_cache", ".hypothesis")
 
-BROKEN_CODE = ("NameError", "UnboundLocalError", "SyntaxError", "IndentationError", "ImportError", "ModuleNotFoundError")
-"""Exceptions that say that a replacement is not a formula at all."""
+BROKEN_CODE = re.compile(
+    r"(?:UNEXPECTED EXCEPTION: )?(?:Name|UnboundLocal|Syntax|Indentation|Import|ModuleNotFound)Error"
+)
+"""How a failure starts which says that the replacement is no formula at all."""
 
 GUARD_EXIT = 70
 GUARD = f'''
@@ -147,7 +150,7 @@ def copy_tree(root: Path, target: Path) -> None:
 
 
 def run_pytest(
-    tree: Path, tests: tuple[str, ...], *, timeout: float
+    tree: Path, tests: tuple[str, ...], *, timeout: float | None
 ) -> tuple[int | None, str, list[tuple[str, str]]]:
     """Run tests inside a copy, importing the copy's packages and no installed ones.
 
@@ -188,7 +191,8 @@ def run_pytest(
     if report.is_file():
         for case in ElementTree.parse(report).iter("testcase"):
             for problem in (*case.findall("failure"), *case.findall("error")):
-                message = (problem.get("message") or "").strip().partition("\n")[0]
+                in_doctest = re.search(r"^UNEXPECTED EXCEPTION: .*", problem.text or "", flags=re.MULTILINE)
+                message = in_doctest.group() if in_doctest else problem.get("message", "").partition("\n")[0]
                 failures.append((f"{case.get('classname')}::{case.get('name')}", message))
     return done.returncode, done.stdout, failures
 
@@ -206,7 +210,7 @@ def try_mutant(mutant: Mutant, root: Path, folder: Path, *, timeout: float) -> O
 
 
 def judge(
-    status: int | None, output: str, failures: list[tuple[str, str]], *, timeout: float
+    status: int | None, output: str, failures: list[tuple[str, str]], *, timeout: float | None
 ) -> tuple[str, str]:
     """Verdict and detail from the end of a run of pytest."""
     if status == 0:
@@ -217,7 +221,7 @@ def judge(
     if status != 1 or not failures:
         return "ERROR", f"pytest ended with status {status}, which is no test failure: {last}"
     test, message = failures[0]
-    if message.startswith(BROKEN_CODE):
+    if BROKEN_CODE.match(message):
         return "ERROR", f"the replacement is broken code: {message}"
     return "caught", test
 
@@ -228,7 +232,8 @@ def table(outcomes: list[Outcome]) -> str:
     lines = [f"{'mutant':<{width}}  verdict   seconds  by"]
     for outcome in outcomes:
         mutant = outcome.mutant
-        lines.append(f"{mutant.name:<{width}}  {outcome.verdict:<8}  {outcome.seconds:7.1f}  {outcome.detail}")
+        result = f"{outcome.verdict:<8}  {outcome.seconds:7.1f}  {outcome.detail}"
+        lines.append(f"{mutant.name:<{width}}  {result}")
         if outcome.verdict != "caught":
             lines.append(f"{'':<{width}}  {mutant.file}: {mutant.why}")
     return "\n".join(lines)
@@ -249,15 +254,14 @@ def run(mutants: list[Mutant], root: Path, *, jobs: int, timeout: float) -> int:
             print(f"the unbroken tree: {len(tests)} tests or files of tests", flush=True)
             tree = folder / "unbroken"
             copy_tree(root, tree)
-            status, output, _ = run_pytest(tree, tests, timeout=timeout)
+            status, output, _ = run_pytest(tree, tests, timeout=None)
             if status != 0:
                 print(output)
-                print("the named tests do not pass on the unbroken tree: nothing can be concluded", file=sys.stderr)
+                print("the named tests fail on the unbroken tree: nothing can be concluded", file=sys.stderr)
                 return 2
         with ThreadPoolExecutor(max_workers=jobs) as pool:
-            started = [
-                pool.submit(try_mutant, mutant, root, folder / "mutants", timeout=timeout) for mutant in fitting
-            ]
+            broken = folder / "broken"
+            started = [pool.submit(try_mutant, mutant, root, broken, timeout=timeout) for mutant in fitting]
             for number, future in enumerate(as_completed(started), start=1):
                 outcome = future.result()
                 outcomes[outcome.mutant.name] = outcome
@@ -271,11 +275,11 @@ def run(mutants: list[Mutant], root: Path, *, jobs: int, timeout: float) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and return the exit status."""
     here = Path(__file__).resolve().parents[1]
-    parser = argparse.ArgumentParser(description="Break one formula at a time and see whether the tests notice.")
-    parser.add_argument("--only", action="append", metavar="NAME", help="try this mutant only; may be repeated")
-    parser.add_argument("--jobs", type=int, default=2, help="mutants tried at once (default 2)")
-    parser.add_argument("--timeout", type=float, default=600, help="seconds for one run of the tests (default 600)")
-    parser.add_argument("--check", action="store_true", help="only check that every mutant still fits the tree")
+    parser = argparse.ArgumentParser(description="Break one formula at a time; see if the tests notice.")
+    parser.add_argument("--only", action="append", metavar="NAME", help="try this one only; may be repeated")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at once (default 2)")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds per run of tests (default 600)")
+    parser.add_argument("--check", action="store_true", help="only check that each still fits the tree")
     parser.add_argument("--list", action="store_true", help="only print the names and what each one breaks")
     parser.add_argument("--root", type=Path, default=here, help="the tree to break (default: this one)")
     parser.add_argument("--mutants", type=Path, help="the list (default: tools/mutants.toml under the root)")

@@ -12,6 +12,7 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from eigenloop.power import normalize
@@ -68,7 +69,10 @@ class TwoBlock(eqx.Module):
     def outputs(self, batch: Batch, *, loops: int) -> Float[Array, "b d"]:
         """y_L for every example of a batch, through `linear_loops`: normalising once at the end is the same map."""
         state, scale = linear_loops(loops, self.a, self.b, batch.gram, batch.query)
-        return normalize(state) if self.norm else state / scale
+        if not self.norm:
+            return state / scale
+        peak = lax.stop_gradient(jnp.max(jnp.abs(state), axis=1, keepdims=True))  # its square must not overflow
+        return normalize(state / jnp.where(peak > 0, peak, 1))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -105,11 +109,12 @@ def linear_loops(
 def _forward(loops: int, a: Array, b: Array, gram: Array, query: Array) -> tuple[tuple[Array, Array], tuple]:
     mix = b @ a  # C
     p, total, scale = query @ b.T, jnp.zeros_like(query), jnp.ones_like(query[:, :1])
+    limit = jnp.max(jnp.abs(p), axis=1, keepdims=True)
     before = []  # per loop: p, sum of z so far, R so far; and the factor that ends the loop
     for loop in range(loops):
         z = _products(gram, p)
         grown = p + z @ mix.T
-        shrink = _shrink(p, grown) if loop % RESCALE_EVERY == RESCALE_EVERY - 1 else None
+        shrink = _shrink(limit, grown) if loop % RESCALE_EVERY == RESCALE_EVERY - 1 else None
         before.append((p, total, scale, shrink))
         p, total = grown, total + z
         if shrink is not None:
@@ -145,8 +150,11 @@ def _products(gram: Float[Array, "n d d"], vectors: Float[Array, "n d"]) -> Floa
     return jnp.einsum("nji,nj->ni", gram, vectors)
 
 
-def _shrink(old: Float[Array, "n d"], new: Float[Array, "n d"]) -> Float[Array, "n 1"]:
-    """Factor that brings the largest entry of `new` back to that of `old`; 1 where either is zero."""
-    before, after = (jnp.max(jnp.abs(v), axis=1, keepdims=True) for v in (old, new))
-    usable = (before > 0) & (after > 0)
-    return jnp.where(usable, before / jnp.where(usable, after, 1), 1)
+def _shrink(limit: Float[Array, "n 1"], vectors: Float[Array, "n d"]) -> Float[Array, "n 1"]:
+    """Factor that brings the largest entry of each vector down to `limit`; 1 where it is not above, or the limit is 0.
+
+    Never above 1: p may fall to 0 while the state goes to a limit, and R would overflow.
+    """
+    peak = jnp.max(jnp.abs(vectors), axis=1, keepdims=True)
+    above = (limit > 0) & (peak > limit)
+    return jnp.where(above, limit / jnp.where(above, peak, 1), 1)

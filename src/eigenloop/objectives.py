@@ -5,7 +5,7 @@ callable (model, batch) -> (b,); set `needs_principal` on it when it reads `batc
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -17,6 +17,7 @@ from eigenloop.problems import Batch
 Target = Literal["normalized", "unnormalized"]
 
 
+@runtime_checkable
 class Model(Protocol):
     """What an objective needs of a model."""
 
@@ -30,6 +31,7 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A loss per example; its mean over the batch is what training descends."""
 
@@ -63,7 +65,9 @@ class EndToEnd:
                 "output's length); use the layerwise objective or keep the normalisation"
             )
         if batch.principal is None:
-            raise InputError("the end-to-end objective needs the principal subspace; draw the batch with principal=True")
+            raise InputError(
+                "the end-to-end objective needs the principal subspace; draw the batch with principal=True"
+            )
         y = model.outputs(batch, loops=self.loops)
         inside = jnp.einsum("bdm,bd->bm", batch.principal, y)
         return jnp.sum(y * y, axis=1) - jnp.sum(inside * inside, axis=1)
@@ -79,6 +83,11 @@ class Layerwise:
 
     target: Target = "normalized"
     needs_principal: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse a target that would silently stand for the other one."""
+        if self.target not in get_args(Target):
+            raise InputError(f"target is {self.target!r}; it must be one of {', '.join(get_args(Target))}")
 
     def __call__(self, model: Model, batch: Batch) -> Float[Array, " b"]:
         """Losses, one for each example."""

@@ -8,10 +8,9 @@ Source: arXiv 2606.00605, Thms 4.6 and 4.7 and Eq. (D.1).
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from eigenloop.errors import InputError
-from eigenloop.spectrum import sorted_eigenvalues, top_multiplicity
+from eigenloop.spectrum import Numbers, sorted_eigenvalues, top_multiplicity
 
 Array = Any
 """A NumPy or JAX array: these functions use whichever library made their argument."""
@@ -72,7 +71,7 @@ def sin_angle(vectors: Array, basis: Array) -> Array:
     return xp.linalg.vector_norm(perpendicular, axis=-1) / xp.linalg.vector_norm(vectors, axis=-1)
 
 
-def contraction_factor(eigenvalues: ArrayLike, *, gamma: float | None = None) -> float:
+def contraction_factor(eigenvalues: Numbers, *, gamma: float | None = None) -> float:
     """Factor by which tan(phi) to the principal subspace falls per loop, asymptotically.
 
     (1 + gamma lambda_{m+1}) / (1 + gamma lambda_1); lambda_{m+1} / lambda_1 for the power method (gamma = None).
@@ -97,7 +96,9 @@ def contraction_factor(eigenvalues: ArrayLike, *, gamma: float | None = None) ->
     return float(mu[m] / mu[0])
 
 
-def predicted_sines(eigenvalues: ArrayLike, coordinates: ArrayLike, *, loops: int, gamma: float | None = None) -> np.ndarray:
+def predicted_sines(
+    eigenvalues: Numbers, coordinates: Numbers, *, loops: int, gamma: float | None = None
+) -> np.ndarray:
     """Exact sin(phi_k), k = 0..K, of the scalar model or the power method (arXiv 2606.00605, Eq. D.1).
 
     sin^2(phi_k) = sum_{i>m} mu_i^{2k} c_i^2 / sum_i mu_i^{2k} c_i^2.
@@ -125,7 +126,7 @@ def predicted_sines(eigenvalues: ArrayLike, coordinates: ArrayLike, *, loops: in
 
 
 def sine_bounds(
-    eigenvalues: ArrayLike, coordinates: ArrayLike, *, loops: int, gamma: float | None = None
+    eigenvalues: Numbers, coordinates: Numbers, *, loops: int, gamma: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two bounds of Theorem 4.6 on sin(phi_k), k = 0..K, for a unit start.
 
@@ -157,7 +158,7 @@ def sine_bounds(
     return lower, upper
 
 
-def loops_needed(eigenvalues: ArrayLike, *, tan_start: float, tolerance: float, gamma: float | None = None) -> int | None:
+def loops_needed(eigenvalues: Numbers, *, tan_start: float, tolerance: float, gamma: float | None = None) -> int | None:
     """Loops that suffice for an angle of at most `tolerance` by the upper bound of Theorem 4.6.
 
     k = max(0, ceil(log(tan(phi_0) / eps) / log(mu_1 / mu_{m+1}))).

@@ -3,8 +3,8 @@
 S = X X^T = sum_i lambda_i u_i u_i^T with lambda_1 = ... = lambda_m > lambda_{m+1}; the query q is uniform on the unit
 sphere and independent of X. Source: arXiv 2606.00605, Definition 3.1, Assumption 3.2, Example 3.3.
 
-A distribution is any object with `dim`, `samples` and `sample(key, size) -> X` of shape (size, d, n), unit columns. Where
-its spectrum is fixed it has `eigenvalues` (descending) as well; `assumption_breaches` lists in words what it lacks.
+A distribution is any object with `dim`, `samples` and `sample(key, size) -> X` of shape (size, d, n), unit columns.
+Where its spectrum is fixed it has `eigenvalues` (descending) as well; `assumption_breaches` says what it lacks.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,14 @@ from jaxtyping import Array, Float, Key
 from numpy.typing import ArrayLike
 
 from eigenloop.errors import InputError
-from eigenloop.spectrum import TIE_TOLERANCE, check_multiplicities, require_gap, sorted_eigenvalues, top_multiplicity
+from eigenloop.spectrum import (
+    TIE_TOLERANCE,
+    Numbers,
+    check_multiplicities,
+    require_gap,
+    sorted_eigenvalues,
+    top_multiplicity,
+)
 
 
 @runtime_checkable
@@ -53,7 +60,7 @@ class Batch(NamedTuple):
     principal: Float[Array, "b d m"] | None
     """Orthonormal basis of PS(X), zero columns beyond an example's own multiplicity; None where nothing asks for it."""
 
-    def __getitem__(self, index: ArrayLike) -> "Batch":  # type: ignore[override]  # a batch is indexed by example
+    def __getitem__(self, index: int | slice | ArrayLike) -> "Batch":  # type: ignore[override]  # a batch is indexed by example
         return jax.tree.map(lambda leaf: leaf[index], self)
 
 
@@ -120,14 +127,16 @@ class Rotated(eqx.Module):
         x0 = x0 / norms
         values = sorted_eigenvalues(np.linalg.eigvalsh(x0 @ x0.T).clip(0))
         if values[-1] < 1e-9 * values[0]:
-            raise InputError(f"X0 has smallest eigenvalue {values[-1]:g}; Example 3.3 needs full rank d = {x0.shape[0]}")
+            raise InputError(
+                f"X0 has smallest eigenvalue {values[-1]:g}; Example 3.3 needs full rank d = {x0.shape[0]}"
+            )
         require_gap(values)
         self.base = jnp.asarray(x0, dtype=jnp.result_type(float))
         self.eigenvalues = tuple(float(v) for v in values)
         self.dim, self.samples = x0.shape
 
     @classmethod
-    def planted(cls, multiplicities: ArrayLike, *, dim: int, samples: int) -> "Rotated":
+    def planted(cls, multiplicities: Numbers, *, dim: int, samples: int) -> "Rotated":
         """Task 2: X0 = [e_1 repeated m_1 times, ..., e_d repeated m_d times]; the eigenvalues of S are the m_i.
 
         Example:
@@ -161,26 +170,32 @@ class Rejected(eqx.Module):
         """Estimate the acceptance rate on 1,000 draws and refuse a threshold that would hardly ever be met.
 
         Raises:
-            InputError: threshold not positive, or fewer than 10 of 1,000 draws accepted.
+            InputError: threshold not positive, n < d, or fewer than 10 of 1,000 draws accepted.
         """
         if not (np.isfinite(threshold) and threshold > 0):
             raise InputError(f"--min-eigenvalue is {threshold:g}; it must be above 0")
+        if inner.samples < inner.dim:
+            raise InputError(
+                f"--samples is {inner.samples}, but lambda_d is 0 with fewer columns than --dim = {inner.dim}; "
+                "no draw can meet --min-eigenvalue, so raise --samples or leave --min-eigenvalue out"
+            )
         trial = jax.jit(inner.sample, static_argnums=1)(jax.random.key(0), 1000)
         accepted = int(jnp.sum(_smallest_eigenvalue(trial) >= threshold))
         if accepted < 10:
             raise InputError(
-                f"only {accepted} of 1000 draws have lambda_d >= {threshold:g}; lower --min-eigenvalue or raise --samples"
+                f"only {accepted} of 1000 draws have lambda_d >= {threshold:g}; "
+                "lower --min-eigenvalue or raise --samples"
             )
         self.inner, self.threshold = inner, float(threshold)
 
     @property
     def dim(self) -> int:
-        """d of the inner distribution."""
+        """The inner distribution's d."""
         return self.inner.dim
 
     @property
     def samples(self) -> int:
-        """n of the inner distribution."""
+        """The inner distribution's n."""
         return self.inner.samples
 
     def sample(self, key: Key[Array, ""], size: int) -> Float[Array, "size d n"]:
@@ -252,7 +267,9 @@ class Observed(eqx.Module):
         ]
 
 
-def haar_rotations(key: Key[Array, ""], size: int, dim: int, dtype: jnp.dtype | None = None) -> Float[Array, "size d d"]:
+def haar_rotations(
+    key: Key[Array, ""], size: int, dim: int, dtype: jnp.dtype | None = None
+) -> Float[Array, "size d d"]:
     """Independent orthogonal matrices from the Haar measure on O(d).
 
     Example:

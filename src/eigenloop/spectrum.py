@@ -1,12 +1,16 @@
 """Spectra of S = X X^T: eigenvalues with multiplicity, and matrices with a prescribed spectrum (NumPy, float64)."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from eigenloop.errors import InputError
+
+Numbers: TypeAlias = ArrayLike | Sequence[float] | Sequence[int]
+"""What `numpy.asarray` reads as real numbers; NumPy's `ArrayLike` alone leaves out tuples when checked at run time."""
 
 TIE_TOLERANCE = 1e-9
 """Two eigenvalues are equal when they differ by less than this fraction of the largest one."""
@@ -15,7 +19,7 @@ DEFAULT_MULTIPLICITIES = (5, 4, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1)
 """Task 2 at d = 16, n = 32: the only partition that gives both no-LN plateaus read off Fig. 2 of arXiv 2606.00605."""
 
 
-def sorted_eigenvalues(eigenvalues: ArrayLike) -> Float[np.ndarray, " d"]:
+def sorted_eigenvalues(eigenvalues: Numbers) -> Float[np.ndarray, " d"]:
     """Eigenvalues of a positive semidefinite S, checked and in descending order.
 
     Args:
@@ -43,7 +47,7 @@ def sorted_eigenvalues(eigenvalues: ArrayLike) -> Float[np.ndarray, " d"]:
     return np.sort(values)[::-1]
 
 
-def top_multiplicity(eigenvalues: ArrayLike) -> int:
+def top_multiplicity(eigenvalues: Numbers) -> int:
     """Multiplicity m of the largest eigenvalue, ties within `TIE_TOLERANCE`.
 
     Args:
@@ -57,7 +61,7 @@ def top_multiplicity(eigenvalues: ArrayLike) -> int:
     return int(np.sum(values[0] - values < TIE_TOLERANCE * values[0]))
 
 
-def require_gap(eigenvalues: ArrayLike) -> int:
+def require_gap(eigenvalues: Numbers) -> int:
     """`top_multiplicity`, refusing a tight frame (all eigenvalues equal), in which no direction is principal.
 
     Raises:
@@ -80,7 +84,7 @@ at least one eigenvalue must be smaller than the largest
     return multiplicity
 
 
-def check_multiplicities(multiplicities: Sequence[int], *, dim: int, samples: int) -> tuple[int, ...]:
+def check_multiplicities(multiplicities: Sequence[float] | Sequence[int], *, dim: int, samples: int) -> tuple[int, ...]:
     """The multiplicities m_1..m_d of Task 2, checked: d positive integers whose sum is n and that are not all equal.
 
     Raises:
@@ -90,6 +94,11 @@ def check_multiplicities(multiplicities: Sequence[int], *, dim: int, samples: in
         >>> check_multiplicities([2, 1], dim=2, samples=3)
         (2, 1)
     """
+    fraction = next((m for m in multiplicities if m != int(m)), None)
+    if fraction is not None:
+        raise InputError(
+            f"multiplicity {fraction:g} is not an integer; it counts equal columns, so give a whole number"
+        )
     values = tuple(int(m) for m in multiplicities)
     if samples < dim:
         raise InputError(
@@ -118,7 +127,7 @@ def random_orthogonal(rng: np.random.Generator, dim: int) -> Float[np.ndarray, "
     return q * np.sign(np.diagonal(r))
 
 
-def symmetric_with_spectrum(rng: np.random.Generator, eigenvalues: ArrayLike) -> Float[np.ndarray, "d d"]:
+def symmetric_with_spectrum(rng: np.random.Generator, eigenvalues: Numbers) -> Float[np.ndarray, "d d"]:
     """S = Q diag(eigenvalues) Q^T with Q Haar-distributed.
 
     Example:
@@ -131,7 +140,7 @@ def symmetric_with_spectrum(rng: np.random.Generator, eigenvalues: ArrayLike) ->
     return (q * values) @ q.T
 
 
-def unit_columns_with_spectrum(rng: np.random.Generator, eigenvalues: ArrayLike, *, samples: int) -> np.ndarray:
+def unit_columns_with_spectrum(rng: np.random.Generator, eigenvalues: Numbers, *, samples: int) -> np.ndarray:
     """X in R^{d x n} with unit columns and X X^T of the given eigenvalues (Example 3.3 with any spectrum).
 
     Starts from Q diag(sqrt(lambda)) R^T, whose squared column norms sum to n, and repairs one column norm per step by

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from eigenloop.errors import InputError
+from eigenloop.spectrum import Numbers
 
 
-def standard_error(values: ArrayLike, *, axis: int = 0) -> np.ndarray:
+def standard_error(values: Numbers, *, axis: int = 0) -> np.ndarray:
     """Standard error of the mean, std(ddof=1) / sqrt(N), along an axis.
 
     Example:
@@ -19,11 +19,11 @@ def standard_error(values: ArrayLike, *, axis: int = 0) -> np.ndarray:
     count = array.shape[axis]
     if count < 2:
         raise InputError(f"a standard error needs at least 2 values, {count} given")
-    return array.std(axis=axis, ddof=1) / np.sqrt(count)
+    return np.asarray(array.std(axis=axis, ddof=1) / np.sqrt(count))
 
 
 def bootstrap_interval(
-    values: ArrayLike, *, seed: int, level: float = 0.95, resamples: int = 2000
+    values: Numbers, *, seed: int, level: float = 0.95, resamples: int = 2000
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of independent values.
 
@@ -58,7 +58,7 @@ class PowerLawFit:
     """Standard error of the exponent (residual scatter; it says nothing about curvature)."""
 
 
-def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLawFit:
+def fit_power_law(x: Numbers, y: Numbers) -> PowerLawFit:
     """Fit y = c x^p through points with x > 0 and y > 0.
 
     Raises:

@@ -1,6 +1,6 @@
 """The full looped linear transformer on 2d x (n + 1) states (JAX, equinox). Source: arXiv 2606.00605, Section 3.2.
 
-    Z_0 = [[X, 0], [0, q]],   Z_l = N(Z_{l-1} + V Z_{l-1} Z_{l-1}^T W Z_{l-1}),   y_L = last d entries of the last column,
+    Z_0 = [[X, 0], [0, q]],   Z_l = N(Z_{l-1} + V Z_{l-1} Z_{l-1}^T W Z_{l-1}), y_L = last d entries of the last column,
 
 with N dividing every column by its norm, or without N. `eigenloop.blocks` has its exact reduction to two d x d blocks.
 """

@@ -11,7 +11,7 @@ Example:
 """
 
 from eigenloop.report.cells import Cell, Link, Missing, Tag, Tone
-from eigenloop.report.render import render, write
+from eigenloop.report.html import render, write
 from eigenloop.report.svg import inline_svg
 from eigenloop.report.values import (
     Column,

@@ -44,9 +44,7 @@ class Link:
         # Browsers ignore control characters and leading blanks when they look for the scheme.
         scheme = SCHEME.match(re.sub(r"[\x00-\x20]", "", self.url))
         if scheme and scheme[1].lower() not in {"http", "https", "mailto"}:
-            raise ValueError(
-                f"link {self.url!r} has scheme {scheme[1]!r}; use http, https, mailto or a relative path"
-            )
+            raise ValueError(f"link {self.url!r} has scheme {scheme[1]!r}; use http, https, mailto or a relative path")
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Tag:
     tone: Tone = "neutral"
 
 
-Cell: TypeAlias = str | bool | int | float | Missing | Link | Tag | None
+Cell: TypeAlias = str | bool | int | float | Real | Missing | Link | Tag | None
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,7 @@ def _clean_attributes(element: ElementTree.Element, prefix: str) -> Iterator[tup
     for name, raw in element.attrib.items():
         value = " ".join(raw.split())
         if name.lower().startswith("on"):
-            raise ValueError(
-                f"SVG has an event handler, {name}={_short(value)}, on <{element.tag}>; remove it"
-            )
+            raise ValueError(f"SVG has an event handler, {name}={_short(value)}, on <{element.tag}>; remove it")
         if name in {"href", _XLINK_HREF}:
             yield "href", _clean_reference(element.tag, value, prefix)
         elif name.startswith("{"):
@@ -152,9 +150,7 @@ def _clean_stylesheet(text: str, prefix: str) -> str:
 def _confine(selector: str, prefix: str) -> str:
     """Make a selector match inside this drawing only, without changing its specificity."""
     if not _SELECTOR.fullmatch(selector):
-        raise ValueError(
-            f"SVG has the style selector {_short(selector)}; use element, class and id selectors only"
-        )
+        raise ValueError(f"SVG has the style selector {_short(selector)}; use element, class and id selectors only")
     renamed = re.sub(r"([.#])(?=[A-Za-z_])", rf"\1{prefix}_", selector)
     return f"{renamed}:where(#{prefix}, #{prefix} *)"
 

@@ -133,9 +133,7 @@ class Table:
         _freeze(self, "downloads")
         for number, row in enumerate(self.body, start=1):
             if len(row.cells) != len(self.header):
-                raise ValueError(
-                    f"row {number} has {len(row.cells)} cells, but the header has {len(self.header)}"
-                )
+                raise ValueError(f"row {number} has {len(row.cells)} cells, but the header has {len(self.header)}")
         if self.filter is not None and self.filter not in (names := [column.name for column in self.columns]):
             raise ValueError(f"filter={self.filter!r} names no column; the columns are {names}")
         _check_downloads(self.downloads)
@@ -214,8 +212,7 @@ class Section:
             _set(self, "anchor", re.sub(r"[^a-z0-9]+", "-", plain).strip("-"))
         if not _ANCHOR.fullmatch(self.anchor):
             raise ValueError(
-                f"section {self.title!r} has anchor {self.anchor!r}; "
-                "pass anchor= with a-z, 0-9 and -, letter first"
+                f"section {self.title!r} has anchor {self.anchor!r}; pass anchor= with a-z, 0-9 and -, letter first"
             )
 
 
@@ -261,9 +258,7 @@ def _freeze(value: object, *names: str) -> None:
     for name in names:
         content = getattr(value, name)
         if isinstance(content, str):
-            raise TypeError(
-                f"{type(value).__name__}.{name} is a single str; pass a sequence, such as ({content!r},)"
-            )
+            raise TypeError(f"{type(value).__name__}.{name} is a single str; pass a sequence, such as ({content!r},)")
         _set(value, name, tuple(content))
 
 
@@ -275,9 +270,7 @@ def _check_cell(cell: object) -> None:
 def _check_items(items: Sequence[object]) -> None:
     for item in items:
         if not isinstance(item, str | Note | Facts | Command | Table | Figure):
-            raise TypeError(
-                f"an item is of type {type(item).__name__}; use str, Note, Facts, Command, Table or Figure"
-            )
+            raise TypeError(f"an item is of type {type(item).__name__}; use str, Note, Facts, Command, Table or Figure")
 
 
 def _check_downloads(paths: Sequence[str | PurePath]) -> None:

@@ -128,9 +128,7 @@ def _alignments(table: Table) -> list[str]:
 def _missing_reasons(table: Table) -> list[str]:
     """Every reason given for an empty cell, once, in order: a touch screen shows no titles."""
     cells = (
-        shown(cell, column.format)
-        for row in table.body
-        for cell, column in zip(row.cells, table.columns, strict=True)
+        shown(cell, column.format) for row in table.body for cell, column in zip(row.cells, table.columns, strict=True)
     )
     return list(dict.fromkeys(cell.title for cell in cells if cell.kind == "missing" and cell.title))
 
@@ -157,8 +155,8 @@ def _downloads(paths: Sequence[str | PurePath]) -> list[dict[str, str]]:
 
 
 def _words(command: str) -> list[tuple[str, str]]:
-    """A command's words, each after the blanks before it: lines then break between words, never inside an option."""
-    return re.findall(r"(\s*)(\S+|$)", command)
+    """A command's words, each after the blanks before it, so that lines break between words only."""
+    return re.findall(r"(\s*)(\S+)", command)
 
 
 def _asset(name: str) -> str:

@@ -1,0 +1,175 @@
+"""A run is a directory: configuration, versions, one atomic checkpoint, and what is derived from it (NumPy, files).
+
+    config.toml               configuration, seed, versions
+    checkpoint.safetensors    the whole state at some step; the only file that a restart reads
+    metrics.csv, weights.safetensors, snapshots.safetensors    written from the checkpoint, by stable names
+
+Every file is replaced in one move, so a process killed at any moment leaves whole files only.
+"""
+
+import csv
+import fcntl
+import importlib.metadata
+import io
+import os
+import platform
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_bytes
+from safetensors.numpy import save as save_bytes
+
+from eigenloop.errors import InputError
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Replace a file in one move: readers see the old one or the new one, never a part.
+
+    Raises:
+        InputError: the directory cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InputError(f"cannot write to {path.parent}: {error.strerror}; choose another --out") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as safetensors, atomically."""
+    atomic_write(path, save_bytes({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read named arrays from safetensors.
+
+    Raises:
+        InputError: the file is missing, truncated or no safetensors file.
+    """
+    try:
+        return load_bytes(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give the directory of a run made by `eigenloop train`") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (SafetensorError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is truncated or no safetensors file ({reason}); delete it to start again") from None
+
+
+def save_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a CSV file, atomically; None becomes an empty cell and floats keep every digit."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if value is None else repr(value) if isinstance(value, float) else value for value in row])
+    atomic_write(path, buffer.getvalue().encode())
+
+
+def versions() -> dict[str, str]:
+    """Versions that decide a run's bits: this package, JAX and its compiler, NumPy, Python, the machine's kind."""
+    packages = {name: importlib.metadata.version(name) for name in ("eigenloop", "jax", "jaxlib", "numpy")}
+    return {**packages, "python": platform.python_version(), "machine": platform.machine()}
+
+
+class RunDirectory:
+    """The files of one run, held by one process at a time.
+
+    Args:
+        path: the directory, made on the first write.
+        config: plain values (TOML types; None is left out).
+        extendable: keys that may grow from one start to the next (the length of the run).
+    """
+
+    CONFIG, CHECKPOINT, METRICS = "config.toml", "checkpoint.safetensors", "metrics.csv"
+    WEIGHTS, SNAPSHOTS = "weights.safetensors", "snapshots.safetensors"
+
+    def __init__(self, path: Path, config: Mapping[str, Any], *, extendable: Sequence[str] = ()) -> None:
+        """Remember; nothing is read or written yet."""
+        self.path = Path(path)
+        self.config = {key: value for key, value in config.items() if value is not None}
+        self.extendable = tuple(extendable)
+
+    @contextmanager
+    def held(self) -> Iterator[dict[str, np.ndarray] | None]:
+        """Hold the directory; gives the checkpoint to go on from, or None for a new run.
+
+        Raises:
+            InputError: another process holds it, it belongs to another configuration (names the key and both values),
+                it is no run's directory, it cannot be written to, or its checkpoint is damaged.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; --out must be a directory")
+        self._check_same()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / ".lock", "w")  # noqa: SIM115 - closed below, when the run ends
+        except OSError as error:
+            raise InputError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    f"{self.path} is in use by another process; wait for it or choose another --out"
+                ) from None
+            checkpoint = self.path / self.CHECKPOINT
+            state = load_arrays(checkpoint) if checkpoint.exists() else None
+            document = {"config": self.config, "versions": versions()}
+            atomic_write(self.path / self.CONFIG, tomli_w.dumps(document).encode())
+            yield state
+
+    def _check_same(self) -> None:
+        file = self.path / self.CONFIG
+        if not file.exists():
+            foreign = [p.name for p in self.path.iterdir() if p.name != ".lock"] if self.path.exists() else []
+            if foreign:
+                raise InputError(f"{self.path} holds other files ({sorted(foreign)[0]}, ...); choose an empty --out")
+            return
+        old = read_config(self.path)
+        new = tomllib.loads(tomli_w.dumps(self.config))
+        for key in sorted(old.keys() | new.keys()):
+            if key not in self.extendable and old.get(key) != new.get(key):
+                raise InputError(
+                    f"{self.path} belongs to another configuration: {key} is {_shown(old.get(key))} there, "
+                    f"{_shown(new.get(key))} here; choose another --out"
+                )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration of a run's directory.
+
+    Raises:
+        InputError: no config.toml, or one that cannot be read.
+    """
+    file = Path(path) / RunDirectory.CONFIG
+    try:
+        return tomllib.loads(file.read_text())["config"]
+    except FileNotFoundError:
+        raise InputError(f"{file} does not exist; give the directory of a run made by `eigenloop train`") from None
+    except (tomllib.TOMLDecodeError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is damaged ({error}); delete the directory to start again") from None
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from None
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)

@@ -1,0 +1,233 @@
+"""The report page in a real browser: nothing overflows, nothing complains, the buttons work."""
+
+import base64
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from eigenloop.report import (
+    Column,
+    Command,
+    Facts,
+    Figure,
+    Link,
+    Missing,
+    Note,
+    Page,
+    Row,
+    Section,
+    Table,
+    Tag,
+    write,
+)
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--enable-logging=stderr",
+    "--v=0",
+]
+DARK = "--blink-settings=preferredColorScheme=0"
+LIGHT = "--blink-settings=preferredColorScheme=1"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+
+
+def browse(path: Path, *flags: str) -> tuple[str, list[str]]:
+    """Open a page in a fresh profile; what the browser prints, and what its console says."""
+    assert CHROMIUM is not None
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={path.parent / 'profile'}", *flags, path.as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    shutil.rmtree(path.parent / "profile", ignore_errors=True)
+    return result.stdout, [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+
+
+def frame(path: Path, width: int) -> Path:
+    """A page showing another in a frame, because a headless window is never narrower than 500 px."""
+    outer = path.with_name("frame.html")
+    outer.write_text(
+        '<!doctype html><meta name="color-scheme" content="light dark"><body style="margin:0">'
+        "<script>onmessage = (event) => { document.body.dataset.told = event.data; };</script>"
+        f'<iframe src="{path.name}" style="border:0;width:{width}px;height:3000px"></iframe>'
+    )
+    return outer
+
+
+def ask(path: Path, script: str, *flags: str, width: int = 1000) -> list[str]:
+    """Run a script in a copy of the page, `width` pixels wide; every `tell(...)` in it is an answer."""
+    html = path.read_text(encoding="utf-8")
+    html = re.sub(r"script-src 'sha256-[^']*'", "script-src 'unsafe-inline'", html)
+    asking = f"""(async () => {{
+        const told = [];
+        const tell = (value) => told.push(String(value));
+        try {{ {script} }} catch (error) {{ tell(error); }}
+        parent.postMessage(btoa(told.join("|")), "*");
+    }})();"""
+    copy = path.with_name("asked.html")
+    copy.write_text(html.replace("</body>", f"<script>{asking}</script></body>"), encoding="utf-8")
+    dom, _ = browse(frame(copy, width), "--dump-dom", "--virtual-time-budget=5000", "--window-size=1600,900", *flags)
+    told = re.search(r'data-told="([^"]*)"', dom)
+    assert told is not None, "the script did not finish"
+    return base64.b64decode(told[1]).decode().split("|")
+
+
+def drawing(width: float, colour: str) -> str:
+    figure, axes = plt.subplots(figsize=(width, 3))
+    axes.plot([0, 1, 2], [1, 0.4, 0.1], color=colour)
+    axes.set_xlabel("loops")
+    stream = io.StringIO()
+    with plt.rc_context({"svg.fonttype": "path", "svg.hashsalt": "report"}):
+        figure.savefig(stream, format="svg", transparent=True)
+    plt.close(figure)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    """A page with every item at its most unruly: long words, wide drawings, wide and nested tables."""
+    word = "x" * 200
+    pair = Figure(drawing(6, "navy"), "falls", word, svg_dark=drawing(6, "skyblue"), paper_says=word, run_shows=word)
+    wide = Figure(drawing(14, "navy"), "falls", downloads=(f"{word}.csv", "b.csv"))
+    numbers = Table([f"layer {i}" for i in range(20)], [[1.234e5 * i for i in range(20)]], caption=word)
+    ledger = Table(
+        ("claim", "statement", Column("value"), "verdict"),
+        (
+            Row(("one", word, 0.5, Tag("holds", "good")), (word, pair, numbers, Command(word, word))),
+            Row(("two", "short", 1e-9, Tag("fails", "bad")), (Facts(((word, word),)),)),
+            ("three", Missing(word), None, Tag("not run")),
+            ("four", "long enough to wrap where there is little room", 2.0, Tag("holds", "good")),
+        ),
+        caption="Claims",
+        filter="verdict",
+    )
+    return write(
+        Page(
+            f"Unruly {word}",
+            word,
+            (
+                Section("Drawings", (word, pair, wide, Note(word, "warn"))),
+                Section(f"Tables {word}", (ledger, numbers), anchor="tables"),
+            ),
+            facts=((word, word), ("commit", Missing(word))),
+            command=f"eigenloop figures --out {word}",
+            links=(Link(word, f"https://example.org/{word}"),),
+        ),
+        tmp_path_factory.mktemp("report") / "page.html",
+    )
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_the_page_runs_under_its_own_policy_without_a_complaint(page, scheme):
+    dom, complaints = browse(page, "--dump-dom", scheme)
+    assert complaints == []
+    # Its script ran: it takes the buttons out of hiding.
+    assert re.search(r'<div class="filters"[^>]*>', dom)
+    assert not re.search(r'<div class="filters"[^>]*hidden', dom)
+
+
+@pytest.mark.parametrize("width", [360, 400, 700, 1200, 1400])
+def test_nothing_is_wider_than_the_window(page, width):
+    script = """
+        const root = document.documentElement;
+        tell(root.clientWidth);
+        tell(root.scrollWidth);
+        for (const details of document.querySelectorAll("details")) details.open = true;
+        tell(root.scrollWidth);
+        for (const found of document.querySelectorAll("main *, header *, footer *")) {
+            if (found.closest(".scroll")) continue;
+            const right = found.getBoundingClientRect().right;
+            if (right > root.clientWidth + 0.5) tell(`${found.tagName}.${found.className} ends at ${right}`);
+        }
+    """
+    assert ask(page, script, width=width) == [str(width)] * 3
+
+
+def test_a_wide_drawing_scrolls_on_a_phone_and_a_plain_one_fits(page):
+    script = """
+        const cards = [...document.querySelectorAll("#drawings .card")];
+        for (const card of cards) tell(card.scrollWidth > card.clientWidth);
+        for (const card of cards) tell(card.tabIndex);
+    """
+    assert ask(page, script, width=360) == ["false", "true", "-1", "0"]
+
+
+def test_the_filter_shows_the_chosen_rows_and_then_all_again(page):
+    script = """
+        const bar = document.querySelector(".filters");
+        const rows = [...document.getElementById(bar.dataset.filters).tBodies];
+        for (const choice of ["fails", "holds", undefined]) {
+            [...bar.querySelectorAll("button")].find((button) => button.dataset.value === choice).click();
+            tell(rows.filter((row) => row.offsetHeight > 0).map((row) => row.rows[0].cells[0].innerText));
+            tell(bar.querySelector("output").textContent);
+            tell(bar.querySelectorAll("[aria-pressed=true]").length);
+        }
+    """
+    assert ask(page, script) == [
+        *("two", "1 of 4 rows", "1"),
+        *("one,four", "2 of 4 rows", "1"),
+        *("one,two,three,four", "4 of 4 rows", "1"),
+    ]
+
+
+def test_the_copy_button_hands_over_the_command_and_says_so(page):
+    script = """
+        let text;
+        const clipboard = { writeText: async (given) => { text = given; } };
+        Object.defineProperty(navigator, "clipboard", { value: clipboard });
+        const button = document.querySelector("header .copy");
+        button.click();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        tell(button.textContent);
+        tell(text === "eigenloop figures --out " + "x".repeat(200));
+    """
+    assert ask(page, script) == ["Copied", "true"]
+
+
+def test_without_a_clipboard_the_command_is_selected(page):
+    script = """
+        Object.defineProperty(navigator, "clipboard", { value: undefined });
+        document.execCommand = () => false;
+        const button = document.querySelector("header .copy");
+        button.click();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        tell(button.textContent);
+        tell(getSelection().toString() === "eigenloop figures --out " + "x".repeat(200));
+    """
+    assert ask(page, script) == ["Selected", "true"]
+
+
+@pytest.mark.parametrize(("scheme", "expected"), [(LIGHT, ["block", "none"]), (DARK, ["none", "block"])])
+def test_the_drawing_follows_the_scheme(page, scheme, expected):
+    script = """
+        for (const name of [".when-light", ".when-dark"]) {
+            tell(getComputedStyle(document.querySelector(name)).display);
+        }
+    """
+    assert ask(page, script, scheme) == expected
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize(("scheme", "ground"), [(LIGHT, (0xFD, 0xFD, 0xFC)), (DARK, (0x13, 0x15, 0x19))])
+def test_a_screenshot_shows_the_page_on_its_ground(page, width, scheme, ground):
+    picture = page.with_name("shot.png")
+    browse(frame(page, width), f"--screenshot={picture}", f"--window-size={max(width, 500)},900", scheme)
+    pixels = np.round(plt.imread(picture)[:, :width, :3] * 255).astype(int)
+    assert pixels.shape == (900, width, 3)
+    is_ground = np.all(pixels == ground, axis=-1)
+    assert is_ground[:, :8].all()
+    assert is_ground[:, -8:].all()
+    assert 0.5 < is_ground.mean() < 0.99

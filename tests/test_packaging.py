@@ -16,6 +16,7 @@ import optax
 import pytest
 
 import eigenloop
+from eigenloop.power import contraction_factor
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "eigenloop"
@@ -203,3 +204,9 @@ def test_the_cache_is_not_the_users() -> None:
     cache = Path(os.environ["XDG_CACHE_HOME"])
     assert cache.name.startswith("eigenloop-tests-")
     assert cache.is_dir()
+
+
+def test_shapes_and_types_are_checked_while_the_tests_run() -> None:
+    assert contraction_factor((4, 2), gamma=1) == pytest.approx(0.6)
+    with pytest.raises(Exception, match="gamma"):
+        contraction_factor((4, 2), gamma="1")  # pyright: ignore[reportArgumentType]

@@ -68,7 +68,8 @@ class TwoBlock(eqx.Module):
 
     def outputs(self, batch: Batch, *, loops: int) -> Float[Array, "b d"]:
         """y_L for every example of a batch, through `linear_loops`: normalising once at the end is the same map."""
-        state, scale = linear_loops(loops, self.a, self.b, batch.gram, batch.query)
+        scaled = linear_loops(loops, self.a, self.b, batch.gram, batch.query)
+        state, scale = scaled  # pyright: ignore[reportGeneralTypeIssues]  # partial hides custom_vjp's type
         if not self.norm:
             return state / scale
         peak = lax.stop_gradient(jnp.max(jnp.abs(state), axis=1, keepdims=True))  # its square must not overflow
@@ -91,7 +92,8 @@ def linear_loops(
 
         dA = g_L (sum_l z_l)^T + B^T Q,        dB = (sum_l w_l) q^T + Q A^T.
 
-    R is treated as a constant: a later normalisation removes it, or the caller divides by it.
+    R is treated as a constant: a later normalisation removes it, or the caller divides by it. Where loops shrink the
+    state (eigenvalues of A S B near -1), x_L is a small difference: its error is rounding of ||q||, not of ||x_L||.
 
     Args:
         loops: L >= 0.

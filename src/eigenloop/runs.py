@@ -54,7 +54,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as safetensors, atomically."""
-    atomic_write(path, save_bytes({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
+    atomic_write(path, save_bytes({name: np.array(value, order="C") for name, value in arrays.items()}))
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

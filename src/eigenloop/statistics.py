@@ -36,12 +36,19 @@ def bootstrap_interval(
     Returns:
         (lower, upper).
 
+    Raises:
+        InputError: fewer than two values, or a level outside (0, 1).
+
     Example:
         >>> low, high = bootstrap_interval(np.arange(100.0), seed=0)
         >>> bool(low < 49.5 < high)
         True
     """
     array = np.asarray(values, dtype=np.float64)
+    if array.size < 2:
+        raise InputError(f"a bootstrap interval needs at least 2 values, {array.size} given")
+    if not 0 < level < 1:
+        raise InputError(f"level is {level:g}; it must be above 0 and below 1")
     rng = np.random.default_rng(seed)
     means = np.array([array[rng.integers(0, array.size, array.size)].mean() for _ in range(resamples)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -62,7 +69,7 @@ def fit_power_law(x: Numbers, y: Numbers) -> PowerLawFit:
     """Fit y = c x^p through points with x > 0 and y > 0.
 
     Raises:
-        InputError: fewer than three points, or a value that has no logarithm.
+        InputError: fewer than three points, a value that has no logarithm, or all x equal.
 
     Example:
         >>> fit = fit_power_law([1, 10, 100], [2, 20, 200])
@@ -74,6 +81,8 @@ def fit_power_law(x: Numbers, y: Numbers) -> PowerLawFit:
         raise InputError(f"a power-law fit needs at least 3 points, {x.size} given")
     if not (np.all(x > 0) and np.all(y > 0) and np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
         raise InputError("a power-law fit needs positive finite values only")
+    if np.all(x == x[0]):
+        raise InputError(f"a power-law fit needs different x, but all {x.size} are {x[0]:g}")
     u, v = np.log(x), np.log(y)
     centred = u - u.mean()
     exponent = float(centred @ v / (centred @ centred))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -185,6 +186,21 @@ class Trained:
         if self.config.fresh:
             reasons["train_loss"] = "fresh samples: there is no training set"
         return reasons
+
+    def summary(self) -> dict[str, Any]:
+        """The last metrics as JSON values: a number for one seed, a list for several, None with a reason."""
+
+        def value(name: str) -> Any:
+            last = [float(v) if np.isfinite(v) else None for v in self.metrics[name][-1]]
+            return last[0] if self.config.seeds == 1 else last
+
+        config = self.config
+        metrics = {name: value(name) for name in METRICS}
+        diverged = {name: "not a finite number: training diverged" for name, v in metrics.items() if v is None}
+        return {
+            "steps": int(self.steps[-1]), **metrics, "seconds": self.seconds, "seed": config.seed, "seeds": config.seeds,
+            "dtype": config.dtype, "version": version("eigenloop"), "reasons": {**diverged, **self.reasons},
+        }  # fmt: skip
 
 
 def metric_steps(total: int, *, per_decade: int = 20) -> list[int]:
@@ -508,7 +524,7 @@ def _write_derived(directory: RunDirectory, run: Trained) -> None:
             int(step),
             run.config.seed,
             k,
-            *(None if np.isnan(v) else float(v) for v in (run.metrics[m][t, k] for m in METRICS)),
+            *(float(v) if np.isfinite(v) else None for v in (run.metrics[m][t, k] for m in METRICS)),
         ]
         for t, step in enumerate(run.steps)
         for k in range(run.config.seeds)

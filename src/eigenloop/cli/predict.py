@@ -1,0 +1,131 @@
+"""`eigenloop predict`: the principal component of a table, from a trained looped transformer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from eigenloop.estimator import Prediction
+
+
+def predict(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A table with samples in rows: a .csv, .tsv, .npy or .npz file, or a data set bundled with "
+            "scikit-learn (digits, iris, wine, breast_cancer, diabetes, linnerud).",
+            show_default=False,
+        ),
+    ],
+    loops: Annotated[int, typer.Option(help="Loops K to apply.")] = 100,
+    tolerance: Annotated[float, typer.Option(help="Angle to reach, in radians.")] = 1e-2,
+    center: Annotated[bool, typer.Option("--center", help="Subtract the mean row first.")] = False,
+    no_normalize: Annotated[
+        bool, typer.Option("--no-normalize", help="Keep the rows' lengths; only S is rescaled, to trace n.")
+    ] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Apply the model of this run of `eigenloop train` (of its first seed); trains none."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Length of the training.")] = 2000,
+    key: Annotated[str | None, typer.Option(help="Array to read from an .npz file with several.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides the training and the start.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Find a table's principal component with a looped transformer trained on synthetic data of its dimension.
+
+    The trained matrices themselves are applied. The model is trained once for a dimension and kept in
+    $XDG_CACHE_HOME/eigenloop (or ~/.cache/eigenloop).
+    """
+    import json as encoder
+    import time
+    from functools import partial
+
+    from rich.console import Console
+
+    from eigenloop import __version__, estimator
+    from eigenloop.tables import read_table
+
+    began, stderr = time.monotonic(), Console(stderr=True)
+    estimator.check_settings(loops=loops, tolerance=tolerance)
+    table = read_table(data, key=key)
+    target = estimator.Target.from_rows(table.rows, center=center, normalize=not no_normalize)
+    recipe = estimator.training_recipe(table.rows.shape[1], steps=steps, seed=seed)
+    if run is not None:
+        blocks = estimator.blocks_of_run(run, dim=recipe.dim)
+    else:
+        with _bar(stderr, recipe.dim) as report:
+            blocks = estimator.cached_blocks(recipe, report=report, note=partial(_note, stderr))
+    found = estimator.predict(target, blocks, loops=loops, tolerance=tolerance, seed=seed)
+    seconds = time.monotonic() - began
+    if json:
+        metadata = {"data": data, "version": __version__, "seed": seed, "seconds": seconds}
+        typer.echo(encoder.dumps({**found.as_dict(), **metadata}, allow_nan=False))
+    else:
+        _summary(Console(soft_wrap=True, highlight=False), found, table.source, table.names, seconds)
+
+
+def _note(console: Any, message: str) -> None:
+    console.print(f"note: {message}", soft_wrap=True, markup=False)
+
+
+def _bar(console: Any, dim: int) -> Any:
+    """Progress on standard error, shown from the first report on (a cached model makes none)."""
+    from contextlib import contextmanager
+
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    @contextmanager
+    def shown():
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+        bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+        task = bar.add_task(f"training a looped transformer, d = {dim}")
+
+        def report(progress: Any) -> None:
+            bar.start()
+            bar.update(task, completed=progress.step, total=progress.total)
+
+        try:
+            yield report
+        finally:
+            bar.stop()
+
+    return shown()
+
+
+def _summary(console: Any, found: "Prediction", source: str, names: tuple[str, ...], seconds: float) -> None:
+    """The human report on standard output."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from eigenloop.estimator import ORIENTATION, PLATEAU_REASON
+
+    console.print(
+        f"[bold]{escape(source)}[/]: {found.samples} rows (samples) x {found.dim} columns (features); {ORIENTATION}"
+    )
+    console.print(f"estimated: {found.estimates}")
+    table = Table("feature", "component")
+    order = sorted(range(found.dim), key=lambda i: -abs(found.component[i]))
+    for i in order[:10]:
+        table.add_row(escape(names[i]), f"{found.component[i]: .6f}")
+    console.print(table)
+    if found.dim > 10:
+        console.print(f"(the 10 largest of {found.dim} entries; --json gives all)")
+    chosen = sorted({k for k in (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, found.loops) if k <= found.loops})
+    console.print(
+        f"angle to the exact eigenvector (radians): start {found.start_angle:.3g}; after loop "
+        + ", ".join(f"{k}: {found.angle_to_exact[k - 1]:.3g}" for k in chosen)
+    )
+    console.print(f"plateau angle: {_shown(found, 'plateau_angle')} ({PLATEAU_REASON})")
+    console.print(
+        f"loops to {found.tolerance:g} rad: predicted by Theorem 4.6 (gamma = {found.gamma:.3g}) "
+        f"{_shown(found, 'loops_predicted')}, taken {_shown(found, 'loops_taken')}"
+    )
+    console.print(f"explained: {100 * found.explained:.2f} % of tr S; {seconds:.1f} s")
+
+
+def _shown(found: "Prediction", name: str) -> str:
+    value = getattr(found, name)
+    return f"none ({found.reasons[name]})" if value is None else f"{value:.3g}"

@@ -1,0 +1,99 @@
+"""`eigenloop train`: train a looped transformer and keep the run in a directory."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+DEFAULT_OUT = Path("runs/train")
+
+
+def train(
+    task: Annotated[
+        Literal["sphere", "planted"], typer.Option(help="sphere: Task 1. planted: Task 2, a fixed spectrum.")
+    ] = "sphere",
+    multiplicities: Annotated[
+        str | None, typer.Option(help="Eigenvalues of planted S, e.g. 5,4,3: d integers that sum to n.")
+    ] = None,
+    min_eigenvalue: Annotated[
+        float | None, typer.Option(help="Draw again while the smallest eigenvalue of S is below this.")
+    ] = None,
+    dim: Annotated[int, typer.Option(help="d, length of a data vector.")] = 16,
+    samples: Annotated[int, typer.Option(help="n, columns of X.")] = 32,
+    loops: Annotated[int | None, typer.Option(help="L of the end-to-end objective; 10 by default.")] = None,
+    objective: Annotated[
+        Literal["end-to-end", "layerwise"],
+        typer.Option(
+            help="end-to-end: squared distance of y_L to the subspace. layerwise: one step of the power method."
+        ),
+    ] = "end-to-end",
+    no_norm: Annotated[bool, typer.Option("--no-norm", help="Leave the normalisation out.")] = False,
+    target: Annotated[
+        Literal["normalized", "unnormalized"], typer.Option(help="Layerwise target: Sq/|Sq| or Sq.")
+    ] = "normalized",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set; 2000 by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Gradient steps, in place of --epochs.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Draw new samples in every step.")] = False,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of plain SGD.")] = 0.1,
+    batch: Annotated[int, typer.Option(help="Batch size.")] = 128,
+    train_size: Annotated[int, typer.Option(help="Training samples.")] = 10_000,
+    test_size: Annotated[int, typer.Option(help="Test samples.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Decides data, shuffles and queries.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Independent runs side by side.")] = 1,
+    engine: Annotated[
+        Literal["reduced", "full"], typer.Option(help="reduced: the two active blocks (exact). full: all of V and W.")
+    ] = "reduced",
+    dtype: Annotated[
+        Literal["float32", "float64"],
+        typer.Option(help="float32 updates can fall below rounding in very long runs; float64 costs about twice."),
+    ] = "float32",
+    out: Annotated[
+        Path, typer.Option(help="The run's directory; an interrupted or shorter run goes on.")
+    ] = DEFAULT_OUT,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Train a looped transformer by SGD and write metrics.csv, config.toml and weights.safetensors to --out."""
+    import json as encoder
+
+    from rich.console import Console
+
+    from eigenloop import problems, training
+    from eigenloop.cli.progress import bars
+    from eigenloop.errors import InputError
+
+    stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+    config = training.TrainConfig.create(
+        task=task, multiplicities=_numbers(multiplicities, InputError), min_eigenvalue=min_eigenvalue, dim=dim,
+        samples=samples, loops=10 if loops is None else loops, objective=objective, norm=not no_norm, target=target,
+        epochs=epochs, steps=steps, fresh=fresh, learning_rate=learning_rate, batch=batch, train_size=train_size,
+        test_size=test_size, seed=seed, seeds=seeds, engine=engine, dtype=dtype,
+    )  # fmt: skip
+    if objective == "layerwise" and loops not in (None, 1):
+        stderr.print(f"note: --objective layerwise trains one layer; --loops {loops} does not change it", markup=False)
+    for breach in problems.assumption_breaches(config.distribution()):
+        stderr.print(f"warning: {breach}", markup=False)
+    with bars() as shown:
+        run = training.train(config, out, report=lambda p: shown.tell("training", p.step, p.total))
+    summary = run.summary()
+    if json:
+        typer.echo(encoder.dumps(summary, allow_nan=False))
+        return
+    stdout = Console(soft_wrap=True, highlight=False)
+    for key in ("steps", "train_loss", "test_loss", "a", "b", "gamma", "off_diagonal_ratio", "seconds"):
+        stdout.print(f"{key:20} {_shown(summary[key])}", markup=False)
+    stdout.print(f"{'run':20} {out}", markup=False)
+
+
+def _numbers(text: str | None, error: type[Exception]) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise error(f"--multiplicities is {text!r}; give integers separated by commas, e.g. 5,4,3") from None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(_shown(item) for item in value)
+    return "undefined" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,121 @@
+"""Figure 2 of arXiv 2606.00605: what LN is for. Three one-layer models, their losses, and their angle when looped.
+
+Expected: with LN the losses fall like a power of t; without it they stop at f* (Thm 4.2): Task 2 0.2262 and 0.2558,
+Task 1 about 0.303 and 0.319. The paper stops at 2,000 iterations. Later the normalised no-LN model falls below its f*,
+because the limit of Theorem 4.2 is a saddle of the full loss. Task 1, LN, learning rate 0.031: within 5 % of the paper.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eigenloop.figures import panels
+from eigenloop.figures.growth import deviation, paper_rows
+from eigenloop.figures.levels import levels
+from eigenloop.figures.points import test_points
+from eigenloop.figures.running import Report, models, silent, train_all
+from eigenloop.figures.settings import PAPER_WINDOW, TASKS, Budget, compared
+from eigenloop.figures.values import FigureData, Row, curve, joined, paper_points, settings_of
+from eigenloop.training import TrainConfig, Trained
+
+TITLE = "One layer with and without LN: losses, and the angle when looped"
+PAPER_SAYS = (
+    "With LN both losses go to nearly zero; without it they stop at a positive level for either target, and looped at "
+    "test time those models approach the principal direction more slowly."
+)
+MODELS = {
+    "ln": "LN, normalised target",
+    "normalized": "no LN, normalised target",
+    "unnormalized": "no LN, unnormalised target",
+}
+PAPER_NAMES = {"ln": "ln_norm", "normalized": "noln_norm", "unnormalized": "noln_unnorm"}
+LOOPS = 25
+LOSSES = {"train_loss": "training loss", "test_loss": "test loss"}
+
+
+def runs(budget: Budget) -> dict[str, TrainConfig]:
+    """What must be trained."""
+    return {name: config for task in TASKS for name, config in compared(task, budget).items()}
+
+
+def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+    """Train (or read) the runs and fill the table."""
+    configs = runs(budget)
+    trained = train_all(configs, directory, report)
+    table: list[Row] = []
+    words = []
+    for task, name in TASKS.items():
+        own = {key: trained[f"compared-{task}-{key}"] for key in MODELS}
+        stops = levels(configs[f"compared-{task}-ln"], seed=budget.seed)
+        for metric, what in LOSSES.items():
+            panel = f"{name}, {what}"
+            for key, run in own.items():
+                table += curve(panel, MODELS[key], run.steps[1:], run.metrics[metric][1:])
+            for key, stop in stops.items():
+                table.append(Row(panel, "level", f"{MODELS[key]} (f*)", y=stop.loss))
+            if own["ln"].steps[-1] > PAPER_WINDOW:
+                table.append(Row(panel, "mark", "end of the paper's window", x=float(PAPER_WINDOW)))
+        table += _loop_rows(name, own)
+        words.append(_loss_words(name, own, {key: stop.loss for key, stop in stops.items()}))
+    loss, loops = "Task 1, test loss", "Task 1, angle"
+    table += paper_rows(
+        loss, {MODELS[k]: f"{p}_test_loss" for k, p in PAPER_NAMES.items()}, lambda s: paper_points("2b", s)
+    )
+    table += paper_rows(loops, {MODELS[k]: f"{p}_sin" for k, p in PAPER_NAMES.items()}, lambda s: paper_points("2c", s))
+    rows = [row for row in table if row.panel == loss]
+    off = [f"{name} {d[0]:.1%} (step {d[1]:g})" for name in MODELS.values() if (d := deviation(rows, name))]
+    if off:
+        words.append("largest deviation from the paper's test losses: " + ", ".join(off))
+    words.append("the paper's test point is another one, so only the order of its angles can be compared")
+    return FigureData(
+        2, TITLE, tuple(table), PAPER_SAYS, joined(words),
+        f"eigenloop reproduce --figure 2 {budget.options}", settings_of(configs),
+    )  # fmt: skip
+
+
+def _loop_rows(name: str, own: dict[str, Trained]) -> list[Row]:
+    panel, rows = f"{name}, angle", []
+    point = test_points(own["ln"].config).fixed()
+    for key, run in own.items():
+        found = models(run)
+        a, b = found.get(PAPER_WINDOW) or found[int(run.steps[-1])]
+        sines = np.stack([point.sines(x, y, loops=LOOPS)[:, 0] for x, y in zip(a, b, strict=True)], axis=1)
+        rows += curve(panel, MODELS[key], range(LOOPS + 1), sines)
+    return rows + curve(panel, "power method", range(LOOPS + 1), point.power_sines(loops=LOOPS))
+
+
+def _loss_words(name: str, own: dict[str, Trained], stops: dict[str, float]) -> str:
+    def at(run: Trained, step: int) -> tuple[int, float]:
+        index = int(np.argmin(abs(run.steps - step)))
+        return int(run.steps[index]), float(np.median(run.metrics["test_loss"][index]))
+
+    last = int(own["ln"].steps[-1])
+    parts = []
+    for key, run in own.items():
+        step, early = at(run, PAPER_WINDOW)
+        text = f"{MODELS[key]} {early:.4f}"
+        text += f" then {at(run, last)[1]:.4f}" if last > step else ""
+        text += f" (f* = {stops[key]:.4f})" if key in stops else ""
+        parts.append(text)
+    when = at(own["ln"], PAPER_WINDOW)[0]
+    return f"{name}, test loss at step {when:,}" + (f" and {last:,}" if last > when else "") + ": " + ", ".join(parts)
+
+
+def draw(data: FigureData) -> Any:
+    """Two rows, one for each task: training loss, test loss, angle."""
+    figure = panels.canvas(10, 6.6)
+    grid = figure.subplots(2, 3)
+    look = panels.styles(data)
+    for row, name in enumerate(TASKS.values()):
+        for column, what in enumerate(LOSSES.values()):
+            panels.curves(
+                grid[row, column], data.panel(f"{name}, {what}"), look, title=f"{name}: {what}",
+                xlabel="training step", ylabel=f"{what} (mean squared distance)",
+            )  # fmt: skip
+        panels.curves(
+            grid[row, 2], data.panel(f"{name}, angle"), look, title=f"{name}: one fixed test point",
+            xlabel="loops at test time", ylabel=r"$\sin\,\varphi_k$ to the principal direction", xscale="linear",
+        )  # fmt: skip
+    panels.shared_legend(figure, list(grid.flat), columns=3)
+    return figure

@@ -1,0 +1,69 @@
+"""Figure 3 of arXiv 2606.00605: losses of one layer with LN for several (d, n), Task 1.
+
+Expected at 2,000 epochs: training and test loss fall together for every size, as about t^(-2/3) (Thm 4.3).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eigenloop.figures import panels
+from eigenloop.figures.growth import growth_exponent
+from eigenloop.figures.running import Report, silent, train_all
+from eigenloop.figures.settings import SIZES, Budget, layerwise
+from eigenloop.figures.values import FigureData, Row, curve, joined, settings_of
+from eigenloop.training import TrainConfig
+
+TITLE = "One layer with LN: training and test loss for several sizes, Task 1"
+PAPER_SAYS = "The losses decay for every size, and training and test loss are nearly the same."
+LOSSES = {"train_loss": "training loss", "test_loss": "test loss"}
+
+
+def runs(budget: Budget) -> dict[str, TrainConfig]:
+    """What must be trained."""
+    return {
+        name: config
+        for dim, samples in SIZES
+        for name, config in layerwise("sphere", budget, dim=dim, samples=samples).items()
+    }
+
+
+def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+    """Train (or read) the runs and fill the table."""
+    configs = runs(budget)
+    trained = train_all(configs, directory, report)
+    table: list[Row] = []
+    words = []
+    for (dim, samples), run in zip(SIZES, trained.values(), strict=True):
+        name = f"d = {dim}, n = {samples}"
+        for metric, panel in LOSSES.items():
+            table += curve(panel, name, run.steps[1:], run.metrics[metric][1:])
+        first, test, train = (
+            float(np.median(values)) for values in
+            (run.metrics["test_loss"][0], run.metrics["test_loss"][-1], run.metrics["train_loss"][-1])
+        )  # fmt: skip
+        slope = growth_exponent(run, "test_loss")
+        words.append(
+            f"{name}: test loss from {first:.3f} to {test:.5f}, {abs(test / train - 1):.1%} "
+            f"{'above' if test >= train else 'below'} the training loss"
+            + (f", exponent over the last decade {slope.exponent:.2f}" if slope else "")
+        )
+    return FigureData(
+        3, TITLE, tuple(table), PAPER_SAYS, joined(words),
+        f"eigenloop reproduce --figure 3 {budget.options}", settings_of(configs),
+    )  # fmt: skip
+
+
+def draw(data: FigureData) -> Any:
+    """Training loss beside test loss."""
+    figure = panels.canvas(10, 4.2)
+    grid = figure.subplots(1, 2, sharey=True)
+    look = panels.styles(data)
+    for axes, panel in zip(grid, LOSSES.values(), strict=True):
+        panels.curves(
+            axes, data.panel(panel), look, title=panel, xlabel="training step",
+            ylabel=f"{panel} (mean squared distance)",
+        )  # fmt: skip
+    panels.shared_legend(figure, list(grid), columns=4)
+    return figure

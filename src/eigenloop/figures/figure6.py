@@ -1,0 +1,28 @@
+"""Figure 6 of arXiv 2606.00605: one layer without LN, both targets, Task 1 (Thm 4.2).
+
+Expected: gamma* = 0.056 and 0.60, f* about 0.303 and 0.319 (normalised, unnormalised target). After 1,000 steps gamma is at
+gamma*; with the normalised target it later leaves, because that limit is a saddle of the full loss.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eigenloop.figures.fixed_points import compute_fixed_points, draw_fixed_points
+from eigenloop.figures.running import Report, silent
+from eigenloop.figures.settings import Budget, without_norm
+from eigenloop.figures.values import FigureData
+from eigenloop.training import TrainConfig
+
+
+def runs(budget: Budget) -> dict[str, TrainConfig]:
+    """What must be trained."""
+    return without_norm("sphere", budget)
+
+
+def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+    """Train (or read) the runs and fill the table."""
+    return compute_fixed_points(6, "sphere", budget, directory, report)
+
+
+draw: Callable[[FigureData], Any] = draw_fixed_points

@@ -1,0 +1,110 @@
+"""Figure 8 of arXiv 2606.00605: the looped model out of distribution, angle against the number of layers (Thm 4.7).
+
+The synthetic cases use the d = 16 models of Figure 1 on spectra and sample sizes that they never saw. The real tables
+have other dimensions; for each, a model of its dimension is trained on Task 1 data with n = 2d (fewer steps).
+Expected: a nearly straight fall on semi-logarithmic axes, then a plateau that the noise in A and B leaves.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eigenloop.figures import panels
+from eigenloop.figures.points import Points, spectrum_points, table_points, test_points
+from eigenloop.figures.running import Report, models, silent, train_all
+from eigenloop.figures.settings import REAL_TABLES, TASKS, Budget, looped, real
+from eigenloop.figures.values import FigureData, Row, curve, joined, settings_of
+from eigenloop.training import TrainConfig, Trained
+
+TITLE = "Looped transformer out of distribution: angle against layers on other spectra and real tables"
+PAPER_SAYS = (
+    "On data unlike the training data the error still falls exponentially with the number of layers, a nearly straight "
+    "line on semi-logarithmic axes."
+)
+LAYERS = 25
+PLATEAU_LOOPS = 400
+QUERIES = 500
+SPIKED = (24.0, *(40.0 / 15,) * 15)
+"""One large eigenvalue, the others equal; n = 64."""
+GEOMETRIC = tuple(32 * 0.3 * 0.7**i / (1 - 0.7**16) for i in range(16))
+"""Each eigenvalue 0.7 times the one before; n = 32."""
+
+
+def runs(budget: Budget) -> dict[str, TrainConfig]:
+    """What must be trained."""
+    return {name: config for task in TASKS for name, config in looped(task, budget).items()} | real(budget)
+
+
+def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+    """Train (or read) the runs and fill the table."""
+    configs = runs(budget)
+    trained = train_all(configs, directory, report)
+    seed = budget.seed
+
+    def synthetic(spectrum: tuple[float, ...], samples: int) -> Points:
+        return spectrum_points(spectrum, samples=samples, queries=QUERIES, seed=seed)
+
+    cases: list[tuple[str, str, Points]] = [
+        ("Task 1 model, one spike, n = 64", "looped-sphere", synthetic(SPIKED, 64)),
+        ("Task 1 model, geometric spectrum", "looped-sphere", synthetic(GEOMETRIC, 32)),
+        ("Task 2 model, geometric spectrum", "looped-planted", synthetic(GEOMETRIC, 32)),
+    ]
+    for name, dim in REAL_TABLES.items():
+        points = table_points(name, queries=QUERIES, seed=seed)
+        cases.append((f"{name.replace('_', ' ')}, d = {dim}", f"looped-real-{name}", points))
+    table: list[Row] = []
+    words = []
+    for panel, run_name, points in cases:
+        rows, text = _case(panel, trained[run_name], points)
+        table += rows
+        words.append(text)
+    for task, name in TASKS.items():
+        run = trained[f"looped-{task}"]
+        words.append(f"in distribution, {name}: median plateau {_plateau(run, test_points(run.config)):.2g}")
+    return FigureData(
+        8, TITLE, tuple(table), PAPER_SAYS, "Median sine over queries. " + joined(words),
+        f"eigenloop reproduce --figure 8 {budget.options}", settings_of(configs),
+    )  # fmt: skip
+
+
+def _case(panel: str, run: Trained, points: Points) -> tuple[list[Row], str]:
+    x, rows, last = range(LAYERS + 1), [], np.empty(0)
+    found = models(run)
+    for index, (a, b) in enumerate(found.values()):
+        last = np.stack(
+            [np.median(points.sines(p, q, loops=LAYERS), axis=1) for p, q in zip(a, b, strict=True)], axis=1
+        )
+        rows += curve(panel, _series(index, len(found), found), x, last)
+    power = np.median(points.power_sines(loops=LAYERS), axis=1)
+    rows += curve(panel, "power method", x, power)
+    trained_loops = run.config.loops
+    return rows, (
+        f"{panel} (lambda_2/lambda_1 = {points.eigenvalues[0, 1] / points.eigenvalues[0, 0]:.2g}): "
+        f"{np.median(last[trained_loops]):.2g} after {trained_loops} layers (power method {power[trained_loops]:.2g}), "
+        f"plateau {_plateau(run, points):.2g}"
+    )
+
+
+def _series(index: int, count: int, found: dict[int, Any]) -> str:
+    return "end of training" if index == count - 1 else f"step {list(found)[index]:,}"
+
+
+def _plateau(run: Trained, points: Points) -> float:
+    a, b = models(run)[int(run.steps[-1])]
+    return float(np.median(points.sines(a[0], b[0], loops=PLATEAU_LOOPS)[-1]))
+
+
+def draw(data: FigureData) -> Any:
+    """Synthetic spectra above, real tables below."""
+    figure = panels.canvas(10, 6.4)
+    grid = figure.subplots(2, 3)
+    look = panels.styles(data, markers=True)
+    for axes, panel in zip(grid.flat, data.panels, strict=True):
+        panels.curves(
+            axes, data.panel(panel), look, title=panel, xlabel="layers",
+            ylabel=r"$\sin\,\varphi$ to the principal direction", xscale="linear",
+        )  # fmt: skip
+        axes.set_ylim(bottom=1e-5, top=1.5)
+    panels.shared_legend(figure, list(grid.flat), columns=5)
+    return figure

@@ -1,0 +1,77 @@
+"""The figures as one page: what was run, where, how long, and each figure with the paper's word beside this run's."""
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import eigenloop
+from eigenloop import report
+from eigenloop.figures import FigureData, svg_pair
+from eigenloop.figures.settings import Budget
+from eigenloop.runs import versions
+
+LEAD = (
+    "Looped linear transformers, trained by gradient descent to predict a principal component, become the power method "
+    "when they have layer normalisation, and cannot without it. Every figure of the paper, computed again: what the "
+    "paper says it shows, and what this run shows, in numbers. Circles are points read off the paper's figures."
+)
+
+
+class WrittenPage(NamedTuple):
+    """Where the page is, and the facts that it states."""
+
+    path: Path
+    metadata: dict[str, Any]
+
+
+def write_page(made: Sequence[FigureData], budget: Budget, directory: Path, *, seconds: float) -> WrittenPage:
+    """Write report.html beside the figures' files.
+
+    Args:
+        made: the computed figures, in order.
+        budget: what they were computed with.
+        directory: where `figures.save` wrote their files.
+        seconds: time spent in this call (runs found finished cost nothing).
+    """
+    chosen = "" if len(made) == 8 else "".join(f"--figure {data.number} " for data in made)
+    command = f"eigenloop reproduce {chosen}{budget.options}".strip()
+    software = versions()
+    facts = [
+        ("what", "quick form: far below the paper's budget" if budget.quick else f"{budget.epochs:,} epochs"),
+        ("seeds", f"{budget.seeds}, from {budget.seed}"),
+        ("precision", "training in float32, looping at test time in float64"),
+        ("time", f"{seconds:.0f} s in this call (runs already finished are not repeated)"),
+        ("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in software.items() if name != "machine")),
+    ]
+    page = report.Page(
+        "Looped transformers learn the power method: the paper's figures",
+        LEAD,
+        [_section(data) for data in made],
+        facts=facts,
+        command=command,
+        links=[
+            report.Link("Wu, Zhang and Cao, arXiv 2606.00605", "https://arxiv.org/abs/2606.00605"),
+            report.Link("Li and Altafini, arXiv 2605.25619", "https://arxiv.org/abs/2605.25619"),
+        ],
+    )
+    path = report.write(page, Path(directory) / "report.html")
+    metadata = {"version": eigenloop.__version__, "seed": budget.seed, "seeds": budget.seeds, "seconds": seconds}
+    return WrittenPage(path, {**metadata, "command": command})
+
+
+def _section(data: FigureData) -> report.Section:
+    light, dark = svg_pair(data)
+    figure = report.Figure(
+        light,
+        alt=f"Figure {data.number}: {data.title}. {data.run_shows}",
+        svg_dark=dark,
+        paper_says=data.paper_says,
+        run_shows=data.run_shows,
+        downloads=[f"figure{data.number}.{suffix}" for suffix in ("csv", "png", "pdf", "svg")],
+    )
+    runs = report.Table(("run", "settings"), data.settings, caption="The runs behind it.")
+    again = report.Command(data.command, "Repeat this figure")
+    return report.Section(f"Figure {data.number}: {data.title}", (figure, runs, again), anchor=f"figure-{data.number}")

@@ -1,0 +1,162 @@
+"""Panels that the figures share: heatmaps and curves, drawn from rows, through Matplotlib's objects alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from eigenloop.figures.values import FigureData, Row
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's palette without black and yellow: told apart by every eye, on white and on dark."""
+DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), ":")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+LIGHT: dict[str, Any] = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.0,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.7,
+    "font.family": "DejaVu Sans",
+    "mathtext.fontset": "dejavusans",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "eigenloop",
+    "savefig.facecolor": "white",
+}
+_INK = "#d7dbe0"
+DARK: dict[str, Any] = {
+    **LIGHT,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": "#8b929c",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": "#aeb4bd",
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+LABELS = {"W_max": r"$\|W\|_{\max}$", "V_max": r"$\|V\|_{\max}$", "gamma": r"$\gamma = \mathrm{tr}(AB)/d$"}
+"""How series are written where their plain name is not enough."""
+
+
+def heatmap(axes: Axes, rows: Sequence[Row], *, title: str) -> Any:
+    """A matrix with its four blocks; colours from -1 to 1. Returns the image, for a colour bar."""
+    size = int(max(row.x or 0 for row in rows)) + 1
+    matrix = np.zeros((size, size))
+    for row in rows:
+        assert row.x is not None and row.y is not None and row.value is not None
+        matrix[int(row.y), int(row.x)] = row.value
+    image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    half = size / 2 - 0.5
+    axes.axhline(half, color="#555555", linewidth=0.7)
+    axes.axvline(half, color="#555555", linewidth=0.7)
+    axes.set_xticks([0, size // 2, size - 1], ["1", str(size // 2 + 1), str(size)])
+    axes.set_yticks([0, size // 2, size - 1], ["1", str(size // 2 + 1), str(size)])
+    axes.spines[["top", "right"]].set_visible(True)
+    axes.grid(visible=False)
+    axes.set_title(title)
+    return image
+
+
+def colour_bar(figure: Figure, image: Any, axes: Sequence[Axes], label: str = "entry / largest entry") -> None:
+    """One bar for several heatmaps."""
+    bar = figure.colorbar(image, ax=list(axes), shrink=0.75, aspect=28, pad=0.015, ticks=[-1, -0.5, 0, 0.5, 1])
+    bar.set_label(label)
+
+
+def curves(
+    axes: Axes,
+    rows: Sequence[Row],
+    styles: Mapping[str, dict[str, Any]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    xscale: str = "log",
+    yscale: str = "log",
+) -> None:
+    """Everything but heatmap cells, in the colour of its series."""
+    axes.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title)
+    for kind, series in dict.fromkeys((row.kind, row.series) for row in rows):
+        group = [row for row in rows if (row.kind, row.series) == (kind, series)]
+        style, label = styles[base_name(series)], series_label(series)
+        colour = style["color"]
+        x, y, low, high = (np.array([np.nan if v is None else v for v in column]) for column in list(zip(*group))[3:7])
+        if kind == "line":
+            axes.plot(x, y, label=label, markevery=_every(len(x)), markersize=4, **style)
+            if np.isfinite(low).any():
+                axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)
+        elif kind == "points":
+            axes.plot(x, y, "o", color=colour, markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, label=label)
+        elif kind == "reference":
+            axes.plot(x, y, color=colour, linestyle=":", linewidth=1.3, label=label)
+        elif kind == "band":
+            axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, label=label)
+        elif kind == "level":
+            axes.axhline(float(y[0]), color=colour, linestyle=(0, (1, 1.5)), linewidth=1.3, label=label)
+        elif kind == "mark":
+            ink = mpl.rcParams["text.color"]
+            axes.axvline(float(x[0]), color=ink, linewidth=0.8, alpha=0.6)
+            axes.annotate(
+                series, (float(x[0]), 1), xycoords=("data", "axes fraction"), xytext=(-4, -3),
+                textcoords="offset points", rotation=90, ha="right", va="top", fontsize=7.5, alpha=0.8,
+            )  # fmt: skip
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_minor_formatter(NullFormatter())
+
+
+def styles(data: FigureData, *, markers: bool = False) -> dict[str, dict[str, Any]]:
+    """A colour, dashes and (for loops) a marker for every base series; the power method in the text's colour."""
+    names = list(dict.fromkeys(base_name(row.series) for row in data.table if row.kind != "cell"))
+    first = [name for name in names if any(row.kind == "line" and row.series == name for row in data.table)]
+    ink = mpl.rcParams["text.color"]
+    found: dict[str, dict[str, Any]] = {name: {"color": ink, "linestyle": "-"} for name in names}
+    for index, name in enumerate(name for name in first if name != "power method"):
+        found[name] = {"color": COLOURS[index % 6], "linestyle": DASHES[index % 6]}
+        if markers:
+            found[name]["marker"] = MARKERS[index % 6]
+    return found
+
+
+def shared_legend(figure: Figure, panels: Sequence[Axes], *, columns: int) -> None:
+    """One legend under all panels, where it covers nothing."""
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, handlelength=2.8)
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure that lays itself out."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def base_name(series: str) -> str:
+    """The series that a paper's curve, a slope or a bound belongs to: what stands before " ("."""
+    return series.partition(" (")[0]
+
+
+def series_label(series: str) -> str:
+    """A series as the legend writes it."""
+    base, bracket, rest = series.partition(" (")
+    return LABELS.get(base, base) + bracket + rest.replace("t^1/4", "$t^{1/4}$").replace("t^1/6", "$t^{1/6}$")
+
+
+def _every(count: int) -> int:
+    return max(1, count // 12)

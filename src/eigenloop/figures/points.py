@@ -1,0 +1,81 @@
+"""Test points in float64: a run's own test set, other spectra, and real tables."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from sklearn import datasets
+
+from eigenloop import problems
+from eigenloop.looping import power_method_sines, test_time_sines
+from eigenloop.power import normalize
+from eigenloop.spectrum import Numbers, unit_columns_with_spectrum
+from eigenloop.training import TrainConfig
+
+START_COSINE = 0.05
+"""|c_1| of the fixed test point of Figures 2 and 5: 87 degrees from the principal direction."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Pairs (S, q) with a simple largest eigenvalue; one S may serve every q."""
+
+    gram: np.ndarray
+    """S, (b, d, d) or (1, d, d)."""
+    query: np.ndarray
+    """q, (b, d)."""
+    eigenvalues: np.ndarray
+    """Descending, (b, d) or (1, d)."""
+    eigenvectors: np.ndarray
+    """Columns in that order, (b, d, d) or (1, d, d)."""
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """c_i = u_i . q, (b, d)."""
+        return (np.swapaxes(self.eigenvectors, -1, -2) @ self.query[..., None])[..., 0]
+
+    def one(self, index: int) -> "Points":
+        """A single point."""
+        if len(self.gram) == 1:
+            return Points(self.gram, self.query[[index]], self.eigenvalues, self.eigenvectors)
+        return Points(*(array[[index]] for array in (self.gram, self.query, self.eigenvalues, self.eigenvectors)))
+
+    def fixed(self) -> "Points":
+        """The point whose start is closest to |c_1| = START_COSINE: nearly orthogonal, as in the paper's Fig. 2(c)."""
+        return self.one(int(np.argmin(abs(abs(self.coordinates[:, 0]) - START_COSINE))))
+
+    def sines(self, a: np.ndarray, b: np.ndarray, *, loops: int) -> np.ndarray:
+        """sin(phi_k) of the model (A, B), (K + 1, b)."""
+        basis = self.eigenvectors[..., :1]
+        return test_time_sines(a, b, gram=self.gram, query=self.query, basis=basis, loops=loops)
+
+    def power_sines(self, *, loops: int) -> np.ndarray:
+        """sin(phi_k) of the power method, (K + 1, b)."""
+        return power_method_sines(gram=self.gram, query=self.query, basis=self.eigenvectors[..., :1], loops=loops)
+
+
+def test_points(config: TrainConfig) -> Points:
+    """The test set of a run's first seed."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), 0), 1)
+    batch = problems.draw(config.distribution(), key, config.test_size, principal=False)
+    return _points(np.asarray(batch.columns, np.float64), np.asarray(batch.query, np.float64))
+
+
+def spectrum_points(eigenvalues: Numbers, *, samples: int, queries: int, seed: int) -> Points:
+    """Random queries to one X with a given spectrum."""
+    rng = np.random.default_rng([seed, 8])
+    columns = unit_columns_with_spectrum(rng, eigenvalues, samples=samples)
+    return _points(columns[None], rng.standard_normal((queries, len(columns))))
+
+
+def table_points(name: str, *, queries: int, seed: int) -> Points:
+    """Random queries to a bundled table of scikit-learn, each row scaled to length 1 and taken as a column of X."""
+    rows = getattr(datasets, f"load_{name}")().data
+    columns = np.asarray(problems.Observed(rows.T).columns, np.float64)
+    return _points(columns[None], np.random.default_rng([seed, 9]).standard_normal((queries, len(columns))))
+
+
+def _points(columns: np.ndarray, query: np.ndarray) -> Points:
+    gram = columns @ np.swapaxes(columns, -1, -2)
+    values, vectors = np.linalg.eigh(gram)
+    return Points(gram, normalize(query), values[:, ::-1], vectors[:, :, ::-1])

@@ -1,0 +1,125 @@
+"""The runs behind the figures, as differences from one base, and how much of them a budget buys.
+
+Source: arXiv 2606.00605, Section 5 and Appendix G: SGD on 10,000 training and 2,000 test samples, 2,000 epochs, d = 16,
+n = 32, L = 10. Learning rates are not the same in every figure: 0.1 where the paper's notes say so; in Figure 2 those
+that its curves fit (0.031, 0.03, 0.02).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from eigenloop.errors import InputError
+from eigenloop.training import TrainConfig
+
+Task = Literal["sphere", "planted"]
+
+TASKS: dict[Task, str] = {"sphere": "Task 1", "planted": "Task 2"}
+SNAPSHOTS = (100, 1_000, 10_000)
+PAPER_WINDOW = 2_000
+"""Iterations that the paper's Figure 2 shows."""
+FIXED_POINT_STEP = 1_000
+"""Iterations after which Figures 6 and 7 show the matrices of the models without LN."""
+SIZES = ((8, 16), (16, 32), (32, 64), (16, 64))
+"""(d, n) of Figure 3; the paper's list is not known."""
+REAL_TABLES = {"wine": 13, "breast_cancer": 30, "digits": 64}
+"""Bundled tables of scikit-learn in Figure 8, and their dimension."""
+REAL_STEPS = 4_000
+CHECK_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much to compute.
+
+    Args:
+        epochs: passes over the training set; the paper's number is 2,000.
+        seeds: independent runs side by side, seeds 0, 1, ...; two or more give bands.
+        quick: seconds instead of minutes, for trying out and CI: 120 steps on 640 samples; `epochs` is ignored.
+        seed: start of every random stream.
+    """
+
+    epochs: int = 2000
+    seeds: int = 1
+    quick: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no budget."""
+        for name in ("epochs", "seeds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name} is {getattr(self, name)}; it must be at least 1")
+
+    @property
+    def options(self) -> str:
+        """The options of `eigenloop reproduce` that ask for this budget."""
+        words = ["--quick"] if self.quick else [f"--epochs {self.epochs}"]
+        words += [f"--seeds {self.seeds}"] if self.seeds != 1 else []
+        return " ".join(words)
+
+    def config(self, **differences: Any) -> TrainConfig:
+        """The paper's run with some settings changed, at this budget."""
+        base: dict[str, Any] = {"seed": self.seed, "seeds": self.seeds, "epochs": self.epochs, "snapshots": SNAPSHOTS}
+        values = {**base, **differences}
+        if "steps" in differences:
+            values.pop("epochs")
+        if self.quick:
+            values.pop("epochs", None)
+            values |= {"train_size": 640, "test_size": 256, "snapshots": (10, 50)}
+            values["steps"] = min(values.get("steps", 120), 120 if values.get("engine") != "full" else 3)
+        return TrainConfig.create(**values)
+
+
+def looped(task: Task, budget: Budget) -> dict[str, TrainConfig]:
+    """Figures 1 and 8: ten loops, LN, end to end."""
+    return {f"looped-{task}": budget.config(task=task)}
+
+
+def looped_check(task: Task, budget: Budget) -> dict[str, TrainConfig]:
+    """The first steps of the same model with all eight blocks free, on a part of the data."""
+    config = budget.config(task=task, engine="full", steps=CHECK_STEPS, train_size=1280, test_size=128, snapshots=())
+    return {f"looped-{task}-full": config}
+
+
+def layerwise(task: Task, budget: Budget, *, dim: int = 16, samples: int = 32) -> dict[str, TrainConfig]:
+    """Figures 3, 4 and 5: one layer, LN."""
+    name = f"layerwise-{task}" + ("" if (dim, samples) == (16, 32) else f"-{dim}-{samples}")
+    return {name: budget.config(task=task, objective="layerwise", dim=dim, samples=samples)}
+
+
+def compared(task: Task, budget: Budget) -> dict[str, TrainConfig]:
+    """Figure 2: the three one-layer models, at the learning rates that the paper's curves fit."""
+    keep = {"task": task, "objective": "layerwise", "snapshots": (PAPER_WINDOW,)}
+    return {
+        f"compared-{task}-ln": budget.config(**keep, learning_rate=0.031),
+        f"compared-{task}-normalized": budget.config(**keep, norm=False, learning_rate=0.03),
+        f"compared-{task}-unnormalized": budget.config(**keep, norm=False, target="unnormalized", learning_rate=0.02),
+    }
+
+
+def without_norm(task: Task, budget: Budget) -> dict[str, TrainConfig]:
+    """Figures 6 and 7: one layer without LN, both targets."""
+    keep = {"task": task, "objective": "layerwise", "norm": False, "snapshots": (FIXED_POINT_STEP,)}
+    return {f"no-ln-{task}-{target}": budget.config(**keep, target=target) for target in ("normalized", "unnormalized")}
+
+
+def real(budget: Budget) -> dict[str, TrainConfig]:
+    """Figure 8: the looped model in the dimension of each real table, trained on Task 1 data with n = 2d columns."""
+    return {
+        f"looped-real-{name}": budget.config(
+            dim=dim, samples=2 * dim, steps=min(REAL_STEPS, 78 * budget.epochs), train_size=5_000, test_size=256
+        )
+        for name, dim in REAL_TABLES.items()
+    }
+
+
+def describe(config: TrainConfig) -> str:
+    """A run's settings in one line."""
+    model = f"{config.loops} loops, end to end" if config.objective == "end-to-end" else "one layer, layerwise"
+    norm = "LN" if config.norm else f"no LN, {config.target} target"
+    parts = [
+        f"{TASKS[config.task]}, d = {config.dim}, n = {config.samples}", model, norm,
+        f"learning rate {config.learning_rate:g}, batch {config.batch}", f"{config.total_steps:,} steps",
+        f"{config.train_size:,} training and {config.test_size:,} test samples",
+    ]  # fmt: skip
+    parts += ["all eight blocks"] if config.engine == "full" else []
+    return "; ".join(parts)

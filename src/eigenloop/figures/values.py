@@ -1,0 +1,138 @@
+"""What a figure is before it is drawn: one tidy table and what may be said about it."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from eigenloop.errors import InputError
+from eigenloop.training import TrainConfig
+
+Kind = Literal["line", "points", "reference", "band", "level", "mark", "cell"]
+
+
+class Row(NamedTuple):
+    """One thing that is drawn; None where a column has no meaning.
+
+    Kinds: `line` (y at x, with low and high over seeds), `points` (the paper's), `reference` (a slope), `band` (low and
+    high), `level` (horizontal, y), `mark` (vertical, x), `cell` (of a heatmap: column x, row y, value).
+    """
+
+    panel: str
+    kind: str
+    series: str
+    x: float | None = None
+    y: float | None = None
+    low: float | None = None
+    high: float | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """A computed figure.
+
+    Args:
+        number: 1 to 8, as in the paper.
+        title: what it shows.
+        table: everything that is drawn, and nothing else.
+        paper_says: what the paper states, in our words.
+        run_shows: what this run measured, with numbers.
+        command: the shell command that repeats it.
+        settings: pairs (run, its settings).
+    """
+
+    number: int
+    title: str
+    table: tuple[Row, ...]
+    paper_says: str
+    run_shows: str
+    command: str
+    settings: tuple[tuple[str, str], ...]
+
+    def panel(self, name: str) -> list[Row]:
+        """The rows of one panel."""
+        return [row for row in self.table if row.panel == name]
+
+    @property
+    def panels(self) -> list[str]:
+        """Panel names in order of appearance."""
+        return list(dict.fromkeys(row.panel for row in self.table))
+
+
+def curve(panel: str, series: str, x: Any, values: np.ndarray, *, kind: Kind = "line") -> list[Row]:
+    """Rows of a line; `values` is (T,) or (T, K), and K > 1 seeds become the median with the range.
+
+    Example:
+        >>> curve("p", "s", [1], np.array([[1.0, 2.0, 4.0]]))[0].y
+        2.0
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim == 1 or values.shape[1] == 1:
+        middle = values.reshape(len(values))
+        return [Row(panel, kind, series, float(at), float(y)) for at, y in zip(x, middle, strict=True)]
+    stacked = zip(x, np.median(values, 1), values.min(1), values.max(1), strict=True)
+    return [Row(panel, kind, series, float(at), float(y), float(low), float(high)) for at, y, low, high in stacked]
+
+
+def band(panel: str, series: str, x: Any, low: np.ndarray, high: np.ndarray) -> list[Row]:
+    """Rows of a filled region."""
+    return [
+        Row(panel, "band", series, float(at), None, float(below), float(above))
+        for at, below, above in zip(x, low, high, strict=True)
+    ]
+
+
+def cells(panel: str, series: str, matrix: np.ndarray) -> list[Row]:
+    """Rows of a heatmap, the matrix divided by its largest absolute entry (a zero matrix stays as it is)."""
+    matrix = np.asarray(matrix, np.float64)
+    largest = abs(matrix).max()
+    scaled = matrix / largest if largest > 0 else matrix
+    return [
+        Row(panel, "cell", series, float(column), float(row), value=float(scaled[row, column]))
+        for row, column in np.ndindex(*scaled.shape)
+    ]
+
+
+def paper_points(figure: str, series: str) -> tuple[np.ndarray, np.ndarray]:
+    """Points read off a curve of the paper, Task 1 (data/README.md).
+
+    Example:
+        >>> x, y = paper_points("2b", "ln_norm_test_loss")
+        >>> x[0], y[0]
+        (10.0, 0.2918)
+    """
+    text = (resources.files("eigenloop") / "data" / "paper_curves_task1.csv").read_text()
+    rows = [row for row in csv.DictReader(text.splitlines()) if (row["figure"], row["series"]) == (figure, series)]
+    return np.array([float(row["x"]) for row in rows]), np.array([float(row["y"]) for row in rows])
+
+
+def read_table(path: Path) -> tuple[Row, ...]:
+    """Read a figure's CSV back.
+
+    Raises:
+        InputError: the file is missing or is no figure's table.
+    """
+    try:
+        lines = list(csv.reader(path.read_text().splitlines()))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    if not lines or tuple(lines[0]) != Row._fields or any(line[1] not in get_args(Kind) for line in lines[1:]):
+        raise InputError(f"{path} is no figure's table; it must have the columns {', '.join(Row._fields)}")
+    return tuple(Row(*line[:3], *(float(cell) if cell else None for cell in line[3:])) for line in lines[1:])
+
+
+def settings_of(configs: dict[str, TrainConfig]) -> tuple[tuple[str, str], ...]:
+    """Pairs (run, its settings)."""
+    from eigenloop.figures.settings import describe
+
+    return tuple((name, describe(config)) for name, config in configs.items())
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Clauses of one sentence."""
+    return "; ".join(parts) + "."

@@ -1,0 +1,73 @@
+"""Looping a trained model at test time, as far as wanted, in float64 (NumPy).
+
+    q_k = N(q_{k-1} + A S B q_{k-1}),   sin(phi_k) = distance of q_k to the principal subspace
+
+float32 would floor the sine near 1e-7. Without LN the loop is the same linear map of q, so its angle is the same and
+one function serves both. Source: arXiv 2606.00605, Thms 4.6 and 4.7, Figs. 2, 5 and 8.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def test_time_sines(
+    a: Float[np.ndarray, "d d"],
+    b: Float[np.ndarray, "d d"],
+    *,
+    gram: Float[np.ndarray, "*b d d"],
+    query: Float[np.ndarray, "b d"],
+    basis: Float[np.ndarray, "*b d m"],
+    loops: int,
+) -> Float[np.ndarray, "K b"]:
+    """Sin of the angle to the principal subspace after 0, 1, ..., `loops` loops, for many starts side by side.
+
+    Args:
+        a: A = V_21 of the trained model.
+        b: B = W_12.
+        gram: S, one for each start or one for all.
+        query: starts q, not zero.
+        basis: orthonormal basis of the principal subspace, one for each start or one for all.
+        loops: K >= 0.
+
+    Returns:
+        float64 (K + 1, b).
+
+    Example:
+        >>> one = np.eye(2)
+        >>> s, q, u = np.diag([2.0, 1.0]), np.array([[0.6, 0.8]]), np.array([[1.0], [0.0]])
+        >>> test_time_sines(one, one, gram=s, query=q, basis=u, loops=2)[:, 0].round(4)
+        array([0.8   , 0.6644, 0.5096])
+    """
+    a, b, gram, query, basis = (np.asarray(value, np.float64) for value in (a, b, gram, query, basis))
+    loop = np.eye(a.shape[0]) + a @ gram @ b
+    return _sines(loop, query, basis, loops)
+
+
+def power_method_sines(
+    *,
+    gram: Float[np.ndarray, "*b d d"],
+    query: Float[np.ndarray, "b d"],
+    basis: Float[np.ndarray, "*b d m"],
+    loops: int,
+) -> Float[np.ndarray, "K b"]:
+    """The same for the power method q_k = N(S q_{k-1}), the limit of large A and B.
+
+    Example:
+        >>> s, q, u = np.diag([2.0, 1.0]), np.array([[0.6, 0.8]]), np.array([[1.0], [0.0]])
+        >>> power_method_sines(gram=s, query=q, basis=u, loops=1)[:, 0].round(4)
+        array([0.8   , 0.5547])
+    """
+    gram, query, basis = (np.asarray(value, np.float64) for value in (gram, query, basis))
+    return _sines(gram, query, basis, loops)
+
+
+def _sines(loop: np.ndarray, query: np.ndarray, basis: np.ndarray, loops: int) -> np.ndarray:
+    state = query[..., None] / np.linalg.norm(query, axis=-1)[..., None, None]  # (b, d, 1)
+    sines = []
+    for k in range(loops + 1):
+        if k:
+            state = loop @ state
+            state = state / np.linalg.norm(state, axis=-2, keepdims=True)
+        outside = state - basis @ (np.swapaxes(basis, -1, -2) @ state)
+        sines.append(np.linalg.norm(outside[..., 0], axis=-1))
+    return np.stack(sines)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -231,3 +232,19 @@ def test_a_screenshot_shows_the_page_on_its_ground(page, width, scheme, ground):
     assert is_ground[:, :8].all()
     assert is_ground[:, -8:].all()
     assert 0.5 < is_ground.mean() < 0.99
+
+
+@pytest.mark.skipif("EIGENLOOP_REPORT" not in os.environ, reason="EIGENLOOP_REPORT names no reproduced report.html")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_reproduced_report_shows_eight_figures_within_the_window(tmp_path, width):
+    report = shutil.copy(os.environ["EIGENLOOP_REPORT"], tmp_path / "page.html")
+    _, complaints = browse(Path(report), "--dump-dom")
+    assert complaints == []
+    counted = """
+        document.querySelectorAll('details').forEach((each) => { each.open = true; });
+        const shown = [...document.querySelectorAll('figure svg')].filter((each) => each.getBoundingClientRect().width);
+        tell(shown.length); tell(document.documentElement.scrollWidth);
+    """
+    drawings, needed = ask(Path(report), counted, width=width)
+    assert int(drawings) == 8  # one of each light and dark pair
+    assert int(needed) <= width

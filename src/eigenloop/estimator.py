@@ -6,8 +6,9 @@ Training does not see the table: the model learns from synthetic data of its dim
 Section 5) and is then applied to the table's S (Assumption 4.4, out of distribution). NumPy float64.
 
 Cost: S, A and B are d x d, and the exact eigenvectors and the plateau are dense decompositions: O(d^2) memory and
-O(d^3) time, besides a training that holds `BATCH` matrices S in float32 at once, 4 BATCH d^2 bytes (2 MB at d = 64,
-300 MB at d = 784, 2 GB at d = 2000) for each copy that the compiler keeps.
+O(d^3) time, besides a training that holds `BATCH` matrices S in float32 at once, 4 BATCH d^2 bytes for each copy (2 MB
+at d = 64, 300 MB at d = 784, 2 GB at d = 2000). Measured on 2 busy cores: d = 64 trains in 11 to 14 s; d = 784 takes
+0.9 s a step (half an hour for 2,000, once; an interrupted training starts again) and 1.2 GB at its peak.
 """
 
 import hashlib
@@ -23,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -116,11 +116,11 @@ class Blocks:
         values, vectors = np.linalg.eig(np.eye(self.dim) + self.a @ gram @ self.b)
         top = int(np.argmax(np.abs(values)))
         vector = vectors[:, top]
-        if values[top].imag == 0:
-            return _angle(vector.real, basis), None
+        if np.imag(values[top]) == 0:
+            return _angle(np.real(vector), basis), None
         if basis.shape[1] < 2:
             return None, "I + A S B has a complex dominant pair, so the loops rotate and have no limit; train longer"
-        plane = np.linalg.qr(np.stack([vector.real, vector.imag], axis=1))[0]
+        plane = np.linalg.qr(np.stack([np.real(vector), np.imag(vector)], axis=1))[0]
         outside = np.linalg.norm(plane - basis @ (basis.T @ plane), ord=2)
         return float(np.arcsin(min(outside, 1.0))), None
 
@@ -243,7 +243,7 @@ def predict(
     Example:
         >>> exact = Blocks(2 * np.eye(2), 2 * np.eye(2))
         >>> rows = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-        >>> predict(Target.from_rows(rows), exact).component.round(6)
+        >>> predict(Target.from_rows(rows), exact).component.round(6) + 0.0
         array([1., 0.])
     """
     check_settings(loops=loops, tolerance=tolerance)
@@ -306,7 +306,7 @@ def training_recipe(dim: int, *, steps: int = TRAINING_STEPS, seed: int = 0) -> 
 def train_blocks(config: TrainConfig, *, report: Callable[[Progress], None] = lambda progress: None) -> Blocks:
     """Train by a `training_recipe`, with its cosine schedule."""
 
-    def learning_rate(step: jax.Array) -> jax.Array:
+    def learning_rate(step: Any) -> jax.Array:
         phase = jnp.pi * step.astype(jnp.float32) / config.total_steps
         return config.learning_rate * 0.5 * (1 + jnp.cos(phase))
 
@@ -403,19 +403,19 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def __init__(
         self,
         *,
-        center: bool = False,
-        normalize: bool = True,
-        loops: int = LOOPS,
-        training_steps: int = TRAINING_STEPS,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
+        center=False,  # no annotations: scikit-learn wants any value taken here and checked by fit
+        normalize=True,
+        loops=LOOPS,
+        training_steps=TRAINING_STEPS,
+        random_state=None,
+    ):
         self.center = center
         self.normalize = normalize
         self.loops = loops
         self.training_steps = training_steps
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: Any = None) -> "LoopedPCA":
+    def fit(self, X: Any, y: Any = None) -> "LoopedPCA":
         """Find the component of a table.
 
         Args:
@@ -444,7 +444,7 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.angle_ = found.angle_to_exact[-1]
         return self
 
-    def transform(self, X: ArrayLike) -> Float[np.ndarray, "n 1"]:
+    def transform(self, X: Any) -> Float[np.ndarray, "n 1"]:
         """Coordinates along the component of the rows, treated as in the fit (centred, normalised; zero stays zero).
 
         Args:

@@ -2,6 +2,9 @@
 
 import csv
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,17 +118,16 @@ def _text(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _npy(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
     del key
-    array = _load(path)
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an .npz archive; rename it to end in .npz")
-    return array, _numbered(array.shape[-1] if array.ndim else 0)
+    with _opened(path) as array:
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path} is an .npz archive; rename it to end in .npz")
+        return array, _numbered(array.shape[-1] if array.ndim else 0)
 
 
 def _npz(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    archive = _load(path)
-    if isinstance(archive, np.ndarray):
-        raise InputError(f"{path} is a single array; rename it to end in .npy")
-    with archive:
+    with _opened(path) as archive:
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{path} is a single array; rename it to end in .npy")
         held = list(archive.files)
         if not held:
             raise InputError(f"{path} holds no array; save one with numpy.savez(path, X)")
@@ -133,18 +135,19 @@ def _npz(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
             raise InputError(f"{path} holds {len(held)} arrays ({', '.join(held)}); choose one with --key NAME")
         if key is not None and key not in held:
             raise InputError(f"{path} has no array {key!r}; it holds {', '.join(held)}")
-        try:
-            array = archive[key or held[0]]
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise _unreadable(path, error) from None
+        array = archive[held[0] if key is None else key]
     return array, _numbered(array.shape[-1] if array.ndim else 0)
 
 
-def _load(path: Path) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from None
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with path.open("rb") as file:  # np.load leaves the file open when it meets a damaged archive
+        try:
+            yield np.load(file, allow_pickle=False)
+        except InputError:
+            raise
+        except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise _unreadable(path, error) from None
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

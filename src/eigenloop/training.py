@@ -7,7 +7,7 @@ one compiled program with a dynamic number of steps does every stretch, so stopp
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -250,15 +250,10 @@ def train(
     own = {"distribution": distribution, "objective": objective, "optimizer": optimizer}
     record = {**_plain(config), **{key: _label(value) for key, value in own.items() if value is not None}}
     with jax.enable_x64(config.dtype == "float64"):
-        trainer = _Trainer(
-            config,
-            distribution or config.distribution(),
-            objective or config.loss(),
-            optimizer or optax.sgd(config.learning_rate),
-        )
+        trainer = _Trainer(config, distribution, objective, optimizer)
         if directory is None:
             return trainer.run(None, None, report)
-        run = RunDirectory(Path(directory), record, extendable=("epochs", "steps", "snapshots"))
+        run = RunDirectory(Path(directory), record, extendable=("epochs", "steps"))
         with run.held() as saved:
             return trainer.run(run, saved, report)
 
@@ -275,88 +270,163 @@ def load_run(directory: Path) -> Trained:
         return _trained(config, arrays)
 
 
+class _Static:
+    """Anything as a static argument of a compiled function: equal to itself only."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+@lru_cache(maxsize=64)
+def _default_parts(
+    task: str,
+    multiplicities: Any,
+    min_eigenvalue: Any,
+    dim: int,
+    samples: int,
+    objective: Objective,
+    rate: float,
+    x64: bool,
+) -> tuple[_Static, _Static, _Static]:
+    """Distribution, objective and optimiser of a configuration; one object for equal settings.
+
+    Runs that differ in their seed, length or data alone then share their compiled programs.
+    """
+    del x64  # part of the key: a distribution holds arrays of the precision in which it was made
+    settings = {"task": task, "multiplicities": multiplicities, "min_eigenvalue": min_eigenvalue}
+    config = TrainConfig(dim=dim, samples=samples, **settings)
+    return _Static(config.distribution()), _Static(objective), _Static(optax.sgd(rate))
+
+
+class _Parts(NamedTuple):
+    """What a compiled training program depends on, apart from its arguments."""
+
+    distribution: _Static
+    objective: _Static
+    optimizer: _Static
+    batch: int
+    size: int
+    """Training samples; 0 draws fresh ones."""
+    principal: bool
+    full: bool
+
+    def draw(self, key: jax.Array, size: int) -> Batch:
+        """Examples of the distribution; the reduced engine reads S only, so X is dropped."""
+        batch = problems.draw(self.distribution.value, key, size, principal=self.principal)
+        return batch if self.full else batch._replace(columns=batch.columns[:, :, :0])
+
+
+@partial(jax.jit, static_argnames=("parts", "stream", "size"))
+def _data_set(keys: jax.Array, *, parts: _Parts, stream: int, size: int) -> Batch:
+    """A data set for each seed, one after the other: their eigendecompositions need memory."""
+    return lax.map(lambda key: parts.draw(jax.random.fold_in(key, stream), size), keys)
+
+
+@partial(jax.jit, static_argnames="parts")
+def _advance(
+    models: Any,
+    optimizer_states: Any,
+    keys: jax.Array,
+    train: Batch | None,
+    start: jax.Array,
+    stop: jax.Array,
+    *,
+    parts: _Parts,
+) -> tuple[Any, Any]:
+    """Steps start, start + 1, ..., stop - 1 of every seed."""
+    per_epoch = parts.size // parts.batch
+
+    def one_seed(model: Any, state: Any, batch: Batch) -> tuple[Any, Any]:
+        gradient = jax.grad(lambda m: jnp.mean(parts.objective.value(m, batch)))(model)
+        updates, state = parts.optimizer.value.update(gradient, state, model)
+        return optax.apply_updates(model, updates), state
+
+    def shuffled(step: jax.Array) -> jax.Array:
+        """One permutation for each seed: a sort by 32 random bits (half the cost of jax.random.permutation)."""
+
+        def one(key: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(jax.random.fold_in(key, 2), step // per_epoch)
+            bits = jax.random.bits(key, (parts.size,))
+            return lax.sort((bits, jnp.arange(parts.size, dtype=jnp.int32)), num_keys=1)[1]
+
+        return jax.vmap(one)(keys)
+
+    def batch_of(step: jax.Array, order: jax.Array, seed_data: Batch) -> Batch:
+        rows = lax.dynamic_slice(order, ((step % per_epoch) * parts.batch,), (parts.batch,))
+        return seed_data[rows]
+
+    def body(step: jax.Array, carry: tuple) -> tuple:
+        models, states, order = carry
+        if train is None:
+            fresh = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, 3), step))(keys)
+            batches = jax.vmap(lambda key: parts.draw(key, parts.batch))(fresh)
+        else:
+            order = lax.cond(step % per_epoch == 0, shuffled, lambda _: order, step)
+            batches = _over_seeds(partial(batch_of, step))(order, train)
+        models, states = _over_seeds(one_seed)(models, states, batches)
+        return models, states, order
+
+    order = jnp.zeros((keys.shape[0], 0), jnp.int32) if train is None else shuffled(start)
+    models, states, _ = lax.fori_loop(start, stop, body, (models, optimizer_states, order))
+    return models, states
+
+
+@partial(jax.jit, static_argnames="parts")
+def _measure(models: Any, train: Batch | None, test: Batch, *, parts: _Parts) -> dict[str, jax.Array]:
+    """The metrics of every seed, (K,) each."""
+
+    def mean_loss(data: Batch | None) -> jax.Array:
+        if data is None:
+            return jnp.full(test.query.shape[0], jnp.nan)
+        return lax.map(lambda pair: jnp.mean(parts.objective.value(*pair)), (models, data))
+
+    full = models.lift() if isinstance(models, TwoBlock) else models
+    return {"train_loss": mean_loss(train), "test_loss": mean_loss(test), **weight_metrics(full)}
+
+
 class _Trainer:
-    """Compiled pieces of one run."""
+    """One run: its data, its state, and the compiled pieces applied to them."""
 
     def __init__(
         self,
         config: TrainConfig,
-        distribution: Distribution,
-        objective: Objective,
-        optimizer: optax.GradientTransformation,
+        distribution: Distribution | None,
+        objective: Objective | None,
+        optimizer: optax.GradientTransformation | None,
     ) -> None:
-        self.config, self.objective, self.optimizer = config, objective, optimizer
-        self.distribution = distribution
-        principal = getattr(objective, "needs_principal", True)
+        self.config = config
+        defaults = _default_parts(
+            config.task, config.multiplicities, config.min_eigenvalue, config.dim, config.samples, config.loss(),
+            config.learning_rate, config.dtype == "float64",
+        )  # fmt: skip
+        own = (distribution, objective, optimizer)
+        chosen = [default if part is None else _Static(part) for part, default in zip(own, defaults, strict=True)]
+        self.parts = _Parts(
+            *chosen,
+            batch=config.batch,
+            size=0 if config.fresh else config.train_size,
+            principal=getattr(chosen[1].value, "needs_principal", True),
+            full=config.engine == "full",
+        )
         self.keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(config.seed)))(jnp.arange(config.seeds))
-        draw = partial(problems.draw, distribution, principal=principal)
-
-        def data_set(stream: int, size: int) -> Batch:
-            # One seed after the other: the eigendecompositions of all seeds at once would need their memory at once.
-            batch = lax.map(lambda key: draw(jax.random.fold_in(key, stream), size), self.keys)
-            return batch if config.engine == "full" else batch._replace(columns=batch.columns[:, :, :, :0])
-
-        self.test = jax.jit(partial(data_set, 1, config.test_size))()
-        self.train = None if config.fresh else jax.jit(partial(data_set, 0, config.train_size))()
-        self.draw_fresh = lambda key: draw(key, config.batch)
-        self.advance = jax.jit(self._advance)
-        self.measure = jax.jit(self._measure)
+        self.test = _data_set(self.keys, parts=self.parts, stream=1, size=config.test_size)
+        self.train = None if config.fresh else _data_set(self.keys, parts=self.parts, stream=0, size=config.train_size)
 
     def initial(self) -> tuple[Any, Any]:
+        """Models and optimiser states at step 0."""
         model = self.config.initial_model()
         models = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.config.seeds, *leaf.shape)), model)
-        return models, jax.vmap(self.optimizer.init)(models)
+        return models, jax.vmap(self.parts.optimizer.value.init)(models)
 
-    def _advance(
-        self, models: Any, optimizer_states: Any, train: Batch | None, start: jax.Array, stop: jax.Array
-    ) -> tuple[Any, Any]:
-        """Steps start, start + 1, ..., stop - 1 of every seed."""
-        per_epoch = self.config.steps_per_epoch
+    def advance(self, models: Any, states: Any, start: int, stop: int) -> tuple[Any, Any]:
+        """The state `stop - start` steps later."""
+        return jax.block_until_ready(
+            _advance(models, states, self.keys, self.train, jnp.int32(start), jnp.int32(stop), parts=self.parts)
+        )
 
-        def one_seed(model: Any, state: Any, batch: Batch) -> tuple[Any, Any]:
-            gradient = jax.grad(lambda m: jnp.mean(self.objective(m, batch)))(model)
-            updates, state = self.optimizer.update(gradient, state, model)
-            return optax.apply_updates(model, updates), state
-
-        def shuffled(step: jax.Array) -> jax.Array:
-            """One permutation for each seed: a sort by 32 random bits (half the cost of jax.random.permutation)."""
-
-            def one(key: jax.Array) -> jax.Array:
-                key = jax.random.fold_in(jax.random.fold_in(key, 2), step // per_epoch)
-                size = self.config.train_size
-                return lax.sort((jax.random.bits(key, (size,)), jnp.arange(size, dtype=jnp.int32)), num_keys=1)[1]
-
-            return jax.vmap(one)(self.keys)
-
-        def batch_of(step: jax.Array, order: jax.Array, seed_data: Batch) -> Batch:
-            rows = lax.dynamic_slice(order, ((step % per_epoch) * self.config.batch,), (self.config.batch,))
-            return seed_data[rows]
-
-        def body(step: jax.Array, carry: tuple) -> tuple:
-            models, states, order = carry
-            if train is None:
-                fold = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, 3), step))
-                batches = jax.vmap(self.draw_fresh)(fold(self.keys))
-            else:
-                order = lax.cond(step % per_epoch == 0, shuffled, lambda _: order, step)
-                batches = _over_seeds(partial(batch_of, step))(order, train)
-            models, states = _over_seeds(one_seed)(models, states, batches)
-            return models, states, order
-
-        order = jnp.zeros((self.config.seeds, 0), jnp.int32) if train is None else shuffled(start)
-        models, states, _ = lax.fori_loop(start, stop, body, (models, optimizer_states, order))
-        return models, states
-
-    def _measure(self, models: Any, train: Batch | None, test: Batch) -> dict[str, jax.Array]:
-        """The metrics of every seed, (K,) each."""
-
-        def mean_loss(data: Batch | None) -> jax.Array:
-            if data is None:
-                return jnp.full(self.config.seeds, jnp.nan)
-            return lax.map(lambda pair: jnp.mean(self.objective(*pair)), (models, data))
-
-        full = models.lift() if isinstance(models, TwoBlock) else models
-        return {"train_loss": mean_loss(train), "test_loss": mean_loss(test), **weight_metrics(full)}
+    def measure(self, models: Any) -> dict[str, jax.Array]:
+        """The metrics of every seed."""
+        return _measure(models, self.train, self.test, parts=self.parts)
 
     def run(
         self, directory: RunDirectory | None, saved: dict[str, np.ndarray] | None, report: Callable[[Progress], None]
@@ -386,9 +456,7 @@ class _Trainer:
             for event in (e for e in events if e <= total):
                 while step < event:
                     stop, clock = min(event, step + stretch), time.monotonic()
-                    new = jax.block_until_ready(
-                        self.advance(models, states, self.train, jnp.int32(step), jnp.int32(stop))
-                    )
+                    new = self.advance(models, states, step, stop)
                     spent = time.monotonic() - clock
                     (models, states), done, step = new, stop - step, stop
                     stretch = max(1, min(4 * stretch, int(done * STRETCH_SECONDS / max(spent, 1e-6))))
@@ -397,7 +465,7 @@ class _Trainer:
                         checkpointed = time.monotonic()
                     report(Progress(step, total, time.monotonic() - began))
                 if step not in rows and step in metric_steps(total):
-                    taken = self.measure(models, self.train, self.test)
+                    taken = self.measure(models)
                     rows[step] = np.stack([np.asarray(taken[name], np.float64) for name in METRICS])
                 if step in self.config.snapshots:
                     snapshots[step] = [np.asarray(leaf) for leaf in jax.tree.leaves(models)]
@@ -443,7 +511,8 @@ def weight_metrics(model: LoopedTransformer) -> dict[str, jax.Array]:
 
     def off_diagonal(matrix: jax.Array) -> jax.Array:
         diagonal = jnp.abs(jnp.diagonal(matrix, axis1=-2, axis2=-1)).mean(-1)
-        rest = jnp.abs(matrix * (1 - jnp.eye(dim, dtype=matrix.dtype))).max((-2, -1))
+        outside = jnp.broadcast_to(1 - jnp.eye(dim, dtype=matrix.dtype), matrix.shape)
+        rest = jnp.abs(matrix * outside).max((-2, -1))
         return jnp.where(diagonal > 0, rest / jnp.where(diagonal > 0, diagonal, 1), 0)
 
     inactive_v = jnp.abs(model.v.at[..., dim:, :dim].set(0)).max((-2, -1))

@@ -27,12 +27,13 @@ for command in (reproduce, train, predict):
 INTERRUPTED = 130
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         from eigenloop import __version__
 
         typer.echo(f"eigenloop {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

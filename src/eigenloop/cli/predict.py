@@ -46,6 +46,7 @@ def predict(
     from rich.console import Console
 
     from eigenloop import __version__, estimator
+    from eigenloop.cli.progress import bars
     from eigenloop.tables import read_table
 
     began, stderr = time.monotonic(), Console(stderr=True)
@@ -56,8 +57,13 @@ def predict(
     if run is not None:
         blocks = estimator.blocks_of_run(run, dim=recipe.dim)
     else:
-        with _bar(stderr, recipe.dim) as report:
-            blocks = estimator.cached_blocks(recipe, report=report, note=partial(_note, stderr))
+        name = f"training a looped transformer, d = {recipe.dim}"
+        with bars() as shown:
+            blocks = estimator.cached_blocks(
+                recipe,
+                report=lambda progress: shown.tell(name, progress.step, progress.total),
+                note=partial(_note, stderr),
+            )
     found = estimator.predict(target, blocks, loops=loops, tolerance=tolerance, seed=seed)
     seconds = time.monotonic() - began
     if json:
@@ -69,30 +75,6 @@ def predict(
 
 def _note(console: Any, message: str) -> None:
     console.print(f"note: {message}", soft_wrap=True, markup=False)
-
-
-def _bar(console: Any, dim: int) -> Any:
-    """Progress on standard error, shown from the first report on (a cached model makes none)."""
-    from contextlib import contextmanager
-
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    @contextmanager
-    def shown():
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
-        bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-        task = bar.add_task(f"training a looped transformer, d = {dim}")
-
-        def report(progress: Any) -> None:
-            bar.start()
-            bar.update(task, completed=progress.step, total=progress.total)
-
-        try:
-            yield report
-        finally:
-            bar.stop()
-
-    return shown()
 
 
 def _summary(console: Any, found: "Prediction", source: str, names: tuple[str, ...], seconds: float) -> None:

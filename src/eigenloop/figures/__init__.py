@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 
@@ -80,8 +80,7 @@ def compute(number: int, budget: Budget, directory: Path, report: Report = silen
 
 def draw(data: FigureData) -> Any:
     """Draw a figure on a light ground from its table alone; returns a `matplotlib.figure.Figure`."""
-    with mpl.rc_context(LIGHT):
-        return _recipe(data.number).draw(data)
+    return _drawn(data, LIGHT)
 
 
 def save(data: FigureData, directory: Path) -> dict[str, Path]:
@@ -95,8 +94,8 @@ def save(data: FigureData, directory: Path) -> dict[str, Path]:
     """
     stem = Path(directory) / f"figure{data.number}"
     paths = {suffix: stem.with_suffix(f".{suffix}") for suffix in ("png", "pdf", "svg", "csv")}
-    with mpl.rc_context(LIGHT):
-        figure = _recipe(data.number).draw(data)
+    figure = _drawn(data, LIGHT)
+    with mpl.rc_context(cast(Any, LIGHT)):
         for suffix in ("png", "pdf", "svg"):
             atomic_write(paths[suffix], _bytes(figure, suffix))
     save_table(paths["csv"], Row._fields, data.table)
@@ -107,9 +106,20 @@ def svg_pair(data: FigureData) -> tuple[str, str]:
     """The drawing as SVG text for a light and for a dark page, both with a transparent ground."""
     found = []
     for look in (LIGHT, DARK):
-        with mpl.rc_context({**look, "savefig.facecolor": "none", "axes.facecolor": "none"}):
-            found.append(_bytes(_recipe(data.number).draw(data), "svg").decode())
+        clear = {**look, "savefig.facecolor": "none", "axes.facecolor": "none"}
+        figure = _drawn(data, clear)
+        with mpl.rc_context(cast(Any, clear)):
+            found.append(_bytes(figure, "svg").decode())
     return found[0], found[1]
+
+
+def _drawn(data: FigureData, look: dict[str, Any]) -> Any:
+    """The figure in one look, laid out once: every later save would solve the layout again."""
+    with mpl.rc_context(cast(Any, look)):
+        figure = _recipe(data.number).draw(data)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    return figure
 
 
 def _bytes(figure: Any, suffix: str) -> bytes:

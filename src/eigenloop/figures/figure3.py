@@ -11,7 +11,7 @@ import numpy as np
 from eigenloop.figures import panels
 from eigenloop.figures.growth import growth_exponent
 from eigenloop.figures.running import Report, silent, train_all
-from eigenloop.figures.settings import SIZES, Budget, layerwise
+from eigenloop.figures.settings import Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, curve, joined, settings_of
 from eigenloop.training import TrainConfig
 
@@ -24,7 +24,7 @@ def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
     return {
         name: config
-        for dim, samples in SIZES
+        for dim, samples in budget.sizes
         for name, config in layerwise("sphere", budget, dim=dim, samples=samples).items()
     }
 
@@ -35,7 +35,7 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     trained = train_all(configs, directory, report)
     table: list[Row] = []
     words = []
-    for (dim, samples), run in zip(SIZES, trained.values(), strict=True):
+    for (dim, samples), run in zip(budget.sizes, trained.values(), strict=True):
         name = f"d = {dim}, n = {samples}"
         for metric, panel in LOSSES.items():
             table += curve(panel, name, run.steps[1:], run.metrics[metric][1:])
@@ -63,7 +63,7 @@ def draw(data: FigureData) -> Any:
     for axes, panel in zip(grid, LOSSES.values(), strict=True):
         panels.curves(
             axes, data.panel(panel), look, title=panel, xlabel="training step",
-            ylabel=f"{panel} (mean squared distance)",
+            ylabel="mean squared distance",
         )  # fmt: skip
     panels.shared_legend(figure, list(grid), columns=4)
     return figure

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eigenloop.figures import panels
-from eigenloop.figures.points import Points, test_points
+from eigenloop.figures.points import Points, held_out
 from eigenloop.figures.running import Report, models, silent, train_all
 from eigenloop.figures.settings import TASKS, Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, band, curve, joined, settings_of
@@ -40,7 +40,7 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     words = []
     for task, name in TASKS.items():
         run = trained[f"layerwise-{task}"]
-        points = test_points(run.config)
+        points = held_out(run.config)
         point, x, rates, gamma = points.fixed(), range(LOOPS + 1), [], 0.0
         for step, (a, b) in models(run).items():
             sines = np.stack([point.sines(p, q, loops=LOOPS)[:, 0] for p, q in zip(a, b, strict=True)], axis=1)

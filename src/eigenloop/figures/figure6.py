@@ -1,7 +1,8 @@
 """Figure 6 of arXiv 2606.00605: one layer without LN, both targets, Task 1 (Thm 4.2).
 
-Expected: gamma* = 0.056 and 0.60, f* about 0.303 and 0.319 (normalised, unnormalised target). After 1,000 steps gamma is at
-gamma*; with the normalised target it later leaves, because that limit is a saddle of the full loss.
+Expected: gamma* = 0.065 and 0.660, f* = 0.302 and 0.319 (normalised, unnormalised target).
+After 1,000 steps gamma is at gamma*. With the normalised target it later leaves, because that limit is a saddle of the
+full loss.
 """
 
 from collections.abc import Callable

@@ -52,7 +52,7 @@ def compute_fixed_points(number: int, task: Task, budget: Budget, directory: Pat
 
 def draw_fixed_points(data: FigureData) -> Any:
     """Two rows, one for each target: W and V early and late, then the active weights."""
-    figure = panels.canvas(12, 5.6)
+    figure = panels.canvas(12, 5.0)
     grid = figure.subplots(2, 5, width_ratios=[1, 1, 1, 1, 1.7])
     look = panels.styles(data)
     image = None

@@ -1,4 +1,4 @@
-"""Structure and growth, the common form of Figures 1 and 4: heatmaps of W and V, and their largest entries over time."""
+"""Structure and growth, the common form of Figures 1 and 4: heatmaps of W and V, their largest entries over time."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -83,7 +83,7 @@ def paper_rows(panel: str, series: dict[str, str], read: Callable[[str], tuple[n
 
 
 def deviation(rows: list[Row], series: str) -> tuple[float, float, float] | None:
-    """Ours against the paper's points of the same panel: (largest relative deviation, its x, signed), ours interpolated.
+    """Ours, interpolated, against the paper's points in a panel: (largest relative deviation, its x, with its sign).
 
     Interpolation is linear in log x and log y; points outside our range are left out. None where none is left.
     """

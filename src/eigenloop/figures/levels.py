@@ -4,7 +4,7 @@
     normalised target:    gamma* = (E||Sq|| - n/d) / mu2,   f* = 2 - 2 E[q.Sq / ||Sq||] - mu2 gamma*^2
     unnormalised target:  gamma* = 1 - (n/d) / mu2,         f* = 1 - 2n/d + mu2 - mu2 gamma*^2
 
-Expected, d = 16, n = 32: Task 2 f* = 0.2262 and 0.2558; Task 1 about 0.303 and 0.319.
+Expected, d = 16, n = 32: Task 2 f* = 0.2262 and 0.2558; Task 1 0.302 and 0.319.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from eigenloop.figures.values import FigureData, Row
 
@@ -48,7 +48,14 @@ DARK: dict[str, Any] = {
     "savefig.facecolor": "none",
 }
 
-LABELS = {"W_max": r"$\|W\|_{\max}$", "V_max": r"$\|V\|_{\max}$", "gamma": r"$\gamma = \mathrm{tr}(AB)/d$"}
+LABELS = {
+    "a": "$a$",
+    "b": "$b$",
+    "gamma*": r"$\gamma^*$",
+    "W_max": r"$\|W\|_{\max}$",
+    "V_max": r"$\|V\|_{\max}$",
+    "gamma": r"$\gamma = \mathrm{tr}(AB)/d$",
+}
 """How series are written where their plain name is not enough."""
 
 
@@ -57,8 +64,7 @@ def heatmap(axes: Axes, rows: Sequence[Row], *, title: str) -> Any:
     size = int(max(row.x or 0 for row in rows)) + 1
     matrix = np.zeros((size, size))
     for row in rows:
-        assert row.x is not None and row.y is not None and row.value is not None
-        matrix[int(row.y), int(row.x)] = row.value
+        matrix[int(row.y or 0), int(row.x or 0)] = row.value or 0
     image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     half = size / 2 - 0.5
     axes.axhline(half, color="#555555", linewidth=0.7)
@@ -95,7 +101,7 @@ def curves(
         group = [row for row in rows if (row.kind, row.series) == (kind, series)]
         style, label = styles[base_name(series)], series_label(series)
         colour = style["color"]
-        x, y, low, high = (np.array([np.nan if v is None else v for v in column]) for column in list(zip(*group))[3:7])
+        x, y, low, high = (_column(group, name) for name in ("x", "y", "low", "high"))
         if kind == "line":
             axes.plot(x, y, label=label, markevery=_every(len(x)), markersize=4, **style)
             if np.isfinite(low).any():
@@ -112,12 +118,17 @@ def curves(
             ink = mpl.rcParams["text.color"]
             axes.axvline(float(x[0]), color=ink, linewidth=0.8, alpha=0.6)
             axes.annotate(
-                series, (float(x[0]), 1), xycoords=("data", "axes fraction"), xytext=(-4, -3),
-                textcoords="offset points", rotation=90, ha="right", va="top", fontsize=7.5, alpha=0.8,
+                series, (float(x[0]), 0), xycoords=("data", "axes fraction"), xytext=(-4, 4),
+                textcoords="offset points", ha="right", va="bottom", fontsize=7.5, alpha=0.8,
             )  # fmt: skip
-    for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() == "log":
-            axis.set_minor_formatter(NullFormatter())
+    if xscale == "log":
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if yscale == "log":
+        low, high = axes.get_ylim()
+        few = high < 100 * low  # less than two decades: label 0.2 and 0.5 as well
+        axes.yaxis.set_minor_formatter(FuncFormatter(_two_or_five) if few else NullFormatter())
+        if few:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def styles(data: FigureData, *, markers: bool = False) -> dict[str, dict[str, Any]]:
@@ -155,7 +166,21 @@ def base_name(series: str) -> str:
 def series_label(series: str) -> str:
     """A series as the legend writes it."""
     base, bracket, rest = series.partition(" (")
-    return LABELS.get(base, base) + bracket + rest.replace("t^1/4", "$t^{1/4}$").replace("t^1/6", "$t^{1/6}$")
+    return (
+        LABELS.get(base, base)
+        + bracket
+        + rest.replace("f*", "$f^*$").replace("t^1/4", "$t^{1/4}$").replace("t^1/6", "$t^{1/6}$")
+    )
+
+
+def _column(rows: Sequence[Row], name: str) -> np.ndarray:
+    """One column of the table, NaN where it is empty."""
+    return np.array([np.nan if (value := getattr(row, name)) is None else value for row in rows])
+
+
+def _two_or_five(value: float, _: int | None) -> str:
+    """A tick's label where its leading digit is 2 or 5."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
 def _every(count: int) -> int:

@@ -34,7 +34,8 @@ class Budget:
     Args:
         epochs: passes over the training set; the paper's number is 2,000.
         seeds: independent runs side by side, seeds 0, 1, ...; two or more give bands.
-        quick: seconds instead of minutes, for trying out and CI: 120 steps on 640 samples; `epochs` is ignored.
+        quick: seconds instead of minutes, for trying out and CI: 120 steps on 640 samples, two of the four
+            sizes of Figure 3 and one of the three real tables of Figure 8; `epochs` is ignored.
         seed: start of every random stream.
     """
 
@@ -42,6 +43,11 @@ class Budget:
     seeds: int = 1
     quick: bool = False
     seed: int = 0
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(d, n) of Figure 3."""
+        return SIZES[:2] if self.quick else SIZES
 
     def __post_init__(self) -> None:
         """Refuse what is no budget."""
@@ -75,8 +81,8 @@ def looped(task: Task, budget: Budget) -> dict[str, TrainConfig]:
 
 
 def looped_check(task: Task, budget: Budget) -> dict[str, TrainConfig]:
-    """The first steps of the same model with all eight blocks free, on a part of the data."""
-    config = budget.config(task=task, engine="full", steps=CHECK_STEPS, train_size=1280, test_size=128, snapshots=())
+    """The first steps of the same model with all eight blocks free, on a small part of the data."""
+    config = budget.config(task=task, engine="full", steps=CHECK_STEPS, train_size=256, test_size=64, snapshots=())
     return {f"looped-{task}-full": config}
 
 
@@ -87,7 +93,12 @@ def layerwise(task: Task, budget: Budget, *, dim: int = 16, samples: int = 32) -
 
 
 def compared(task: Task, budget: Budget) -> dict[str, TrainConfig]:
-    """Figure 2: the three one-layer models, at the learning rates that the paper's curves fit."""
+    """Figure 2: the three one-layer models, at the learning rates that the paper's curves fit.
+
+    In the order LN, normalised and unnormalised target without LN. A quick budget takes the runs of Figures 4, 6 and 7.
+    """
+    if budget.quick:
+        return layerwise(task, budget) | without_norm(task, budget)
     keep = {"task": task, "objective": "layerwise", "snapshots": (PAPER_WINDOW,)}
     return {
         f"compared-{task}-ln": budget.config(**keep, learning_rate=0.031),
@@ -103,13 +114,15 @@ def without_norm(task: Task, budget: Budget) -> dict[str, TrainConfig]:
 
 
 def real(budget: Budget) -> dict[str, TrainConfig]:
-    """Figure 8: the looped model in the dimension of each real table, trained on Task 1 data with n = 2d columns."""
-    return {
-        f"looped-real-{name}": budget.config(
-            dim=dim, samples=2 * dim, steps=min(REAL_STEPS, 78 * budget.epochs), train_size=5_000, test_size=256
-        )
-        for name, dim in REAL_TABLES.items()
-    }
+    """Figure 8: the looped and the layerwise model in the dimension of each real table, Task 1 data with n = 2d."""
+    tables = {"wine": REAL_TABLES["wine"]} if budget.quick else REAL_TABLES
+    found = {}
+    for name, dim in tables.items():
+        keep = {"dim": dim, "samples": 2 * dim, "train_size": 4_000, "test_size": 256}
+        keep["steps"] = min(REAL_STEPS, 78 * budget.epochs)
+        found[f"looped-real-{name}"] = budget.config(**keep)
+        found[f"layerwise-real-{name}"] = budget.config(**keep, objective="layerwise")
+    return found
 
 
 def describe(config: TrainConfig) -> str:

@@ -123,7 +123,13 @@ def read_table(path: Path) -> tuple[Row, ...]:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     if not lines or tuple(lines[0]) != Row._fields or any(line[1] not in get_args(Kind) for line in lines[1:]):
         raise InputError(f"{path} is no figure's table; it must have the columns {', '.join(Row._fields)}")
-    return tuple(Row(*line[:3], *(float(cell) if cell else None for cell in line[3:])) for line in lines[1:])
+    return tuple(_row(line) for line in lines[1:])
+
+
+def _row(line: list[str]) -> Row:
+    panel, kind, series, *numbers = line
+    x, y, low, high, value = (float(cell) if cell else None for cell in numbers)
+    return Row(panel, kind, series, x, y, low, high, value)
 
 
 def settings_of(configs: dict[str, TrainConfig]) -> tuple[tuple[str, str], ...]:

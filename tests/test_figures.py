@@ -1,0 +1,295 @@
+"""Figures 1 to 8: one quick reproduction, shared by the tests; what is drawn, what is written, what must hold."""
+
+import csv
+import fcntl
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from eigenloop import figures, looping
+from eigenloop.blocks import TwoBlock
+from eigenloop.errors import InputError
+from eigenloop.figures import figure5, points, running, settings
+from eigenloop.figures.growth import deviation
+from eigenloop.figures.levels import levels
+from eigenloop.figures.values import FigureData, Row, curve, paper_points, read_table
+from eigenloop.power import power_method, predicted_sines, sin_angle
+from eigenloop.problems import draw
+from eigenloop.report import inline_svg
+from eigenloop.training import TrainConfig
+
+NUMBERS = range(1, 9)
+QUICK = figures.Budget(quick=True)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quick runs of all figures, trained by the first worker that needs them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quick-figures"
+    shared.mkdir(exist_ok=True)
+    with open(shared / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        figures.prepare(NUMBERS, QUICK, shared / "runs")
+    return shared / "runs"
+
+
+@pytest.fixture(scope="module")
+def quick(runs: Path) -> dict[int, FigureData]:
+    return {number: figures.compute(number, QUICK, runs) for number in NUMBERS}
+
+
+def no_training(*args: object, **kwargs: object) -> None:
+    raise AssertionError("nothing may be trained here")
+
+
+# --- looping at test time
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_sines_are_those_of_the_model_itself(norm: bool, x64: None) -> None:
+    rng = np.random.default_rng(1)
+    d, loops = 5, 6
+    config = TrainConfig.create(dim=d, samples=9)
+    batch = draw(config.distribution(), jax.random.key(3), 7)
+    a, b = rng.standard_normal((2, d, d)) / 3
+    assert batch.principal is not None
+    sines = looping.test_time_sines(
+        a, b, gram=np.asarray(batch.gram), query=np.asarray(batch.query), basis=np.asarray(batch.principal), loops=loops
+    )
+    reduced = TwoBlock(a=jnp.asarray(a), b=jnp.asarray(b), norm=norm)
+    full = reduced.lift()
+    for i in range(7):
+        for k in range(loops + 1):
+            for y in (
+                reduced(batch.gram[i], batch.query[i], loops=k),
+                full(batch.columns[i], batch.query[i], loops=k),
+            ):
+                expected = sin_angle(np.asarray(y), np.asarray(batch.principal[i]))
+                np.testing.assert_allclose(sines[k, i], expected, rtol=1e-9, atol=1e-14)
+
+
+def test_sines_of_a_scalar_model_and_of_the_power_method_obey_equation_d1() -> None:
+    rng = np.random.default_rng(2)
+    values = np.array([5.0, 5.0, 3.0, 1.0])
+    q = rng.standard_normal((6, 4))
+    basis, gram, eye = np.eye(4)[:, :2], np.diag(values), np.eye(4)
+    ours = looping.test_time_sines(2 * eye, 0.7 * eye, gram=gram, query=q, basis=basis, loops=40)
+    np.testing.assert_allclose(ours, predicted_sines(values, q, loops=40, gamma=1.4), rtol=1e-12)
+    power = looping.power_method_sines(gram=gram, query=q, basis=basis, loops=40)
+    np.testing.assert_allclose(power, predicted_sines(values, q, loops=40), rtol=1e-12)
+    np.testing.assert_allclose(power[:, 0], sin_angle(power_method(gram, q[0], loops=40), basis), rtol=1e-12)
+
+
+@pytest.mark.parametrize("task", settings.TASKS)
+def test_scalar_models_stay_between_the_bounds_of_theorem_4_6(task: settings.Task) -> None:
+    test_set = points.held_out(TrainConfig.create(task=task))
+    assert len(test_set.query) == 2000
+    assert figure5.scalar_within_bounds(test_set, gamma=4.0, loops=50) == 2000
+
+
+def test_the_bounds_are_tight_enough_to_fail_for_another_gamma() -> None:
+    test_set = points.held_out(TrainConfig.create(test_size=20))
+    c = test_set.coordinates[0]
+    wrong = predicted_sines(test_set.eigenvalues[0], c, loops=150, gamma=0.3)
+    _, high = figure5.sine_bounds(test_set.eigenvalues[0], c, loops=150, gamma=4.0)
+    assert (wrong > high).any()
+
+
+def test_the_fixed_point_starts_nearly_orthogonal() -> None:
+    point = points.held_out(TrainConfig.create(task="planted")).fixed()
+    assert abs(point.coordinates[0, 0]) == pytest.approx(0.1, abs=0.02)
+
+
+def test_held_out_points_are_the_test_set_of_the_run() -> None:
+    config = TrainConfig.create(dim=4, samples=8, steps=1, train_size=128, test_size=64, objective="layerwise")
+    from eigenloop.training import train
+
+    test_set = points.held_out(config)
+    target = np.einsum("bij,bj->bi", test_set.gram, test_set.query)
+    target /= np.linalg.norm(target, axis=1, keepdims=True)
+    loss = np.mean(np.sum((test_set.query - target) ** 2, axis=1))  # B = 0 at the start: y = q
+    assert train(config).metrics["test_loss"][0, 0] == pytest.approx(loss, rel=1e-5)
+
+
+# --- levels
+
+
+def test_levels_without_norm_of_task_2_match_the_exact_values() -> None:
+    found = levels(TrainConfig.create(task="planted"))
+    assert found["unnormalized"].gamma == pytest.approx(0.627906976744186, abs=1e-12)
+    assert found["unnormalized"].loss == pytest.approx(0.255813953488372, abs=1e-12)
+    # Standard deviations per draw 0.07 (length / mu2) and 0.25 (twice the cosine), 80,000 draws, five sigmas.
+    assert found["normalized"].gamma == pytest.approx(0.0512454695385202, abs=5 * 0.1 / np.sqrt(80_000))
+    assert found["normalized"].loss == pytest.approx(0.226171883379953, abs=5 * 0.25 / np.sqrt(80_000))
+
+
+def test_levels_of_task_1_match_the_paper() -> None:
+    found = levels(TrainConfig.create(), draws=40_000)
+    for target, series in (("normalized", "noln_norm"), ("unnormalized", "noln_unnorm")):
+        _, y = paper_points("2b", f"{series}_test_loss")
+        assert found[target].loss == pytest.approx(float(np.median(y)), rel=0.02)  # the reading error
+
+
+# --- the figures
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_is_drawn_is_what_is_written(
+    number: int, quick: dict[int, FigureData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = quick[number]
+    paths = figures.save(data, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"figure{number}.{s}" for s in paths)
+    assert imread(paths["png"]).shape[1] >= 1000
+    assert paths["pdf"].read_bytes().startswith(b"%PDF")
+    again = replace(data, table=read_table(paths["csv"]))
+    assert again.table == data.table
+    monkeypatch.setattr(running, "train", no_training)
+    monkeypatch.setattr(running, "load_run", no_training)
+    kept = {suffix: path.read_bytes() for suffix, path in paths.items()}
+    figures.save(again, tmp_path)
+    assert {suffix: path.read_bytes() for suffix, path in paths.items()} == kept
+    axes = figures.draw(again).axes
+    drawn = {
+        tuple(np.round(np.ma.getdata(xy), 12)) for a in axes for line in a.lines for xy in np.asarray(line.get_xydata())
+    }
+    for row in data.table:
+        if row.kind in ("line", "points", "reference"):
+            assert (round(row.x or 0.0, 12), round(row.y or 0.0, 12)) in drawn
+    assert all(number_ is None or np.isfinite(number_) for row in data.table for number_ in row[3:])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_pages_can_inline_both_drawings_and_rcparams_stay(number: int, quick: dict[int, FigureData]) -> None:
+    before = dict(mpl.rcParams)
+    light, dark = figures.svg_pair(quick[number])
+    assert dict(mpl.rcParams) == before
+    assert light != dark
+    assert "#d7dbe0" in dark
+    assert "#d7dbe0" not in light
+    for svg in (light, dark):
+        assert "<text" not in svg  # text is drawn as paths: no font is needed
+        assert inline_svg(svg, prefix="f")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_sentences_settings_and_command_are_there(number: int, quick: dict[int, FigureData]) -> None:
+    data = quick[number]
+    assert data.number == number
+    assert data.command == f"eigenloop reproduce --figure {number} --quick"
+    assert data.paper_says.endswith(".")
+    assert any(c.isdigit() for c in data.run_shows)
+    assert "nan" not in data.run_shows
+    assert [name for name, _ in data.settings] == list(figures.runs([number], QUICK))
+
+
+def test_both_tasks_and_the_papers_points_are_drawn(quick: dict[int, FigureData]) -> None:
+    for number, figure, series in ((1, "1c", ["W_max", "V_max"]), (2, "2b", ["ln_norm_test_loss"])):
+        names = " ".join(quick[number].panels)
+        assert "Task 1" in names
+        assert "Task 2" in names
+        for name in series:
+            x, y = paper_points(figure, name)
+            drawn = {(row.x, row.y) for row in quick[number].table if row.kind == "points"}
+            assert {(float(a), float(b)) for a, b in zip(x, y, strict=True)} <= drawn
+    loops = [row for row in quick[2].panel("Task 1, angle") if row.kind == "points"]
+    assert len(loops) == sum(len(paper_points("2c", f"{m}_sin")[0]) for m in ("ln_norm", "noln_norm", "noln_unnorm"))
+    assert not any(row.kind == "points" for row in quick[2].table if row.panel.startswith("Task 2"))
+
+
+def test_heatmaps_hold_the_trained_matrices(quick: dict[int, FigureData], runs: Path) -> None:
+    from eigenloop.training import load_run
+
+    w = np.asarray(load_run(runs / "looped-sphere").model.w, np.float64)[0]
+    for row in quick[1].panel("Task 1, W"):
+        assert row.value == pytest.approx(w[int(row.y or 0), int(row.x or 0)] / abs(w).max(), abs=1e-12)
+    assert "inactive ones in the first 3 steps is 0" in quick[1].run_shows
+
+
+def test_several_seeds_give_a_band(tmp_path: Path) -> None:
+    data = figures.compute(6, figures.Budget(quick=True, seeds=2), tmp_path)
+    lines = [row for row in data.table if row.kind == "line"]
+    assert lines
+    for row in lines:
+        assert row.low is not None
+        assert row.y is not None
+        assert row.high is not None
+        assert row.low <= row.y <= row.high
+    assert any(row.low != row.high for row in lines)
+    assert any(axes.collections for axes in figures.draw(data).axes)
+    assert data.command == "eigenloop reproduce --figure 6 --quick --seeds 2"
+
+
+def test_median_and_range_over_seeds() -> None:
+    (row,) = curve("p", "s", [3], np.array([[1.0, 5.0, 2.0]]))
+    assert row == Row("p", "line", "s", 3.0, 2.0, 1.0, 5.0)
+
+
+def test_deviation_interpolates_in_logarithms() -> None:
+    rows = curve("p", "s", [1, 100], np.array([1.0, 0.01]))
+    rows += curve("p", "s (paper)", [10, 50, 1000], np.array([0.08, 0.02, 9.0]), kind="points")
+    found = deviation(rows, "s")
+    assert found is not None
+    np.testing.assert_allclose(found, (0.25, 10, 0.25))
+
+
+def test_finished_runs_are_read_and_not_trained(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "train", no_training)
+    told: list[str] = []
+    figures.compute(3, QUICK, runs, lambda name, progress: told.append(name))
+    assert told == []
+
+
+def test_an_interrupt_saves_every_run(tmp_path: Path) -> None:
+    config = {"one": TrainConfig.create(dim=4, samples=8, steps=50_000, train_size=256, test_size=64)}
+
+    def interrupt(name: str, progress: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        running.train_all(config, tmp_path, interrupt)
+    assert (tmp_path / "one" / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [0, 9, -1])
+def test_an_unknown_figure_is_refused(number: int, tmp_path: Path) -> None:
+    for call in (lambda: figures.compute(number, QUICK, tmp_path), lambda: figures.prepare([number], QUICK, tmp_path)):
+        with pytest.raises(InputError, match=rf"--figure is {number}.*1, 2, 3, 4, 5, 6, 7, 8"):
+            call()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_without_meaning_is_refused() -> None:
+    with pytest.raises(InputError, match="--epochs is 0"):
+        figures.Budget(epochs=0)
+    with pytest.raises(InputError, match="--seeds is -1"):
+        figures.Budget(seeds=-1)
+
+
+def test_settings_are_those_of_the_paper() -> None:
+    found = figures.runs(NUMBERS, figures.Budget())
+    assert found["looped-sphere"].total_steps == 156_000
+    assert (found["looped-planted"].loops, found["looped-planted"].objective) == (10, "end-to-end")
+    rates = {name: config.learning_rate for name, config in found.items() if config.learning_rate != 0.1}
+    assert {name.split("-", 2)[2]: rate for name, rate in rates.items()} == {
+        "ln": 0.031, "normalized": 0.03, "unnormalized": 0.02,
+    }  # fmt: skip
+    assert {(c.dim, c.samples) for c in figures.runs([3], figures.Budget()).values()} == set(settings.SIZES)
+
+
+def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        read_table(tmp_path / "none.csv")
+    file = tmp_path / "table.csv"
+    with file.open("w", newline="") as handle:
+        csv.writer(handle).writerows([["a", "b"], [1, 2]])
+    with pytest.raises(InputError, match="no figure's table"):
+        read_table(file)

@@ -1,0 +1,125 @@
+"""The command `eigenloop predict`: its JSON contract, its summary, and one line for bad input."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from eigenloop.cli.predict import predict
+from eigenloop.errors import InputError
+from eigenloop.tables import read_table
+from eigenloop.training import TrainConfig, train
+
+KEYS = {
+    "component", "angle_to_exact", "plateau_angle", "loops_predicted", "loops_taken", "explained", "dim", "samples",
+    "loops", "tolerance", "converged", "gamma", "estimates", "reasons", "version", "seed", "seconds",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def call(*arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(predict)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def parsed(*arguments: str) -> dict:
+    result = call(*arguments, "--json")
+    assert result.exception is None, result.exception
+
+    def no_constant(name: str) -> float:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(result.stdout, parse_constant=no_constant)
+
+
+def test_json_contract() -> None:
+    found = parsed("iris", "--steps", "300", "--loops", "20", "--seed", "2")
+    assert found.keys() >= KEYS
+    assert (found["dim"], found["samples"], found["loops"], found["seed"]) == (4, 150, 20, 2)
+    assert len(found["component"]) == 4
+    assert len(found["angle_to_exact"]) == 20
+    assert math.hypot(*found["component"]) == pytest.approx(1, abs=1e-12)
+    assert found["converged"] is (found["loops_taken"] is not None)
+    assert "unit-norm, uncentred rows" in found["estimates"]
+    assert all(found[key] is None for key in found["reasons"])
+    x = read_table("iris").rows
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    top = np.linalg.eigh(x.T @ x)[1][:, -1]
+    sine = np.linalg.norm(top - (top @ found["component"]) * np.array(found["component"]))
+    assert found["angle_to_exact"][-1] == pytest.approx(np.arcsin(sine), abs=1e-9)
+
+
+def test_same_numbers_from_the_cache_and_from_a_damaged_entry_trained_again(cache: Path) -> None:
+    options = ("iris", "--steps", "20", "--loops", "3", "--tolerance", "1e-7")
+    first, cached = parsed(*options), parsed(*options)
+    assert first["loops_taken"] is None
+    assert first["converged"] is False
+    assert "1e-07" in first["reasons"]["loops_taken"]
+    (entry,) = (cache / "eigenloop").iterdir()
+    entry.write_bytes(b"no safetensors")
+    result = call(*options, "--json")
+    assert "trained again" in result.stderr
+    for found in (cached, json.loads(result.stdout)):
+        assert {**found, "seconds": 0} == {**first, "seconds": 0}
+
+
+def test_summary_says_what_was_done(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    rows = np.random.default_rng(0).standard_normal((50, 3)) * [5, 1, 1]
+    path.write_text("wide,[b],c\n" + "\n".join(",".join(map(str, row)) for row in rows))
+    result = call(str(path), "--steps", "50", "--center", "--no-normalize")
+    assert result.exception is None, result.exception
+    for part in ("50 rows (samples) x 3 columns", "became the columns of X", "usual principal component", "wide", "[b]",
+                 "plateau angle", "not exact multiples of I", "Theorem 4.6", "explained"):  # fmt: skip
+        assert part in result.stdout, part
+
+
+def test_a_run_is_applied_and_nothing_trained(tmp_path: Path, cache: Path) -> None:
+    config = TrainConfig.create(dim=4, samples=8, objective="layerwise", steps=30, train_size=128, test_size=16)
+    run = train(config, tmp_path / "run")
+    found = parsed("iris", "--run", str(tmp_path / "run"))
+    assert found["gamma"] == pytest.approx(float(run.metrics["gamma"][-1, 0]), rel=1e-5)
+    assert not cache.exists()
+    result = call("wine", "--run", str(tmp_path / "run"))
+    assert isinstance(result.exception, InputError)
+    assert "trained with --dim 4, but the data have 13 features" in str(result.exception)
+    assert isinstance(call("iris", "--run", str(tmp_path / "none")).exception, InputError)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("1,2\n3,nan\n", (), "row 2, column 2 is nan"),
+        ("a,b\n1,x\n2,y\n", (), "column 'b' holds text"),
+        ("1,2\n", (), "1 row(s)"),
+        ("1,2\n0,0\n", (), "row 2 is zero"),
+        ("1\n2\n", (), "1 feature(s)"),
+        ("1,0\n0,1\n", (), "tight frame"),
+        ("1,2\n3,4\n", ("--tolerance", "0"), "--tolerance is 0"),
+        ("1,2\n3,4\n", ("--loops", "0"), "--loops is 0"),
+        ("1,2\n3,4\n", ("--steps", "0"), "--steps is 0"),
+        ("1,2\n3,4\n", ("--seed", "-1"), "--seed is -1"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    tmp_path: Path, cache: Path, text: str, options: tuple[str, ...], message: str
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    result = call(str(path), *options)
+    assert isinstance(result.exception, InputError)  # which the command line turns into one line and status 2
+    assert message in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert result.stdout == ""
+    assert not cache.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.csv"]

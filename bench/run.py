@@ -18,14 +18,13 @@ import baseline_jax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from rich.console import Console
 from rich.table import Table
 
 from eigenloop.blocks import TwoBlock
 from eigenloop.objectives import EndToEnd
 from eigenloop.problems import Sphere, draw
-from eigenloop.training import TrainConfig, _Trainer
+from eigenloop.training import TrainConfig, Trainer
 
 try:
     import baseline_torch
@@ -42,16 +41,15 @@ SEEDS, QUICK_SEEDS, GPU_SEEDS = (1, 2, 4, 8), (1, 4), (1, 4, 16, 64, 256, 1024, 
 
 
 class DefaultEngine:
-    """What `training.train` runs between two metrics: `_Trainer.advance`, many steps in a call, shuffling included."""
+    """What `training.train` runs between two metrics: `Trainer.advance`, many steps in a call, shuffling included."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.trainer = _Trainer(config, config.distribution(), config.loss(), optax.sgd(config.learning_rate))
+        self.trainer = Trainer(config)
         self.state, self.step = self.trainer.initial(), 0
 
     def run(self, steps: int) -> None:
-        ends = jnp.int32(self.step), jnp.int32(self.step + steps)
-        self.state = jax.block_until_ready(self.trainer.advance(*self.state, self.trainer.train, *ends))
+        self.state = self.trainer.advance(*self.state, self.step, self.step + steps)
         self.step += steps
 
 

@@ -31,6 +31,7 @@ from eigenloop.transformer import LoopedTransformer
 METRICS = (
     "train_loss", "test_loss", "a", "b", "gamma", "v_max", "w_max", "off_diagonal_ratio", "inactive_max",
 )  # fmt: skip
+TASK_KEYS = ("task", "multiplicities", "min_eigenvalue", "dim", "samples")
 STRETCH_SECONDS = 0.5
 """Aim for the length of one compiled stretch: how soon progress moves and Ctrl-C is heard."""
 CHECKPOINT_SECONDS = 10.0
@@ -198,8 +199,9 @@ class Trained:
         metrics = {name: value(name) for name in METRICS}
         diverged = {name: "not a finite number: training diverged" for name, v in metrics.items() if v is None}
         return {
-            "steps": int(self.steps[-1]), **metrics, "seconds": self.seconds, "seed": config.seed, "seeds": config.seeds,
-            "dtype": config.dtype, "version": version("eigenloop"), "reasons": {**diverged, **self.reasons},
+            "steps": int(self.steps[-1]), **metrics, "seconds": self.seconds, "seed": config.seed,
+            "seeds": config.seeds, "dtype": config.dtype, "version": version("eigenloop"),
+            "reasons": {**diverged, **self.reasons},
         }  # fmt: skip
 
 
@@ -250,7 +252,7 @@ def train(
     own = {"distribution": distribution, "objective": objective, "optimizer": optimizer}
     record = {**_plain(config), **{key: _label(value) for key, value in own.items() if value is not None}}
     with jax.enable_x64(config.dtype == "float64"):
-        trainer = _Trainer(config, distribution, objective, optimizer)
+        trainer = Trainer(config, distribution, objective, optimizer)
         if directory is None:
             return trainer.run(None, None, report)
         run = RunDirectory(Path(directory), record, extendable=("epochs", "steps"))
@@ -277,25 +279,26 @@ class _Static:
         self.value = value
 
 
-@lru_cache(maxsize=64)
-def _default_parts(
-    task: str,
-    multiplicities: Any,
-    min_eigenvalue: Any,
-    dim: int,
-    samples: int,
-    objective: Objective,
-    rate: float,
-    x64: bool,
-) -> tuple[_Static, _Static, _Static]:
-    """Distribution, objective and optimiser of a configuration; one object for equal settings.
+# Equal settings give the same static object, so that runs share their compiled programs.
 
-    Runs that differ in their seed, length or data alone then share their compiled programs.
-    """
+
+@lru_cache(maxsize=64)
+def _distribution(config_of_task: tuple[tuple[str, Any], ...], x64: bool) -> _Static:
     del x64  # part of the key: a distribution holds arrays of the precision in which it was made
-    settings = {"task": task, "multiplicities": multiplicities, "min_eigenvalue": min_eigenvalue}
-    config = TrainConfig(dim=dim, samples=samples, **settings)
-    return _Static(config.distribution()), _Static(objective), _Static(optax.sgd(rate))
+    return _Static(TrainConfig(**dict(config_of_task)).distribution())
+
+
+@lru_cache(maxsize=64)
+def _objective(objective: Objective) -> _Static:
+    return _Static(objective)
+
+
+@lru_cache(maxsize=64)
+def _sgd(learning_rate: float) -> _Static:
+    return _Static(optax.sgd(learning_rate))
+
+
+_NOTHING = _Static(None)
 
 
 class _Parts(NamedTuple):
@@ -384,33 +387,36 @@ def _measure(models: Any, train: Batch | None, test: Batch, *, parts: _Parts) ->
     return {"train_loss": mean_loss(train), "test_loss": mean_loss(test), **weight_metrics(full)}
 
 
-class _Trainer:
+class Trainer:
     """One run: its data, its state, and the compiled pieces applied to them."""
 
     def __init__(
         self,
         config: TrainConfig,
-        distribution: Distribution | None,
-        objective: Objective | None,
-        optimizer: optax.GradientTransformation | None,
+        distribution: Distribution | None = None,
+        objective: Objective | None = None,
+        optimizer: optax.GradientTransformation | None = None,
     ) -> None:
+        """Draw the data; None stands for what the configuration names."""
         self.config = config
-        defaults = _default_parts(
-            config.task, config.multiplicities, config.min_eigenvalue, config.dim, config.samples, config.loss(),
-            config.learning_rate, config.dtype == "float64",
-        )  # fmt: skip
-        own = (distribution, objective, optimizer)
-        chosen = [default if part is None else _Static(part) for part, default in zip(own, defaults, strict=True)]
-        self.parts = _Parts(
-            *chosen,
+        task = tuple((key, getattr(config, key)) for key in TASK_KEYS)
+        loss = _objective(config.loss()) if objective is None else _Static(objective)
+        parts = _Parts(
+            distribution=_distribution(task, config.dtype == "float64")
+            if distribution is None
+            else _Static(distribution),
+            objective=loss,
+            optimizer=_sgd(config.learning_rate) if optimizer is None else _Static(optimizer),
             batch=config.batch,
             size=0 if config.fresh else config.train_size,
-            principal=getattr(chosen[1].value, "needs_principal", True),
+            principal=getattr(loss.value, "needs_principal", True),
             full=config.engine == "full",
         )
+        self.parts = parts if config.fresh else parts._replace(distribution=_NOTHING)
+        data = parts._replace(objective=_NOTHING, optimizer=_NOTHING, batch=0, size=0)
         self.keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(config.seed)))(jnp.arange(config.seeds))
-        self.test = _data_set(self.keys, parts=self.parts, stream=1, size=config.test_size)
-        self.train = None if config.fresh else _data_set(self.keys, parts=self.parts, stream=0, size=config.train_size)
+        self.test = _data_set(self.keys, parts=data, stream=1, size=config.test_size)
+        self.train = None if config.fresh else _data_set(self.keys, parts=data, stream=0, size=config.train_size)
 
     def initial(self) -> tuple[Any, Any]:
         """Models and optimiser states at step 0."""
@@ -492,7 +498,7 @@ def _over_seeds(function: Callable) -> Callable:
 
 
 def weight_metrics(model: LoopedTransformer) -> dict[str, jax.Array]:
-    """Means a = tr(A)/d, b = tr(B)/d and gamma = tr(AB)/d, largest entries, and how far A and B are from multiples of I.
+    """Means a = tr(A)/d, b = tr(B)/d, gamma = tr(AB)/d, largest entries, distance of A and B from multiples of I.
 
     Args:
         model: V, W of shape (..., 2d, 2d).

@@ -40,6 +40,21 @@ QUICK_SCALING = {"dim": (8, 32), "loops": (1, 30)}
 SEEDS, QUICK_SEEDS, GPU_SEEDS = (1, 2, 4, 8), (1, 4), (1, 4, 16, 64, 256, 1024, 4096)
 
 
+class OneThread:
+    """The PyTorch baseline on one thread: where other processes hold cores, its threads mostly wait for each other."""
+
+    def __init__(self, training: Any) -> None:
+        self.training = training
+
+    def run(self, steps: int) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            self.training.run(steps)
+        finally:
+            torch.set_num_threads(threads)
+
+
 class DefaultEngine:
     """What `training.train` runs between two metrics: `Trainer.advance`, many steps in a call, shuffling included."""
 
@@ -129,10 +144,12 @@ def compare(config: TrainConfig, rounds: int, seconds: float, on_gpu: bool) -> d
     if not on_gpu or torch.cuda.is_available():
         tensors = (torch.tensor(np.asarray(x)) for x in examples)
         contenders["torch"] = baseline_torch.Training(*tensors, *settings, device="cuda" if on_gpu else "cpu")
+        if not on_gpu:
+            contenders["torch_one_thread"] = OneThread(contenders["torch"])
     contenders["jax"] = baseline_jax.Training(*examples, *settings)
     contenders["default"] = DefaultEngine(config)
-    units = {"torch": 3, "jax": 3, "default": config.steps_per_epoch}
-    lengths = {name: round_length(c.run, seconds, units[name]) for name, c in contenders.items()}
+    units = {"default": config.steps_per_epoch}
+    lengths = {name: round_length(c.run, seconds, units.get(name, 1)) for name, c in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
@@ -191,7 +208,7 @@ def peak_rss_mib() -> float:
 
 def show(console: Console, device: str, result: dict) -> None:
     labels = {
-        "torch": "PyTorch, full matrices, autograd", "jax": "JAX, full matrices, jit", "default": "default engine",
+        "torch": "PyTorch, full matrices, autograd", "torch_one_thread": "the same on one thread", "jax": "JAX, full matrices, jit", "default": "default engine",
     }  # fmt: skip
     table = Table(title=f"One training step on {device}: {result['note']}")
     for heading in ("", "ms per step", "min - max", "x default", "min - max"):

@@ -33,7 +33,7 @@ def atomic_write(path: Path, content: bytes) -> None:
     """Replace a file in one move: readers see the old one or the new one, never a part.
 
     Raises:
-        InputError: the directory cannot be written to.
+        InputError: the directory cannot be written to, or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,8 +47,10 @@ def atomic_write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(f"cannot write {path}: {error.strerror}") from None
         raise
 
 
@@ -116,10 +118,10 @@ class RunDirectory:
             InputError: another process holds it, it belongs to another configuration (names the key and both values),
                 it is no run's directory, it cannot be written to, or its checkpoint is damaged.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file; --out must be a directory")
-        self._check_same()
         try:
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"{self.path} is a file; --out must be a directory")
+            self._check_same()
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / ".lock", "w")  # noqa: SIM115 - closed below, when the run ends
         except OSError as error:
@@ -132,10 +134,17 @@ class RunDirectory:
                     f"{self.path} is in use by another process; wait for it or choose another --out"
                 ) from None
             checkpoint = self.path / self.CHECKPOINT
-            state = load_arrays(checkpoint) if checkpoint.exists() else None
-            document = {"config": self.config, "versions": versions()}
-            atomic_write(self.path / self.CONFIG, tomli_w.dumps(document).encode())
-            yield state
+            yield load_arrays(checkpoint) if checkpoint.exists() else None
+
+    def write_config(self) -> None:
+        """Write config.toml: the configuration, and the versions at work."""
+        document = {"config": self.config, "versions": versions()}
+        atomic_write(self.path / self.CONFIG, tomli_w.dumps(document).encode())
+
+    def is_recorded(self) -> bool:
+        """Whether config.toml holds this very configuration, its length included."""
+        file = self.path / self.CONFIG
+        return file.exists() and read_config(self.path) == tomllib.loads(tomli_w.dumps(self.config))
 
     def _check_same(self) -> None:
         file = self.path / self.CONFIG

@@ -197,7 +197,8 @@ class Trained:
 
         config = self.config
         metrics = {name: value(name) for name in METRICS}
-        diverged = {name: "not a finite number: training diverged" for name, v in metrics.items() if v is None}
+        undefined = [name for name, v in metrics.items() if v is None or (isinstance(v, list) and None in v)]
+        diverged = dict.fromkeys(undefined, "not a finite number: training diverged")
         return {
             "steps": int(self.steps[-1]), **metrics, "seconds": self.seconds, "seed": config.seed,
             "seeds": config.seeds, "dtype": config.dtype, "version": version("eigenloop"),
@@ -230,6 +231,8 @@ def train(
 ) -> Trained:
     """Train as the configuration says, and go on from the directory's checkpoint where there is one.
 
+    A finished run is read back, and nothing is written.
+
     Args:
         config: from `TrainConfig.create`.
         directory: where the run lives; None keeps everything in memory.
@@ -252,12 +255,14 @@ def train(
     own = {"distribution": distribution, "objective": objective, "optimizer": optimizer}
     record = {**_plain(config), **{key: _label(value) for key, value in own.items() if value is not None}}
     with jax.enable_x64(config.dtype == "float64"):
-        trainer = Trainer(config, distribution, objective, optimizer)
         if directory is None:
-            return trainer.run(None, None, report)
+            return Trainer(config, distribution, objective, optimizer).run(None, None, report)
         run = RunDirectory(Path(directory), record, extendable=("epochs", "steps"))
         with run.held() as saved:
-            return trainer.run(run, saved, report)
+            if saved is not None and _is_complete(config, saved, run):
+                return _trained(config, saved)
+            run.write_config()
+            return Trainer(config, distribution, objective, optimizer).run(run, saved, report)
 
 
 def load_run(directory: Path) -> Trained:
@@ -444,8 +449,6 @@ class Trainer:
         step, seconds, rows, snapshots = 0, 0.0, {}, {}
         if saved is not None:
             step, seconds, leaves, rows, snapshots = _unpack(saved, leaves)
-            if step > total:
-                raise InputError(f"this run has already done {step} steps; {total} were asked for, so nothing to do")
             models, states = jax.tree.unflatten(structure, leaves)
         events = sorted({*metric_steps(total), *self.config.snapshots} - set(range(step)))
         stretch, began, checkpointed = 1, time.monotonic() - seconds, time.monotonic()
@@ -532,6 +535,22 @@ def weight_metrics(model: LoopedTransformer) -> dict[str, jax.Array]:
         "off_diagonal_ratio": jnp.maximum(off_diagonal(a), off_diagonal(b)),
         "inactive_max": jnp.maximum(inactive_v, inactive_w),
     }
+
+
+def _is_complete(config: TrainConfig, saved: dict[str, np.ndarray], directory: RunDirectory) -> bool:
+    """Whether nothing is left to do: the last step done and measured, and every file written.
+
+    Raises:
+        InputError: the run has gone further than what is asked for now.
+    """
+    if not {"step", "metrics.steps"} <= saved.keys():
+        return False  # `_unpack` says what is wrong with it
+    step, total = int(saved["step"]), config.total_steps
+    if step > total:
+        raise InputError(f"this run has already done {step} steps; {total} were asked for, so nothing to do")
+    measured = step == total and total in saved["metrics.steps"]
+    names = [directory.WEIGHTS, directory.METRICS, *([directory.SNAPSHOTS] if _snapshots(saved) else [])]
+    return measured and directory.is_recorded() and all((directory.path / name).exists() for name in names)
 
 
 def _pack(

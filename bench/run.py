@@ -208,8 +208,11 @@ def peak_rss_mib() -> float:
 
 def show(console: Console, device: str, result: dict) -> None:
     labels = {
-        "torch": "PyTorch, full matrices, autograd", "torch_one_thread": "the same on one thread", "jax": "JAX, full matrices, jit", "default": "default engine",
-    }  # fmt: skip
+        "torch": "PyTorch, full matrices, autograd",
+        "torch_one_thread": "the same on one thread",
+        "jax": "JAX, full matrices, jit",
+        "default": "default engine",
+    }
     table = Table(title=f"One training step on {device}: {result['note']}")
     for heading in ("", "ms per step", "min - max", "x default", "min - max"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)

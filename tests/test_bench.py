@@ -10,6 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from eigenloop.training import train
+
 BENCH = Path(__file__).parents[1] / "bench"
 FROZEN = {
     "baseline_torch.py": "5f902d97ea93061a0446cde9ba6b84b8377bec21fb12338238096f3e5a988d08",
@@ -56,6 +58,16 @@ def test_a_different_gradient_is_noticed(bench: ModuleType, results: dict) -> No
     assert bench.largest_difference(results) < 1e-12
     loss, d_a, d_b = results["jax"]
     assert bench.largest_difference({**results, "jax": (loss, d_a, 1.01 * d_b)}) == pytest.approx(0.01, rel=1e-6)
+
+
+def test_default_engine_is_what_train_runs(bench: ModuleType) -> None:
+    config = bench.paper_config(dim=4, samples=8, train_size=64, batch=8, steps=10)
+    engine = bench.DefaultEngine(config)
+    engine.run(10)
+    model = engine.state[0].lift()
+    expected = train(config).model
+    np.testing.assert_array_equal(model.v, expected.v)
+    np.testing.assert_array_equal(model.w, expected.w)
 
 
 def test_without_pytorch_one_clear_line(

@@ -23,7 +23,7 @@ from eigenloop.training import METRICS, Progress, TrainConfig, Trained, load_run
 x64 = pytest.mark.usefixtures("x64")
 
 SMALL: dict[str, Any] = {"dim": 8, "samples": 16, "batch": 64, "train_size": 512, "test_size": 64}
-PLANTED: dict[str, Any] = {"task": "planted", "multiplicities": (3, 3, 2, 2, 2, 2, 1, 1)}
+PLANTED: dict[str, Any] = {"task": "planted", "multiplicities": (4, 2, 2, 2, 2, 2, 1, 1)}
 TINY: dict[str, Any] = {"dim": 3, "samples": 5, "batch": 8, "train_size": 40, "test_size": 16}
 LAYERWISE: dict[str, Any] = {"objective": "layerwise", "learning_rate": 0.05}
 
@@ -53,39 +53,41 @@ def largest_difference(one: Trained, other: Trained) -> float:
 # --- the full model and its reduction, whole trajectories
 
 
-@pytest.mark.parametrize("task", [{}, PLANTED], ids=["sphere", "planted"])
 @pytest.mark.parametrize(
     "model",
     [{"loops": loops} for loops in (1, 3, 10)]
     + [{"objective": "layerwise", "norm": False, "target": target} for target in ("normalized", "unnormalized")],
     ids=lambda m: "-".join(str(v) for v in m.values()),
 )
-def test_both_engines_follow_one_trajectory(task: dict, model: dict) -> None:
+def test_both_engines_follow_one_trajectory(model: dict) -> None:
     """At learning rate 0.01 rounding is not amplified: an error of 1e-16 in a step stays one.
 
     200 steps of a few roundings each, eps = 2.2e-16, and a growth of at most 3 measured by a perturbed start: 1e-12.
     """
-    values = {**SMALL, **task, **model, "learning_rate": 0.01, "steps": 200, "dtype": "float64"}
-    reduced, full = (
-        run(**values, snapshots=tuple(range(20, 201, 20)), engine=engine) for engine in ("reduced", "full")
-    )
-    assert np.asarray(full.model.v).dtype == np.float64
-    assert largest_difference(reduced, full) < 1e-12
-    for name in METRICS[:-1]:
-        np.testing.assert_allclose(full.metrics[name], reduced.metrics[name], rtol=1e-11, atol=1e-13, err_msg=name)
-    np.testing.assert_array_equal(full.metrics["inactive_max"], 0.0)
-    assert np.all(np.isnan(reduced.metrics["inactive_max"]))
-    assert "engine full" in reduced.reasons["inactive_max"]
-    assert np.ptp(full.metrics["test_loss"]) > 1e-3  # something was trained
+    for task in ({}, PLANTED):  # in one test: the two tasks share their compiled programs
+        values = {**SMALL, **task, **model, "learning_rate": 0.01, "steps": 200, "dtype": "float64"}
+        values["snapshots"] = tuple(range(20, 201, 20))
+        reduced, full = (run(**values, engine=engine) for engine in ("reduced", "full"))
+        assert np.asarray(full.model.v).dtype == np.float64
+        assert largest_difference(reduced, full) < 1e-12
+        for name in METRICS[:-1]:
+            np.testing.assert_allclose(full.metrics[name], reduced.metrics[name], rtol=1e-11, atol=1e-13, err_msg=name)
+        np.testing.assert_array_equal(full.metrics["inactive_max"], 0.0)
+        assert np.all(np.isnan(reduced.metrics["inactive_max"]))
+        assert "engine full" in reduced.reasons["inactive_max"]
+        assert np.ptp(full.metrics["test_loss"]) > 1e-3  # something was trained
 
 
 def test_at_the_papers_learning_rate_rounding_grows_until_trajectories_part() -> None:
-    """float32, ten loops, 50 steps: rounding differences of about 1e-6 at 0.01, of order 1 at 0.1."""
+    """float32, ten loops: a change in the last digit of A stays one for 50 steps at 0.01; at 0.1 it fills the matrix."""
     found = {}
     for rate in (0.01, 0.1):
-        values = {**SMALL, "learning_rate": rate, "steps": 50, "snapshots": (50,)}
-        found[rate] = largest_difference(run(**values), run(**values, engine="full"))
-    assert found[0.01] < 1e-4
+        trainer = training.Trainer(TrainConfig.create(**SMALL, learning_rate=rate))
+        models, states = trainer.initial()
+        changed = jax.tree.map(lambda leaf: leaf * (1 + np.float32(2**-23)), models)
+        ends = [np.asarray(trainer.advance(start, states, 0, 50)[0].b) for start in (models, changed)]
+        found[rate] = float(abs(ends[0] - ends[1]).max() / abs(ends[0]).max())
+    assert 0 < found[0.01] < 1e-4
     assert found[0.1] > 1e3 * found[0.01]
     assert found[0.1] > 0.01
 
@@ -139,9 +141,12 @@ def naive_sgd(config: TrainConfig, replica: int) -> tuple[list[np.ndarray], list
 def test_the_trainer_is_a_naive_sgd(values: dict) -> None:
     settings = {**TINY, **LAYERWISE, "norm": False, "seed": 5, "dtype": "float64", **values}
     config = TrainConfig.create(**settings, snapshots=tuple(range(13)))
-    assert config.total_steps == {"epochs": 12, "fresh": 7, "full-batch": 3}[
-        "fresh" if config.fresh else "full-batch" if config.batch == 40 else "epochs"
-    ]
+    assert (
+        config.total_steps
+        == {"epochs": 12, "fresh": 7, "full-batch": 3}[
+            "fresh" if config.fresh else "full-batch" if config.batch == 40 else "epochs"
+        ]
+    )
     found = train(config)
     assert found.steps.tolist() == metric_steps(config.total_steps)
     for replica in range(config.seeds):
@@ -301,7 +306,7 @@ def test_a_users_distribution_objective_and_optimiser_resume_bit_for_bit(tmp_pat
         dim, samples = 3, 5
 
         def sample(self, key: jax.Array, size: int) -> jax.Array:
-            x = jax.random.normal(key, (size, 3, 5)) + 2 * jnp.eye(3)[:, :1]
+            x = jax.random.normal(key, (size, 3, 5)) + 2 * jnp.eye(3)[None, :, :1]
             return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
     class Cubed:
@@ -351,9 +356,7 @@ def test_more_of_a_finished_run_is_the_longer_run(tmp_path: Path, length: tuple[
     assert before == {p.name: p.read_bytes() for p in (tmp_path / "grown").iterdir()}
 
 
-def test_a_finished_run_is_read_back_and_nothing_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_run_is_read_back_and_nothing_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrainConfig.create(**{**TINY, "loops": 2, "steps": 12, "seeds": 2, "snapshots": (5,), "dtype": "float64"})
     first = train(config, tmp_path / "run")
     before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in (tmp_path / "run").iterdir()}

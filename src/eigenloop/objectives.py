@@ -1,7 +1,7 @@
 """Training objectives: (model, batch) -> one loss per example (JAX). Source: arXiv 2606.00605, Thms 4.1, 4.2 and 4.3.
 
 A model is any pytree with `outputs(batch, loops=L) -> (b, d)` and a flag `norm`. An objective of the user's own is any
-callable (model, batch) -> (b,); set `needs_principal` on it when it reads `batch.principal`.
+callable (model, batch) -> (b,); set `needs_principal = False` on it when it does not read `batch.principal`.
 """
 
 from dataclasses import dataclass
@@ -33,9 +33,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """A loss per example; its mean over the batch is what training descends."""
-
-    needs_principal: ClassVar[bool]
+    """A loss per example; its mean over the batch is what training descends. Any such function will do."""
 
     def __call__(self, model: Model, batch: Batch) -> Float[Array, " b"]:
         """Losses, one for each example."""

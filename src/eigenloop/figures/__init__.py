@@ -56,7 +56,7 @@ def runs(numbers: Iterable[int], budget: Budget) -> dict[str, TrainConfig]:
 
 
 def prepare(numbers: Iterable[int], budget: Budget, directory: Path, report: Report = silent) -> None:
-    """Train what several figures need, two runs at a time; `compute` then only reads."""
+    """Train what several figures need, each run once; `compute` then only reads."""
     train_all(runs(numbers, budget), directory, report)
 
 

@@ -1,4 +1,4 @@
-"""Training what the figures need: each run once, two side by side, finished ones read back."""
+"""Training what the figures need: each run once, finished ones read back."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -20,11 +20,12 @@ def silent(name: str, progress: Progress) -> None:
 
 
 def train_all(
-    configs: Mapping[str, TrainConfig], directory: Path, report: Report = silent, *, workers: int = 2
+    configs: Mapping[str, TrainConfig], directory: Path, report: Report = silent, *, workers: int = 1
 ) -> dict[str, Trained]:
     """Train every run in its own folder under `directory`; a finished one is read, an interrupted one goes on.
 
-    Runs share no state, so their number side by side changes no bit of them.
+    Runs share no state, so their number side by side changes no bit of them. One at a time by default: two XLA programs
+    at once can wait for each other for ever where XLA's pool has only two threads.
 
     Raises:
         InputError: as for `eigenloop.training.train`.

@@ -1,0 +1,264 @@
+"""The command line: its JSON contract, one line for bad input, and runs that survive being killed."""
+
+import csv
+import json
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eigenloop import __version__
+from eigenloop.cli import main
+from eigenloop.runs import load_arrays, read_config
+
+TINY = ["--dim", "3", "--samples", "5", "--batch", "8", "--train-size", "40", "--test-size", "16", "--loops", "2"]
+KEYS = {
+    "steps", "train_loss", "test_loss", "a", "b", "gamma", "v_max", "w_max", "off_diagonal_ratio", "inactive_max",
+    "seconds", "seed", "version",
+}  # fmt: skip
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
+    """Exit status, standard output, standard error."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, out, err
+
+
+def parsed(text: str) -> dict:
+    """The one object on standard output; NaN and Infinity are no JSON."""
+
+    def no_constant(name: str) -> float:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=no_constant)
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in path.iterdir() if p.name != ".lock"}
+
+
+# --- the contract of `train`
+
+
+def test_json_of_one_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", *TINY, "--epochs", 2, "--seed", 3, "--json", "--out", tmp_path / "run"]
+    status, out, err = call(capsys, *command)
+    assert status == 0
+    assert "training" in err
+    found = parsed(out)
+    assert found.keys() >= KEYS
+    assert (found["steps"], found["seed"], found["version"]) == (10, 3, __version__)
+    undefined = {key for key, value in found.items() if value is None}
+    assert undefined == {"inactive_max"} == found["reasons"].keys()
+    assert all(isinstance(found[key], float) for key in KEYS - {"steps", "seed", "version", "inactive_max"})
+    # the files by their stable names, and the numbers again in them
+    weights = load_arrays(tmp_path / "run" / "weights.safetensors")
+    assert {name: w.shape for name, w in weights.items()} == {"V": (6, 6), "W": (6, 6)}
+    assert np.trace(weights["V"][3:, :3]) / 3 == pytest.approx(found["a"], rel=1e-6)
+    assert np.trace(weights["W"][:3, 3:]) / 3 == pytest.approx(found["b"], rel=1e-6)
+    assert abs(weights["W"]).max() == pytest.approx(found["w_max"], rel=1e-6)
+    weights["V"][3:, :3] = weights["W"][:3, 3:] = 0
+    assert not weights["V"].any()
+    assert not weights["W"].any()
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == sorted({int(row["step"]) for row in rows})
+    assert float(rows[-1]["test_loss"]) == found["test_loss"]
+    assert rows[-1]["inactive_max"] == ""
+    config = read_config(tmp_path / "run")
+    assert (config["seed"], config["epochs"], config["dim"], config["dtype"]) == (3, 2, 3, "float32")
+    # the same command again: the same object at once, and nothing touched
+    before = content(tmp_path / "run")
+    began = time.monotonic()
+    status, again, _ = call(capsys, *command)
+    assert time.monotonic() - began < 1
+    assert (status, parsed(again)) == (0, found)
+    assert content(tmp_path / "run") == before
+
+
+def test_json_of_several_seeds_in_the_full_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--fresh", "--steps", 4, "--seeds", 2, "--engine", "full", "--dtype", "float64"]
+    options += ["--objective", "layerwise", "--no-norm", "--target", "unnormalized"]
+    status, out, err = call(capsys, "train", *TINY, *options, "--json", "--out", tmp_path / "run")
+    assert status == 0
+    assert "note: --objective layerwise trains one layer; --loops 2 does not change it" in err
+    found = parsed(out)
+    assert found["train_loss"] == [None, None]
+    assert found["reasons"].keys() == {"train_loss"}
+    assert found["inactive_max"] == [0.0, 0.0]
+    for key in ("test_loss", "a", "b", "gamma", "v_max", "w_max", "off_diagonal_ratio"):
+        assert len(found[key]) == 2
+        assert found[key][0] != found[key][1]
+    weights = load_arrays(tmp_path / "run" / "weights.safetensors")
+    assert {name: (w.shape, w.dtype) for name, w in weights.items()} == dict.fromkeys("VW", ((2, 6, 6), np.float64))
+
+
+def test_summary_and_warning_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--samples", 4, "--steps", 1, "--objective", "layerwise"]
+    status, out, err = call(capsys, "train", *TINY, *options, "--out", tmp_path / "run[1]")
+    assert status == 0
+    assert "warning: Assumption 3.2 (A3)" in err
+    assert "n = d + 2 = 5" in err
+    for word in ("test_loss", "gamma", "seconds", str(tmp_path / "run[1]")):
+        assert word in out
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "--version") == (0, f"eigenloop {__version__}\n", "")
+    status, out, _ = call(capsys, "train", "--help")
+    assert status == 0
+    assert "--multiplicities" in out
+
+
+# --- bad input
+
+
+PLANTED = ["--task", "planted"]
+BAD: list[tuple[list[Any], str]] = [
+    (["train", *PLANTED, "--multiplicities", "5,4,3"], "3 multiplicities given, but --dim is 16"),
+    (["train", *PLANTED, "--dim", 3, "--samples", 9, "--multiplicities", "5,2,1"], "multiplicities sum to 8, but"),
+    (["train", *PLANTED, "--dim", 3, "--samples", 2, "--multiplicities", "1,1,0"], "--samples"),
+    (["train", *PLANTED, "--dim", 3, "--samples", 6, "--multiplicities", "2,2,2"], "tight frame"),
+    (["train", *PLANTED, "--dim", 3, "--samples", 6, "--multiplicities", "7,-2,1"], "-2"),
+    (["train", *PLANTED, "--dim", 3, "--samples", 6, "--multiplicities", "3,2,x"], "give integers"),
+    (["train", *PLANTED, "--dim", 3, "--samples", 6, "--multiplicities", "3,2,nan"], "give integers"),
+    (["train", *PLANTED, "--dim", 8], "give --multiplicities"),
+    *[
+        (["train", f"--{name}", value], f"--{name} is {value}")
+        for name in ("dim", "samples", "loops", "batch", "train-size", "test-size", "seeds", "epochs", "steps")
+        for value in (0, -3)
+    ],
+    (["train", "--batch", 200, "--train-size", 100], "--batch is 200, above --train-size 100"),
+    (["train", "--epochs", 1, "--steps", 1], "give one of them"),
+    (["train", "--no-norm"], "degenerate"),
+    (["train", "--learning-rate", "nan"], "--learning-rate is nan"),
+    (["train", "--learning-rate", "-0.1"], "--learning-rate is -0.1"),
+    (["train", "--learning-rate", "fast"], "'fast'"),
+    (["train", "--seed", -1], "--seed is -1"),
+    (["train", "--samples", "1.5"], "'1.5'"),
+    (["train", "--task", "cube"], "'cube'"),
+    (["train", "--target", "unnormalized"], "--no-norm"),
+    (["train", "--fresh", "--epochs", 3], "--fresh"),
+    (["train", "--samples", 8, "--min-eigenvalue", 0.5], "--min-eigenvalue"),
+    (["train", "--colour", "red"], "--colour"),
+    (["train", "extra"], "extra"),
+    (["reproduce", "--figure", 9], "--figure is 9"),
+    (["reproduce", "--figure", 0, "--quick"], "--figure is 0"),
+    (["reproduce", "--figure", "one"], "'one'"),
+    (["reproduce", "--epochs", 0], "--epochs is 0"),
+    (["reproduce", "--seeds", -2], "--seeds is -2"),
+    (["reproduce", "--seed", -1, "--quick"], "--seed is -1"),
+    (["reproduce", "--colour"], "--colour"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), BAD, ids=lambda v: " ".join(map(str, v)) if isinstance(v, list) else ""
+)
+def test_bad_input_is_one_line_status_2_and_nothing_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list, words: str
+) -> None:
+    status, out, err = call(capsys, *arguments, "--out", tmp_path / "run")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_command_in_a_process_of_its_own() -> None:
+    code = "from eigenloop.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "fly"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: No such command 'fly'.\n"
+
+
+def test_directories_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", *TINY, "--steps", 3]
+    run = tmp_path / "run"
+    assert call(capsys, *command, "--out", run)[0] == 0
+    checkpoint = (run / "checkpoint.safetensors").read_bytes()
+
+    def fails(words: str, *arguments: Any) -> None:
+        before = content(run)
+        status, out, err = call(capsys, *command, *arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert words in err
+        assert content(run) == before
+
+    fails("seed is 0 there, 1 here", "--seed", 1, "--out", run)
+    fails("loops is 2 there, 3 here", "--loops", 3, "--out", run)
+    fails("already done 3 steps; 2 were asked for", "--steps", 2, "--out", run)
+    fails("is a file; --out must be a directory", "--out", run / "metrics.csv")
+    fails("cannot write to", "--out", run / "metrics.csv" / "below")
+    fails("holds other files (run, ...)", "--out", tmp_path)
+    for damaged in (checkpoint[:-7], b"", b"garbage" * 40):
+        (run / "checkpoint.safetensors").write_bytes(damaged)
+        fails("checkpoint.safetensors is truncated or no safetensors file", "--out", run)
+    (run / "checkpoint.safetensors").write_bytes((run / "weights.safetensors").read_bytes())
+    fails("the checkpoint lacks", "--out", run)
+    # a missing one is a run that was killed before its first: it starts again and ends with the same numbers
+    weights = (run / "weights.safetensors").read_bytes()
+    (run / "checkpoint.safetensors").unlink()
+    assert call(capsys, *command, "--out", run)[0] == 0
+    assert (run / "weights.safetensors").read_bytes() == weights
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+# --- killed, interrupted, and started again
+
+DRIVER = """
+import signal, sys
+from eigenloop import training
+from eigenloop.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
+training.CHECKPOINT_SECONDS, training.STRETCH_SECONDS = 0.0, 0.002
+main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_ends_bit_for_bit_as_if_never_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    total, rng = 60_000, random.Random()
+    command = ["train", *TINY, "--steps", str(total), "--learning-rate", "0.01", "--out"]
+    assert call(capsys, *command, tmp_path / "whole")[0] == 0
+    stopped = []
+    for stop in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
+        checkpoint = tmp_path / "parts" / "checkpoint.safetensors"
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        with subprocess.Popen(
+            [sys.executable, "-c", DRIVER, *command, str(tmp_path / "parts")], stderr=subprocess.PIPE, text=True
+        ) as process:
+            while process.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before):
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.1))
+            process.send_signal(stop)
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == (130 if stop == signal.SIGINT else -stop), err
+        assert "Traceback" not in err
+        assert ("error: interrupted" in err) == (stop == signal.SIGINT)
+        stopped.append(int(load_arrays(checkpoint)["step"]))
+    assert 0 < stopped[0] < stopped[1] < stopped[2] < total, "every process must have been stopped on the way"
+    assert call(capsys, *command, tmp_path / "parts")[0] == 0
+    one, other = content(tmp_path / "whole"), content(tmp_path / "parts")
+    other = {name: data for name, data in other.items() if not name.startswith(".")}  # a killed write's leftover
+    assert one.keys() == other.keys() == {"config.toml", "metrics.csv", "weights.safetensors", "checkpoint.safetensors"}
+    for name in one.keys() - {"checkpoint.safetensors"}:
+        assert one[name] == other[name], name
+    first, second = (load_arrays(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parts"))
+    assert first.keys() == second.keys()
+    for name in first.keys() - {"seconds"}:
+        assert first[name].tobytes() == second[name].tobytes(), name
+    assert math.isfinite(float(second["seconds"]))

@@ -142,9 +142,9 @@ BAD: list[tuple[list[Any], str]] = [
     (["train", "--no-norm"], "degenerate"),
     (["train", "--learning-rate", "nan"], "--learning-rate is nan"),
     (["train", "--learning-rate", "-0.1"], "--learning-rate is -0.1"),
-    (["train", "--learning-rate", "fast"], "'fast'"),
+    (["train", "--learning-rate", "fast"], "'--learning-rate': Input should be a valid number"),
     (["train", "--seed", -1], "--seed is -1"),
-    (["train", "--samples", "1.5"], "'1.5'"),
+    (["train", "--samples", "1.5"], "'--samples': Input should be a valid integer"),
     (["train", "--task", "cube"], "'cube'"),
     (["train", "--target", "unnormalized"], "--no-norm"),
     (["train", "--fresh", "--epochs", 3], "--fresh"),
@@ -153,7 +153,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["train", "extra"], "extra"),
     (["reproduce", "--figure", 9], "--figure is 9"),
     (["reproduce", "--figure", 0, "--quick"], "--figure is 0"),
-    (["reproduce", "--figure", "one"], "'one'"),
+    (["reproduce", "--figure", "one"], "'--figure': Input should be a valid integer"),
     (["reproduce", "--epochs", 0], "--epochs is 0"),
     (["reproduce", "--seeds", -2], "--seeds is -2"),
     (["reproduce", "--seed", -1, "--quick"], "--seed is -1"),
@@ -161,9 +161,7 @@ BAD: list[tuple[list[Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"), BAD, ids=lambda v: " ".join(map(str, v)) if isinstance(v, list) else ""
-)
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(map(str, arguments)) for arguments, _ in BAD])
 def test_bad_input_is_one_line_status_2_and_nothing_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list, words: str
 ) -> None:
@@ -231,7 +229,7 @@ main(sys.argv[1:])
 
 
 def test_a_killed_run_ends_bit_for_bit_as_if_never_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    total, rng = 60_000, random.Random()
+    total, rng = 40_000, random.Random()
     command = ["train", *TINY, "--steps", str(total), "--learning-rate", "0.01", "--out"]
     assert call(capsys, *command, tmp_path / "whole")[0] == 0
     stopped = []

@@ -120,7 +120,7 @@ def test_a_directory_without_permission_is_refused(tmp_path: Path) -> None:
     try:
         with without_privileges():
             for path in (closed, closed / "run", read_only / "run"):
-                with pytest.raises(InputError, match="cannot write to .*; choose another --out"), opened(path).held():
+                with pytest.raises(InputError, match=r"cannot write to .*; choose another --out"), opened(path).held():
                     pass
                 with pytest.raises(InputError, match="cannot write to"):
                     atomic_write(path / "file", b"")

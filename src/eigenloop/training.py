@@ -354,7 +354,7 @@ def _advance(
 
         def one(key: jax.Array) -> jax.Array:
             key = jax.random.fold_in(jax.random.fold_in(key, 2), step // per_epoch)
-            bits, index = jax.random.bits(key, (parts.size,)), jnp.arange(parts.size, dtype=jnp.uint32)
+            bits, index = jax.random.bits(key, (parts.size,), jnp.uint32), jnp.arange(parts.size, dtype=jnp.uint32)
             with jax.enable_x64(True):  # (bits, index) as one number sorts 5 times faster on CPUs than as two arrays
                 words = lax.sort(lax.bitcast_convert_type(jnp.stack([index, bits], axis=1), jnp.uint64))
                 return lax.bitcast_convert_type(words, jnp.uint32)[:, 0].astype(jnp.int32)

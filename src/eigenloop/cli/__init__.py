@@ -49,14 +49,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 input that cannot be used, 130 interrupted."""
     try:
         status = app(args=arguments, standalone_mode=False)
+        if status == INTERRUPTED:  # what Typer returns after Ctrl-C, without a word
+            raise KeyboardInterrupt
     except InputError as error:
         status = _fail(str(error), 2)
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        status = _fail(
-            "interrupted; what was done is saved where there is an --out: run the same command to go on", 130
-        )
+        said = "interrupted; what was done is saved where there is an --out: run the same command to go on"
+        status = _fail(said, INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say
         status = 1

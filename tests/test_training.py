@@ -22,7 +22,7 @@ from eigenloop.training import METRICS, Progress, TrainConfig, Trained, load_run
 
 x64 = pytest.mark.usefixtures("x64")
 
-SMALL: dict[str, Any] = {"dim": 8, "samples": 16, "batch": 64, "train_size": 512, "test_size": 64}
+SMALL: dict[str, Any] = {"dim": 8, "samples": 16, "batch": 256, "train_size": 512, "test_size": 64}
 PLANTED: dict[str, Any] = {"task": "planted", "multiplicities": (4, 2, 2, 2, 2, 2, 1, 1)}
 TINY: dict[str, Any] = {"dim": 3, "samples": 5, "batch": 8, "train_size": 40, "test_size": 16}
 LAYERWISE: dict[str, Any] = {"objective": "layerwise", "learning_rate": 0.05}

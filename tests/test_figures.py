@@ -61,7 +61,7 @@ def test_sines_are_those_of_the_model_itself(norm: bool, x64: None) -> None:
     batch = draw(config.distribution(), jax.random.key(3), 7)
     a, b = rng.standard_normal((2, d, d)) / 3
     assert batch.principal is not None
-    sines = looping.test_time_sines(
+    sines = looping.looped_sines(
         a, b, gram=np.asarray(batch.gram), query=np.asarray(batch.query), basis=np.asarray(batch.principal), loops=loops
     )
     reduced = TwoBlock(a=jnp.asarray(a), b=jnp.asarray(b), norm=norm)
@@ -81,7 +81,7 @@ def test_sines_of_a_scalar_model_and_of_the_power_method_obey_equation_d1() -> N
     values = np.array([5.0, 5.0, 3.0, 1.0])
     q = rng.standard_normal((6, 4))
     basis, gram, eye = np.eye(4)[:, :2], np.diag(values), np.eye(4)
-    ours = looping.test_time_sines(2 * eye, 0.7 * eye, gram=gram, query=q, basis=basis, loops=40)
+    ours = looping.looped_sines(2 * eye, 0.7 * eye, gram=gram, query=q, basis=basis, loops=40)
     np.testing.assert_allclose(ours, predicted_sines(values, q, loops=40, gamma=1.4), rtol=1e-12)
     power = looping.power_method_sines(gram=gram, query=q, basis=basis, loops=40)
     np.testing.assert_allclose(power, predicted_sines(values, q, loops=40), rtol=1e-12)

@@ -135,4 +135,4 @@ def test_protocols_tell_models_and_objectives_apart() -> None:
     assert isinstance(scalar_model(1.0, dim=2), Model)
     assert isinstance(EndToEnd(2), Objective)
     assert isinstance(Layerwise(), Objective)
-    assert not isinstance(scalar_model(1.0, dim=2), Objective)
+    assert not isinstance(EndToEnd(2), Model)

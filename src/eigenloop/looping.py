@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 
-def test_time_sines(
+def looped_sines(
     a: Float[np.ndarray, "d d"],
     b: Float[np.ndarray, "d d"],
     *,
@@ -35,8 +35,8 @@ def test_time_sines(
     Example:
         >>> one = np.eye(2)
         >>> s, q, u = np.diag([2.0, 1.0]), np.array([[0.6, 0.8]]), np.array([[1.0], [0.0]])
-        >>> test_time_sines(one, one, gram=s, query=q, basis=u, loops=2)[:, 0].round(4)
-        array([0.8   , 0.6644, 0.5096])
+        >>> looped_sines(one, one, gram=s, query=q, basis=u, loops=2)[:, 0].round(4)
+        array([0.8   , 0.6644, 0.5098])
     """
     a, b, gram, query, basis = (np.asarray(value, np.float64) for value in (a, b, gram, query, basis))
     loop = np.eye(a.shape[0]) + a @ gram @ b

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import datasets
 
 from eigenloop import problems
-from eigenloop.looping import power_method_sines, test_time_sines
+from eigenloop.looping import power_method_sines, looped_sines
 from eigenloop.power import normalize
 from eigenloop.spectrum import Numbers, unit_columns_with_spectrum
 from eigenloop.training import TrainConfig
@@ -56,7 +56,7 @@ class Points:
     def sines(self, a: np.ndarray, b: np.ndarray, *, loops: int) -> np.ndarray:
         """sin(phi_k) of the model (A, B), (K + 1, b)."""
         basis = self.eigenvectors[..., :1]
-        return test_time_sines(a, b, gram=self.gram, query=self.query, basis=basis, loops=loops)
+        return looped_sines(a, b, gram=self.gram, query=self.query, basis=basis, loops=loops)
 
     def power_sines(self, *, loops: int) -> np.ndarray:
         """sin(phi_k) of the power method, (K + 1, b)."""

@@ -103,7 +103,7 @@ def paper_points(figure: str, series: str) -> tuple[np.ndarray, np.ndarray]:
 
     Example:
         >>> x, y = paper_points("2b", "ln_norm_test_loss")
-        >>> x[0], y[0]
+        >>> float(x[0]), float(y[0])
         (10.0, 0.2918)
     """
     text = (resources.files("eigenloop") / "data" / "paper_curves_task1.csv").read_text()

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import datasets
 
 from eigenloop import problems
-from eigenloop.looping import power_method_sines, looped_sines
+from eigenloop.looping import looped_sines, power_method_sines
 from eigenloop.power import normalize
 from eigenloop.spectrum import Numbers, unit_columns_with_spectrum
 from eigenloop.training import TrainConfig

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import os
 from dataclasses import replace
+from multiprocessing import Event, SimpleQueue
 from pathlib import Path
 
 import jax
@@ -23,7 +24,8 @@ from eigenloop.figures.values import FigureData, Row, curve, paper_points, read_
 from eigenloop.power import power_method, predicted_sines, sin_angle
 from eigenloop.problems import draw
 from eigenloop.report import inline_svg
-from eigenloop.training import TrainConfig
+from eigenloop.runs import load_arrays
+from eigenloop.training import Progress, TrainConfig
 
 NUMBERS = range(1, 9)
 QUICK = figures.Budget(quick=True)
@@ -44,6 +46,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def quick(runs: Path) -> dict[int, FigureData]:
     return {number: figures.compute(number, QUICK, runs) for number in NUMBERS}
+
+
+def check_drawings(light: str, dark: str) -> None:
+    """A page can inline both, and text is drawn as paths: no font is needed."""
+    assert light != dark
+    assert "#d7dbe0" in dark
+    assert "#d7dbe0" not in light
+    for svg in (light, dark):
+        assert "<text" not in svg
+        assert inline_svg(svg, prefix="f")
 
 
 def no_training(*args: object, **kwargs: object) -> None:
@@ -146,17 +158,21 @@ def test_what_is_drawn_is_what_is_written(
     number: int, quick: dict[int, FigureData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = quick[number]
-    paths = figures.save(data, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"figure{number}.{s}" for s in paths)
+    drawings = figures.save(data, tmp_path)
+    paths = {suffix: tmp_path / f"figure{number}.{suffix}" for suffix in ("png", "pdf", "svg", "csv")}
+    assert sorted(tmp_path.iterdir()) == sorted(paths.values())
+    check_drawings(*drawings)
     assert imread(paths["png"]).shape[1] >= 1000
     assert paths["pdf"].read_bytes().startswith(b"%PDF")
     again = replace(data, table=read_table(paths["csv"]))
     assert again.table == data.table
     monkeypatch.setattr(running, "train", no_training)
     monkeypatch.setattr(running, "load_run", no_training)
+    before = dict(mpl.rcParams)
     kept = {suffix: path.read_bytes() for suffix, path in paths.items()}
-    figures.save(again, tmp_path)
+    assert figures.save_all([again], tmp_path) == [drawings]
     assert {suffix: path.read_bytes() for suffix, path in paths.items()} == kept
+    assert dict(mpl.rcParams) == before
     axes = figures.draw(again).axes
     drawn = {
         tuple(np.round(np.ma.getdata(xy), 12)) for a in axes for line in a.lines for xy in np.asarray(line.get_xydata())
@@ -165,19 +181,6 @@ def test_what_is_drawn_is_what_is_written(
         if row.kind in ("line", "points", "reference"):
             assert (round(row.x or 0.0, 12), round(row.y or 0.0, 12)) in drawn
     assert all(number_ is None or np.isfinite(number_) for row in data.table for number_ in row[3:])
-
-
-@pytest.mark.parametrize("number", NUMBERS)
-def test_pages_can_inline_both_drawings_and_rcparams_stay(number: int, quick: dict[int, FigureData]) -> None:
-    before = dict(mpl.rcParams)
-    light, dark = figures.svg_pair(quick[number])
-    assert dict(mpl.rcParams) == before
-    assert light != dark
-    assert "#d7dbe0" in dark
-    assert "#d7dbe0" not in light
-    for svg in (light, dark):
-        assert "<text" not in svg  # text is drawn as paths: no font is needed
-        assert inline_svg(svg, prefix="f")
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -257,6 +260,47 @@ def test_an_interrupt_saves_every_run(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         running.train_all(config, tmp_path, interrupt)
     assert (tmp_path / "one" / "checkpoint.safetensors").exists()
+
+
+def test_runs_in_processes_of_their_own_are_the_same_bit_for_bit(tmp_path: Path) -> None:
+    keep = {"dim": 4, "samples": 8, "train_size": 256, "test_size": 64, "steps": 20}
+    configs = {f"seed-{seed}": TrainConfig.create(**keep, seed=seed) for seed in (1, 2)}
+    told: dict[str, int] = {}
+    apart = running.train_all(configs, tmp_path / "apart", lambda name, p: told.update({name: p.step}), workers=2)
+    here = running.train_all(configs, tmp_path / "here")
+    assert told == {"seed-1": 20, "seed-2": 20}
+    assert list(apart) == list(here) == list(configs)
+    for name in configs:
+        np.testing.assert_array_equal(apart[name].model.v, here[name].model.v)
+        np.testing.assert_array_equal(apart[name].metrics["test_loss"], here[name].metrics["test_loss"])
+
+
+def test_an_interrupt_saves_the_runs_of_every_process(tmp_path: Path) -> None:
+    keep = {"dim": 4, "samples": 8, "train_size": 256, "test_size": 64, "steps": 10_000_000}
+    configs = {f"seed-{seed}": TrainConfig.create(**keep, seed=seed) for seed in (1, 2)}
+    begun: set[str] = set()
+
+    def interrupt(name: str, progress: Progress) -> None:
+        begun.add(name)
+        if begun == set(configs):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        running.train_all(configs, tmp_path, interrupt, workers=2)
+    for name in configs:
+        assert int(load_arrays(tmp_path / name / "checkpoint.safetensors")["step"]) > 0
+
+
+def test_a_worker_process_saves_and_ends_when_its_parent_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, stop = SimpleQueue(), Event()
+    monkeypatch.setattr(running, "_worker", {"told": told, "stop": stop, "said": 0.0})
+    monkeypatch.setattr(running._orphaned, "is_set", lambda: True)
+    config = TrainConfig.create(dim=4, samples=8, train_size=256, test_size=64, steps=1000)
+    with pytest.raises(KeyboardInterrupt):
+        running._train_one("orphan", config, tmp_path / "orphan")
+    assert (tmp_path / "orphan" / "checkpoint.safetensors").exists()
 
 
 @pytest.mark.parametrize("number", [0, 9, -1])

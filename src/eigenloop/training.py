@@ -35,6 +35,8 @@ TASK_KEYS = ("task", "multiplicities", "min_eigenvalue", "dim", "samples")
 STRETCH_SECONDS = 0.5
 """Aim for the length of one compiled stretch: how soon progress moves and Ctrl-C is heard."""
 CHECKPOINT_SECONDS = 10.0
+MOST_DRAWN = 2**23
+"""Entries of X that are drawn at once."""
 
 
 class TrainConfig(BaseModel):
@@ -326,8 +328,18 @@ class _Parts(NamedTuple):
 
 @partial(jax.jit, static_argnames=("parts", "stream", "size"))
 def _data_set(keys: jax.Array, *, parts: _Parts, stream: int, size: int) -> Batch:
-    """A data set for each seed, one after the other: their eigendecompositions need memory."""
-    return lax.map(lambda key: parts.draw(jax.random.fold_in(key, stream), size), keys)
+    """A data set for each seed, one after the other, and a large one in pieces: drawing takes six times X's memory."""
+    distribution = parts.distribution.value
+    pieces = -(-size * distribution.dim * distribution.samples // MOST_DRAWN)
+
+    def one(key: jax.Array) -> Batch:
+        key = jax.random.fold_in(key, stream)
+        if pieces == 1:
+            return parts.draw(key, size)
+        drawn = lax.map(lambda key: parts.draw(key, -(-size // pieces)), jax.random.split(key, pieces))
+        return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[:size], drawn)
+
+    return lax.map(one, keys)
 
 
 @partial(jax.jit, static_argnames="parts")

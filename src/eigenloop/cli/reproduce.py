@@ -1,5 +1,6 @@
 """`eigenloop reproduce`: the paper's figures and one HTML page."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -33,17 +34,22 @@ def reproduce(
     began = time.monotonic()
     budget = figures.Budget(epochs=epochs, seeds=seeds, seed=seed, quick=quick)
     numbers = sorted(set(figure or figures.FIGURES))
-    with bars() as shown:
-        figures.prepare(numbers, budget, out / "runs", lambda name, p: shown.tell(name, p.step, p.total))
-        made = []
+    workers = figures.side_by_side()
+    made = []
+
+    def computed() -> Iterator[figures.FigureData]:
         for done, number in enumerate(numbers):
             shown.tell("figures", done, len(numbers))
-            data = figures.compute(number, budget, out / "runs")
-            figures.save(data, out)
-            made.append(data)
+            made.append(figures.compute(number, budget, out / "runs"))
+            yield made[-1]
+
+    with bars() as shown:
+        told = lambda name, p: shown.tell(name, p.step, p.total)  # noqa: E731
+        figures.prepare(numbers, budget, out / "runs", told, workers=workers)
+        drawings = figures.save_all(computed(), out, workers=workers)
         shown.tell("figures", len(numbers), len(numbers))
     seconds = time.monotonic() - began
-    page = write_page(made, budget, out, seconds=seconds)
+    page = write_page(made, drawings, budget, out, seconds=seconds)
     if json:
         shows = {data.number: data.run_shows for data in made}
         typer.echo(encoder.dumps({**page.metadata, "report": str(page.path), "figures": shows}, allow_nan=False))

@@ -8,6 +8,7 @@ Example:
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import matplotlib as mpl
 from eigenloop.errors import InputError
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
 from eigenloop.figures.panels import DARK, LIGHT
-from eigenloop.figures.running import Report, silent, train_all
+from eigenloop.figures.running import Report, processes, side_by_side, silent, train_all
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData, Row, read_table
 from eigenloop.runs import atomic_write, save_table
@@ -24,7 +25,7 @@ from eigenloop.training import TrainConfig
 
 __all__ = [
     "FIGURES", "Budget", "FigureData", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs", "save",
-    "svg_pair",
+    "save_all", "side_by_side",
 ]  # fmt: skip
 
 PNG_DPI = 150
@@ -55,9 +56,11 @@ def runs(numbers: Iterable[int], budget: Budget) -> dict[str, TrainConfig]:
     return {name: config for number in numbers for name, config in _recipe(number).runs(budget).items()}
 
 
-def prepare(numbers: Iterable[int], budget: Budget, directory: Path, report: Report = silent) -> None:
-    """Train what several figures need, each run once; `compute` then only reads."""
-    train_all(runs(numbers, budget), directory, report)
+def prepare(
+    numbers: Iterable[int], budget: Budget, directory: Path, report: Report = silent, *, workers: int = 1
+) -> None:
+    """Train what several figures need, each run once, `workers` at a time; `compute` then only reads."""
+    train_all(runs(numbers, budget), directory, report, workers=workers)
 
 
 def compute(number: int, budget: Budget, directory: Path, report: Report = silent) -> FigureData:
@@ -83,34 +86,39 @@ def draw(data: FigureData) -> Any:
     return _drawn(data, LIGHT)
 
 
-def save(data: FigureData, directory: Path) -> dict[str, Path]:
+def save(data: FigureData, directory: Path) -> tuple[str, str]:
     """Write figureN.png, .pdf, .svg and .csv, each in one move; the same data give the same bytes.
 
     Returns:
-        The four paths by suffix.
+        The drawing as SVG text for a light and for a dark page, both with a transparent ground.
 
     Raises:
         InputError: the directory cannot be written to.
     """
     stem = Path(directory) / f"figure{data.number}"
-    paths = {suffix: stem.with_suffix(f".{suffix}") for suffix in ("png", "pdf", "svg", "csv")}
     figure = _drawn(data, LIGHT)
     with mpl.rc_context(cast(Any, LIGHT)):
         for suffix in ("png", "pdf", "svg"):
-            atomic_write(paths[suffix], _bytes(figure, suffix))
-    save_table(paths["csv"], Row._fields, data.table)
-    return paths
+            atomic_write(stem.with_suffix(f".{suffix}"), _bytes(figure, suffix))
+        for axes in figure.axes:
+            axes.set_facecolor("none")
+        light = _bytes(figure, "svg", facecolor="none").decode()
+    save_table(stem.with_suffix(".csv"), Row._fields, data.table)
+    figure = _drawn(data, DARK)
+    with mpl.rc_context(cast(Any, DARK)):
+        return light, _bytes(figure, "svg").decode()
 
 
-def svg_pair(data: FigureData) -> tuple[str, str]:
-    """The drawing as SVG text for a light and for a dark page, both with a transparent ground."""
-    found = []
-    for look in (LIGHT, DARK):
-        clear = {**look, "savefig.facecolor": "none", "axes.facecolor": "none"}
-        figure = _drawn(data, clear)
-        with mpl.rc_context(cast(Any, clear)):
-            found.append(_bytes(figure, "svg").decode())
-    return found[0], found[1]
+def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -> list[tuple[str, str]]:
+    """`save` for several figures, in order; drawing takes seconds each, so `workers` processes share it.
+
+    Raises:
+        InputError: the directory cannot be written to.
+    """
+    if workers == 1:
+        return [save(data, directory) for data in made]
+    with processes(workers) as pool:
+        return list(pool.map(save, made, repeat(directory)))
 
 
 def _drawn(data: FigureData, look: dict[str, Any]) -> Any:
@@ -122,11 +130,11 @@ def _drawn(data: FigureData, look: dict[str, Any]) -> Any:
     return figure
 
 
-def _bytes(figure: Any, suffix: str) -> bytes:
+def _bytes(figure: Any, suffix: str, **options: Any) -> bytes:
     """A file's content without dates."""
     buffer = io.BytesIO()
     undated = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=undated[suffix])
+    figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=undated[suffix], **options)
     return buffer.getvalue()
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import eigenloop
 from eigenloop import report
-from eigenloop.figures import FigureData, svg_pair
+from eigenloop.figures import FigureData
 from eigenloop.figures.settings import Budget
 from eigenloop.runs import versions
 
@@ -26,13 +26,16 @@ class WrittenPage(NamedTuple):
     metadata: dict[str, Any]
 
 
-def write_page(made: Sequence[FigureData], budget: Budget, directory: Path, *, seconds: float) -> WrittenPage:
+def write_page(
+    made: Sequence[FigureData], drawings: Sequence[tuple[str, str]], budget: Budget, directory: Path, *, seconds: float
+) -> WrittenPage:
     """Write report.html beside the figures' files.
 
     Args:
         made: the computed figures, in order.
         budget: what they were computed with.
-        directory: where `figures.save` wrote their files.
+        drawings: what `figures.save` returned for each.
+        directory: where it wrote their files.
         seconds: time spent in this call (runs found finished cost nothing).
     """
     chosen = "" if len(made) == 8 else "".join(f"--figure {data.number} " for data in made)
@@ -49,7 +52,7 @@ def write_page(made: Sequence[FigureData], budget: Budget, directory: Path, *, s
     page = report.Page(
         "Looped transformers learn the power method: the paper's figures",
         LEAD,
-        [_section(data) for data in made],
+        [_section(data, *drawing) for data, drawing in zip(made, drawings, strict=True)],
         facts=facts,
         command=command,
         links=[
@@ -62,8 +65,7 @@ def write_page(made: Sequence[FigureData], budget: Budget, directory: Path, *, s
     return WrittenPage(path, {**metadata, "command": command})
 
 
-def _section(data: FigureData) -> report.Section:
-    light, dark = svg_pair(data)
+def _section(data: FigureData, light: str, dark: str) -> report.Section:
     figure = report.Figure(
         light,
         alt=f"Figure {data.number}: {data.title}. {data.run_shows}",

@@ -1,10 +1,17 @@
-"""Training what the figures need: each run once, finished ones read back."""
+"""Training what the figures need: each run once, finished ones read back, several in processes of their own."""
 
+import multiprocessing
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
 from eigenloop.errors import InputError
@@ -12,11 +19,22 @@ from eigenloop.runs import RunDirectory
 from eigenloop.training import Progress, TrainConfig, Trained, load_run, train
 
 Report = Callable[[str, Progress], None]
-"""Told the run's name and how far it is; called from worker threads, one call at a time."""
+"""Told the run's name and how far it is, in the caller's thread."""
+
+POLL_SECONDS = 0.2
+LONG = 1_000
+"""Steps beside which compiling again costs little."""
 
 
 def silent(name: str, progress: Progress) -> None:
     """Say nothing."""
+
+
+def side_by_side() -> int:
+    """How many runs to train at once on this machine: one for each core, and one where JAX has a GPU."""
+    if jax.default_backend() != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def train_all(
@@ -24,40 +42,97 @@ def train_all(
 ) -> dict[str, Trained]:
     """Train every run in its own folder under `directory`; a finished one is read, an interrupted one goes on.
 
-    Runs share no state, so their number side by side changes no bit of them. One at a time by default: two XLA programs
-    at once can wait for each other for ever where XLA's pool has only two threads.
+    Args:
+        configs: the runs by name.
+        directory: holds one folder for each.
+        report: told how far each is.
+        workers: runs trained at the same time, each in a process of its own with one thread: a step is too small to
+            share between cores, and two XLA programs in one process can wait for each other for ever. More than one
+            starts Python anew, so a script that asks for it needs the usual `if __name__ == "__main__":`.
 
     Raises:
-        InputError: as for `eigenloop.training.train`.
+        InputError: as for `eigenloop.training.train`; a process that was killed.
         KeyboardInterrupt: after every run under way has been saved.
     """
-    stop, lock = threading.Event(), threading.Lock()
+    folders = {name: Path(directory) / name for name in configs}
+    found = {name: _finished(config, folders[name]) for name, config in configs.items()}
+    missing = sorted((name for name in configs if found[name] is None), key=lambda name: -_cost(configs[name]))
+    if workers == 1 or len(missing) < 2:
+        for name in missing:
+            found[name] = train(configs[name], folders[name], report=lambda p, name=name: report(name, p))
+    else:
+        _train_apart({name: (configs[name], folders[name]) for name in missing}, report, min(workers, len(missing)))
+        found |= {name: load_run(folders[name]) for name in missing}
+    return {name: run for name, run in found.items() if run is not None}
 
-    def one(name: str, config: TrainConfig) -> Trained:
-        def tell(progress: Progress) -> None:
-            if stop.is_set():
-                raise KeyboardInterrupt  # makes `train` save its state
-            with lock:
-                report(name, progress)
 
-        if stop.is_set():
-            raise KeyboardInterrupt
-        folder = Path(directory) / name
-        finished = _finished(config, folder)
-        if finished is not None:
-            return finished
-        return train(config, folder, report=tell)
-
-    longest_first = sorted(configs, key=lambda name: -_cost(configs[name]))
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = {name: pool.submit(one, name, configs[name]) for name in longest_first}
+def _train_apart(jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, workers: int) -> None:
+    """Train in processes: what they tell comes back through a queue; an interruption is passed on to all of them."""
+    context = multiprocessing.get_context("spawn")
+    told, stop = context.SimpleQueue(), context.Event()
+    with processes(workers, _begin, told, stop) as pool:
+        futures: set[Future[None]] = {pool.submit(_train_one, name, *job) for name, job in jobs.items()}
+        waiting = futures
         try:
-            for future in futures.values():
-                future.result()
-        except BaseException:
-            stop.set()
-            raise
-    return {name: futures[name].result() for name in configs}
+            while waiting:
+                done, waiting = wait(waiting, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+                while not told.empty():
+                    report(*told.get())
+                for future in done:
+                    future.result()
+        except BrokenProcessPool:
+            said = "a training process was killed (is there enough memory?); run the same command to go on"
+            raise InputError(said) from None
+        finally:
+            stop.set()  # the others save their state and end
+            pool.shutdown(cancel_futures=True)
+
+
+def processes(workers: int, begin: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
+    """A pool of fresh Python processes, deaf to Ctrl-C (their parent decides), that end when their parent is gone."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_serve, initargs=(begin, *arguments))
+
+
+_worker: dict[str, Any] = {}
+_orphaned, _saving = threading.Event(), threading.Lock()
+
+
+def _serve(begin: Callable[..., None] | None, *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    if begin is not None:
+        begin(*arguments)
+
+
+def _leave_with_parent() -> None:
+    """A killed parent sends no word, and its pool's queue stays open for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _orphaned.set()
+        with _saving:
+            os._exit(1)
+
+
+def _begin(told: Any, stop: Any) -> None:
+    """Prepare a training process."""
+    os.environ["NPROC"] = "1"  # what XLA takes for the number of cores; the arithmetic stays the same, bit for bit
+    _worker.update(told=told, stop=stop, said=0.0)
+
+
+def _train_one(name: str, config: TrainConfig, folder: Path) -> None:
+    def tell(progress: Progress) -> None:
+        if _worker["stop"].is_set() or _orphaned.is_set():
+            raise KeyboardInterrupt  # makes `train` save its state
+        if time.monotonic() - _worker["said"] > POLL_SECONDS or progress.step == progress.total:
+            _worker["said"] = time.monotonic()
+            _worker["told"].put((name, progress))
+
+    with _saving:
+        train(config, folder, report=tell)
+    if config.total_steps > LONG:
+        jax.clear_caches()  # compiled programs of many runs would add up to most of the memory
 
 
 def at_step(run: Trained, step: int) -> tuple[int, np.ndarray, np.ndarray]:

@@ -1,0 +1,227 @@
+"""Claims: statements that are measured, and findings: what came out (NumPy only).
+
+A module that holds claims makes one `Ledger`, decorates a function for each claim, and `eigenloop verify` runs them:
+
+    >>> ledger = Ledger("arXiv 2606.00605")
+    >>> @ledger.claim("demo.half", "One half of 4 is 2.", place="Lemma 0")
+    ... def half(effort):
+    ...     return within(measured=4 / 2, expected=2.0, tolerance=1e-15, because="one rounding")
+    >>> ledger.claims[0].run(Effort(quick=True)).verdict
+    'holds'
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+Kind = Literal["holds", "fails", "holds only", "not run"]
+"""How verdicts begin: as stated, not, in a narrower or different form, or not measured."""
+
+Number = float | int | None
+Value = Number | str | Sequence[Number]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a measurement may cost.
+
+    Args:
+        quick: seconds instead of minutes, with fewer samples or steps and tolerances that follow from them.
+        seed: start of every random stream.
+    """
+
+    quick: bool = False
+    seed: int = 0
+
+    def pick(self, quick: int, whole: int) -> int:
+        """The size of a sample or the length of a run."""
+        return quick if self.quick else whole
+
+    def generator(self, stream: int = 0) -> np.random.Generator:
+        """Random numbers for one purpose."""
+        return np.random.default_rng([self.seed, stream])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line or set of points of a small figure; x and y of equal length, NaN where there is nothing."""
+
+    name: str
+    x: Sequence[float] | np.ndarray
+    y: Sequence[float] | np.ndarray
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A small figure as data: curves over one pair of axes."""
+
+    curves: Sequence[Curve]
+    xlabel: str
+    ylabel: str
+    xscale: Literal["linear", "log"] = "log"
+    yscale: Literal["linear", "log"] = "log"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a measurement found.
+
+    Args:
+        kind: the verdict's first words.
+        measured: a number, a short text, or numbers.
+        expected: the same for what the statement predicts.
+        tolerance: how far apart they may be, in the words of `because`.
+        because: why that tolerance, an argument and not a fit to this run.
+        note: what qualifies the verdict; the reason found, where the claim fails.
+        numbers: further evidence, name -> value.
+        plot: a small figure, where one helps.
+    """
+
+    kind: Kind
+    measured: Value
+    expected: Value
+    tolerance: float | None = None
+    because: str = ""
+    note: str = ""
+    numbers: Mapping[str, Value] = field(default_factory=dict)
+    plot: Plot | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A claim's finding, with the time it took."""
+
+    claim: "Claim"
+    finding: Finding
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words; begins with holds, fails, holds only or not run."""
+        return self.finding.kind + (f": {self.finding.note}" if self.finding.note else "")
+
+    @property
+    def as_known(self) -> bool:
+        """Whether the verdict is the recorded one; what was not run does not count against it."""
+        return self.finding.kind in (self.claim.known, "not run")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that can be measured.
+
+    Args:
+        id: theorem or lemma, a dot, and what it says: "thm4.1.growth".
+        statement: one sentence.
+        source: paper and place.
+        measure: effort -> finding.
+        known: the verdict recorded in the package; another one is news.
+    """
+
+    id: str
+    statement: str
+    source: str
+    measure: Callable[[Effort], Finding]
+    known: Kind = "holds"
+
+    def run(self, effort: Effort) -> Result:
+        """Measure, and time it."""
+        began = time.monotonic()
+        finding = self.measure(effort)
+        return Result(self, finding, time.monotonic() - began)
+
+
+class Ledger:
+    """The claims of one module, in the order in which they were written."""
+
+    def __init__(self, source: str) -> None:
+        """Start empty; `source` is the paper that the places belong to."""
+        self.source, self.claims = source, []
+
+    def claim(
+        self, id: str, statement: str, *, place: str, known: Kind = "holds"
+    ) -> Callable[[Callable[[Effort], Finding]], Callable[[Effort], Finding]]:
+        """Decorate the function that measures a claim.
+
+        Raises:
+            ValueError: an identifier that is taken.
+        """
+        if any(claim.id == id for claim in self.claims):
+            raise ValueError(f"claim {id!r} is written twice")
+
+        def keep(measure: Callable[[Effort], Finding]) -> Callable[[Effort], Finding]:
+            self.claims.append(
+                Claim(id, statement, f"{self.source}, {place}" if place else self.source, measure, known)
+            )
+            return measure
+
+        return keep
+
+
+def within(
+    *,
+    measured: float,
+    expected: float,
+    tolerance: float,
+    because: str,
+    relative: bool = True,
+    note: str = "",
+    numbers: Mapping[str, Value] | None = None,
+    plot: Plot | None = None,
+) -> Finding:
+    """Holds when measured and expected differ by at most `tolerance` (of |expected|, or in itself).
+
+    Example:
+        >>> within(measured=1.1, expected=1.0, tolerance=0.05, because="reading error").kind
+        'fails'
+    """
+    scale = abs(expected) if relative else 1.0
+    kind: Kind = "holds" if abs(measured - expected) <= tolerance * scale else "fails"
+    return Finding(kind, measured, expected, tolerance, because, note, numbers or {}, plot)
+
+
+def within_sigmas(
+    *,
+    measured: float,
+    expected: float,
+    standard_error: float,
+    sigmas: float = 5.0,
+    note: str = "",
+    numbers: Mapping[str, Value] | None = None,
+    plot: Plot | None = None,
+) -> Finding:
+    """Holds when measured and expected differ by at most `sigmas` standard errors.
+
+    Example:
+        >>> within_sigmas(measured=1.1, expected=1.0, standard_error=0.05).kind
+        'holds'
+    """
+    finding = within(
+        measured=measured, expected=expected, tolerance=sigmas * standard_error, relative=False, note=note,
+        because=f"{sigmas:g} standard errors of {standard_error:.3g}", numbers=numbers, plot=plot,
+    )  # fmt: skip
+    distance = abs(measured - expected) / standard_error if standard_error > 0 else 0.0
+    return replace(finding, numbers={**finding.numbers, "sigmas": distance})
+
+
+def every(
+    passed: int,
+    of: int,
+    *,
+    because: str,
+    note: str = "",
+    numbers: Mapping[str, Value] | None = None,
+    plot: Plot | None = None,
+) -> Finding:
+    """Holds when all of `of` cases passed.
+
+    Example:
+        >>> every(9, 10, because="an inequality has no tolerance").kind
+        'fails'
+    """
+    kind: Kind = "holds" if passed == of else "fails"
+    return Finding(kind, f"{passed:,} of {of:,}", f"{of:,} of {of:,}", None, because, note, numbers or {}, plot)

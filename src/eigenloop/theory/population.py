@@ -1,0 +1,441 @@
+"""Population objectives at A = aI, B = bI, gamma = ab, for a spectrum of S: f, f', limits and constants.
+
+Every expectation is over q uniform on the unit sphere of R^d. Eigenvalues are those of one S, (d,), or of many, (B, d),
+with one multiplicity of the largest; results are `Estimate`s, scalar or (B,).
+Source: arXiv 2606.00605, Thms 4.1 to 4.3, Lemma A.4, Remark F.3.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, roots_jacobi
+
+from eigenloop.errors import InputError
+from eigenloop.spectrum import Numbers, require_gap, sorted_eigenvalues
+from eigenloop.theory.integrals import (
+    AGREED,
+    Estimate,
+    Nodes,
+    log_expectation,
+    log_norm_mean,
+    log_sum,
+    safe_log,
+    spread_expectation,
+)
+
+Target = Literal["normalized", "unnormalized"]
+EPSILON = float(np.finfo(float).eps)
+
+
+class Setting(Protocol):
+    """One of the paper's three objectives on the scalar manifold."""
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        ...
+
+    def loss(self, gamma: float) -> Estimate:
+        """f(gamma)."""
+        ...
+
+    def slope(self, gamma: float) -> Estimate:
+        """f'(gamma)."""
+        ...
+
+
+def spectra(eigenvalues: Numbers) -> np.ndarray:
+    """(B, d) float64, each row in descending order and none a tight frame.
+
+    Raises:
+        InputError: as for `eigenloop.spectrum.require_gap`; rows whose largest eigenvalues differ in multiplicity.
+    """
+    values = np.asarray(eigenvalues, dtype=np.float64)
+    if values.ndim == 1:
+        values = values[None]
+    rows = np.stack([sorted_eigenvalues(row) for row in values])
+    found = {require_gap(row) for row in rows}
+    if len(found) > 1:
+        raise InputError(f"the largest eigenvalue has multiplicity {sorted(found)} in different rows; split them")
+    return rows
+
+
+def check_gamma(gamma: float) -> float:
+    """gamma = ab >= 0.
+
+    Raises:
+        InputError: negative or not finite.
+    """
+    if not (np.isfinite(gamma) and gamma >= 0):
+        raise InputError(f"gamma is {gamma:g}; it must be a finite number of at least 0")
+    return float(gamma)
+
+
+def check_loops(loops: int) -> int:
+    """L >= 1.
+
+    Raises:
+        InputError: below 1.
+    """
+    if loops < 1:
+        raise InputError(f"--loops is {loops}; it must be at least 1")
+    return int(loops)
+
+
+def log_ratios(rows: np.ndarray, gamma: float) -> np.ndarray:
+    """log r_i, r_i = (1 + gamma lambda_i) / (1 + gamma lambda_1), without cancellation near 0 and near 1; (B, d)."""
+    top = rows[:, :1]
+    fall = gamma * (top - rows) / (1 + gamma * top)
+    near = np.log1p(-np.minimum(fall, 0.5))
+    return np.where(fall < 0.5, near, np.log1p(gamma * rows) - np.log1p(gamma * top))
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """Theorem 4.1: L loops with LN, E[dist(y_L, PS)^2].
+
+    With c_i = u_i . q and r_i = (1 + gamma lambda_i) / (1 + gamma lambda_1),
+
+        f(gamma) = E[sum_{i>m} c_i^2 r_i^{2L} / sum_i c_i^2 r_i^{2L}].
+
+    Args:
+        eigenvalues: of S; (d,) or (B, d), any order, not all equal.
+        loops: L >= 1.
+
+    Example:
+        >>> setting = EndToEnd([2.0, 1.0], loops=1)
+        >>> bool(abs(setting.loss(0.0).value - 0.5) < 1e-14)
+        True
+    """
+
+    eigenvalues: Numbers
+    loops: int
+
+    def __post_init__(self) -> None:
+        """Check, and keep the sorted rows."""
+        check_loops(self.loops)
+        object.__setattr__(self, "_rows", spectra(self.eigenvalues))
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The spectra, (B, d)."""
+        return self._rows  # type: ignore[attr-defined]  # set in __post_init__
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.rows.shape[1]
+
+    @property
+    def multiplicity(self) -> int:
+        """m."""
+        return require_gap(self.rows[0])
+
+    def loss(self, gamma: float) -> Estimate:
+        """f(gamma); positive and decreasing."""
+        return _exponential(self, self.log_loss(gamma))
+
+    def log_loss(self, gamma: float) -> Estimate:
+        """log f(gamma), where f itself may underflow."""
+        return self._log_rest(2 * self.loops * log_ratios(self.rows, check_gamma(gamma)))
+
+    def limit_loss(self) -> Estimate:
+        """f_inf > 0, the loss of the L-step power method: r_i = lambda_i / lambda_1."""
+        return _exponential(self, self.log_limit_loss())
+
+    def log_limit_loss(self) -> Estimate:
+        """log f_inf; -inf where every eigenvalue but the largest is 0."""
+        return self._log_rest(2 * self.loops * self._log_rho())
+
+    def slope(self, gamma: float) -> Estimate:
+        """f'(gamma) < 0.
+
+        f' = -E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 r_i^{2L} (lambda_1 - lambda_i)
+                 / ((1 + gamma lambda_1)(1 + gamma lambda_i))) / (sum_i c_i^2 r_i^{2L})^2].
+        """
+        gamma = check_gamma(gamma)
+        rows, top = self.rows, self.rows[:, :1]
+        factor = safe_log(top - rows) - np.log1p(gamma * rows) - np.log1p(gamma * top)
+        found = self._log_product(2 * self.loops * log_ratios(rows, gamma), factor)
+        return _exponential(self, found, sign=-1.0)
+
+    def upsilon1(self) -> Estimate:
+        """Y1 = -lim gamma^2 f'(gamma) > 0 (Lemma A.4).
+
+        Y1 = E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 rho_i^{2L-1} (1 - rho_i) / lambda_1) / (sum_i c_i^2 rho_i^{2L})^2],
+        rho_i = lambda_i / lambda_1.
+        """
+        rows, log_rho = self.rows, self._log_rho()
+        factor = safe_log(rows[:, :1] - rows) - 2 * np.log(rows[:, :1]) - np.where(rows > 0, log_rho, 0.0)
+        return _exponential(self, self._log_product(2 * self.loops * log_rho, factor))
+
+    def _log_rho(self) -> np.ndarray:
+        top = self.rows[:, :1]
+        fall = (top - self.rows) / top
+        near = np.log1p(-np.minimum(fall, 0.5))
+        return np.where(fall < 0.5, near, safe_log(self.rows / top))
+
+    def _log_rest(self, log_weights: np.ndarray) -> Estimate:
+        """log E[sum_{i>m} x_i^2 / D]."""
+        rest = slice(self.multiplicity, None)
+        if not np.isfinite(log_weights[:, rest]).any():
+            return Estimate(np.full(len(log_weights), -np.inf), np.zeros(len(log_weights)))
+        return log_expectation(lambda nodes: log_sum(nodes.log_v[..., rest]), log_weights, p=1.0)
+
+    def _log_product(self, log_weights: np.ndarray, log_factor: np.ndarray) -> Estimate:
+        """log of 2L E[(sum_{i<=m} x_i^2)(sum_{i>m} e^{factor_i} x_i^2) / D^2]."""
+        m = self.multiplicity
+        if not np.isfinite(log_weights[:, m:]).any():
+            return Estimate(np.full(len(log_weights), -np.inf), np.zeros(len(log_weights)))
+
+        def log_moment(nodes: Nodes) -> np.ndarray:
+            rest = log_sum(nodes.log_v[..., m:] + log_factor[:, None, m:])
+            return log_sum(nodes.log_v[..., :m]) + rest
+
+        found = log_expectation(log_moment, log_weights, p=2.0)
+        return Estimate(found.value + np.log(2 * self.loops), found.error)
+
+
+@dataclass(frozen=True)
+class LayerwiseNorm:
+    """Theorem 4.3: one layer with LN, E||N(q + gamma Sq) - Sq/||Sq|| ||^2 = 2 E[1 - cos angle(q + gamma Sq, Sq)].
+
+    Its slope has a positive form, with G = ||q||^2 ||Sq||^2 - (q.Sq)^2 = sum_{i<j} (lambda_i - lambda_j)^2 q_i^2 q_j^2,
+
+        f'(gamma) = -2 E[G / (||Sq|| ||q + gamma Sq||^3)]
+                  = -(4/pi) int_0^1 x^{-1/2} (1 - x)^{1/2} E[G / (x ||Sq||^2 + (1 - x) ||q + gamma Sq||^2)^2] dx
+
+    (Feynman's parameter x leaves one positive quadratic form). The loss integrates such forms along a line,
+    because 2 - 2 E[cos] would lose every digit at large gamma.
+
+    Example:
+        >>> setting = LayerwiseNorm([2.0, 1.0])
+        >>> bool(abs(1e12 * setting.loss(1e6).value - setting.upsilon2().value) < 1e-5)
+        True
+    """
+
+    eigenvalues: Numbers
+
+    def __post_init__(self) -> None:
+        """Check, and keep the sorted rows."""
+        object.__setattr__(self, "_rows", spectra(self.eigenvalues))
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The spectra, (B, d)."""
+        return self._rows  # type: ignore[attr-defined]  # set in __post_init__
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.rows.shape[1]
+
+    def slope(self, gamma: float) -> Estimate:
+        """f'(gamma) < 0."""
+        found = _refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=True, rule=rule))
+        top = self.rows[:, 0]
+        # in units of lambda_1: G by lambda_1^2, ||Sq|| by lambda_1, ||q + gamma Sq|| by 1 + gamma lambda_1
+        return _single(self, Estimate(-found.value * top / (1 + gamma * top) ** 3, found.error))
+
+    def loss(self, gamma: float) -> Estimate:
+        """f(gamma) > 0, as a sum of positive terms at any gamma.
+
+        With v = Sq, p = q + gamma Sq (both in units of their largest factor), p_s = v + s (p - v) and
+        G' = |v|^2 |p|^2 - (v.p)^2, the angle's sine grows along the line: 1 - cos = int_0^1 s G' / (|v| |p_s|^3) ds.
+        """
+        found = _refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=False, rule=rule))
+        return _single(self, Estimate(found.value / (1 + gamma * self.rows[:, 0]) ** 2, found.error))
+
+    def upsilon2(self) -> Estimate:
+        """Y2 = lim gamma^2 f(gamma) = E[G / ||Sq||^4].
+
+        Raises:
+            InputError: it diverges: rank 1, or rank 2 in dimension 3 and more.
+        """
+        reason = upsilon2_diverges(self.rows)
+        if reason:
+            raise InputError(reason)
+        rho = self.rows / self.rows[:, :1]
+        found = spread_expectation(rho**2, rho)
+        return _single(self, Estimate(found.value / self.rows[:, 0] ** 2, found.error))
+
+    def _along_line(self, gamma: float, *, ends_only: bool, rule: "Rule") -> Estimate:
+        """2 E[G / (|v| |p|^3)], or 2 E[int_0^1 s G / (|v| |p_s|^3) ds], in units of the largest eigenvalue."""
+        top = self.rows[:, :1]
+        rho, output = self.rows / top, (1 + gamma * self.rows) / (1 + gamma * top)
+        x, x_weights = rule(-0.5, 0.5)
+        s, s_weights = (np.ones(1), np.ones(1)) if ends_only else rule(1.0, 0.0)
+        point = rho[:, None, :] + s[:, None] * (output - rho)[:, None, :]
+        form = x[:, None] * rho[:, None, None, :] ** 2 + (1 - x)[:, None] * point[:, :, None, :] ** 2
+        count = len(s) * len(x)
+        inner = spread_expectation(form.reshape(-1, self.dim), np.repeat(rho, count, axis=0))
+        value = inner.value.reshape(len(rho), len(s), len(x))
+        return Estimate(
+            4 / np.pi * np.einsum("bsx,s,x->b", value, s_weights, x_weights), inner.error.max(keepdims=True)
+        )
+
+
+Rule = Callable[[float, float], tuple[np.ndarray, np.ndarray]]
+"""(alpha, beta) -> nodes x and weights of int_0^1 x^alpha (1 - x)^beta g(x) dx."""
+
+
+def _gauss(count: int) -> Rule:
+    """Gauss-Jacobi: geometric convergence where g has no singularity near [0, 1]."""
+
+    def rule(alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
+        nodes, weights = roots_jacobi(count, beta, alpha)
+        return (1 + nodes) / 2, weights / 2 ** (alpha + beta + 1)
+
+    return rule
+
+
+def _logistic(step: float) -> Rule:
+    """The trapezoidal rule in log(x / (1 - x)): singularities at the ends, of any scale, do no harm."""
+
+    def rule(alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
+        v = step * np.arange(-np.floor(OUTER_CUT / (alpha + 1) / step), OUTER_CUT / (beta + 1) / step)
+        x = expit(v)
+        return x, step * x ** (alpha + 1) * expit(-v) ** (beta + 1)
+
+    return rule
+
+
+OUTER_CUT = 32.0
+GAUSS = (6, 12, 24, 48)
+LOGISTIC = (1.0, 0.5, 0.25)
+
+
+def _refined(value: Callable[[Rule], Estimate]) -> Estimate:
+    """Finer and finer rules until two agree to `AGREED`; the error of the finer one is then about its square."""
+    for rules in ([_gauss(n) for n in GAUSS], [_logistic(step) for step in LOGISTIC]):
+        last = value(rules[0])
+        for rule in rules[1:]:
+            found = value(rule)
+            apart = abs(last.value / found.value - 1)
+            last = Estimate(found.value, np.minimum(apart, 100 * apart**2) + found.error)
+            if np.all(apart < AGREED):
+                return last
+    return last
+
+
+@dataclass(frozen=True)
+class LayerwiseLinear:
+    """Theorem 4.2: one layer without LN, E||q + gamma Sq - v||^2 = mu2 (gamma - gamma*)^2 + f*.
+
+    v = Sq/||Sq|| (normalised target) or Sq; mu2 = E||Sq||^2 = tr(S^2)/d, E[q.Sq] = tr(S)/d.
+
+    Example:
+        >>> setting = LayerwiseLinear([2.0, 1.0], target="unnormalized")
+        >>> round(float(setting.optimum().value), 12), round(float(setting.floor().value), 12)
+        (0.4, 0.1)
+    """
+
+    eigenvalues: Numbers
+    target: Target = "normalized"
+
+    def __post_init__(self) -> None:
+        """Check, and keep the sorted rows."""
+        object.__setattr__(self, "_rows", spectra(self.eigenvalues))
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The spectra, (B, d)."""
+        return self._rows  # type: ignore[attr-defined]  # set in __post_init__
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.rows.shape[1]
+
+    def second_moment(self) -> Estimate:
+        """mu2 = E||Sq||^2."""
+        return _exact(self, (self.rows**2).mean(1))
+
+    def optimum(self) -> Estimate:
+        """gamma*: (E||Sq|| - tr S/d)/mu2 for the normalised target, 1 - (tr S/d)/mu2 for the unnormalised."""
+        mu2, mean = (self.rows**2).mean(1), self.rows.mean(1)
+        if self.target == "unnormalized":
+            return _exact(self, (self.rows * (self.rows - 1)).mean(1) / mu2)
+        norm = _mean_power_norm(self.rows)
+        value = (norm.value - mean) / mu2
+        return _single(self, Estimate(value, norm.error * norm.value / np.maximum(abs(value * mu2), 1e-300)))
+
+    def floor(self) -> Estimate:
+        """f* > 0: what no gamma can go below."""
+        mu2 = (self.rows**2).mean(1)
+        if self.target == "unnormalized":
+            # E||q + (gamma - 1) Sq||^2 at its minimum: 1 - (tr S/d)^2/mu2
+            spread = ((self.rows - self.rows.mean(1, keepdims=True)) ** 2).mean(1)
+            return _exact(self, spread / mu2)
+        best = np.atleast_1d(self.optimum().value)
+        start = _log_cosine(self.rows)
+        value = 2 - 2 * np.exp(start.value) - mu2 * best**2
+        return _single(self, Estimate(value, 4 * start.error / np.maximum(value, EPSILON)))
+
+    def loss(self, gamma: float) -> Estimate:
+        """f(gamma)."""
+        floor, best = self.floor(), self.optimum()
+        gain = (self.rows**2).mean(1) * (gamma - np.atleast_1d(best.value)) ** 2
+        return _single(self, Estimate(gain + np.atleast_1d(floor.value), np.atleast_1d(floor.error)))
+
+    def slope(self, gamma: float) -> Estimate:
+        """f'(gamma) = 2 mu2 (gamma - gamma*)."""
+        best = self.optimum()
+        value = 2 * (self.rows**2).mean(1) * (gamma - np.atleast_1d(best.value))
+        return _single(self, Estimate(value, np.atleast_1d(best.error)))
+
+
+def mean_power_norm(eigenvalues: Numbers) -> Estimate:
+    """E||Sq||, between tr(S)/d and (tr(S^2)/d)^{1/2} (Lemma F.2)."""
+    rows = spectra(eigenvalues)
+    found = _mean_power_norm(rows)
+    return found if np.ndim(np.asarray(eigenvalues, dtype=np.float64)) > 1 else _first(found)
+
+
+def upsilon2_diverges(rows: np.ndarray) -> str | None:
+    """Why Y2 is infinite, or None: E[1/||Sq||^2] needs rank 3, unless d = 2 and S has full rank."""
+    rank = int((rows > 0).sum(1).min())
+    dim = rows.shape[1]
+    if rank == 1 or (rank == 2 and dim > 2):
+        return f"Upsilon_2 diverges: S has rank {rank} in dimension {dim}, so ||Sq|| is too often near 0"
+    return None
+
+
+def _mean_power_norm(rows: np.ndarray) -> Estimate:
+    """E||Sq|| = E[D / D^{1/2}] / E||z|| with D = sum_i lambda_i^2 z_i^2."""
+    top = rows[:, :1]
+    found = log_expectation(lambda nodes: log_sum(nodes.log_v), 2 * safe_log(rows / top), p=0.5, q=1.0)
+    return Estimate(top[:, 0] * np.exp(found.value - log_norm_mean(rows.shape[1])), found.error)
+
+
+def _log_cosine(rows: np.ndarray) -> Estimate:
+    """log E[q.Sq / ||Sq||] = log E[sum_i lambda_i z_i^2 / D^{1/2}] - log E||z||."""
+    log_values = safe_log(rows / rows[:, :1])
+    divided = np.where(np.isfinite(log_values), log_values, 0.0)
+
+    def log_moment(nodes: Nodes) -> np.ndarray:
+        return log_sum(nodes.log_v - divided[:, None, :])
+
+    found = log_expectation(log_moment, 2 * log_values, p=0.5, q=1.0)
+    return Estimate(found.value - log_norm_mean(rows.shape[1]), found.error)
+
+
+def _exponential(setting: Setting, log: Estimate, *, sign: float = 1.0) -> Estimate:
+    return _single(setting, Estimate(sign * np.exp(log.value), log.error))
+
+
+def _exact(setting: Setting, value: np.ndarray) -> Estimate:
+    return _single(setting, Estimate(value, np.full_like(value, 4 * EPSILON)))
+
+
+def _single(setting: Setting, found: Estimate) -> Estimate:
+    """Without the row axis where one spectrum was given."""
+    given: ArrayLike = setting.eigenvalues  # type: ignore[attr-defined]
+    return found if np.ndim(np.asarray(given, dtype=np.float64)) > 1 else _first(found)
+
+
+def _first(found: Estimate) -> Estimate:
+    return Estimate(found.value[0], found.error[0])

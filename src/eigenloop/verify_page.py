@@ -161,7 +161,7 @@ def draw(plot: Plot) -> tuple[str, str]:
 
 
 def _figure(plot: Plot) -> Figure:
-    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    figure = Figure(figsize=(4.8, 3.1), layout="constrained")
     axes = figure.add_subplot(facecolor="none")
     axes.set(xscale=plot.xscale, yscale=plot.yscale, xlabel=plot.xlabel, ylabel=plot.ylabel)
     for index, curve in enumerate(plot.curves):
@@ -207,7 +207,7 @@ def _cell(value: Any, finding: Finding) -> Cell:
 
 def _evidence(result: Result, picture: report.Figure | None, effort: Effort) -> list[report.Item]:
     claim, finding = result.claim, result.finding
-    items: list[report.Item] = []
+    items: list[report.Item] = [claim.statement]  # on a phone the table's own column is out of sight
     if not result.as_known:
         items.append(report.Note(_news(result), "bad"))
     if finding.note:
@@ -217,12 +217,12 @@ def _evidence(result: Result, picture: report.Figure | None, effort: Effort) -> 
         facts += [("measured", _text(finding.measured)), ("expected", _text(finding.expected))]
     if finding.tolerance is not None or finding.because:
         facts.append(("tolerance", _tolerance(finding)))
-    facts += [("source", claim.source), ("time", f"{result.seconds:.2g} s")]
+    facts += [("source", claim.source), ("recorded", claim.known), ("time", _seconds(result.seconds))]
     items.append(report.Facts(facts))
     if picture is not None:
         items.append(picture)
     if finding.numbers:
-        numbers = [(name, _text(value)) for name, value in finding.numbers.items()]
+        numbers = [(name, _number(value)) for name, value in finding.numbers.items()]
         items.append(report.Table(("number", "value"), numbers, caption="Numbers behind it"))
     items.append(report.Command(f"eigenloop verify --only {claim.id}{_options(effort)}", "Repeat this claim"))
     return items
@@ -242,6 +242,14 @@ def _text(value: Any, digits: str = DIGITS) -> str:
         return shown(found, digits).text
     listed = ", ".join(_text(item, digits) for item in found[:LISTED])
     return listed if len(found) <= LISTED else f"{listed}, … ({len(found)} in all)"
+
+
+def _number(value: Any) -> Cell:
+    return report.Missing("not finite") if plain(value) is None else _text(value)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 0.05 else "under 0.1 s"
 
 
 def _news(result: Result) -> str:

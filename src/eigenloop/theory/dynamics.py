@@ -89,11 +89,10 @@ class SlopeTable:
             low = low + width if y >= low + width else low
 
     def _fit(self, low: float, width: float) -> np.ndarray:
-        def log_slope(x: np.ndarray) -> np.ndarray:
-            gammas = np.expm1(low + (x + 1) * width / 2) / self._scale
-            return np.log([-np.mean(self._setting.slope(float(max(gamma, 0.0))).value) for gamma in gammas])
-
-        return chebyshev.chebinterpolate(log_slope, DEGREE)
+        x = chebyshev.chebpts1(DEGREE + 1)
+        gammas = np.maximum(np.expm1(low + (x + 1) * width / 2) / self._scale, 0.0)
+        slopes = [-np.mean(self._setting.slope(float(gamma)).value) for gamma in gammas]
+        return chebyshev.chebfit(x, np.log(slopes), DEGREE)
 
 
 def slope_function(setting: Setting) -> Callable[[float], float]:

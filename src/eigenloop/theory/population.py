@@ -34,6 +34,11 @@ class Setting(Protocol):
     """One of the paper's three objectives on the scalar manifold."""
 
     @property
+    def rows(self) -> np.ndarray:
+        """The spectra, (B, d)."""
+        ...
+
+    @property
     def dim(self) -> int:
         """d."""
         ...

@@ -1,14 +1,15 @@
 """Is the scalar manifold A = aI, B = bI stable? The population Hessian there, exactly, in its three sectors.
 
-The Hessian commutes with O(d) acting on (dA, dB) by conjugation, so it splits into the multiples of I, the antisymmetric
-and the symmetric traceless matrices (dimensions 1, d(d-1)/2, d(d+1)/2 - 1), each with one symmetric 2 x 2 matrix for
-(dA, dB): nine numbers. Averaging over rotations of S is averaging over the perturbation E, uniform in its sector:
+The Hessian commutes with O(d) acting on (dA, dB) by conjugation, so it splits into the multiples of I, the
+antisymmetric and the symmetric traceless matrices (dimensions 1, d(d-1)/2, d(d+1)/2 - 1), each with one symmetric 2 x 2
+matrix for (dA, dB): nine numbers. To average over rotations of S is to average over E, uniform in its sector:
 
     E[E_ij E_kl] = alpha delta_ik delta_jl + beta delta_il delta_jk + kappa delta_ij delta_kl,    E||E||_F^2 = 1.
 
-With A = aI + xi E, B = bI + eta E and S = diag(lambda), one loop is I + ASB = diag(mu) + M1 + M2, M1_ij = E_ij g_ij,
-g_ij = xi b lambda_j + eta a lambda_i, M2 = xi eta E S E. The second-order change of a loss is then a sum of Gaussian moments
-in q over powers of quadratic forms: one-dimensional integrals, two-dimensional for the layerwise loss with LN.
+With A = aI + xi E, B = bI + eta E and S = diag(lambda), one loop is M = I + ASB = diag(mu) + M1 + M2 with
+M1_ij = E_ij g_ij, g_ij = xi b lambda_j + eta a lambda_i, M2 = xi eta E S E. The second-order change of a loss is then a
+sum of Gaussian moments in q over powers of quadratic forms: one-dimensional integrals, two-dimensional for the layerwise
+loss with LN. Nothing of this is in arXiv 2606.00605.
 """
 
 from collections.abc import Mapping
@@ -174,8 +175,9 @@ def _second_times(vector: np.ndarray, nu: np.ndarray, weight: np.ndarray) -> np.
 
 
 def _divided(ratios: np.ndarray, loops: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over the places where a perturbation enters M^L: h_ij = sum_k r_i^k r_j^{L-1-k} and
-    h_iki = sum_q (L - 1 - q) r_i^{L-2-q} r_k^q (twice, back at i).
+    """Sums over the places where a perturbation enters M^L, once and (back at i) twice.
+
+    h_ij = sum_k r_i^k r_j^{L-1-k},    h_iki = sum_q (L - 1 - q) r_i^{L-2-q} r_k^q.
     """
     once = np.zeros((ratios.size, ratios.size))
     twice = np.zeros_like(once)
@@ -269,10 +271,7 @@ def _layerwise_norm(setting: LayerwiseNorm, row: np.ndarray, sector: Sector, a: 
 def _layerwise_linear(setting: LayerwiseLinear, row: np.ndarray, sector: Sector, a: float, b: float) -> np.ndarray:
     """E[||M1 q||^2 + 2 r.M2 q], r = q + gamma Sq - v: moments of order two, closed but for E[c_i^2 / ||Sq||]."""
     found = _coefficients(row, sector, a, b)
-    if setting.target == "unnormalized":
-        pull = row / row.size
-    else:
-        pull = _image_shares(row)
+    pull = row / row.size if setting.target == "unnormalized" else _image_shares(row)
     residual = (1 + a * b * row) / row.size - pull
     return _square_rows(found.g, sector).sum((1, 2)) / row.size + 2 * found.exchange @ residual
 

@@ -7,9 +7,9 @@ matrix for (dA, dB): nine numbers. To average over rotations of S is to average 
     E[E_ij E_kl] = alpha delta_ik delta_jl + beta delta_il delta_jk + kappa delta_ij delta_kl,    E||E||_F^2 = 1.
 
 With A = aI + xi E, B = bI + eta E and S = diag(lambda), one loop is M = I + ASB = diag(mu) + M1 + M2 with
-M1_ij = E_ij g_ij, g_ij = xi b lambda_j + eta a lambda_i, M2 = xi eta E S E. The second-order change of a loss is then a
-sum of Gaussian moments in q over powers of quadratic forms: one-dimensional integrals, two-dimensional for the layerwise
-loss with LN. Nothing of this is in arXiv 2606.00605.
+M1_ij = E_ij g_ij, g_ij = xi b lambda_j + eta a lambda_i, M2 = xi eta E S E. The second-order change of a loss is then
+a sum of Gaussian moments in q over powers of quadratic forms: one-dimensional integrals, two-dimensional for the
+layerwise loss with LN. Nothing of this is in arXiv 2606.00605.
 """
 
 from collections.abc import Mapping

@@ -92,35 +92,36 @@ def log_expectation(log_moment: Integrand, log_weights: np.ndarray, *, p: float,
     return Estimate(known - gammaln(p), np.minimum(errors, 100 * errors**2) + rounding)
 
 
-def expectation(moment: Integrand, log_weights: np.ndarray, *, p: float) -> Estimate:
-    """E[h(x) / D^p] for h of degree 2p and either sign; `moment` gives E[h(y)] with any trailing axes, (B, N, ...).
+def expectation(moment: Integrand, log_weights: np.ndarray, *, bound: Integrand) -> Estimate:
+    """int P(t) E[h(y)] ds for an h of either sign: Gamma(p) E[h(x) / D^p] where h has degree 2p.
 
-    The window is that of D^p / D^p = 1, so h may be as large as D^p but need not be.
-    The error is relative to the largest entry of the value.
+    Args:
+        moment: nodes -> E[h(y)], (R, N) or with trailing axes, (R, N, ...).
+        log_weights: log w_i, (R, d).
+        bound: nodes -> logarithm, up to a constant, of a bound on |E[h(y)]|, (R, N): it chooses the window.
+
+    Returns:
+        Estimate, (R, ...); the error is relative to the largest entry of a row.
     """
     start, width = _window(
-        lambda s: _in_chunks(lambda nodes: nodes.log_laplace + p * _log_total(nodes), log_weights, s),
-        log_weights, power=p,
-    )  # fmt: skip
+        lambda s: _in_chunks(lambda nodes: nodes.log_laplace + bound(nodes), log_weights, s), log_weights, power=1.0
+    )
+
+    def part(nodes: Nodes) -> np.ndarray:
+        found = moment(nodes)
+        return found * np.exp(nodes.log_laplace).reshape(nodes.s.shape + (1,) * (found.ndim - 2))
+
     step, value, errors = STEP, np.empty(0), np.empty(0)
     for _ in range(MOST_HALVINGS):
-        count = int(np.ceil(width.max() / step)) + 1
-
-        def part(nodes: Nodes) -> np.ndarray:
-            found = moment(nodes)
-            laplace = np.exp(nodes.log_laplace).reshape(nodes.s.shape + (1,) * (found.ndim - 2))
-            return found * laplace
-
-        values = _in_chunks(part, log_weights, start[:, None] + step * np.arange(count))
+        s = start[:, None] + step * np.arange(int(np.ceil(width.max() / step)) + 1)
+        values = _in_chunks(part, log_weights, s)
         value, coarse = step * values.sum(1), 2 * step * values[:, ::2].sum(1)
-        trailing = tuple(range(1, value.ndim))
-        size = np.maximum(abs(value).max(trailing), np.finfo(float).tiny) if trailing else abs(value) + 1e-300
-        errors = abs(value - coarse).max(trailing) / size if trailing else abs(value - coarse) / size
+        rest = tuple(range(1, value.ndim))
+        errors = abs(value - coarse).max(rest) / np.maximum(abs(value).max(rest), np.finfo(float).tiny)
         if np.all(errors < AGREED):
             break
         step /= 2
-    rounding = np.finfo(float).eps * CUT
-    return Estimate(value / np.exp(gammaln(p)), np.minimum(errors, 100 * errors**2) + rounding)
+    return Estimate(value, np.minimum(errors, 100 * errors**2) + np.finfo(float).eps * CUT)
 
 
 def spread_expectation(weights: np.ndarray, values: np.ndarray) -> Estimate:
@@ -204,10 +205,6 @@ def _in_chunks(part: Integrand, log_weights: np.ndarray, s: np.ndarray) -> np.nd
     return np.concatenate(pieces, axis=1)
 
 
-def _log_total(nodes: Nodes) -> np.ndarray:
-    return log_sum(nodes.log_v)
-
-
 def _window(
     evaluate: Callable[[np.ndarray], np.ndarray], log_weights: np.ndarray, *, power: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -229,7 +226,8 @@ def _window(
         # between breakpoints a term that is still rising may lie ahead: only past the last one is a fall final,
         # unless P alone is already below the cut
         laplace = _in_chunks(lambda nodes: nodes.log_laplace, log_weights, s[:, -1:])[:, 0]
-        final = (s[:, -1] > last + 2) | (laplace + power * np.log(dim + 1.0) < top[:, 0] - CUT)
+        most = laplace + np.maximum(s[:, -1] - first, 0) + power * np.log(dim + 1.0)
+        final = (s[:, -1] > last + 2) | (most < top[:, 0] - CUT)
         matters = values > top - CUT
         ends = matters.argmax(1), s.shape[1] - 1 - matters[:, ::-1].argmax(1)
         if np.all(settled & final):

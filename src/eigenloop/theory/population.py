@@ -34,6 +34,11 @@ class Setting(Protocol):
     """One of the paper's three objectives on the scalar manifold."""
 
     @property
+    def rows(self) -> np.ndarray:
+        """The spectra, (B, d)."""
+        ...
+
+    @property
     def dim(self) -> int:
         """d."""
         ...
@@ -235,7 +240,7 @@ class LayerwiseNorm:
 
     def slope(self, gamma: float) -> Estimate:
         """f'(gamma) < 0."""
-        found = _refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=True, rule=rule))
+        found = refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=True, rule=rule))
         top = self.rows[:, 0]
         # in units of lambda_1: G by lambda_1^2, ||Sq|| by lambda_1, ||q + gamma Sq|| by 1 + gamma lambda_1
         return _single(self, Estimate(-found.value * top / (1 + gamma * top) ** 3, found.error))
@@ -246,7 +251,7 @@ class LayerwiseNorm:
         With v = Sq, p = q + gamma Sq (both in units of their largest factor), p_s = v + s (p - v) and
         G' = |v|^2 |p|^2 - (v.p)^2, the angle's sine grows along the line: 1 - cos = int_0^1 s G' / (|v| |p_s|^3) ds.
         """
-        found = _refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=False, rule=rule))
+        found = refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=False, rule=rule))
         return _single(self, Estimate(found.value / (1 + gamma * self.rows[:, 0]) ** 2, found.error))
 
     def upsilon2(self) -> Estimate:
@@ -308,13 +313,16 @@ GAUSS = (6, 12, 24, 48)
 LOGISTIC = (1.0, 0.5, 0.25)
 
 
-def _refined(value: Callable[[Rule], Estimate]) -> Estimate:
-    """Finer and finer rules until two agree to `AGREED`; the error of the finer one is then about its square."""
+def refined(value: Callable[[Rule], Estimate], *, together: bool = False) -> Estimate:
+    """Finer and finer rules until two agree to `AGREED`; the error of the finer one is then about its square.
+
+    They agree entry by entry, or (`together`) relative to the largest entry.
+    """
     for rules in ([_gauss(n) for n in GAUSS], [_logistic(step) for step in LOGISTIC]):
         last = value(rules[0])
         for rule in rules[1:]:
             found = value(rule)
-            apart = abs(last.value / found.value - 1)
+            apart = abs(last.value - found.value) / (abs(found.value).max() if together else abs(found.value))
             last = Estimate(found.value, np.minimum(apart, 100 * apart**2) + found.error)
             if np.all(apart < AGREED):
                 return last

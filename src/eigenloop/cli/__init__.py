@@ -11,6 +11,7 @@ import typer
 
 from eigenloop.cli.predict import predict
 from eigenloop.cli.reproduce import reproduce
+from eigenloop.cli.theory import theory
 from eigenloop.cli.train import train
 from eigenloop.cli.verify import verify
 from eigenloop.errors import InputError
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, verify, train, predict):
+for command in (reproduce, verify, theory, train, predict):
     app.command()(command)
 
 INTERRUPTED = 130

@@ -64,21 +64,23 @@ def check_directory(directory: Path) -> None:
     probe.unlink(missing_ok=True)
 
 
-def write_ledger(results: Results, directory: Path, *, only: str | None = None, workers: int = 1) -> Written:
+def write_ledger(
+    results: Results, directory: Path, *, only: str | None = None, page: str | None = None, workers: int = 1
+) -> Written:
     """Write the page, claims.json and claims.csv, each in one move.
-
-    The page is report.html, or verify.html where report.html is another page (that of `eigenloop reproduce`).
 
     Args:
         results: what was measured.
         directory: where to.
         only: the choice of claims, for the command that repeats it.
+        page: the page's name; by default `page_path` decides.
         workers: processes that draw.
 
     Raises:
         InputError: the directory cannot be written to.
     """
-    files = Written(page_path(directory), directory / "claims.json", directory / "claims.csv")
+    path = page_path(directory) if page is None else directory / page
+    files = Written(path, directory / "claims.json", directory / "claims.csv")
     found = results.as_dict()
     atomic_write(files.json, (json.dumps(found, allow_nan=False, indent=1, ensure_ascii=False) + "\n").encode())
     rows = [[_flat(claim[name]) for name in HEADER] for claim in found["claims"]]
@@ -88,7 +90,7 @@ def write_ledger(results: Results, directory: Path, *, only: str | None = None, 
 
 
 def page_path(directory: Path) -> Path:
-    """Where the page goes: report.html, unless a page that is no ledger has that name."""
+    """Where the page goes: report.html, or verify.html where that is another page (of `eigenloop reproduce`)."""
     path = directory / "report.html"
     try:
         ours = f"<title>{TITLE}</title>" in path.read_text(encoding="utf-8")
@@ -140,6 +142,15 @@ def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) 
         command=f"eigenloop verify{asked}{_options(results.effort)}",
         links=[report.Link("Wu, Zhang and Cao, arXiv 2606.00605", "https://arxiv.org/abs/2606.00605")],
     )
+
+
+def teaser(results: Results, page: Path) -> report.Section:
+    """The verdicts in short, for a page in the same directory that leads to the ledger."""
+    counts = [(kind, results.count(kind)) for kind in TONES if results.count(kind)]
+    tone: Tone = "neutral" if results.as_known else "bad"
+    leads = report.Facts([("every claim with its evidence", report.Link(page.name, page.name)), *counts])
+    words = f"{results.summary} {'The quick form: fewer samples and steps. ' if results.effort.quick else ''}".strip()
+    return report.Section("The theorems, measured", (report.Note(words, tone), leads))
 
 
 def draw_all(plots: Sequence[Plot], *, workers: int = 1) -> list[tuple[str, str]]:

@@ -33,6 +33,8 @@ Report = Callable[[str, int, int], None]
 
 EXACT = 4 * EPSILON
 SMALLEST = float(np.finfo(np.float64).tiny)
+WIDEST = 1e60
+"""Eigenvalues are refused beyond this, and below the largest divided by it: fourth powers must not overflow."""
 GROUP = 64
 """Spectra of Task 1 taken together, so that memory stays small and progress is told."""
 
@@ -101,12 +103,17 @@ class Spectra:
         """One spectrum (Task 2, Example 3.3).
 
         Raises:
-            InputError: as for `eigenloop.spectrum.require_gap`.
+            InputError: as for `eigenloop.spectrum.require_gap`; eigenvalues whose squares leave float64's range.
         """
         rows = spectra(np.asarray(eigenvalues, dtype=np.float64).ravel())
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = rows, rows**2, rows * (rows - 1), (rows - rows.mean()) ** 2
-            return cls(rows, Moments(*(float(values.mean()) for values in found)))
+        top = rows[0, 0]
+        if not 1 / WIDEST <= top <= WIDEST:
+            raise InputError(f"the largest eigenvalue is {top:g}; rescale S to have it between 1e-60 and 1e60")
+        small = rows[(rows > 0) & (rows < top / WIDEST)]
+        if small.size:
+            raise InputError(f"eigenvalue {small[0]:g} is below 1e-60 of the largest, {top:g}; give 0 in its place")
+        found = rows, rows**2, rows * (rows - 1), (rows - rows.mean()) ** 2
+        return cls(rows, Moments(*(float(values.mean()) for values in found)))
 
     @classmethod
     def sphere(cls, *, dim: int, samples: int, draws: int, seed: int) -> "Spectra":
@@ -163,10 +170,9 @@ def summarize(of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), rep
     """
     tell, found = report or (lambda name, done, total: None), Summary()
     gammas = [check_gamma(gamma) for gamma in gammas]
-    with np.errstate(over="ignore", invalid="ignore"):  # a spectrum beyond float64's range gives None with a reason
-        _limits(found, of, loops, tell)
-        _linear(found, of)
-        _losses(found, of, loops, gammas, tell)
+    _limits(found, of, loops, tell)
+    _linear(found, of)
+    _losses(found, of, loops, gammas, tell)
     return found
 
 

@@ -35,8 +35,8 @@ EXACT = 4 * EPSILON
 SMALLEST = float(np.finfo(np.float64).tiny)
 WIDEST = 1e60
 """Eigenvalues are refused beyond this, and below the largest divided by it: fourth powers must not overflow."""
-GROUP, HARD_GROUP = 64, 8
-"""Spectra of Task 1 taken together; few in two-dimensional integrals, where the hardest sets the grid of its group."""
+GROUP, HARD_GROUP = 64, 1
+"""Spectra of Task 1 taken together; one by one in two-dimensional integrals, each with its own grid."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from eigenloop.claims import Claim, Curve, Effort, Finding, Plot, Result
+from eigenloop.claims import Claim, Curve, Effort, Finding, Kind, Plot, Result
 from eigenloop.report import (
     Column,
     Command,
@@ -259,7 +259,7 @@ def ledger(tmp_path_factory) -> Path:
     x = np.logspace(0, 6, 300)
     plot = Plot([Curve("a", x, x**0.25), Curve("t^(1/4)", x[::30], x[::30] ** 0.25, points=True)], "step t", "a")
     numbers = {"exponent": 0.2500123456789, "gamma" * 20: list(map(float, range(30))), "lost": float("inf")}
-    findings = {
+    findings: dict[str, tuple[Kind, Finding]] = {
         "thm4.1.growth": ("holds", Finding("holds", 0.25, 0.25, 1e-3, "next order " * 20, "", numbers, plot)),
         "thm4.2.limit": ("holds only", Finding("holds only", "saddle", "minimum", note="on the scalar manifold")),
         "fig1c.learning-rate-of-a-long-name": ("fails", Finding("fails", [0.1, 0.03], 0.1, note="none fits")),

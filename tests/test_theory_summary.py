@@ -16,6 +16,7 @@ from eigenloop.errors import InputError
 from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.statistics import jackknife, standard_error
 from eigenloop.theory.endpoints import QUANTITIES, SETTINGS, endpoints
+from eigenloop.theory.population import mean_power_norm
 from eigenloop.theory.summary import Spectra, Summary, summarize
 from test_cli import call, parsed
 
@@ -167,6 +168,12 @@ def test_what_the_mean_spectrum_alone_decides_is_exact() -> None:
     assert found.values["gamma_star_unnormalized"] == pytest.approx(31 / 47, rel=1e-15)
     assert found.values["plateau_unnormalized"] == pytest.approx(15 / 47, rel=1e-15)
     assert [found.stderr[n] for n in ("second_moment", "gamma_star_unnormalized", "plateau_unnormalized")] == [0, 0, 0]
+
+
+def test_the_control_variate_takes_most_of_the_noise_away() -> None:
+    of = Spectra.sphere(dim=16, samples=32, draws=64, seed=0)
+    plain = float(standard_error(mean_power_norm(of.rows).value))
+    assert summarize(of).stderr["mean_power_norm"] < 0.2 * plain
 
 
 def test_gamma_star_is_of_the_averages_and_no_average_of_gamma_stars() -> None:

@@ -250,7 +250,7 @@ def loss_bounded(effort: Effort) -> Finding:
 
 @ledger.claim(
     "lemC.6.time",
-    "The loss falls below eps for good after T(eps) = (d/(12 eta Y2)) (Y2/eps)^{3/2} steps to leading order, Y2 = Upsilon_2.",
+    "The loss falls below eps for good after T(eps) ~ (d/(12 eta Y2)) (Y2/eps)^{3/2} steps, Y2 = Upsilon_2.",
     place="Lemma C.6",
 )
 def steps_needed(effort: Effort) -> Finding:

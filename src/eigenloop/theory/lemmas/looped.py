@@ -41,7 +41,7 @@ def slope_bound(values: np.ndarray, *, loops: int) -> np.ndarray:
 
 @ledger.claim(
     "lemA.1",
-    "With V_21 = aI, W_12 = bI, zeros elsewhere, the looped model returns N((I + ab S)^L q); its loss is that of Eq. (D.1).",
+    "With V_21 = aI, W_12 = bI, zeros elsewhere, the model returns N((I + ab S)^L q), with the loss of Eq. (D.1).",
     place="Lemma A.1",
 )
 def forward_reduction(effort: Effort) -> Finding:

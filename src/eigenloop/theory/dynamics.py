@@ -199,18 +199,17 @@ def asymptotic(setting: Setting, *, learning_rate: float, steps: float) -> dict[
     check_steps(learning_rate, steps)
     rate = learning_rate * steps / setting.dim
     if isinstance(setting, LayerwiseLinear):
-        curvature, gamma = _linear(setting)
-        del curvature
+        _, gamma = _linear(setting)
         s = math.hypot(1.0, 2 * gamma)
         a = math.sqrt((s + 1) / 2)
-        return {"gamma": gamma, "a": a, "b": gamma / a, "loss": _mean(setting.loss(gamma).value)}
+        return {"gamma": gamma, "a": a, "b": gamma / a, "loss": float(np.mean(setting.loss(gamma).value))}
     if isinstance(setting, EndToEnd):
-        constant = _mean(setting.upsilon1().value)
+        constant = float(np.mean(setting.upsilon1().value))
         gamma = 2 * math.sqrt(rate * constant)
-        loss = _mean(setting.limit_loss().value) + constant / gamma
+        loss = float(np.mean(setting.limit_loss().value)) + constant / gamma
     else:
         assert isinstance(setting, LayerwiseNorm)
-        constant = _mean(setting.upsilon2().value)
+        constant = float(np.mean(setting.upsilon2().value))
         gamma = (12 * rate * constant) ** (1 / 3)
         loss = constant / gamma**2
     return {"gamma": gamma, "a": math.sqrt(gamma), "b": math.sqrt(gamma), "loss": loss}
@@ -257,7 +256,3 @@ def _linear(setting: LayerwiseLinear) -> tuple[float, float]:
     mu2 = np.atleast_1d(setting.second_moment().value)
     optimum = np.atleast_1d(setting.optimum().value)
     return float(mu2.mean()), float((mu2 * optimum).mean() / mu2.mean())
-
-
-def _mean(value: np.ndarray) -> float:
-    return float(np.mean(value))

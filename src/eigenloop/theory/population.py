@@ -7,10 +7,9 @@ Source: arXiv 2606.00605, Thms 4.1 to 4.3, Lemma A.4, Remark F.3.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import expit, roots_jacobi
 
 from eigenloop.errors import InputError
@@ -30,6 +29,7 @@ Target = Literal["normalized", "unnormalized"]
 EPSILON = float(np.finfo(float).eps)
 
 
+@runtime_checkable
 class Setting(Protocol):
     """One of the paper's three objectives on the scalar manifold."""
 
@@ -99,7 +99,33 @@ def log_ratios(rows: np.ndarray, gamma: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class EndToEnd:
+class _OfSpectra:
+    """What the three settings share."""
+
+    eigenvalues: Numbers
+
+    def __post_init__(self) -> None:
+        """Check, and keep the sorted rows."""
+        object.__setattr__(self, "_rows", spectra(self.eigenvalues))
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The spectra, (B, d)."""
+        return self._rows  # type: ignore[attr-defined]  # set in __post_init__
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.rows.shape[1]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether one spectrum was given: results are then scalars."""
+        return np.ndim(np.asarray(self.eigenvalues, dtype=np.float64)) == 1
+
+
+@dataclass(frozen=True)
+class EndToEnd(_OfSpectra):
     """Theorem 4.1: L loops with LN, E[dist(y_L, PS)^2].
 
     With c_i = u_i . q and r_i = (1 + gamma lambda_i) / (1 + gamma lambda_1),
@@ -116,23 +142,12 @@ class EndToEnd:
         True
     """
 
-    eigenvalues: Numbers
     loops: int
 
     def __post_init__(self) -> None:
-        """Check, and keep the sorted rows."""
+        """Check both."""
+        super().__post_init__()
         check_loops(self.loops)
-        object.__setattr__(self, "_rows", spectra(self.eigenvalues))
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The spectra, (B, d)."""
-        return self._rows  # type: ignore[attr-defined]  # set in __post_init__
-
-    @property
-    def dim(self) -> int:
-        """d."""
-        return self.rows.shape[1]
 
     @property
     def multiplicity(self) -> int:
@@ -141,19 +156,19 @@ class EndToEnd:
 
     def loss(self, gamma: float) -> Estimate:
         """f(gamma); positive and decreasing."""
-        return _exponential(self, self.log_loss(gamma))
+        return _exponential(self, self._log_loss(gamma))
 
     def log_loss(self, gamma: float) -> Estimate:
         """log f(gamma), where f itself may underflow."""
-        return self._log_rest(2 * self.loops * log_ratios(self.rows, check_gamma(gamma)))
+        return _single(self, self._log_loss(gamma))
 
     def limit_loss(self) -> Estimate:
         """f_inf > 0, the loss of the L-step power method: r_i = lambda_i / lambda_1."""
-        return _exponential(self, self.log_limit_loss())
+        return _exponential(self, self._log_limit_loss())
 
     def log_limit_loss(self) -> Estimate:
         """log f_inf; -inf where every eigenvalue but the largest is 0."""
-        return self._log_rest(2 * self.loops * self._log_rho())
+        return _single(self, self._log_limit_loss())
 
     def slope(self, gamma: float) -> Estimate:
         """f'(gamma) < 0.
@@ -176,6 +191,12 @@ class EndToEnd:
         rows, log_rho = self.rows, self._log_rho()
         factor = safe_log(rows[:, :1] - rows) - 2 * np.log(rows[:, :1]) - np.where(rows > 0, log_rho, 0.0)
         return _exponential(self, self._log_product(2 * self.loops * log_rho, factor))
+
+    def _log_loss(self, gamma: float) -> Estimate:
+        return self._log_rest(2 * self.loops * log_ratios(self.rows, check_gamma(gamma)))
+
+    def _log_limit_loss(self) -> Estimate:
+        return self._log_rest(2 * self.loops * self._log_rho())
 
     def _log_rho(self) -> np.ndarray:
         top = self.rows[:, :1]
@@ -205,7 +226,7 @@ class EndToEnd:
 
 
 @dataclass(frozen=True)
-class LayerwiseNorm:
+class LayerwiseNorm(_OfSpectra):
     """Theorem 4.3: one layer with LN, E||N(q + gamma Sq) - Sq/||Sq|| ||^2 = 2 E[1 - cos angle(q + gamma Sq, Sq)].
 
     Its slope has a positive form, with G = ||q||^2 ||Sq||^2 - (q.Sq)^2 = sum_{i<j} (lambda_i - lambda_j)^2 q_i^2 q_j^2,
@@ -221,22 +242,6 @@ class LayerwiseNorm:
         >>> bool(abs(1e12 * setting.loss(1e6).value - setting.upsilon2().value) < 1e-5)
         True
     """
-
-    eigenvalues: Numbers
-
-    def __post_init__(self) -> None:
-        """Check, and keep the sorted rows."""
-        object.__setattr__(self, "_rows", spectra(self.eigenvalues))
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The spectra, (B, d)."""
-        return self._rows  # type: ignore[attr-defined]  # set in __post_init__
-
-    @property
-    def dim(self) -> int:
-        """d."""
-        return self.rows.shape[1]
 
     def slope(self, gamma: float) -> Estimate:
         """f'(gamma) < 0."""
@@ -297,20 +302,21 @@ def _gauss(count: int) -> Rule:
     return rule
 
 
-def _logistic(step: float) -> Rule:
-    """The trapezoidal rule in log(x / (1 - x)): singularities at the ends, of any scale, do no harm."""
+def _double_exponential(step: float) -> Rule:
+    """The trapezoidal rule in v, x = 1 / (1 + e^{-pi sinh v}): singularities near the ends do no harm."""
 
     def rule(alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
-        v = step * np.arange(-np.floor(OUTER_CUT / (alpha + 1) / step), OUTER_CUT / (beta + 1) / step)
-        x = expit(v)
-        return x, step * x ** (alpha + 1) * expit(-v) ** (beta + 1)
+        reach = [np.arcsinh(OUTER_CUT / (np.pi * (power + 1))) for power in (alpha, beta)]
+        v = step * np.arange(-np.floor(reach[0] / step), reach[1] / step)
+        x, rest = expit(np.pi * np.sinh(v)), expit(-np.pi * np.sinh(v))
+        return x, step * np.pi * np.cosh(v) * x ** (alpha + 1) * rest ** (beta + 1)
 
     return rule
 
 
-OUTER_CUT = 32.0
+OUTER_CUT = 34.0
 GAUSS = (6, 12, 24, 48)
-LOGISTIC = (1.0, 0.5, 0.25)
+DOUBLE_EXPONENTIAL = (0.2, 0.1, 0.05, 0.025)
 
 
 def refined(value: Callable[[Rule], Estimate], *, together: bool = False) -> Estimate:
@@ -318,7 +324,7 @@ def refined(value: Callable[[Rule], Estimate], *, together: bool = False) -> Est
 
     They agree entry by entry, or (`together`) relative to the largest entry.
     """
-    for rules in ([_gauss(n) for n in GAUSS], [_logistic(step) for step in LOGISTIC]):
+    for rules in ([_gauss(n) for n in GAUSS], [_double_exponential(step) for step in DOUBLE_EXPONENTIAL]):
         last = value(rules[0])
         for rule in rules[1:]:
             found = value(rule)
@@ -330,7 +336,7 @@ def refined(value: Callable[[Rule], Estimate], *, together: bool = False) -> Est
 
 
 @dataclass(frozen=True)
-class LayerwiseLinear:
+class LayerwiseLinear(_OfSpectra):
     """Theorem 4.2: one layer without LN, E||q + gamma Sq - v||^2 = mu2 (gamma - gamma*)^2 + f*.
 
     v = Sq/||Sq|| (normalised target) or Sq; mu2 = E||Sq||^2 = tr(S^2)/d, E[q.Sq] = tr(S)/d.
@@ -341,22 +347,7 @@ class LayerwiseLinear:
         (0.4, 0.1)
     """
 
-    eigenvalues: Numbers
     target: Target = "normalized"
-
-    def __post_init__(self) -> None:
-        """Check, and keep the sorted rows."""
-        object.__setattr__(self, "_rows", spectra(self.eigenvalues))
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The spectra, (B, d)."""
-        return self._rows  # type: ignore[attr-defined]  # set in __post_init__
-
-    @property
-    def dim(self) -> int:
-        """d."""
-        return self.rows.shape[1]
 
     def second_moment(self) -> Estimate:
         """mu2 = E||Sq||^2."""
@@ -400,7 +391,7 @@ def mean_power_norm(eigenvalues: Numbers) -> Estimate:
     """E||Sq||, between tr(S)/d and (tr(S^2)/d)^{1/2} (Lemma F.2)."""
     rows = spectra(eigenvalues)
     found = _mean_power_norm(rows)
-    return found if np.ndim(np.asarray(eigenvalues, dtype=np.float64)) > 1 else _first(found)
+    return _first(found) if np.ndim(np.asarray(eigenvalues, dtype=np.float64)) == 1 else found
 
 
 def upsilon2_diverges(rows: np.ndarray) -> str | None:
@@ -431,18 +422,17 @@ def _log_cosine(rows: np.ndarray) -> Estimate:
     return Estimate(found.value - log_norm_mean(rows.shape[1]), found.error)
 
 
-def _exponential(setting: Setting, log: Estimate, *, sign: float = 1.0) -> Estimate:
+def _exponential(setting: _OfSpectra, log: Estimate, *, sign: float = 1.0) -> Estimate:
     return _single(setting, Estimate(sign * np.exp(log.value), log.error))
 
 
-def _exact(setting: Setting, value: np.ndarray) -> Estimate:
+def _exact(setting: _OfSpectra, value: np.ndarray) -> Estimate:
     return _single(setting, Estimate(value, np.full_like(value, 4 * EPSILON)))
 
 
-def _single(setting: Setting, found: Estimate) -> Estimate:
+def _single(setting: _OfSpectra, found: Estimate) -> Estimate:
     """Without the row axis where one spectrum was given."""
-    given: ArrayLike = setting.eigenvalues  # type: ignore[attr-defined]
-    return found if np.ndim(np.asarray(given, dtype=np.float64)) > 1 else _first(found)
+    return _first(found) if setting.is_one else found
 
 
 def _first(found: Estimate) -> Estimate:

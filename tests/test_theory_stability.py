@@ -1,0 +1,155 @@
+"""The Hessian of the scalar manifold: against automatic differentiation, exact in the plane, sampled in space."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eigenloop.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
+from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting
+from eigenloop.theory.stability import hessian, limit_hessian, sectors, sharpness
+
+PLANE = (3.0, 1.0)
+
+
+def sample_loss(setting: Setting) -> Callable:
+    """(A, B, S, q, principal direction first in S's eigenbasis u) -> the loss of one example, written out."""
+
+    def loss(ab: jax.Array, s: jax.Array, q: jax.Array, u: jax.Array) -> jax.Array:
+        a, b = ab
+        image = s @ q
+        if isinstance(setting, EndToEnd):
+            y = q
+            for _ in range(setting.loops):
+                y = y + a @ s @ b @ y
+                y = y / jnp.linalg.norm(y)
+            return 1 - jnp.sum((u.T @ y) ** 2)
+        p = q + a @ s @ b @ q
+        target = image / jnp.linalg.norm(image)
+        if isinstance(setting, LayerwiseNorm):
+            return jnp.sum((p / jnp.linalg.norm(p) - target) ** 2)
+        assert isinstance(setting, LayerwiseLinear)
+        return jnp.sum((p - (target if setting.target == "normalized" else image)) ** 2)
+
+    return loss
+
+
+def projected(full: np.ndarray, dim: int) -> dict[str, np.ndarray]:
+    """A Hessian over (A, B), (2, d, d, 2, d, d), as its mean 2 x 2 matrix in each sector."""
+    eye = np.eye(dim * dim)
+    transpose = np.eye(dim * dim).reshape(dim, dim, dim, dim).transpose(0, 1, 3, 2).reshape(dim * dim, -1)
+    identity = np.outer(np.eye(dim).ravel(), np.eye(dim).ravel()) / dim
+    projectors = {
+        "scalar": identity,
+        "antisymmetric": (eye - transpose) / 2,
+        "symmetric traceless": (eye + transpose) / 2 - identity,
+    }
+    flat = full.reshape(2, dim * dim, 2, dim * dim)
+    return {name: np.einsum("aibj,ij->ab", flat, p) / np.trace(p) for name, p in projectors.items()}
+
+
+SETTINGS = [
+    EndToEnd(PLANE, 1), EndToEnd(PLANE, 4), LayerwiseNorm(PLANE), LayerwiseLinear(PLANE),
+    LayerwiseLinear(PLANE, "unnormalized"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(("a", "b"), [(1.1, 0.4), (0.7, 1.9)])
+def test_in_the_plane_it_is_the_derivative_of_an_exact_average(setting: Setting, a: float, b: float, x64: None) -> None:
+    """The average over the circle by the trapezoidal rule; that over rotations of S is the mean over a sector."""
+    angles = np.arange(2000) * 2 * np.pi / 2000
+    queries = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], 1))
+    gram, principal = jnp.diag(jnp.array(PLANE)), jnp.eye(2)[:, :1]
+    loss, point = sample_loss(setting), jnp.stack([a * jnp.eye(2), b * jnp.eye(2)])
+    over_q = jax.vmap(lambda q: jax.hessian(loss)(point, gram, q, principal))
+    full = np.asarray(jnp.mean(over_q(queries), axis=0))
+    for name, expected in projected(full, 2).items():
+        found = hessian(setting, a=a, b=b)[name].hessian
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("setting", [EndToEnd((4.0, 4.0, 2.0, 0.0), 3), LayerwiseNorm((4.0, 2.0, 1.0, 0.5))])
+def test_in_space_it_is_a_sampled_average(setting: Setting, x64: None) -> None:
+    """Multiplicity 2 and a zero eigenvalue; 40,000 samples, 5 standard errors in each of nine numbers."""
+    a, b, size, dim = 1.2, 0.8, 40_000, 4
+    rng = np.random.default_rng(11)
+    values = setting.rows[0]
+    frames = np.linalg.qr(rng.standard_normal((size, dim, dim)))[0]
+    q = rng.standard_normal((size, dim))
+    q /= np.linalg.norm(q, axis=1, keepdims=True)
+    grams = np.einsum("kij,j,klj->kil", frames, values, frames)
+    principal = frames[:, :, : int(np.sum(values == values[0]))]
+    loss, point = sample_loss(setting), jnp.stack([a * jnp.eye(dim), b * jnp.eye(dim)])
+    one = jax.jit(jax.vmap(lambda s, q, u: jax.hessian(loss)(point, s, q, u)))
+    blocks = [
+        projected(np.asarray(h), dim)
+        for start in range(0, size, 2000)
+        for h in np.asarray(
+            one(*(jnp.asarray(x[start : start + 2000]) for x in (grams, q, principal)))
+        )
+    ]  # fmt: skip
+    modes = hessian(setting, a=a, b=b)
+    for name, mode in modes.items():
+        sample = np.stack([block[name] for block in blocks])
+        standard_error = sample.std(0) / np.sqrt(size)
+        assert np.all(abs(sample.mean(0) - mode.hessian) < 5 * standard_error), name
+
+
+@pytest.mark.parametrize("setting", [EndToEnd(TASK_2, 10), LayerwiseNorm(TASK_2)])
+def test_the_scalar_sector_is_the_scalar_objectives(setting: EndToEnd | LayerwiseNorm) -> None:
+    """(1/d) [[b^2 f'', f' + gamma f''], [f' + gamma f'', a^2 f'']]."""
+    a, b = 1.5, 1.2
+    gamma, h = a * b, 1e-4
+    first = float(setting.slope(gamma).value)
+    second = (float(setting.slope(gamma + h).value) - float(setting.slope(gamma - h).value)) / (2 * h)
+    cross = first + gamma * second
+    expected = np.array([[b * b * second, cross], [cross, a * a * second]]) / 16
+    np.testing.assert_allclose(hessian(setting, a=a, b=b)["scalar"].hessian, expected, rtol=1e-6)
+
+
+def test_known_values_of_task_2() -> None:
+    """Without LN the normalised target's limit is a saddle, the unnormalised one's a minimum."""
+    found = {}
+    for target in ("normalized", "unnormalized"):
+        setting = LayerwiseLinear(TASK_2, target)
+        gamma = float(setting.optimum().value)
+        a = np.sqrt((np.hypot(1, 2 * gamma) + 1) / 2)
+        found[target] = hessian(setting, a=a, b=gamma / a)
+        assert found[target]["scalar"].eigenvalues[0] == pytest.approx(0, abs=1e-12)  # moving along a/b costs nothing
+    assert found["normalized"]["symmetric traceless"].eigenvalues[0] == pytest.approx(-0.007370, abs=1e-6)
+    assert found["normalized"]["antisymmetric"].eigenvalues[0] == pytest.approx(0.00001, abs=1e-6)
+    assert found["unnormalized"]["antisymmetric"].eigenvalues[0] == pytest.approx(0.127, abs=1e-3)
+    assert found["unnormalized"]["symmetric traceless"].eigenvalues[0] == pytest.approx(0.032, abs=1e-3)
+
+
+def test_late_training_scales_as_one_over_gamma() -> None:
+    """gamma H at a = b = gamma^{1/2} tends to `limit_hessian` with an error of the order of 1/gamma."""
+    setting = EndToEnd(TASK_2, 3)
+    limit = limit_hessian(setting)
+    for name in ("antisymmetric", "symmetric traceless"):
+        errors = []
+        for gamma in (1e3, 1e4):
+            scaled = gamma * hessian(setting, a=gamma**0.5, b=gamma**0.5)[name].hessian
+            errors.append(abs(scaled - limit[name].hessian).max())
+        assert np.log10(errors[0] / errors[1]) == pytest.approx(1, abs=0.02)
+
+
+def test_one_loop_end_to_end_ends_in_a_saddle_and_three_do_not() -> None:
+    assert limit_hessian(EndToEnd(TASK_2, 1))["symmetric traceless"].eigenvalues[0] < -0.009
+    for loops in (3, 10):
+        for name in ("antisymmetric", "symmetric traceless"):
+            assert limit_hessian(EndToEnd(TASK_2, loops))[name].eigenvalues[0] > 0.002
+
+
+def test_sharpness_is_the_largest_eigenvalue_and_averages_keep_their_error() -> None:
+    modes = hessian(EndToEnd([[5.0, 2.0, 1.0], [3.0, 2.5, 0.5]], 2), a=1.0, b=0.5)
+    alone = [hessian(EndToEnd(row, 2), a=1.0, b=0.5) for row in ([5.0, 2.0, 1.0], [3.0, 2.5, 0.5])]
+    for name, mode in modes.items():
+        pair = [one[name].hessian for one in alone]
+        np.testing.assert_allclose(mode.hessian, np.mean(pair, 0), rtol=1e-12)
+        np.testing.assert_allclose(mode.standard_error, np.std(pair, 0, ddof=1) / np.sqrt(2), rtol=1e-9)
+    assert sharpness(modes) == max(mode.eigenvalues.max() for mode in modes.values())
+    assert sum(sector.dimension for sector in sectors(5)) == 25

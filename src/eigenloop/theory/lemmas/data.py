@@ -65,7 +65,7 @@ def invariance_scores(columns: np.ndarray) -> dict[str, float]:
         "x_1^2 y_2^2": x[:, :1] ** 2 * (y[:, 1:2] ** 2 - y[:, 2:3] ** 2),
         "x_1 x_2 y_1 y_2": x[:, 1:2] * y[:, 1:2] * (x[:, :1] * y[:, :1] - x[:, 2:3] * y[:, 2:3]),
     }
-    return {name: float((abs(v.mean(0)) / standard_error(v)).max()) for name, v in moments.items()}
+    return {name: float((abs(v.mean(0)) / np.maximum(standard_error(v), 1e-12)).max()) for name, v in moments.items()}
 
 
 def package_samples(make: Callable[[], Any], effort: Effort, size: int) -> np.ndarray:
@@ -93,8 +93,8 @@ def task1(effort: Effort) -> Finding:
     passed, count = int(units < 1e-12) + sum(s < SIGMAS for s in scores.values()), 1 + len(scores)
     worst = 0.0
     for n in range(dim, dim + 4):
-        values = smallest_eigenvalues(rng, dim=dim, samples=n, count=effort.pick(60_000, 600_000))
-        alpha, error = hill(values, len(values) // effort.pick(75, 150))
+        values = smallest_eigenvalues(rng, dim=dim, samples=n, count=effort.pick(40_000, 600_000))
+        alpha, error = hill(values, len(values) // effort.pick(50, 150))
         expected = tail_exponent(dim, n)
         worst = max(worst, abs(alpha - expected) / error)
         passed, count = passed + int(abs(alpha - expected) < SIGMAS * error), count + 1
@@ -168,7 +168,7 @@ def rejection(effort: Effort) -> Finding:
     """Task 1 at n = d, where E[1/lambda_d] is infinite, conditioned on lambda_d >= 0.02."""
     from eigenloop.problems import Rejected, Sphere
 
-    size = effort.pick(20_000, 100_000)
+    size = effort.pick(5_000, 100_000)
     columns = package_samples(lambda: Rejected(Sphere(dim=3, samples=3), threshold=0.02), effort, size)
     smallest = np.linalg.eigvalsh(columns @ columns.mT)[:, 0]
     scores = invariance_scores(columns)

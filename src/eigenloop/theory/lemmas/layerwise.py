@@ -1,5 +1,6 @@
 """Appendix C: one layer with LN, layerwise (Lemmas C.1 to C.6)."""
 
+from functools import cache
 from itertools import permutations, product
 
 import numpy as np
@@ -14,6 +15,12 @@ from eigenloop.theory.lemmas.looped import ROUNDING, draw_samples
 from eigenloop.theory.population import LayerwiseNorm
 
 RATE = 0.1
+
+
+@cache
+def long_path(steps: float) -> dynamics.Path:
+    """Population gradient descent on Task 2."""
+    return dynamics.long_run(LayerwiseNorm(TASK2), learning_rate=RATE, steps=steps)
 
 
 def one_layer(v: np.ndarray, w: np.ndarray, samples: oracle.Sampled) -> np.ndarray:
@@ -162,16 +169,16 @@ def slope_is_negative(effort: Effort) -> Finding:
     place="Lemma C.4",
 )
 def gamma_diverges(effort: Effort) -> Finding:
-    """The scalar recursion step by step; the flow that interpolates it out to 10^18 steps."""
+    """The scalar recursion step by step; the flow that interpolates it far beyond."""
     setting = LayerwiseNorm(TASK2)
-    slope, steps = dynamics.slope_function(setting), effort.pick(3_000, 100_000)
+    slope, steps = dynamics.slope_function(setting), effort.pick(1_000, 100_000)
     increasing, (a, b) = 0, dynamics.START
     for _ in range(steps):
         k = -RATE / setting.dim * slope(a * b)
         after = a + k * b, b + k * a
         increasing += after[0] * after[1] > a * b
         a, b = after
-    path = dynamics.long_run(setting, learning_rate=RATE, steps=1e18)
+    path = long_path(effort.pick(10**15, 10**18))
     bounds = 10.0 ** np.arange(0, 5)
     passed = [float(path.steps[path.gamma > bound][0]) if (path.gamma > bound).any() else None for bound in bounds]
     rising = int((np.diff(path.gamma) > 0).sum())
@@ -191,7 +198,7 @@ def gamma_diverges(effort: Effort) -> Finding:
 def gamma_grows(effort: Effort) -> Finding:
     """One step of the recursion from points of its path; and gamma_t over its asymptote."""
     setting = LayerwiseNorm(TASK2)
-    path = dynamics.long_run(setting, learning_rate=RATE, steps=effort.pick(10**15, 10**18))
+    path = long_path(effort.pick(10**15, 10**18))
     chosen = np.flatnonzero(path.gamma > 3)[:: effort.pick(40, 10)]
     increments = []
     for a, b in zip(path.a[chosen], path.b[chosen], strict=True):
@@ -257,7 +264,7 @@ def steps_needed(effort: Effort) -> Finding:
     """Where the loss along the path crosses eps, and the exponent of T(eps)."""
     setting = LayerwiseNorm(TASK2)
     constant = float(setting.upsilon2().value)
-    path = dynamics.long_run(setting, learning_rate=RATE, steps=1e15)
+    path = long_path(10**15)
     late = np.flatnonzero(path.steps > 1e5)[:: effort.pick(12, 4)]
     losses = np.array([float(setting.loss(float(gamma)).value) for gamma in path.gamma[late]])
     steps = path.steps[late]

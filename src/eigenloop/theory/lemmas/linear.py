@@ -131,7 +131,7 @@ def degenerate(effort: Effort) -> Finding:
 
 @ledger.claim(
     "lemB.3.levelset",
-    "With kappa <= 1/(4 s_max) the loss never rises, iterates stay in the first level set, gamma_1 <= gamma_t <= gamma*.",
+    "With kappa <= 1/(4 s_max) the loss never rises, iterates keep to its first level set, 0 < gamma_1 <= gamma_t.",
     place="Theorem B.3 (1)",
 )
 def level_set(effort: Effort) -> Finding:

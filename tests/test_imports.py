@@ -67,6 +67,16 @@ def test_training_loads_neither_torch_nor_matplotlib_and_changes_no_setting() ->
     assert found == [[], [], False]
 
 
+def test_the_lemmas_are_listed_without_jax() -> None:
+    found = in_fresh_python(
+        "import json, sys\n"
+        "from eigenloop.theory.lemmas import ledger\n"
+        f"print(json.dumps([len(ledger.claims), [m for m in {HEAVY[:6]} if m in sys.modules]]))"
+    )
+    assert found[0] > 30
+    assert found[1] == []
+
+
 def test_jax_and_torch_never_meet() -> None:
     for name, tree in TREES.items():
         roots = {module.split(".")[0] for module in imported(tree)}

@@ -57,8 +57,8 @@ clean: ## remove .venv and all caches; results in runs/ stay
 # --- .venv: one stamp per set of dependencies, renewed when either file that names them changes
 
 EXTRAS_runtime :=
-EXTRAS_test := [test]
-EXTRAS_dev := [test,dev]
+EXTRAS_test := [test,lens]
+EXTRAS_dev := [test,dev,lens]
 EXTRAS_bench := [bench]
 EXTRAS_docs := [docs]
 

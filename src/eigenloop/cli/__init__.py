@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from eigenloop.cli.lens import lens
 from eigenloop.cli.predict import predict
 from eigenloop.cli.reproduce import reproduce
 from eigenloop.cli.train import train
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, train, predict):
+for command in (reproduce, train, predict, lens):
     app.command()(command)
 
 INTERRUPTED = 130

@@ -166,7 +166,7 @@ def _from_hub(model: str | Path) -> Path:
         try:
             directory = Path(snapshot_download(name, allow_patterns=patterns))
         except Exception as error:  # the hub's client raises errors of three libraries
-            reason = str(error).splitlines()[0].rstrip(".")
+            reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
             break
         if any(file.suffix in (".safetensors", ".bin") for file in directory.iterdir()):
             return directory

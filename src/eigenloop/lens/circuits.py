@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from eigenloop.errors import InputError
 from eigenloop.lens.layouts import Layout, NormKind, Placement
+from eigenloop.lens.operators import product
 from eigenloop.lens.stack import Stack, locate
 
 
@@ -60,14 +61,20 @@ class Norm:
     def after(self, matrix: np.ndarray, *, gain: bool = True, center: bool = True) -> np.ndarray:
         """diag(gain) P M in float64, for M of shape (..., d, k); P is left out with center=False (RMSNorm has none)."""
         result = matrix.astype(np.float64)
-        result = result - result.mean(-2, keepdims=True) if center else result
-        return self.gain[:, None] * result if gain else result
+        if center:
+            result -= result.mean(-2, keepdims=True)
+        if gain:
+            result *= self.gain[:, None]
+        return result
 
     def before(self, matrix: np.ndarray, *, gain: bool = True, center: bool = True) -> np.ndarray:
         """M diag(gain) P in float64, for M of shape (..., k, d)."""
         result = matrix.astype(np.float64)
-        result = result * self.gain if gain else result
-        return result - result.mean(-1, keepdims=True) if center else result
+        if gain:
+            result *= self.gain
+        if center:
+            result -= result.mean(-1, keepdims=True)
+        return result
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -117,16 +124,19 @@ class Circuit:
         group = self.group(head)
         return self.output[head].astype(np.float64), self.value[group].astype(np.float64)
 
-    def summed_factors(self) -> tuple[Float[np.ndarray, "d r"], np.ndarray]:
+    def summed_factors(self) -> tuple[Float[np.ndarray, "d r"], Float[np.ndarray, "r d"]]:
         """(U, V) with F = U V and r = groups * head_dim: the heads of a group add up before their common values.
 
-        U is float64, V is as stored; r < d with grouped queries.
+        As stored, except that a sum over heads is float64; r < d with grouped queries.
         """
         groups, head_dim, width = self.value.shape
-        summed = np.empty((width, groups, head_dim))
+        right = self.value.reshape(groups * head_dim, width)
+        if groups == self.heads:
+            return self.output.transpose(1, 0, 2).reshape(width, groups * head_dim), right
+        left = np.empty((width, groups, head_dim))
         for g, heads in enumerate(np.split(self.output, groups)):
-            np.sum(heads, axis=0, dtype=np.float64, out=summed[:, g])
-        return summed.reshape(width, groups * head_dim), self.value.reshape(groups * head_dim, width)
+            np.sum(heads, axis=0, dtype=np.float64, out=left[:, g])
+        return left.reshape(width, groups * head_dim), right
 
     def head(self, head: int) -> Float[np.ndarray, "d d"]:
         """F_h, float64."""
@@ -142,11 +152,7 @@ class Circuit:
             array([[ 2.,  0.],
                    [ 0., -1.]])
         """
-        left, right = self.summed_factors()
-        result = np.zeros((self.width, self.width))
-        for start in range(0, len(right), 512):  # V becomes float64 piece by piece
-            result += left[:, start : start + 512] @ right[start : start + 512].astype(np.float64)
-        return result
+        return product(*self.summed_factors())
 
     def head_bias(self, head: int) -> Float[np.ndarray, " d"]:
         """W_O^h b_V^g(h), float64: what a head adds whatever it reads, per unit of its pattern's row sum."""

@@ -72,7 +72,7 @@ def test_heads_add_up_and_biases_too(model_type):
     circuit = circuits(stack, 1)
     total = sum(circuit.head(h) for h in range(circuit.heads))
     np.testing.assert_allclose(circuit.matrix(), total, rtol=0, atol=1e-12 * np.abs(total).max())
-    left, right = circuit.summed_factors()
+    left, right = (factor.astype(np.float64) for factor in circuit.summed_factors())
     np.testing.assert_allclose(left @ right, total, rtol=0, atol=1e-12 * np.abs(total).max())
     # one token that attends to itself: o = F x + b_eff
     x = np.random.default_rng(0).standard_normal((1, circuit.width))

@@ -163,7 +163,7 @@ def arpack(operator: Operator, growth: Growth, *, count: int = ARPACK_COUNT, bas
         basis: Arnoldi vectors.
     """
     dim = operator.left.shape[0]
-    matrix = operator if operator.is_low_rank and 2 * operator.size < dim else _Explicit(operator)
+    matrix = operator if operator.is_low_rank and 2 * operator.size < dim else _Explicit(operator.matrix())
     values, vectors = _arnoldi(matrix, growth, dim, count, basis)
     order = _order(values)
     values, vectors = values[order], vectors[:, order]
@@ -206,13 +206,16 @@ def _start(size: int) -> np.ndarray:
 
 def _inverse_iteration(matrix: np.ndarray, eigenvalue: complex) -> tuple[np.ndarray, np.ndarray]:
     """Right and left eigenvectors of an eigenvalue known to machine precision, real for a real one."""
-    from scipy.linalg import lu_factor, lu_solve
+    from scipy.linalg import lapack, lu_solve
 
     near = np.finfo(float).eps * (np.linalg.norm(matrix) or 1.0)
     shift = eigenvalue if eigenvalue.imag else eigenvalue.real
     shifted = matrix.astype(type(shift), order="F")
     np.einsum("ii->i", shifted)[:] -= shift + near
-    factors, pivots = lu_factor(shifted, overwrite_a=True, check_finite=False)
+    (factorise,) = lapack.get_lapack_funcs(
+        ("getrf",), (shifted,)
+    )  # scipy.linalg.lu_factor warns of what is wanted here
+    factors, pivots, _ = factorise(shifted, overwrite_a=True)
     diagonal = np.einsum("ii->i", factors)
     diagonal[np.abs(diagonal) < near * np.finfo(float).eps] = near
     right = left = _start(len(matrix))
@@ -240,19 +243,17 @@ def _without(columns: np.ndarray, x: np.ndarray) -> np.ndarray:
     return x
 
 
+@dataclass(frozen=True, eq=False)
 class _Explicit:
     """An operator as one float64 matrix, for many products with vectors."""
 
-    def __init__(self, operator: Operator) -> None:
-        self.matrix = operator.matrix()
+    matrix: np.ndarray
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
         return self.matrix @ x
 
     def transposed(self) -> "_Explicit":
-        flipped = object.__new__(_Explicit)
-        flipped.matrix = self.matrix.T
-        return flipped
+        return _Explicit(self.matrix.T)
 
 
 def _arnoldi(

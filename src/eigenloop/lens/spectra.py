@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -25,8 +25,8 @@ from eigenloop.lens.operators import Growth, Operator
 from eigenloop.lens.stack import Stack, locate
 from eigenloop.runs import save_table
 
-Rule: TypeAlias = Literal["modulus", "consensus", "layernorm"]
-RULES: tuple[Rule, ...] = get_args(Rule)
+RULES = ("modulus", "consensus", "layernorm")
+"""What "leads" can mean."""
 
 COLUMNS = (
     "layer", "head", "rule", "operator", "eigenvalue_re", "eigenvalue_im", "growth", "flag", "gap", "residual",
@@ -35,7 +35,7 @@ COLUMNS = (
 """Columns of the table and of spectra.csv; `head` is empty for the whole layer."""
 
 
-def growth(circuit: Circuit, rule: Rule, *, sigma: float = 1.0) -> Growth:
+def growth(circuit: Circuit, rule: str, *, sigma: float = 1.0) -> Growth:
     """The growth factor that a rule gives to an eigenvalue of its operator.
 
     Args:
@@ -94,7 +94,7 @@ class LayerSpectra:
 
 
 def layer_spectra(
-    circuit: Circuit, *, rules: Sequence[Rule] = RULES, sigma: float = 1.0, heads: bool = True
+    circuit: Circuit, *, rules: Sequence[str] = RULES, sigma: float = 1.0, heads: bool = True
 ) -> LayerSpectra:
     """The principal modes of one layer and its heads.
 
@@ -162,7 +162,7 @@ class Spectra:
     width: int
     placement: Placement
     sigma: float
-    rules: tuple[Rule, ...]
+    rules: tuple[str, ...]
     layers: tuple[LayerSpectra, ...]
 
     def notes(self) -> list[str]:
@@ -222,7 +222,7 @@ class Spectra:
         `eigenvalue`, `flag`, `gap`, `residual` and `heads` beside `rules` repeat those of `rule`: "consensus" where it
         was asked for, the first rule otherwise.
         """
-        chosen: Rule = "consensus" if "consensus" in self.rules else self.rules[0]
+        chosen = "consensus" if "consensus" in self.rules else self.rules[0]
         return {
             "model": self.source, "model_type": self.model_type, "stored": list(self.stored), "width": self.width,
             "heads_per_layer": self.heads, "schedule": list(self.schedule), "norm": self.placement,
@@ -243,7 +243,7 @@ class Spectra:
 def spectra(
     model: Any,
     *,
-    rules: Sequence[Rule] = RULES,
+    rules: Sequence[str] = RULES,
     layers: str | Sequence[int] = "all",
     sigma: float = 1.0,
     layout: Layout | None = None,

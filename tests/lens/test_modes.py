@@ -83,6 +83,22 @@ def test_identities_hold_and_the_leader_is_the_naive_one(rule, dim, rank):
         assert mode.method == {True: "product", False: "dense"}[rank < dim] or mode.flag == "zero"
 
 
+@pytest.mark.parametrize("rank", [30, 6])
+def test_identities_hold_with_a_normalisation_folded_in(rank):
+    """M = U V diag(gain) P and M = U V diag(gain) P + B, against the same written out."""
+    rng = np.random.default_rng(11)
+    plain = random_operator(rng, 30, rank)
+    gain, base = rng.uniform(0.5, 2, 30), rng.standard_normal((30, 30)) / 10
+    centring = np.eye(30) - 1 / 30
+    for added in (None, base):
+        operator = Operator(left=plain.left, right=plain.right, gain=gain, center=True, base=added)
+        matrix = plain.left @ plain.right @ np.diag(gain) @ centring + (0 if added is None else added)
+        np.testing.assert_allclose(operator.matrix(), matrix, atol=1e-14)
+        for growth in RULES.values():
+            check_identities(principal(operator, growth), matrix)
+            check_identities(arpack(operator, growth), matrix)
+
+
 @given(st.integers(0, 10**6), st.integers(2, 12), st.integers(1, 12))
 def test_identities_hold_for_any_shape(seed, dim, rank):
     operator = random_operator(np.random.default_rng(seed), dim, rank)

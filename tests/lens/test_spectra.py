@@ -72,7 +72,7 @@ def test_shared_weights_are_read_once_and_said():
 
 
 def test_a_loaded_model_in_bfloat16_is_converted_and_says_so():
-    import torch
+    torch = pytest.importorskip("torch")
 
     model = build("llama").to(torch.bfloat16)
     found = lens.spectra(model, layers="late")

@@ -118,7 +118,7 @@ def _shards(index: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{index} cannot be read ({error}); download it again") from None
     for name in names:
-        if not isinstance(name, str) or PurePath(name).name != name:
+        if not isinstance(name, str) or PurePath(name).name != name or name == "..":
             raise InputError(f"{index} names {name!r}, which is no file beside it; download it again")
         if not (index.parent / name).exists():
             raise InputError(f"{index.parent} lacks {name}, one of the {len(names)} files that {index.name} names")

@@ -88,7 +88,8 @@ class Circuit:
         value_bias: b_V^g, (groups, head_dim).
         output_bias: b_O, (d,).
         norm: the normalisation beside the sublayer.
-        operator: what `matrix()` is: "F" for raw weights, else the formula with what was folded in.
+        gain: diag(gain) is folded in. The arrays here stay raw; what is computed from them is folded.
+        center: P is folded in.
     """
 
     layer: int
@@ -97,7 +98,14 @@ class Circuit:
     value_bias: Float[np.ndarray, "groups head_dim"]
     output_bias: Float[np.ndarray, " d"]
     norm: Norm
-    operator: str = "F"
+    gain: bool = False
+    center: bool = False
+
+    @property
+    def operator(self) -> str:
+        """What `matrix()` is: "F" for raw weights, else the formula with what was folded in."""
+        names = ["diag(gain)"] * self.gain + ["P"] * self.center
+        return " ".join(["F", *names] if self.norm.placement == "pre" else [*names, "F"])
 
     @property
     def heads(self) -> int:
@@ -120,14 +128,17 @@ class Circuit:
         return head * self.value.shape[0] // self.heads
 
     def factors(self, head: int) -> tuple[Float[np.ndarray, "d head_dim"], Float[np.ndarray, "head_dim d"]]:
-        """(W_O^h, W_V^g(h)) in float64, with F_h = W_O^h W_V^g(h)."""
-        group = self.group(head)
-        return self.output[head].astype(np.float64), self.value[group].astype(np.float64)
+        """(W_O^h, W_V^g(h)) in float64, with F_h = W_O^h W_V^g(h); folded, where the circuit is."""
+        value = self.value[self.group(head)].astype(np.float64)
+        output = self.output[head].astype(np.float64)
+        if self.norm.placement == "pre":
+            return output, self.norm.before(value, gain=self.gain, center=self.center)
+        return self.norm.after(output, gain=self.gain, center=self.center), value
 
     def summed_factors(self) -> tuple[Float[np.ndarray, "d r"], Float[np.ndarray, "r d"]]:
-        """(U, V) with F = U V and r = groups * head_dim: the heads of a group add up before their common values.
+        """(U, V) with raw F = U V and r = groups * head_dim: the heads of a group add up before their common values.
 
-        As stored, except that a sum over heads is float64; r < d with grouped queries.
+        As stored, except that a sum over heads is float64; r < d with grouped queries. Nothing is folded in.
         """
         groups, head_dim, width = self.value.shape
         right = self.value.reshape(groups * head_dim, width)
@@ -144,7 +155,7 @@ class Circuit:
         return left @ right
 
     def matrix(self) -> Float[np.ndarray, "d d"]:
-        """F = sum_h F_h, float64.
+        """F = sum_h F_h, float64; folded, where the circuit is.
 
         Example:
             >>> circuit = planted(np.diag([2.0, -1.0]))
@@ -152,16 +163,29 @@ class Circuit:
             array([[ 2.,  0.],
                    [ 0., -1.]])
         """
-        return product(*self.summed_factors())
+        raw, place = (
+            product(*self.summed_factors()),
+            self.norm.before if self.norm.placement == "pre" else self.norm.after,
+        )
+        return place(raw, gain=self.gain, center=self.center)
 
     def head_bias(self, head: int) -> Float[np.ndarray, " d"]:
         """W_O^h b_V^g(h), float64: what a head adds whatever it reads, per unit of its pattern's row sum."""
-        group = self.group(head)
-        return self.output[head].astype(np.float64) @ self.value_bias[group].astype(np.float64)
+        bias = self.value_bias[self.group(head)].astype(np.float64)
+        if self.gain and self.norm.placement == "pre":
+            bias += self.value[self.group(head)].astype(np.float64) @ self.norm.bias
+        return self.factors(head)[0] @ bias
+
+    def own_bias(self) -> Float[np.ndarray, " d"]:
+        """b_O, float64, with what is folded in after the attention."""
+        bias = self.output_bias.astype(np.float64)
+        if self.norm.placement == "pre":
+            return bias
+        return self.norm.after(bias[:, None], gain=self.gain, center=self.center)[:, 0]
 
     def effective_bias(self) -> Float[np.ndarray, " d"]:
         """b_eff = b_O + sum_h W_O^h b_V^g(h), float64."""
-        return self.output_bias.astype(np.float64) + sum(self.head_bias(h) for h in range(self.heads))
+        return self.own_bias() + sum(self.head_bias(h) for h in range(self.heads))
 
     def attend(
         self, x: Float[np.ndarray, "*batch n d"], patterns: Float[np.ndarray, "*batch heads n n"]
@@ -178,7 +202,7 @@ class Circuit:
         Returns:
             o, of the dtype of x.
         """
-        result = np.zeros_like(x) + self.output_bias.astype(x.dtype)
+        result = np.zeros_like(x) + self.own_bias().astype(x.dtype)
         for h in range(self.heads):
             pattern = patterns[..., h, :, :].astype(x.dtype)
             kernel, bias = self.head(h).astype(x.dtype), self.head_bias(h).astype(x.dtype)
@@ -207,15 +231,7 @@ class Circuit:
         """
         if self.operator != "F":
             raise InputError(f"the weights are folded already ({self.operator}); fold the raw circuit")
-        center = self.norm.kind == "layer" if center is None else center
-        names = ["diag(gain)"] * gain + ["P"] * center
-        if self.norm.placement == "pre":
-            bias = self.value_bias + (self.value @ self.norm.bias if gain else np.zeros(1))
-            value = self.norm.before(self.value, gain=gain, center=center)
-            return replace(self, value=value, value_bias=bias, operator=" ".join(["F", *names]))
-        output = self.norm.after(self.output, gain=gain, center=center)
-        bias = self.norm.after(self.output_bias[:, None], gain=gain, center=center)[:, 0]
-        return replace(self, output=output, output_bias=bias, operator=" ".join([*names, "F"]))
+        return replace(self, gain=gain, center=self.norm.kind == "layer" if center is None else center)
 
 
 def planted(matrix: Float[np.ndarray, "d d"], *, norm: Norm | None = None) -> Circuit:

@@ -103,19 +103,40 @@ class Layout:
         return float(setting(config, self.eps) if isinstance(self.eps, str) else self.eps)
 
 
-def setting(config: Mapping[str, Any], name: str) -> Any:
-    """A setting of a model's configuration that must be there.
+def setting(config: Mapping[str, Any], name: str) -> int | float:
+    """A number in a model's configuration that must be there.
 
     Raises:
-        InputError: it is missing.
+        InputError: it is missing, or no number.
 
     Example:
         >>> setting({"n_head": 12}, "n_head")
         12
     """
-    if config.get(name) is None:
+    value = config.get(name)
+    if value is None:
         raise InputError(f"config.json does not say {name!r}, which the lens needs; add it")
-    return config[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name} is {value!r} in config.json; a number was expected")
+    return value
+
+
+def count(config: Mapping[str, Any], name: str) -> int:
+    """A positive whole number in a model's configuration.
+
+    Raises:
+        InputError: it is missing, or something else.
+
+    Example:
+        >>> count({"n_head": 0}, "n_head")
+        Traceback (most recent call last):
+            ...
+        eigenloop.errors.InputError: n_head is 0 in config.json; it must be a whole number of at least 1
+    """
+    value = setting(config, name)
+    if value != int(value) or value < 1:
+        raise InputError(f"{name} is {value} in config.json; it must be a whole number of at least 1")
+    return int(value)
 
 
 def known(model_type: str) -> tuple[Layout, ...]:

@@ -5,17 +5,22 @@ A rule says what growth factor mu a mode of eigenvalue lambda has in one step, a
 
     V U y = lambda y, z^H V U = lambda z^H    =>    F v = lambda v with v = U y,    l^H F = lambda l^H with l = V^T z
 
+(with V diag(gain) P in the place of V where a normalisation is folded in).
+
 Eigenvalues come from LAPACK's QR iteration, all of them; the vectors of a chosen one from two steps of inverse
 iteration. Where r and d are both above `DENSE_LIMIT`, ARPACK finds the largest few by modulus.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Inexact
+from scipy.linalg import lapack, lu_solve
 
-from eigenloop.lens.operators import Growth, Operator, joined, parts, product
+from eigenloop.lens.operators import Growth, Operator, parts
 
 Flag: TypeAlias = Literal["positive", "negative", "complex", "zero"]
 
@@ -118,8 +123,7 @@ class Spectrum:
         else:
             right, left = _inverse_iteration(self.core, eigenvalue)
             if self.operator.is_low_rank:
-                columns = product(self.operator.left, parts(right)), product(self.operator.right.T, parts(left))
-                right, left = (joined(c, like=right) for c in columns)
+                right, left = self.operator.lift(right), self.operator.lift_left(left)
         return _certified(self.operator, growth, eigenvalue, right, left, _gap(factors), radius, method)
 
     def eigenbasis(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -134,9 +138,9 @@ class Spectrum:
         values, right = np.linalg.eig(self.core.astype(np.complex128))
         left = np.linalg.inv(right).conj().T
         if self.operator.is_low_rank:
-            right = self.operator.left.astype(np.float64) @ right
+            right = np.stack([self.operator.lift(y) for y in right.T], axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):
-                left = self.operator.right.astype(np.float64).T @ left / values.conj()
+                left = np.stack([self.operator.lift_left(z) for z in left.T], axis=1) / values.conj()
         lengths = np.linalg.norm(right, axis=0)
         order = _order(values)
         return values[order], (right / lengths)[:, order], (left * lengths)[:, order]
@@ -163,13 +167,13 @@ def arpack(operator: Operator, growth: Growth, *, count: int = ARPACK_COUNT, bas
         basis: Arnoldi vectors.
     """
     dim = operator.left.shape[0]
-    matrix = operator if operator.is_low_rank and 2 * operator.size < dim else _Explicit(operator.matrix())
-    values, vectors = _arnoldi(matrix, growth, dim, count, basis)
+    matrix = operator if operator.is_low_rank and 2 * operator.size < dim else operator.matrix()
+    values, vectors = _arnoldi(lambda x: matrix @ x, growth, dim, count, basis)
     order = _order(values)
     values, vectors = values[order], vectors[:, order]
     best, factors = _leader(growth(values))
     eigenvalue, right = complex(values[best]), vectors[:, best]
-    left_values, left_vectors = _arnoldi(matrix.transposed(), growth, dim, count, basis)
+    left_values, left_vectors = _arnoldi(lambda x: x @ matrix, growth, dim, count, basis)
     left = left_vectors[:, np.argmin(np.abs(left_values - eigenvalue.conjugate()))]
     if abs(eigenvalue.imag) <= REAL * abs(eigenvalue):
         eigenvalue, right, left = complex(eigenvalue.real), _real(right), _real(left)
@@ -199,15 +203,14 @@ def _gap(moduli: np.ndarray) -> float:
 # --- vectors
 
 
+@cache
 def _start(size: int) -> np.ndarray:
-    """A fixed vector without any pattern."""
+    """A fixed vector without any pattern; not to be written to."""
     return np.random.default_rng(0).standard_normal(size)
 
 
 def _inverse_iteration(matrix: np.ndarray, eigenvalue: complex) -> tuple[np.ndarray, np.ndarray]:
     """Right and left eigenvectors of an eigenvalue known to machine precision, real for a real one."""
-    from scipy.linalg import lapack, lu_solve
-
     near = np.finfo(float).eps * (np.linalg.norm(matrix) or 1.0)
     shift = eigenvalue if eigenvalue.imag else eigenvalue.real
     shifted = matrix.astype(type(shift), order="F")
@@ -227,8 +230,8 @@ def _inverse_iteration(matrix: np.ndarray, eigenvalue: complex) -> tuple[np.ndar
 
 
 def _null_vectors(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors v with V v = 0, and l with U^T l = 0 closest to v: the fixed start, projected twice."""
-    right = _without(operator.right.T, _start(operator.left.shape[0]))
+    """The fixed start without what V reads of it (so M v = 0), and of that l what U does not write (M^T l = 0)."""
+    right = _without(operator.inner_transposed(operator.right.T), _start(operator.left.shape[0]))
     left = _without(operator.left, right)
     return right, left if np.linalg.norm(left) > 0 else right
 
@@ -243,27 +246,14 @@ def _without(columns: np.ndarray, x: np.ndarray) -> np.ndarray:
     return x
 
 
-@dataclass(frozen=True, eq=False)
-class _Explicit:
-    """An operator as one float64 matrix, for many products with vectors."""
-
-    matrix: np.ndarray
-
-    def __matmul__(self, x: np.ndarray) -> np.ndarray:
-        return self.matrix @ x
-
-    def transposed(self) -> "_Explicit":
-        return _Explicit(self.matrix.T)
-
-
 def _arnoldi(
-    matrix: "Operator | _Explicit", growth: Growth, dim: int, count: int, basis: int
+    apply: Callable[[np.ndarray], np.ndarray], growth: Growth, dim: int, count: int, basis: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues of M, and vectors, of the `count` largest |mu|."""
     from scipy.sparse import linalg
 
     sparse: Any = linalg  # whose overloads a type checker cannot follow
-    step = sparse.LinearOperator((dim, dim), lambda x: growth.shift * x + (matrix @ x) / growth.scale, dtype=float)
+    step = sparse.LinearOperator((dim, dim), lambda x: growth.shift * x + apply(x) / growth.scale, dtype=float)
     factors, vectors = np.empty(0), np.empty((dim, 0))
     for vectors_held in (basis, 2 * basis):
         try:
@@ -305,7 +295,7 @@ def _certified(
     known = abs(overlap) > np.finfo(float).eps
     residual = float(np.linalg.norm(operator @ right - _like(eigenvalue, right) * right))
     conjugate = _like(eigenvalue.conjugate(), left)
-    left_residual = float(np.linalg.norm(operator.transposed() @ left - conjugate * left))
+    left_residual = float(np.linalg.norm(left @ operator - conjugate * left))
     flag: Flag = "complex" if eigenvalue.imag else "positive" if eigenvalue.real > 0 else "negative"
     return Mode(
         eigenvalue=eigenvalue, factor=complex(growth(eigenvalue)), flag=flag if eigenvalue else "zero", right=right,

@@ -1,4 +1,4 @@
-"""Linear maps kept as the factors they come in, M = U V + B, and the growth of a mode in one step (NumPy, float64)."""
+"""Linear maps kept as the factors they come in, and the growth of a mode in one step (NumPy, float64)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -33,17 +33,21 @@ class Growth:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Operator:
-    """M = U V + B, of which only the parts are kept.
+    """M = U V diag(gain) P + B, of which only the parts are kept.
 
     Args:
         left: U, (d, r), any real dtype; it is made float64 piece by piece.
         right: V, (r, d).
+        gain: (d,), or None for 1.
+        center: whether P = I - 11^T/d is there.
         base: B, (d, d), or None for 0.
         formula: what M is, for the result: "F", "F diag(gain) P", ...
     """
 
     left: Float[np.ndarray, "d r"]
     right: Float[np.ndarray, "r d"]
+    gain: Float[np.ndarray, " d"] | None = None
+    center: bool = False
     base: Float[np.ndarray, "d d"] | None = None
     formula: str = "F"
 
@@ -57,25 +61,58 @@ class Operator:
         """Size of the matrix whose eigenvalues are needed: r, or d."""
         return self.left.shape[1] if self.is_low_rank else self.left.shape[0]
 
+    def inner(self, x: np.ndarray) -> np.ndarray:
+        """diag(gain) P x, float64, for columns x."""
+        x = x.astype(np.float64)
+        x = x - x.mean(0) if self.center else x
+        return x if self.gain is None else self.gain[:, None] * x
+
+    def inner_transposed(self, x: np.ndarray) -> np.ndarray:
+        """P diag(gain) x, float64, for columns x."""
+        x = x.astype(np.float64) if self.gain is None else self.gain[:, None] * x
+        return x - x.mean(0) if self.center else x
+
     def matrix(self) -> Float[np.ndarray, "d d"]:
         """M, float64."""
-        return product(self.left, self.right) if self.base is None else product(self.left, self.right) + self.base
+        result = product(self.left, self.right)
+        if self.gain is not None:
+            result *= self.gain
+        if self.center:
+            result -= result.mean(1, keepdims=True)
+        if self.base is not None:
+            result += self.base
+        return result
 
     def core(self) -> Float[np.ndarray, "k k"]:
-        """V U where that is smaller, M otherwise."""
-        return product(self.right, self.left) if self.is_low_rank else self.matrix()
+        """V diag(gain) P U where that is smaller, M otherwise."""
+        if not self.is_low_rank:
+            return self.matrix()
+        result = np.empty((self.size, self.size))
+        for k in range(0, self.size, BLOCK):
+            result[:, k : k + BLOCK] = product(self.right, self.inner(self.left[:, k : k + BLOCK]))
+        return result
 
     def __matmul__(self, x: Inexact[np.ndarray, " d"]) -> Inexact[np.ndarray, " d"]:
         """M x."""
         columns = parts(x)
-        result = product(self.left, product(self.right, columns))
-        result = result if self.base is None else result + self.base @ columns
-        return joined(result, like=x)
+        result = product(self.left, product(self.right, self.inner(columns)))
+        return joined(result if self.base is None else result + self.base @ columns, like=x)
 
-    def transposed(self) -> "Operator":
-        """M^T."""
-        base = None if self.base is None else self.base.T
-        return Operator(left=self.right.T, right=self.left.T, base=base, formula=f"({self.formula})^T")
+    def __rmatmul__(self, x: Inexact[np.ndarray, " d"]) -> Inexact[np.ndarray, " d"]:
+        """M^T x, written x @ M."""
+        columns = parts(x)
+        result = self.inner_transposed(product(self.right.T, product(self.left.T, columns)))
+        return joined(result if self.base is None else result + self.base.T @ columns, like=x)
+
+    __array_ufunc__ = None  # so that NumPy leaves `x @ operator` to the method above
+
+    def lift(self, y: np.ndarray) -> np.ndarray:
+        """Take v = U y: from right eigenvectors of the core to those of M."""
+        return joined(product(self.left, parts(y)), like=y)
+
+    def lift_left(self, z: np.ndarray) -> np.ndarray:
+        """Take l = (V diag(gain) P)^T z: from left eigenvectors of the core to those of M."""
+        return joined(self.inner_transposed(product(self.right.T, parts(z))), like=z)
 
 
 def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:

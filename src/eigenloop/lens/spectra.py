@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from eigenloop.errors import InputError
 from eigenloop.lens.circuits import Circuit, circuits
@@ -68,13 +69,17 @@ def operator(circuit: Circuit, *, head: int | None = None) -> Operator:
     Raises:
         InputError: no such head.
     """
-    left, right = circuit.summed_factors() if head is None else circuit.factors(head)
     if head is not None:
+        left, right = circuit.factors(head)
         return Operator(left=left, right=right, formula=circuit.operator.replace("F", f"F_{head}"))
-    if circuit.operator == "F" or circuit.norm.placement == "pre":
-        return Operator(left=left, right=right, formula=circuit.operator)
-    words = circuit.operator.split()
-    base = circuit.norm.after(np.eye(circuit.width), gain="diag(gain)" in words, center="P" in words)
+    left, right = circuit.summed_factors()
+    if circuit.norm.placement == "pre":
+        gain = circuit.norm.gain if circuit.gain else None
+        return Operator(left=left, right=right, gain=gain, center=circuit.center, formula=circuit.operator)
+    if circuit.operator == "F":
+        return Operator(left=left, right=right)
+    left = circuit.norm.after(left, gain=circuit.gain, center=circuit.center)
+    base = circuit.norm.after(np.eye(circuit.width), gain=circuit.gain, center=circuit.center)
     return Operator(left=left, right=right, base=base, formula=circuit.operator.replace("F", "(I + F)"))
 
 
@@ -94,7 +99,7 @@ class LayerSpectra:
 
 
 def layer_spectra(
-    circuit: Circuit, *, rules: Sequence[str] = RULES, sigma: float = 1.0, heads: bool = True
+    circuit: Circuit, *, rules: Sequence[str] = RULES, sigma: float = 1.0, heads: bool = True, vectors: bool = True
 ) -> LayerSpectra:
     """The principal modes of one layer and its heads.
 
@@ -106,6 +111,7 @@ def layer_spectra(
         rules: which rules.
         sigma: as for `operator`.
         heads: look at single heads too.
+        vectors: keep the vectors; without them a mode's `right` and `left` are empty.
 
     Raises:
         InputError: no such rule, or sigma is not positive.
@@ -117,24 +123,21 @@ def layer_spectra(
         >>> [found.modes[rule].eigenvalue.real for rule in ("modulus", "consensus")]
         [-1.5, 1.0]
     """
-    from threadpoolctl import threadpool_limits
-
-    layer, growths = circuit.layer, {rule: growth(circuit, rule, sigma=sigma) for rule in rules}
+    growths = {rule: growth(circuit, rule, sigma=sigma) for rule in rules}
     wanted = [None, *range(circuit.heads)] if heads else [None]
     found: dict[str, list[Mode]] = {rule: [] for rule in rules}
     with threadpool_limits(1):
         for folds in (False, True):
             family = [rule for rule in rules if (rule == "layernorm") is folds]
-            if folds and family:
-                circuit = circuit.folded()  # under the same name: the raw values are not kept beside the folded ones
+            source = circuit.folded() if folds else circuit
             for head in wanted if family else ():
-                common = operator(circuit, head=head)
+                common = operator(source, head=head)
                 spectrum = Spectrum(common) if common.size <= DENSE_LIMIT else None
                 for rule in family:
                     mode = spectrum.principal(growths[rule]) if spectrum else arpack(common, growths[rule])
-                    found[rule].append(mode)
+                    found[rule].append(mode if vectors else replace(mode, right=np.empty(0), left=np.empty(0)))
     modes = {rule: modes[0] for rule, modes in found.items()}
-    return LayerSpectra(layer, modes, {rule: tuple(modes[1:]) for rule, modes in found.items()})
+    return LayerSpectra(circuit.layer, modes, {rule: tuple(modes[1:]) for rule, modes in found.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +261,7 @@ def spectra(
         layers: "all", "late" (the last third), numbers and ranges such as "0,3-5", or a sequence of numbers.
         sigma: as for `growth`.
         layout: for an architecture that the lens does not know.
-        vectors: keep the vectors; without them a mode's `right` and `left` are empty.
+        vectors: as for `layer_spectra`; a large model has many.
         report: called with the layers done and their number.
 
     Raises:
@@ -273,8 +276,7 @@ def spectra(
     for done, index in enumerate(chosen):
         if report:
             report(done, len(chosen))
-        layer = layer_spectra(circuits(stack, index), rules=rules, sigma=sigma)
-        found.append(layer if vectors else _without_vectors(layer))
+        found.append(layer_spectra(circuits(stack, index), rules=rules, sigma=sigma, vectors=vectors))
     if report:
         report(len(chosen), len(chosen))
     return Spectra(
@@ -314,14 +316,6 @@ def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
     if not numbers:
         raise InputError("--layers names no layer; give all, late, or numbers and ranges such as 0,3-5")
     return tuple(sorted(numbers))
-
-
-def _without_vectors(layer: LayerSpectra) -> LayerSpectra:
-    def bare(mode: Mode) -> Mode:
-        return replace(mode, right=np.empty(0), left=np.empty(0))
-
-    heads = {rule: tuple(bare(mode) for mode in modes) for rule, modes in layer.heads.items()}
-    return LayerSpectra(layer.layer, {rule: bare(mode) for rule, mode in layer.modes.items()}, heads)
 
 
 def _pair(value: complex) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from eigenloop.errors import InputError
 from eigenloop.lens.checkpoint import Weights, open_weights
-from eigenloop.lens.layouts import ROLES, Layout, Role, known, setting
+from eigenloop.lens.layouts import ROLES, Layout, Role, count, known
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Stack:
         features, value_inputs = self._shape(0, self.layout.value)
         parts = len(ROLES) if "part" in self.layout.rows else 1
         name = f"{self.blocks[0]}.{self.layout.value}.weight"
-        if self.heads < 1 or inputs % self.heads:
+        if inputs % self.heads:
             raise InputError(f"{self.layout.heads} is {self.heads}, which does not divide the {inputs} inputs of W_O")
         head_dim = inputs // self.heads
         groups = features // (parts * head_dim)
@@ -49,6 +49,10 @@ class Stack:
                 f"{name} has shape {self.weights.tensors.shape(name)}, which does not fit {self.heads} heads of "
                 f"{head_dim} in a stream of {width}; check {self.layout.heads} in config.json"
             )
+        for setting, value in (("num_key_value_heads", groups), ("head_dim", head_dim)):
+            said = self.weights.config.get(setting)
+            if said not in (None, value):
+                raise InputError(f"config.json says {setting} {said}; the shape of {name} says {value}; correct one")
         for attribute, value in (("width", width), ("head_dim", head_dim), ("groups", groups)):
             object.__setattr__(self, attribute, value)
 
@@ -74,9 +78,9 @@ class Stack:
         groups = self.heads if role == "query" else self.groups
         sizes = {"part": len(ROLES), "head": groups, "dim": self.head_dim}
         shape = tuple(sizes[axis] for axis in self.layout.rows)
-        count = int(np.prod(shape))
-        self._check(layer, self.layout.module(role), (count, self.width))
-        features = np.arange(count).reshape(shape)
+        total = int(np.prod(shape))
+        self._check(layer, self.layout.module(role), (total, self.width))
+        features = np.arange(total).reshape(shape)
         if "part" in self.layout.rows:
             features = features.take(ROLES.index(role), axis=self.layout.rows.index("part"))
         runs = np.split(features.ravel(), np.flatnonzero(np.diff(features.ravel()) != 1) + 1)
@@ -85,7 +89,7 @@ class Stack:
         pieces = [tensors.read(f"{name}.weight", **{cut: piece}) for piece in slices]
         pieces = [piece.T for piece in pieces] if self.layout.transposed else pieces
         weight = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        bias = self._vector(f"{name}.bias", count, weight.dtype)[features.ravel()]
+        bias = self._vector(f"{name}.bias", total, weight.dtype)[features.ravel()]
         return weight.reshape(groups, self.head_dim, self.width), bias.reshape(groups, self.head_dim)
 
     def output(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,11 +121,17 @@ class Stack:
         return gain, self._vector(f"{name}.bias", self.width, np.dtype(np.float64))
 
     def stored(self) -> tuple[str, ...]:
-        """The kinds of numbers that the V and O of all layers are stored as, sorted."""
-        parts = (self.layout.value, self.layout.output)
-        return tuple(
-            sorted({self.weights.tensors.stored(f"{block}.{part}.weight") for block in self.blocks for part in parts})
-        )
+        """The kinds of numbers that the V and O of all layers are stored as, sorted.
+
+        Raises:
+            InputError: a tensor is missing, or quantised.
+        """
+        kinds = set()
+        for layer in range(len(self.blocks)):
+            for part in (self.layout.value, self.layout.output):
+                self._shape(layer, part)
+                kinds.add(self.weights.tensors.stored(f"{self.module(layer, part)}.weight"))
+        return tuple(sorted(kinds))
 
     def _vector(self, name: str, size: int, kind: np.dtype) -> np.ndarray:
         if name not in self.weights.tensors.names():
@@ -172,9 +182,9 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
         raise InputError(f"{weights.source} is of type {weights.model_type!r} but has no tensor {wanted}")
     prefix = min((match[1] for match in found), key=len)
     indices = sorted(tuple(int(i) for i in match.groups()[1:]) for match in found if match[1] == prefix)
-    schedule = _schedule(indices, int(setting(weights.config, row.layers)), weights.source)
+    schedule = _schedule(indices, count(weights.config, row.layers), weights.source)
     blocks = tuple(prefix + row.block.format(*index) for index in indices)
-    return Stack(weights, row, prefix, blocks, schedule, int(setting(weights.config, row.heads)))
+    return Stack(weights, row, prefix, blocks, schedule, count(weights.config, row.heads))
 
 
 def _schedule(indices: list[tuple[int, ...]], layers: int, source: str) -> tuple[int, ...]:
@@ -192,5 +202,5 @@ def _schedule(indices: list[tuple[int, ...]], layers: int, source: str) -> tuple
     return tuple(t * len(groups) // layers * inner + i for t in range(layers) for i in range(inner))
 
 
-def _inner(count: int, depth: int) -> list[tuple[int, ...]]:
-    return [(i,) for i in range(count)] if depth else [()]
+def _inner(size: int, depth: int) -> list[tuple[int, ...]]:
+    return [(i,) for i in range(size)] if depth else [()]

@@ -21,7 +21,7 @@ STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 """What the first checkpoints of BERT call the gain and the bias of a LayerNorm."""
 
-CHUNK = 1 << 22
+CHUNK = 1 << 20
 """Bytes read at a time."""
 
 Rows = slice

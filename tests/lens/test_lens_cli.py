@@ -114,7 +114,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(model, capsys, tmp_path, m
     cut.write_bytes(cut.read_bytes()[:-7])
     for arguments, message in (
         (("/no/such/model",), "does not exist"),
-        (("someone/there-is-no-such-model",), "nothing from the hub"),
+        (("someone/there-is-no-such-model",), "hub"),
         ((tmp_path / "empty",), "has no config.json"),
         ((tmp_path / "file",), "is a file; give its directory"),
         ((tmp_path / "cut",), "is truncated"),

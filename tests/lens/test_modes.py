@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import ArpackNoConvergence, eigs
 
-from eigenloop.lens.modes import Mode, Spectrum, arpack, principal
+from eigenloop.lens.modes import Arnoldi, Mode, Spectrum, principal
 from eigenloop.lens.operators import Growth, Operator, product
 
 RULES = {"modulus": Growth(), "consensus": Growth(shift=1.0), "scaled": Growth(shift=1.0, scale=4.5)}
@@ -96,7 +96,7 @@ def test_identities_hold_with_a_normalisation_folded_in(rank):
         np.testing.assert_allclose(operator.matrix(), matrix, atol=1e-14)
         for growth in RULES.values():
             check_identities(principal(operator, growth), matrix)
-            check_identities(arpack(operator, growth), matrix)
+            check_identities(Arnoldi(operator).principal(growth), matrix)
 
 
 @given(st.integers(0, 10**6), st.integers(2, 12), st.integers(1, 12))
@@ -229,7 +229,7 @@ def test_arpack_finds_the_leader_of_200_matrices(kind):
 
 
 def agrees_with_all_eigenvalues(matrix: np.ndarray, rule: str, i: int) -> None:
-    mode = arpack(explicit(matrix), RULES[rule])
+    mode = Arnoldi(explicit(matrix)).principal(RULES[rule])
     value, gap = leading(matrix, RULES[rule])
     assert mode.eigenvalue == pytest.approx(value, rel=1e-8), i
     assert mode.gap == pytest.approx(gap, rel=1e-6), i
@@ -238,7 +238,7 @@ def agrees_with_all_eigenvalues(matrix: np.ndarray, rule: str, i: int) -> None:
 
 
 def test_arpack_asked_for_one_eigenvalue_can_give_a_wrong_one():
-    """Why `arpack` asks for six: among the same random matrices there is one with a wrong answer and no error."""
+    """Why `Arnoldi` asks for six: among the same random matrices there is one with a wrong answer and no error."""
     rng, start = np.random.default_rng(8), np.random.default_rng(0).standard_normal(DIM)
     for _ in range(200):
         matrix = matrices("random", rng)
@@ -271,6 +271,6 @@ def test_what_arpack_cannot_settle_is_not_called_converged(monkeypatch):
         raise linalg.ArpackNoConvergence("stopped", np.empty(0), np.empty((60, 0)))
 
     monkeypatch.setattr(linalg, "eigs", stopped)
-    mode = arpack(random_operator(np.random.default_rng(10), 60, 60), Growth())
+    mode = Arnoldi(random_operator(np.random.default_rng(10), 60, 60)).principal(Growth())
     assert not mode.converged
     assert mode.residual > 0.1

@@ -8,13 +8,13 @@ Nothing here loads torch: a directory is read with NumPy, and a loaded model bri
 from eigenloop.lens.checkpoint import Weights, open_weights
 from eigenloop.lens.circuits import Circuit, Norm, circuits, planted
 from eigenloop.lens.layouts import LAYOUTS, Layout
-from eigenloop.lens.modes import Mode, Spectrum, arpack, principal
+from eigenloop.lens.modes import Arnoldi, Mode, Spectrum, principal, solver
 from eigenloop.lens.operators import Growth, Operator
 from eigenloop.lens.spectra import RULES, LayerSpectra, Spectra, growth, layer_spectra, operator, spectra
 from eigenloop.lens.stack import Stack, locate
 
 __all__ = [
-    "LAYOUTS", "RULES", "Circuit", "Growth", "LayerSpectra", "Layout", "Mode", "Norm", "Operator", "Spectra",
-    "Spectrum", "Stack", "Weights", "arpack", "circuits", "growth", "layer_spectra", "locate", "open_weights",
-    "operator", "planted", "principal", "spectra",
+    "LAYOUTS", "RULES", "Arnoldi", "Circuit", "Growth", "LayerSpectra", "Layout", "Mode", "Norm", "Operator", "Spectra",
+    "Spectrum", "Stack", "Weights", "circuits", "growth", "layer_spectra", "locate", "open_weights",
+    "operator", "planted", "principal", "solver", "spectra",
 ]  # fmt: skip

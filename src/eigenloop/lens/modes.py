@@ -24,7 +24,7 @@ from eigenloop.lens.operators import Growth, Operator, parts
 
 Flag: TypeAlias = Literal["positive", "negative", "complex", "zero"]
 
-DENSE_LIMIT = 1536
+DENSE_LIMIT = 2048
 """Largest matrix whose eigenvalues are all computed; above it, ARPACK."""
 
 ARPACK_COUNT, ARPACK_BASIS = 6, 48
@@ -146,38 +146,77 @@ class Spectrum:
         return values[order], (right / lengths)[:, order], (left * lengths)[:, order]
 
 
-def principal(operator: Operator, growth: Growth) -> Mode:
-    """The principal mode by a rule, from all eigenvalues where that is affordable, else by ARPACK."""
-    if operator.size <= DENSE_LIMIT:
-        return Spectrum(operator).principal(growth)
-    return arpack(operator, growth)
+@dataclass(frozen=True, eq=False)
+class Arnoldi:
+    """The eigenvalues of largest |mu| by ARPACK (implicitly restarted Arnoldi), from a fixed start.
 
-
-def arpack(operator: Operator, growth: Growth, *, count: int = ARPACK_COUNT, basis: int = ARPACK_BASIS) -> Mode:
-    """The principal mode by ARPACK (implicitly restarted Arnoldi) on shift I + M / scale, from a fixed start.
-
-    Asking for the largest one alone can end at another eigenvalue; asking for several, in a basis of several times as
-    many vectors, and sorting them does not (tests/lens/test_modes.py has 400 matrices). What has not converged is
-    asked for again with twice the basis, then taken from what did, with `converged` false where the residual says so.
+    It runs on shift I + M / scale. Asking for the largest one alone can end at another eigenvalue; asking for several,
+    in a basis of several times as many vectors, and sorting them does not (tests/lens/test_modes.py: 400 matrices).
+    What has not converged is asked for again with twice the basis, then taken from what did, with `converged` false
+    where the residual says so.
 
     Args:
         operator: M, with d > count + 2.
-        growth: the rule.
         count: eigenvalues to find.
-        basis: Arnoldi vectors.
+        basis: Arnoldi vectors; by default d/32 (fewer restarts for a large M), at least `ARPACK_BASIS`.
     """
-    dim = operator.left.shape[0]
-    matrix = operator if operator.is_low_rank and 2 * operator.size < dim else operator.matrix()
-    values, vectors = _arnoldi(lambda x: matrix @ x, growth, dim, count, basis)
-    order = _order(values)
-    values, vectors = values[order], vectors[:, order]
-    best, factors = _leader(growth(values))
-    eigenvalue, right = complex(values[best]), vectors[:, best]
-    left_values, left_vectors = _arnoldi(lambda x: x @ matrix, growth, dim, count, basis)
-    left = left_vectors[:, np.argmin(np.abs(left_values - eigenvalue.conjugate()))]
-    if abs(eigenvalue.imag) <= REAL * abs(eigenvalue):
-        eigenvalue, right, left = complex(eigenvalue.real), _real(right), _real(left)
-    return _certified(operator, growth, eigenvalue, right, left, _gap(factors), abs(values).max(), "arpack")
+
+    operator: Operator
+    count: int = ARPACK_COUNT
+    basis: int | None = None
+    matrix: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Multiply the factors out where that saves work in the many products with vectors."""
+        thin = self.operator.is_low_rank and 2 * self.operator.size < self.operator.left.shape[0]
+        object.__setattr__(self, "matrix", self.operator if thin else self.operator.matrix())
+
+    def principal(self, growth: Growth) -> Mode:
+        """The mode of largest |mu|."""
+        values, vectors = self._largest(growth, lambda x: self.matrix @ x)
+        order = _order(values)
+        values, vectors = values[order], vectors[:, order]
+        best, factors = _leader(growth(values))
+        eigenvalue, right = complex(values[best]), vectors[:, best]
+        left_values, left_vectors = self._largest(growth, lambda x: x @ self.matrix)
+        left = left_vectors[:, np.argmin(np.abs(left_values - eigenvalue.conjugate()))]
+        if abs(eigenvalue.imag) <= REAL * abs(eigenvalue):
+            eigenvalue, right, left = complex(eigenvalue.real), _real(right), _real(left)
+        return _certified(self.operator, growth, eigenvalue, right, left, _gap(factors), abs(values).max(), "arpack")
+
+    def _largest(self, growth: Growth, apply: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues of M or M^T, and vectors."""
+        from scipy.sparse import linalg
+
+        sparse: Any = linalg  # whose overloads a type checker cannot follow
+        dim = self.operator.left.shape[0]
+        step = sparse.LinearOperator((dim, dim), lambda x: growth.shift * x + apply(x) / growth.scale, dtype=float)
+        factors, vectors = np.empty(0), np.empty((dim, 0))
+        first = self.basis or max(ARPACK_BASIS, dim // 32)
+        for basis in (first, 2 * first):
+            try:
+                factors, vectors = sparse.eigs(step, k=self.count, ncv=min(basis, dim), v0=_start(dim))
+                break
+            except sparse.ArpackNoConvergence as error:
+                factors, vectors = error.eigenvalues, error.eigenvectors
+        if not len(factors):
+            return np.zeros(1, complex), _start(dim)[:, None].astype(complex)
+        return (factors - growth.shift) * growth.scale, vectors
+
+
+def solver(operator: Operator) -> Spectrum | Arnoldi:
+    """All eigenvalues where that is affordable, else the largest; both have `principal(growth)`."""
+    return Spectrum(operator) if operator.size <= DENSE_LIMIT else Arnoldi(operator)
+
+
+def principal(operator: Operator, growth: Growth) -> Mode:
+    """The principal mode of an operator by a rule.
+
+    Example:
+        >>> principal(Operator(left=np.diag([2.0, -3.0]), right=np.eye(2)), Growth()).flag
+        'negative'
+    """
+    return solver(operator).principal(growth)
 
 
 # --- which eigenvalue leads
@@ -244,26 +283,6 @@ def _without(columns: np.ndarray, x: np.ndarray) -> np.ndarray:
     for _ in range(2):  # the second time removes what rounding left
         x = x - kept @ (kept.T @ x)
     return x
-
-
-def _arnoldi(
-    apply: Callable[[np.ndarray], np.ndarray], growth: Growth, dim: int, count: int, basis: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues of M, and vectors, of the `count` largest |mu|."""
-    from scipy.sparse import linalg
-
-    sparse: Any = linalg  # whose overloads a type checker cannot follow
-    step = sparse.LinearOperator((dim, dim), lambda x: growth.shift * x + apply(x) / growth.scale, dtype=float)
-    factors, vectors = np.empty(0), np.empty((dim, 0))
-    for vectors_held in (basis, 2 * basis):
-        try:
-            factors, vectors = sparse.eigs(step, k=count, ncv=min(vectors_held, dim), v0=_start(dim))
-            break
-        except sparse.ArpackNoConvergence as error:
-            factors, vectors = error.eigenvalues, error.eigenvectors
-    if not len(factors):
-        return np.zeros(1, complex), _start(dim)[:, None].astype(complex)
-    return (factors - growth.shift) * growth.scale, vectors
 
 
 def _real(x: np.ndarray) -> np.ndarray:

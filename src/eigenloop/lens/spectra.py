@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from eigenloop.errors import InputError
 from eigenloop.lens.circuits import Circuit, circuits
 from eigenloop.lens.layouts import Layout, Placement
-from eigenloop.lens.modes import DENSE_LIMIT, Flag, Mode, Spectrum, arpack
+from eigenloop.lens.modes import Flag, Mode, solver
 from eigenloop.lens.operators import Growth, Operator
 from eigenloop.lens.stack import Stack, locate
 from eigenloop.runs import save_table
@@ -103,8 +103,8 @@ def layer_spectra(
 ) -> LayerSpectra:
     """The principal modes of one layer and its heads.
 
-    Each operator's eigenvalues are computed once for all rules that read them. BLAS runs on one thread meanwhile: at
-    these sizes its threads mostly wait for one another, and so the bits do not depend on how many cores there are.
+    Each operator's eigenvalues are computed once for all rules that read them. BLAS runs on one thread meanwhile:
+    its threads mostly wait for one another here, and so the bits do not depend on how many cores there are.
 
     Args:
         circuit: one layer, raw.
@@ -126,18 +126,18 @@ def layer_spectra(
     growths = {rule: growth(circuit, rule, sigma=sigma) for rule in rules}
     wanted = [None, *range(circuit.heads)] if heads else [None]
     found: dict[str, list[Mode]] = {rule: [] for rule in rules}
-    with threadpool_limits(1):
-        for folds in (False, True):
-            family = [rule for rule in rules if (rule == "layernorm") is folds]
-            source = circuit.folded() if folds else circuit
-            for head in wanted if family else ():
-                common = operator(source, head=head)
-                spectrum = Spectrum(common) if common.size <= DENSE_LIMIT else None
-                for rule in family:
-                    mode = spectrum.principal(growths[rule]) if spectrum else arpack(common, growths[rule])
-                    found[rule].append(mode if vectors else replace(mode, right=np.empty(0), left=np.empty(0)))
-    modes = {rule: modes[0] for rule, modes in found.items()}
-    return LayerSpectra(circuit.layer, modes, {rule: tuple(modes[1:]) for rule, modes in found.items()})
+    for folds in (False, True):
+        family = [rule for rule in rules if (rule == "layernorm") is folds]
+        source = circuit.folded() if folds else circuit
+        for head in wanted if family else ():
+            common = operator(source, head=head)
+            with threadpool_limits(1):
+                solved = solver(common)
+                modes = {rule: solved.principal(growths[rule]) for rule in family}
+            for rule, mode in modes.items():
+                found[rule].append(mode if vectors else replace(mode, right=np.empty(0), left=np.empty(0)))
+    whole = {rule: modes[0] for rule, modes in found.items()}
+    return LayerSpectra(circuit.layer, whole, {rule: tuple(modes[1:]) for rule, modes in found.items()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,8 +93,8 @@ def growth(effort: Effort) -> Finding:
     return Finding(
         "holds" if value < 2 * READING_ERROR else "fails", value, f"below {2 * READING_ERROR:g}", 2 * READING_ERROR,
         "root mean square, relative; twice the reading error",
-        note="" if value < 2 * READING_ERROR else "no learning rate fits: the paper's curve comes from finite samples, "
-        "where noise adds to the largest entry",
+        note="" if value < 2 * READING_ERROR else "no learning rate fits: from (1, 0) the entry soon "
+        "follows t^(1/4), and the paper's points rise more steeply all along",
         numbers={"fitted learning rate": math.exp(best), "exponent of the paper's points": _slope(x, y)},
         plot=Plot([Curve("paper", x, y, points=True), Curve("theory", x, ours)], "step", "largest entry of W"),
     )  # fmt: skip

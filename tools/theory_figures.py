@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eigenloop.figures.panels import COLOURS, LIGHT
+from eigenloop.drawing import COLOURS, LIGHT
 from eigenloop.power import contraction_factor, predicted_sines, sine_bounds
 from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.theory import dynamics

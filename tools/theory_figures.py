@@ -199,7 +199,7 @@ FIGURES: dict[str, Callable[[list[Axes]], None]] = {
 def main(names: list[str]) -> None:
     """Draw the named figures, all by default."""
     for name in names or list(FIGURES):
-        with mpl.rc_context(LIGHT):
+        with mpl.rc_context(LIGHT):  # type: ignore[arg-type]  # Matplotlib lists its keys as literals
             figure = Figure(figsize=(8.4, 3.3), layout="constrained")
             left, right = figure.subplots(1, 2)
             FIGURES[name]([left, right])

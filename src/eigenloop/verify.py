@@ -44,6 +44,7 @@ class Source:
 
 SOURCES: tuple[Source, ...] = (
     Source("eigenloop.theory.theorems"),
+    Source("eigenloop.theory.lemmas"),
     Source("eigenloop.theory.beyond"),
     Source("eigenloop.lens.cases", extra="lens"),
 )

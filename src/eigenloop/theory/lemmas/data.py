@@ -87,7 +87,7 @@ def task1(effort: Effort) -> Finding:
     from eigenloop.problems import Sphere
 
     rng, dim, numbers, curves = effort.generator(), 3, {}, []
-    columns = package_samples(lambda: Sphere(dim=4, samples=7), effort, effort.pick(20_000, 100_000))
+    columns = package_samples(lambda: Sphere(dim=4, samples=7), effort, effort.pick(8_000, 100_000))
     scores = invariance_scores(columns)
     units = float(abs(np.linalg.norm(columns, axis=1) - 1).max())
     passed, count = int(units < 1e-12) + sum(s < SIGMAS for s in scores.values()), 1 + len(scores)
@@ -123,7 +123,7 @@ def task2(effort: Effort) -> Finding:
     """The package's samples: eigenvalues of every X, moments of d = 4."""
     from eigenloop.problems import Rotated
 
-    sizes = effort.pick(200, 2000), effort.pick(20_000, 100_000)
+    sizes = effort.pick(200, 2000), effort.pick(8_000, 100_000)
     columns = package_samples(lambda: Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32), effort, sizes[0])
     values = np.linalg.eigvalsh(columns @ columns.mT)[:, ::-1]
     apart = float(max(abs(values - DEFAULT_MULTIPLICITIES).max(), abs(np.linalg.norm(columns, axis=1) - 1).max()))
@@ -147,7 +147,7 @@ def example(effort: Effort) -> Finding:
     from eigenloop.problems import Rotated
 
     base = unit_columns_with_spectrum(effort.generator(), [3.1, 2.2, 1.3, 0.4], samples=7)
-    columns = package_samples(lambda: Rotated(base), effort, effort.pick(20_000, 100_000))
+    columns = package_samples(lambda: Rotated(base), effort, effort.pick(8_000, 100_000))
     inverse = 1 / np.linalg.eigvalsh(columns @ columns.mT)[:, 0]
     apart = float(max(abs(inverse - 1 / 0.4).max(), abs(np.linalg.norm(columns, axis=1) - 1).max()))
     scores = invariance_scores(columns)

@@ -42,8 +42,9 @@ format: $(VENV)/.installed-dev ## lay out the code and make the safe corrections
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.installed-bench ## milliseconds per training step, beside plain PyTorch
+bench: $(VENV)/.installed-bench ## a training step beside plain PyTorch; spectra of a checkpoint
 	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python bench/lens.py $(ARGS)
 
 mutants: $(VENV)/.installed-test ## break one formula at a time; the tests must notice each
 	$(BIN)/python tools/mutants.py $(ARGS)
@@ -60,8 +61,8 @@ clean: ## remove .venv and all caches; results in runs/ stay
 # --- .venv: one stamp per set of dependencies, renewed when either file that names them changes
 
 EXTRAS_runtime :=
-EXTRAS_test := [test]
-EXTRAS_dev := [test,dev]
+EXTRAS_test := [test,lens]
+EXTRAS_dev := [test,dev,lens]
 EXTRAS_bench := [bench]
 EXTRAS_docs := [docs]
 

@@ -67,6 +67,26 @@ def test_training_loads_neither_torch_nor_matplotlib_and_changes_no_setting() ->
     assert found == [[], [], False]
 
 
+def test_the_lemmas_are_listed_without_jax() -> None:
+    found = in_fresh_python(
+        "import json, sys\n"
+        "from eigenloop.theory.lemmas import ledger\n"
+        f"print(json.dumps([len(ledger.claims), [m for m in {HEAVY[:6]} if m in sys.modules]]))"
+    )
+    assert found[0] > 30
+    assert found[1] == []
+
+
+def test_the_lens_loads_no_torch_by_itself() -> None:
+    found = in_fresh_python(
+        "import json, sys\n"
+        "from eigenloop import lens\n"
+        "[getattr(lens, name) for name in lens.__all__]\n"
+        "print(json.dumps([m for m in ('torch', 'transformers', 'jax', 'matplotlib', 'pandas') if m in sys.modules]))"
+    )
+    assert found == []
+
+
 def test_jax_and_torch_never_meet() -> None:
     for name, tree in TREES.items():
         roots = {module.split(".")[0] for module in imported(tree)}
@@ -85,6 +105,14 @@ def test_the_report_stands_on_no_wing() -> None:
     for name, tree in TREES.items():
         if name.startswith("report"):
             assert own(tree) <= {"report"} | GROUND, name
+
+
+def test_the_lens_stands_on_the_ground_and_without_jax() -> None:
+    light = {"errors", "power", "runs", "spectrum", "statistics"}
+    for name, tree in TREES.items():
+        if name.split(".")[0] == "lens":
+            assert own(tree) <= {"lens"} | light, name
+            assert "jax" not in {module.split(".")[0] for module in imported(tree)}, name
 
 
 def test_nothing_imports_the_command_line_and_commands_import_inside() -> None:

@@ -76,7 +76,7 @@ def test_changelog_and_citation_name_this_version() -> None:
 def test_every_runtime_dependency_and_test_tool_is_pinned() -> None:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["test"], *extras["dev"], *extras["bench"]]
+    wanted = [*project["dependencies"], *extras["test"], *extras["dev"], *extras["bench"], *extras["lens"]]
     missing = sorted({requirement_name(requirement) for requirement in wanted} - pins().keys())
     assert not missing, f"constraints.txt pins no version of {missing}"
 

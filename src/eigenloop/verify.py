@@ -44,7 +44,11 @@ class Source:
 
 SOURCES: tuple[Source, ...] = (
     Source("eigenloop.theory.theorems"),
-    Source("eigenloop.theory.beyond"),
+    Source("eigenloop.theory.contraction"),
+    Source("eigenloop.theory.lemmas"),
+    Source("eigenloop.figures.claims"),
+    Source("eigenloop.theory.beyond_stability"),
+    Source("eigenloop.theory.beyond_training"),
     Source("eigenloop.lens.cases", extra="lens"),
 )
 """Where claims are looked for, in this order."""

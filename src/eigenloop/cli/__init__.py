@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from eigenloop.cli.lens import lens
 from eigenloop.cli.predict import predict
 from eigenloop.cli.reproduce import reproduce
 from eigenloop.cli.theory import theory
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, verify, theory, train, predict):
+for command in (reproduce, verify, theory, train, predict, lens):
     app.command()(command)
 
 INTERRUPTED = 130

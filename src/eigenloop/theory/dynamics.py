@@ -104,7 +104,14 @@ def slope_function(setting: Setting) -> Callable[[float], float]:
     return SlopeTable(setting)
 
 
-def recursion(setting: Setting, *, learning_rate: float, steps: int, start: tuple[float, float] = START) -> Path:
+def recursion(
+    setting: Setting,
+    *,
+    learning_rate: float,
+    steps: int,
+    start: tuple[float, float] = START,
+    slope: Callable[[float], float] | None = None,
+) -> Path:
     """Gradient descent on the population objective, every step.
 
     Args:
@@ -112,6 +119,7 @@ def recursion(setting: Setting, *, learning_rate: float, steps: int, start: tupl
         learning_rate: eta > 0.
         steps: how many.
         start: (a_0, b_0).
+        slope: the setting's `slope_function`, to be shared between several paths.
 
     Returns:
         The path at 0, at log-spaced steps and at the end. A step too large makes it diverge: the rest is then infinite.
@@ -125,7 +133,7 @@ def recursion(setting: Setting, *, learning_rate: float, steps: int, start: tupl
         0.4
     """
     check_steps(learning_rate, steps)
-    slope, rate = slope_function(setting), learning_rate / setting.dim
+    slope, rate = slope or slope_function(setting), learning_rate / setting.dim
     (a, b), recorded, rows = start, iter(recorded_steps(steps)), []
     following = next(recorded)
     for step in range(steps + 1):

@@ -92,19 +92,20 @@ def log_expectation(log_moment: Integrand, log_weights: np.ndarray, *, p: float,
     return Estimate(known - gammaln(p), np.minimum(errors, 100 * errors**2) + rounding)
 
 
-def expectation(moment: Integrand, log_weights: np.ndarray, *, bound: Integrand) -> Estimate:
+def expectation(moment: Integrand, log_weights: np.ndarray, *, bound: Integrand, rise: float = 1.0) -> Estimate:
     """int P(t) E[h(y)] ds for an h of either sign: Gamma(p) E[h(x) / D^p] where h has degree 2p.
 
     Args:
         moment: nodes -> E[h(y)], (R, N) or with trailing axes, (R, N, ...).
         log_weights: log w_i, (R, d).
         bound: nodes -> logarithm, up to a constant, of a bound on |E[h(y)]|, (R, N): it chooses the window.
+        rise: the integrand rises like e^{rise s} on the far left.
 
     Returns:
         Estimate, (R, ...); the error is relative to the largest entry of a row.
     """
     start, width = _window(
-        lambda s: _in_chunks(lambda nodes: nodes.log_laplace + bound(nodes), log_weights, s), log_weights, power=1.0
+        lambda s: _in_chunks(lambda nodes: nodes.log_laplace + bound(nodes), log_weights, s), log_weights, power=rise
     )
 
     def part(nodes: Nodes) -> np.ndarray:

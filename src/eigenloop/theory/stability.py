@@ -271,12 +271,12 @@ def _layerwise_norm(setting: LayerwiseNorm, row: np.ndarray, sector: Sector, a: 
 def _layerwise_linear(setting: LayerwiseLinear, row: np.ndarray, sector: Sector, a: float, b: float) -> np.ndarray:
     """E[||M1 q||^2 + 2 r.M2 q], r = q + gamma Sq - v: moments of order two, closed but for E[c_i^2 / ||Sq||]."""
     found = _coefficients(row, sector, a, b)
-    pull = row / row.size if setting.target == "unnormalized" else _image_shares(row)
+    pull = row / row.size if setting.target == "unnormalized" else image_shares(row)
     residual = (1 + a * b * row) / row.size - pull
     return _square_rows(found.g, sector).sum((1, 2)) / row.size + 2 * found.exchange @ residual
 
 
-def _image_shares(row: np.ndarray) -> np.ndarray:
+def image_shares(row: np.ndarray) -> np.ndarray:
     """E[lambda_i c_i^2 / ||Sq||], (d,)."""
     rho = row / row[0]
     log_weights = 2 * safe_log(rho)[None]
@@ -288,7 +288,7 @@ def _image_shares(row: np.ndarray) -> np.ndarray:
     def bound(nodes: Nodes) -> np.ndarray:
         return log_sum(_log_nu(nodes, log_weights[0]) + safe_log(rho)) - nodes.s / 2
 
-    found = expectation(moment, log_weights, bound=bound)
+    found = expectation(moment, log_weights, bound=bound, rise=0.5)
     return found.value[0] / np.sqrt(np.pi) / np.exp(log_norm_mean(row.size))
 
 

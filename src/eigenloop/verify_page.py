@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -40,7 +41,7 @@ MOST_POINTS = 200
 """Points of a curve that a small figure keeps."""
 LISTED = 8
 """Numbers of a sequence that the page shows; claims.json holds all."""
-DIGITS = ".12g"
+DIGITS, NARROW = ".12g", 24
 
 
 class Written(NamedTuple):
@@ -121,7 +122,7 @@ def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) 
         report.Row(_cells(result), _evidence(result, picture, results.effort))
         for result, picture in zip(results.results, pictures, strict=True)
     ]
-    header = ("verdict", "claim", "statement", "measured", "expected")
+    header = ("verdict", "claim", "measured", "expected")
     table = report.Table(
         header, rows, caption=f"{len(rows)} claims", filter="verdict", downloads=("claims.json", "claims.csv")
     )
@@ -206,19 +207,21 @@ def _cells(result: Result) -> tuple[Cell, ...]:
     word = finding.kind if result.as_known else f"{finding.kind} (news)"
     tag = report.Tag(word, "bad" if not result.as_known else TONES[finding.kind])
     measured, expected = (_cell(value, finding) for value in (finding.measured, finding.expected))
-    return tag, result.claim.id, result.claim.statement, measured, expected
+    return tag, f"{result.claim.id}: {result.claim.statement}", measured, expected
 
 
 def _cell(value: Any, finding: Finding) -> Cell:
     found = plain(value)
     if found is None:
         return report.Missing(finding.note or "not run" if finding.kind == "not run" else "no single value")
-    return _text(found, ".4g") if isinstance(found, list) else found
+    if isinstance(found, str | list):  # the evidence has it whole; a narrow column leaves the statement its room
+        return textwrap.shorten(_text(found, ".4g"), NARROW, placeholder=" …")
+    return found
 
 
 def _evidence(result: Result, picture: report.Figure | None, effort: Effort) -> list[report.Item]:
     claim, finding = result.claim, result.finding
-    items: list[report.Item] = [claim.statement]  # on a phone the table's own column is out of sight
+    items: list[report.Item] = []
     if not result.as_known:
         items.append(report.Note(_news(result), "bad"))
     if finding.note:

@@ -11,17 +11,17 @@ from eigenloop import cli
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = re.findall(r"^\.venv/bin/eigenloop ([^#\n]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
-QUICK = {"reproduce": ["--quick"]}
+QUICK = {"reproduce": ["--quick"], "verify": ["--quick"]}
 EXAMPLES = [
     (name, code)
-    for name in ("README.md", "docs/extending.md", "docs/lens-layouts.md")
+    for name in ("README.md", "docs/extending.md", "docs/lens-layouts.md", "docs/verify.md")
     for code in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
 ]
 
 
 def test_the_readme_shows_every_command():
     shown = {command.split()[0] for command in COMMANDS}
-    assert shown == {"predict", "train", "reproduce"}
+    assert shown == {"predict", "train", "reproduce", "verify", "theory"}
 
 
 @pytest.mark.slow

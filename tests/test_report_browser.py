@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from eigenloop.claims import Claim, Curve, Effort, Finding, Kind, Plot, Result
 from eigenloop.report import (
     Column,
     Command,
@@ -27,6 +28,8 @@ from eigenloop.report import (
     Tag,
     write,
 )
+from eigenloop.verify import Results
+from eigenloop.verify_page import ledger_page
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -248,3 +251,80 @@ def test_a_reproduced_report_shows_eight_figures_within_the_window(tmp_path, wid
     drawings, needed = ask(Path(report), counted, width=width)
     assert int(drawings) == 8  # one of each light and dark pair
     assert int(needed) <= width
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory) -> Path:
+    """A claims ledger with every verdict, a long statement, drawings and numbers."""
+    x = np.logspace(0, 6, 300)
+    plot = Plot([Curve("a", x, x**0.25), Curve("t^(1/4)", x[::30], x[::30] ** 0.25, points=True)], "step t", "a")
+    numbers = {"exponent": 0.2500123456789, "gamma" * 20: list(map(float, range(30))), "lost": float("inf")}
+    findings: dict[str, tuple[Kind, Finding]] = {
+        "thm4.1.growth": ("holds", Finding("holds", 0.25, 0.25, 1e-3, "next order " * 20, "", numbers, plot)),
+        "thm4.2.limit": ("holds only", Finding("holds only", "saddle", "minimum", note="on the scalar manifold")),
+        "fig1c.learning-rate-of-a-long-name": ("fails", Finding("fails", [0.1, 0.03], 0.1, note="none fits")),
+        "lemA.4.sign": ("holds", Finding("fails", "99 of 100", "100 of 100", note="rounding")),
+        "lens.case": ("holds", Finding("not run", None, None, note="needs eigenloop[lens]")),
+    }
+    results = tuple(
+        Result(
+            Claim(id, "A statement that is long enough to wrap. " * 3, "P1", lambda effort, found=found: found, known),
+            found,
+            0.1,
+        )
+        for id, (known, found) in findings.items()
+    )
+    page = ledger_page(Results(results, Effort(quick=True), 1.0))
+    return write(page, tmp_path_factory.mktemp("ledger") / "page.html")
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_ledger_fits_the_window_open_and_closed(ledger, width, scheme):
+    script = """
+        const root = document.documentElement;
+        tell(root.scrollWidth);
+        for (const details of document.querySelectorAll("details")) details.open = true;
+        tell(root.scrollWidth);
+        for (const found of document.querySelectorAll("td.evidence details > *")) {
+            const box = found.getBoundingClientRect();
+            if (box.width && box.right > root.clientWidth + 0.5) tell(`${found.tagName} ends at ${box.right}`);
+        }
+        tell([...document.querySelectorAll("figure svg")].filter((svg) => svg.getBoundingClientRect().width).length);
+    """
+    _, complaints = browse(ledger, "--dump-dom", scheme)
+    assert complaints == []
+    assert ask(ledger, script, scheme, width=width) == [str(width), str(width), "1"]
+
+
+def test_the_ledger_is_filtered_by_verdict_and_opens_to_the_command(ledger):
+    script = """
+        const bar = document.querySelector(".filters");
+        const rows = [...document.getElementById(bar.dataset.filters).tBodies];
+        const buttons = [...bar.querySelectorAll("button")];
+        tell(buttons.map((button) => button.dataset.value).join());
+        buttons.find((button) => button.dataset.value === "fails (news)").click();
+        const left = rows.filter((row) => row.offsetHeight > 0);
+        tell(left.length);
+        tell(left[0].rows[0].cells[1].innerText);
+        left[0].querySelector("summary").click();
+        tell(left[0].querySelector("code").textContent);
+        tell(left[0].querySelector(".note.bad").innerText.includes("lemA.4.sign fails here"));
+    """
+    assert ask(ledger, script) == [
+        ",holds,holds only,fails,fails (news),not run", "1", "lemA.4.sign",
+        "eigenloop verify --only lemA.4.sign --quick", "true",
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif("EIGENLOOP_LEDGER" not in os.environ, reason="EIGENLOOP_LEDGER names no verify.html")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_measured_ledger_fits_the_window(tmp_path, width):
+    report = Path(shutil.copy(os.environ["EIGENLOOP_LEDGER"], tmp_path / "page.html"))
+    _, complaints = browse(report, "--dump-dom")
+    assert complaints == []
+    script = """
+        document.querySelectorAll('details').forEach((each) => { each.open = true; });
+        tell(document.documentElement.scrollWidth);
+    """
+    assert int(ask(report, script, width=width)[0]) <= width

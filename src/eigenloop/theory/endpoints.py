@@ -118,7 +118,7 @@ def _predicted(setting: Setting, learning_rate: float, steps: float) -> tuple[li
 
 
 def _end(setting: Setting, path: Path) -> list[float]:
-    gamma = float(path.gamma[-1])
+    gamma = float(path.a[-1]) * float(path.b[-1])  # infinite, without a warning, where it diverges
     loss = float(np.mean(setting.loss(gamma).value)) if np.isfinite(gamma) else np.nan
     return [gamma, float(path.a[-1]), float(path.b[-1]), loss]
 

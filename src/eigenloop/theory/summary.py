@@ -35,8 +35,8 @@ EXACT = 4 * EPSILON
 SMALLEST = float(np.finfo(np.float64).tiny)
 WIDEST = 1e60
 """Eigenvalues are refused beyond this, and below the largest divided by it: fourth powers must not overflow."""
-GROUP = 64
-"""Spectra of Task 1 taken together, so that memory stays small and progress is told."""
+GROUP, HARD_GROUP = 64, 1
+"""Spectra of Task 1 taken together; one by one in two-dimensional integrals, each with its own grid."""
 
 
 @dataclass
@@ -140,10 +140,9 @@ class Spectra:
         trace, beside = samples / dim, (samples - 1) / dim
         return cls(rows, Moments(trace, trace * (1 + beside), trace * beside, trace * (1 - 1 / dim)))
 
-    @property
-    def groups(self) -> list[np.ndarray]:
-        """The rows, `GROUP` at a time."""
-        return [self.rows[i : i + GROUP] for i in range(0, len(self.rows), GROUP)]
+    def groups(self, size: int) -> list[np.ndarray]:
+        """The rows, `size` at a time."""
+        return [self.rows[i : i + size] for i in range(0, len(self.rows), size)]
 
 
 def summarize(of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), report: Report | None = None) -> Summary:
@@ -255,14 +254,17 @@ def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], te
         parts = [f"{name} {i}" for i in range(len(gammas))]
         for part, gamma in zip(parts, gammas, strict=True):
             said = f"{name.replace('_', ' ')} at {gamma:g}"
-            _put_mean(found, part, _grouped(of, said, tell, lambda rows, f=function, g=gamma: f(rows, g)))
+            size = HARD_GROUP if name == "loss_layerwise" else GROUP
+            _put_mean(found, part, _grouped(of, said, tell, lambda rows, f=function, g=gamma: f(rows, g), size))
         if gammas:
             found.gather(name, parts)
 
 
-def _grouped(of: Spectra, name: str, tell: Report, function: Callable[[np.ndarray], Estimate]) -> Estimate:
+def _grouped(
+    of: Spectra, name: str, tell: Report, function: Callable[[np.ndarray], Estimate], size: int = GROUP
+) -> Estimate:
     """One value for each spectrum, and its error."""
-    parts, groups = [], of.groups
+    parts, groups = [], of.groups(size)
     for done, rows in enumerate(groups):
         if len(groups) > 1:
             tell(name, done, len(groups))

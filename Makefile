@@ -30,8 +30,8 @@ verify: $(VENV)/.installed-runtime ## every theorem as a claim, measured in full
 test: $(VENV)/.installed-test ## the tests, without the slow ones
 	$(PYTEST) $(ARGS)
 
-test-slow: $(VENV)/.installed-test ## every test
-	$(PYTEST) -m "" $(ARGS)
+test-slow: $(VENV)/.installed-test ## the slow tests, which "make test" leaves out
+	$(PYTEST) -m slow $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and pyright
 	$(BIN)/ruff check

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from eigenloop.drawing import COLOURS, LIGHT
 from eigenloop.power import contraction_factor, predicted_sines, sine_bounds
 from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
-from eigenloop.theory import dynamics
+from eigenloop.theory import dynamics, landscape, stability
 from eigenloop.theory.lemmas import linear
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm
 
@@ -186,6 +186,35 @@ def lemmas(panels: list[Axes]) -> None:
     panels[1].legend()
 
 
+def beyond(panels: list[Axes]) -> None:
+    """The lowest Hessian eigenvalue off the scalar manifold along training, and the full landscape without LN."""
+    for index, loops in enumerate((1, 3, 10)):
+        setting = EndToEnd(TASK2, loops)
+        path = dynamics.long_run(setting, learning_rate=0.1, steps=1e8)
+        chosen = [i for i, step in enumerate(path.steps) if step >= 20 and i % 4 == 0]
+        lowest = []
+        for i in chosen:
+            modes = stability.hessian(setting, a=float(path.a[i]), b=float(path.b[i]))
+            value = min(modes[name].eigenvalues[0] for name in ("antisymmetric", "symmetric traceless"))
+            lowest.append(float(value * (1 + path.gamma[i])))
+        panels[0].semilogx(
+            path.steps[chosen], lowest, ("-", "--", "-.")[index], color=COLOURS[index], label=f"$L = {loops}$"
+        )
+    panels[0].axhline(0, color="black", linewidth=0.8)
+    panels[0].set(xlabel="gradient descent step $t$", ylabel=r"$(1 + \gamma_t)\times$ lowest eigenvalue",
+                  title="Stable above 0: ten loops, not one")  # fmt: skip
+    panels[0].legend()
+    setting = LayerwiseLinear(TASK2, "normalized")
+    field, floor = landscape.Landscape.of(setting), float(setting.floor().value)
+    ranks, losses = range(17), []
+    for rank in ranks:
+        losses.append(landscape.split_minimum(field, rank).loss)
+    panels[1].plot(ranks, losses, "o-", color=BLUE, label="best A, B that split $R^{16}$ in two")
+    panels[1].axhline(floor, color=ORANGE, linestyle="--", label=f"$f^* = {floor:.4f}$, best multiples of $I$")
+    panels[1].set(xlabel="dimension of the first part", ylabel="population loss", title="No LN, normalised target")
+    panels[1].legend(loc="upper center", bbox_to_anchor=(0.5, 0.93))
+
+
 FIGURES: dict[str, Callable[[list[Axes]], None]] = {
     "thm4.1": theorem_4_1,
     "thm4.2": theorem_4_2,
@@ -193,6 +222,7 @@ FIGURES: dict[str, Callable[[list[Axes]], None]] = {
     "thm4.6": theorem_4_6,
     "thm4.7": theorem_4_7,
     "lemmas": lemmas,
+    "beyond": beyond,
 }
 
 

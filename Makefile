@@ -16,13 +16,16 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist workstea
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test test-slow lint format bench mutants docs clean
+.PHONY: help reproduce verify test test-slow lint format bench mutants docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-reproduce: $(VENV)/.installed-runtime ## the paper's eight figures and one HTML report, in runs/paper
+reproduce: $(VENV)/.installed-runtime ## the paper's eight figures, its theorems measured, two HTML pages, in runs/paper
 	$(BIN)/eigenloop reproduce --out $(OUT) $(ARGS)
+
+verify: $(VENV)/.installed-runtime ## every theorem as a claim, measured in full, in runs/verify
+	$(BIN)/eigenloop verify $(ARGS)
 
 test: $(VENV)/.installed-test ## the tests, without the slow ones
 	$(PYTEST) $(ARGS)

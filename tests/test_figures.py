@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from eigenloop import figures, looping
+from eigenloop import figures, looping, workers
 from eigenloop.blocks import TwoBlock
 from eigenloop.errors import InputError
 from eigenloop.figures import figure5, points, running, settings
@@ -296,7 +296,7 @@ def test_a_worker_process_saves_and_ends_when_its_parent_is_gone(
 ) -> None:
     told, stop = SimpleQueue(), Event()
     monkeypatch.setattr(running, "_worker", {"told": told, "stop": stop, "said": 0.0})
-    monkeypatch.setattr(running._orphaned, "is_set", lambda: True)
+    monkeypatch.setattr(workers.orphaned, "is_set", lambda: True)
     config = TrainConfig.create(dim=4, samples=8, train_size=256, test_size=64, steps=1000)
     with pytest.raises(KeyboardInterrupt):
         running._train_one("orphan", config, tmp_path / "orphan")

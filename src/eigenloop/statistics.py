@@ -1,5 +1,6 @@
 """Standard errors, bootstrap intervals and straight-line fits on log-log axes (NumPy)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,35 @@ def standard_error(values: Numbers, *, axis: int = 0) -> np.ndarray:
     if count < 2:
         raise InputError(f"a standard error needs at least 2 values, {count} given")
     return np.asarray(array.std(axis=axis, ddof=1) / np.sqrt(count))
+
+
+def jackknife(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> tuple[float, float]:
+    """A function of independent rows, and its standard error from leaving out one row at a time.
+
+        stderr^2 = (N - 1)/N sum_i (t_i - mean t)^2,    t_i = statistic without row i
+
+    Args:
+        values: (N,) or (N, k), one row for each sample.
+        statistic: smooth function of the rows' means, such as a ratio of two.
+
+    Returns:
+        (statistic of all rows, standard error).
+
+    Raises:
+        InputError: fewer than two rows.
+
+    Example:
+        >>> value, stderr = jackknife(np.array([1.0, 2.0, 3.0]), np.mean)
+        >>> round(float(value), 4), round(stderr, 4)  # for the mean itself, `standard_error`
+        (2.0, 0.5774)
+    """
+    count = len(values)
+    if count < 2:
+        raise InputError(f"a standard error needs at least 2 values, {count} given")
+    kept = ~np.eye(count, dtype=bool)
+    without = np.array([statistic(values[rows]) for rows in kept])
+    stderr = np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2))
+    return statistic(values), float(stderr)
 
 
 def bootstrap_interval(

@@ -11,17 +11,19 @@ import typer
 
 from eigenloop.cli.predict import predict
 from eigenloop.cli.reproduce import reproduce
+from eigenloop.cli.theory import theory
 from eigenloop.cli.train import train
+from eigenloop.cli.verify import verify
 from eigenloop.errors import InputError
 
 app = typer.Typer(
     name="eigenloop",
-    help="Looped transformers that learn the power method: train them, reproduce the paper, apply them to data.",
+    help="Looped transformers that learn the power method: train them, check the theorems, apply them to data.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, train, predict):
+for command in (reproduce, verify, theory, train, predict):
     app.command()(command)
 
 INTERRUPTED = 130
@@ -56,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        said = "interrupted; what was done is saved where there is an --out: run the same command to go on"
+        said = "interrupted; with the same command train and reproduce go on, the others start again"
         status = _fail(said, INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say

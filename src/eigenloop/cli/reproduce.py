@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 DEFAULT_OUT = Path("runs/paper")
+NOT_VERIFIED = "left out: --figure, --quick or --no-verify was given; --verify includes it"
 
 
 def reproduce(
@@ -17,10 +18,18 @@ def reproduce(
     seeds: Annotated[int, typer.Option(help="Independent runs; two or more give bands.")] = 1,
     seed: Annotated[int, typer.Option(help="Start of every random stream.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Under a minute: few steps, few samples.")] = False,
+    verify: Annotated[
+        bool | None,
+        typer.Option(
+            help="Measure the claims too, as `eigenloop verify --quick` does; by default where all figures are made "
+            "and --quick is not given.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Directory of report.html, the figures and the runs.")] = DEFAULT_OUT,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Train what Figures 1 to 8 of arXiv 2606.00605 need, draw them, and write report.html.
+    """Train what Figures 1 to 8 of arXiv 2606.00605 need, draw them, measure the theorems, and write report.html.
 
     Runs are kept under --out: an interrupted reproduction goes on, a finished one is only drawn again.
     """
@@ -48,10 +57,43 @@ def reproduce(
         figures.prepare(numbers, budget, out / "runs", told, workers=workers)
         drawings = figures.save_all(computed(), out, workers=workers)
         shown.tell("figures", len(numbers), len(numbers))
+        claims = _claims(out, seed, shown) if verify or (verify is None and not figure and not quick) else None
     seconds = time.monotonic() - began
-    page = write_page(made, drawings, budget, out, seconds=seconds)
+    page = write_page(
+        made, drawings, budget, out, seconds=seconds, beside=() if claims is None else (claims.section,),
+        options="" if verify is None else " --verify" if verify else " --no-verify",
+    )  # fmt: skip
     if json:
         shows = {data.number: data.run_shows for data in made}
-        typer.echo(encoder.dumps({**page.metadata, "report": str(page.path), "figures": shows}, allow_nan=False))
+        document = {**page.metadata, "report": str(page.path), "figures": shows}
+        document |= {"verify": claims.found} if claims else {"verify": None, "reasons": {"verify": NOT_VERIFIED}}
+        typer.echo(encoder.dumps(document, allow_nan=False))
     else:
         typer.echo(f"{page.path} ({len(made)} figures, {seconds:.0f} s)")
+        if claims is not None:
+            typer.echo(f"{claims.found['report']} ({claims.found['summary']})")
+    if claims is not None and not claims.found["as_known"]:
+        raise typer.Exit(1)
+
+
+class _Claims(NamedTuple):
+    section: Any
+    """Of the page."""
+    found: dict[str, Any]
+    """For JSON."""
+
+
+def _claims(out: Path, seed: int, shown: Any) -> _Claims:
+    """`eigenloop verify --quick` into the same directory."""
+    from eigenloop import workers
+    from eigenloop.claims import Effort
+    from eigenloop.verify import KINDS, collect, measure
+    from eigenloop.verify_page import teaser, write_ledger
+
+    effort = Effort(quick=True, seed=seed)
+    told = lambda done, total: shown.tell("claims", done, total)  # noqa: E731
+    results = measure(collect(), effort, told, workers=workers.cores())
+    page = write_ledger(results, out, page="verify.html", workers=workers.cores()).page
+    counts = {kind: results.count(kind) for kind in KINDS}
+    verdicts = {"counts": counts, "as_known": results.as_known, "summary": results.summary, "report": str(page)}
+    return _Claims(teaser(results, page), {**verdicts, "seconds": results.seconds})

@@ -5,7 +5,6 @@ Example:
     [1, 2, 3, 4, 5, 6, 7, 8]
 """
 
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import repeat
@@ -14,21 +13,20 @@ from typing import Any, cast
 
 import matplotlib as mpl
 
+from eigenloop.drawing import DARK, LIGHT, file_content
 from eigenloop.errors import InputError
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
-from eigenloop.figures.panels import DARK, LIGHT
-from eigenloop.figures.running import Report, processes, side_by_side, silent, train_all
+from eigenloop.figures.running import Report, side_by_side, silent, train_all
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData, Row, read_table
 from eigenloop.runs import atomic_write, save_table
 from eigenloop.training import TrainConfig
+from eigenloop.workers import processes
 
 __all__ = [
     "FIGURES", "Budget", "FigureData", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs", "save",
     "save_all", "side_by_side",
 ]  # fmt: skip
-
-PNG_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -99,14 +97,14 @@ def save(data: FigureData, directory: Path) -> tuple[str, str]:
     figure = _drawn(data, LIGHT)
     with mpl.rc_context(cast(Any, LIGHT)):
         for suffix in ("png", "pdf", "svg"):
-            atomic_write(stem.with_suffix(f".{suffix}"), _bytes(figure, suffix))
+            atomic_write(stem.with_suffix(f".{suffix}"), file_content(figure, suffix))
         for axes in figure.axes:
             axes.set_facecolor("none")
-        light = _bytes(figure, "svg", facecolor="none").decode()
+        light = file_content(figure, "svg", facecolor="none").decode()
     save_table(stem.with_suffix(".csv"), Row._fields, data.table)
     figure = _drawn(data, DARK)
     with mpl.rc_context(cast(Any, DARK)):
-        return light, _bytes(figure, "svg").decode()
+        return light, file_content(figure, "svg").decode()
 
 
 def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -> list[tuple[str, str]]:
@@ -128,14 +126,6 @@ def _drawn(data: FigureData, look: dict[str, Any]) -> Any:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
     return figure
-
-
-def _bytes(figure: Any, suffix: str, **options: Any) -> bytes:
-    """A file's content without dates."""
-    buffer = io.BytesIO()
-    undated = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=undated[suffix], **options)
-    return buffer.getvalue()
 
 
 def _recipe(number: int) -> Recipe:

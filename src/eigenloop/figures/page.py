@@ -27,7 +27,14 @@ class WrittenPage(NamedTuple):
 
 
 def write_page(
-    made: Sequence[FigureData], drawings: Sequence[tuple[str, str]], budget: Budget, directory: Path, *, seconds: float
+    made: Sequence[FigureData],
+    drawings: Sequence[tuple[str, str]],
+    budget: Budget,
+    directory: Path,
+    *,
+    seconds: float,
+    beside: Sequence[report.Section] = (),
+    options: str = "",
 ) -> WrittenPage:
     """Write report.html beside the figures' files.
 
@@ -37,9 +44,11 @@ def write_page(
         drawings: what `figures.save` returned for each.
         directory: where it wrote their files.
         seconds: time spent in this call (runs found finished cost nothing).
+        beside: sections after the figures.
+        options: further ones of the command that repeats it.
     """
     chosen = "" if len(made) == 8 else "".join(f"--figure {data.number} " for data in made)
-    command = f"eigenloop reproduce {chosen}{budget.options}".strip()
+    command = f"eigenloop reproduce {chosen}{budget.options}".strip() + options
     software = versions()
     facts = [
         ("what", "quick form: far below the paper's budget" if budget.quick else f"{budget.epochs:,} epochs"),
@@ -52,7 +61,7 @@ def write_page(
     page = report.Page(
         "Looped transformers learn the power method: the paper's figures",
         LEAD,
-        [_section(data, *drawing) for data, drawing in zip(made, drawings, strict=True)],
+        [*(_section(data, *drawing) for data, drawing in zip(made, drawings, strict=True)), *beside],
         facts=facts,
         command=command,
         links=[

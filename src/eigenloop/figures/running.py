@@ -2,11 +2,9 @@
 
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 from eigenloop.errors import InputError
 from eigenloop.runs import RunDirectory
 from eigenloop.training import Progress, TrainConfig, Trained, load_run, train
+from eigenloop.workers import cores, orphaned, processes, saving
 
 Report = Callable[[str, Progress], None]
 """Told the run's name and how far it is, in the caller's thread."""
@@ -32,9 +31,7 @@ def silent(name: str, progress: Progress) -> None:
 
 def side_by_side() -> int:
     """How many runs to train at once on this machine: one for each core, and one where JAX has a GPU."""
-    if jax.default_backend() != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if jax.default_backend() != "cpu" else cores()
 
 
 def train_all(
@@ -88,31 +85,7 @@ def _train_apart(jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, w
             pool.shutdown(cancel_futures=True)
 
 
-def processes(workers: int, begin: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
-    """A pool of fresh Python processes, deaf to Ctrl-C (their parent decides), that end when their parent is gone."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_serve, initargs=(begin, *arguments))
-
-
 _worker: dict[str, Any] = {}
-_orphaned, _saving = threading.Event(), threading.Lock()
-
-
-def _serve(begin: Callable[..., None] | None, *arguments: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    if begin is not None:
-        begin(*arguments)
-
-
-def _leave_with_parent() -> None:
-    """A killed parent sends no word, and its pool's queue stays open for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        _orphaned.set()
-        with _saving:
-            os._exit(1)
 
 
 def _begin(told: Any, stop: Any) -> None:
@@ -123,13 +96,13 @@ def _begin(told: Any, stop: Any) -> None:
 
 def _train_one(name: str, config: TrainConfig, folder: Path) -> None:
     def tell(progress: Progress) -> None:
-        if _worker["stop"].is_set() or _orphaned.is_set():
+        if _worker["stop"].is_set() or orphaned.is_set():
             raise KeyboardInterrupt  # makes `train` save its state
         if time.monotonic() - _worker["said"] > POLL_SECONDS or progress.step == progress.total:
             _worker["said"] = time.monotonic()
             _worker["told"].put((name, progress))
 
-    with _saving:
+    with saving:
         train(config, folder, report=tell)
     if config.total_steps > LONG:
         jax.clear_caches()  # compiled programs of many runs would add up to most of the memory

@@ -1,0 +1,94 @@
+"""`eigenloop verify`: every theorem as a claim that is measured."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from eigenloop.verify import Results
+
+DEFAULT_OUT = Path("runs/verify")
+
+
+def verify(
+    only: Annotated[
+        str | None,
+        typer.Option(help="Claims or groups of them, e.g. thm4.1,lemA.4.sign; all by default.", show_default=False),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and steps: a minute and a half.")] = False,
+    out: Annotated[Path, typer.Option(help="Directory of report.html, claims.json and claims.csv.")] = DEFAULT_OUT,
+    seed: Annotated[int, typer.Option(help="Start of every random stream.")] = 0,
+    list_claims: Annotated[bool, typer.Option("--list", help="Name the claims and measure none.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Measure the theorems, lemmas and figures of arXiv 2606.00605 and say which hold.
+
+    Exit status 0 when every verdict is the one recorded in the package (known failures included), 1 otherwise.
+    """
+    import json as encoder
+
+    from eigenloop import workers
+    from eigenloop.claims import Effort
+    from eigenloop.cli.progress import bars
+    from eigenloop.errors import InputError
+    from eigenloop.verify import collect, measure, select
+
+    if seed < 0:
+        raise InputError(f"--seed is {seed}; it must be at least 0")
+    chosen = select(collect(), only)
+    if list_claims:
+        known = [{"id": c.id, "source": c.source, "statement": c.statement} for c in (e.claim for e in chosen)]
+        lines = encoder.dumps({"claims": known}) if json else "\n".join(f"{c['id']:28} {c['statement']}" for c in known)
+        typer.echo(lines)
+        return
+
+    from eigenloop.verify_page import check_directory, write_ledger
+
+    check_directory(out)
+    with bars() as shown:
+        results = measure(
+            chosen, Effort(quick=quick, seed=seed), lambda done, total: shown.tell("claims", done, total),
+            workers=workers.cores(),
+        )  # fmt: skip
+    files = write_ledger(results, out, only=only, workers=workers.cores())
+    if json:
+        paths = {"report": str(files.page), "json": str(files.json), "csv": str(files.csv)}
+        typer.echo(encoder.dumps({**results.as_dict(), **paths}, allow_nan=False))
+    else:
+        _summary(results, files.page)
+    if not results.as_known:
+        raise typer.Exit(1)
+
+
+def _summary(results: "Results", page: Path) -> None:
+    """The human report on standard output."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=140)
+    table = Table("verdict", "claim", "measured", "expected", "seconds", box=None, padding=(0, 2, 0, 0))
+    for result in results.results:
+        finding = result.finding
+        values = (_shown(value) for value in (finding.measured, finding.expected))
+        kind = finding.kind if result.as_known else f"{finding.kind} (news)"
+        table.add_row(*map(escape, (kind, result.claim.id, *values, f"{result.seconds:.2f}")))
+    if results.results:
+        console.print(table)
+    for result in results.results:
+        if result.finding.kind != "holds" or not result.as_known:
+            console.print(f"{result.claim.id} {result.verdict}", markup=False, soft_wrap=True)
+    console.print(results.summary, markup=False, soft_wrap=True)
+    console.print(f"{page} ({results.seconds:.0f} s)", markup=False, soft_wrap=True)
+
+
+def _shown(value: Any) -> str:
+    from eigenloop.verify import plain
+
+    found = plain(value)
+    if isinstance(found, list):
+        return ", ".join(_shown(item) for item in found[:3]) + (", …" if len(found) > 3 else "")
+    return "-" if found is None else f"{found:.6g}" if isinstance(found, float) else str(found)

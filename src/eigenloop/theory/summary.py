@@ -1,0 +1,310 @@
+"""What the theory says of one spectrum, or of Task 1: limits, constants, rates and training, as plain numbers (NumPy).
+
+For Task 1 (columns independent and uniform on the sphere) X is sampled and q is integrated exactly. Averages over X
+carry standard errors; what is a function of averages (gamma*, f*, factors at gamma*) is that function of the averages,
+never the average of the function, with the jackknife's standard error. E tr S^2 = n + n (n-1)/d is known there: mu2
+and what follows from it alone are exact, and it is the control variate of E||Sq|| and E[cos].
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+
+from eigenloop.errors import InputError
+from eigenloop.spectrum import Numbers
+from eigenloop.statistics import jackknife
+from eigenloop.theory.integrals import Estimate
+from eigenloop.theory.population import (
+    EPSILON,
+    EndToEnd,
+    LayerwiseLinear,
+    LayerwiseNorm,
+    check_gamma,
+    mean_power_norm,
+    spectra,
+    upsilon2_diverges,
+)
+
+Report = Callable[[str, int, int], None]
+"""Told what is computed, how many pieces are done, and of how many."""
+
+EXACT = 4 * EPSILON
+SMALLEST = float(np.finfo(np.float64).tiny)
+GROUP = 64
+"""Spectra of Task 1 taken together, so that memory stays small and progress is told."""
+
+
+@dataclass
+class Summary:
+    """Numbers by name.
+
+    Args:
+        values: None where there is none.
+        errors: estimated relative error of each, of the integrals and of rounding.
+        stderr: standard error over sampled X; None throughout for one spectrum.
+        reasons: why a value is None.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    errors: dict[str, Any] = field(default_factory=dict)
+    stderr: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def put(self, name: str, value: float, error: float, stderr: float | None, why: str = "") -> None:
+        """Keep a number, or say why there is none."""
+        kept, reason = _finite(value, why)
+        self.values[name] = kept
+        self.errors[name] = None if kept is None else _finite(error)[0]
+        self.stderr[name] = None if kept is None or stderr is None else _finite(stderr)[0]
+        if kept is None:
+            self.reasons[name] = reason
+
+    def gather(self, name: str, parts: Sequence[str]) -> None:
+        """Turn the numbers of these names into one list."""
+        for kept in (self.values, self.errors, self.stderr):
+            kept[name] = [kept.pop(part) for part in parts]
+        lost = [self.reasons.pop(part) for part in parts if part in self.reasons]
+        if lost:
+            self.reasons[name] = lost[0]
+
+
+class Moments(NamedTuple):
+    """What is known of the mean spectrum without sampling."""
+
+    trace: float
+    """E[q.Sq] = E tr S / d."""
+    second: float
+    """mu2 = E||Sq||^2 = E tr S^2 / d."""
+    excess: float
+    """mu2 - E[q.Sq], without cancellation."""
+    spread: float
+    """mu2 - E[q.Sq]^2, without cancellation."""
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """The spectra that are averaged over.
+
+    Args:
+        rows: (B, d), descending; B = 1 for a fixed spectrum.
+        moments: of the distribution that they come from, exact.
+    """
+
+    rows: np.ndarray
+    moments: Moments
+
+    @classmethod
+    def fixed(cls, eigenvalues: Numbers) -> "Spectra":
+        """One spectrum (Task 2, Example 3.3).
+
+        Raises:
+            InputError: as for `eigenloop.spectrum.require_gap`.
+        """
+        rows = spectra(np.asarray(eigenvalues, dtype=np.float64).ravel())
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = rows, rows**2, rows * (rows - 1), (rows - rows.mean()) ** 2
+            return cls(rows, Moments(*(float(values.mean()) for values in found)))
+
+    @classmethod
+    def sphere(cls, *, dim: int, samples: int, draws: int, seed: int) -> "Spectra":
+        """Task 1: `draws` spectra of S = X X^T with n columns uniform on the sphere of R^d.
+
+        E tr S = n and E tr S^2 = n + n (n-1)/d, for E[(x.y)^2] = 1/d.
+
+        Raises:
+            InputError: a size that is too small.
+
+        Example:
+            >>> Spectra.sphere(dim=3, samples=5, draws=2, seed=0).rows.sum(axis=1).round(12)
+            array([5., 5.])
+        """
+        for name, value, least in (("dim", dim, 2), ("samples", samples, 1), ("draws", draws, 2), ("seed", seed, 0)):
+            if value < least:
+                raise InputError(f"--{name} is {value}; it must be at least {least}")
+        rng, rows = np.random.default_rng(seed), np.zeros((draws, dim))
+        for row in rows:
+            columns = rng.standard_normal((dim, samples))
+            columns /= np.linalg.norm(columns, axis=0)
+            singular = np.linalg.svd(columns, compute_uv=False)
+            row[: singular.size] = singular**2
+        trace, beside = samples / dim, (samples - 1) / dim
+        return cls(rows, Moments(trace, trace * (1 + beside), trace * beside, trace * (1 - 1 / dim)))
+
+    @property
+    def groups(self) -> list[np.ndarray]:
+        """The rows, `GROUP` at a time."""
+        return [self.rows[i : i + GROUP] for i in range(0, len(self.rows), GROUP)]
+
+
+def summarize(of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), report: Report | None = None) -> Summary:
+    """Limits, constants and rates (theorems 4.1 to 4.3, 4.6, 4.7), and losses at `gammas`.
+
+    Args:
+        of: one spectrum or many.
+        loops: L of the end-to-end model.
+        gammas: where to give the losses.
+        report: told how far it is.
+
+    Returns:
+        limit_loss, log_limit_loss, upsilon1, upsilon2, mean_power_norm E||Sq||, second_moment mu2 = E||Sq||^2,
+        gamma_star_*, plateau_* (f*), contraction_*, and with gammas the lists loss_end_to_end, slope_end_to_end and
+        loss_layerwise.
+
+    Raises:
+        InputError: loops below 1, a gamma that is negative or not finite.
+
+    Example:
+        >>> found = summarize(Spectra.fixed([2.0, 1.0]), loops=1)
+        >>> round(found.values["gamma_star_unnormalized"], 12), found.values["upsilon2"] is None
+        (0.4, False)
+    """
+    tell, found = report or (lambda name, done, total: None), Summary()
+    gammas = [check_gamma(gamma) for gamma in gammas]
+    with np.errstate(over="ignore", invalid="ignore"):  # a spectrum beyond float64's range gives None with a reason
+        _limits(found, of, loops, tell)
+        _linear(found, of)
+        _losses(found, of, loops, gammas, tell)
+    return found
+
+
+def _limits(found: Summary, of: Spectra, loops: int, tell: Report) -> None:
+    """Theorems 4.1 and 4.3."""
+    setting = EndToEnd(of.rows, loops)
+    log_limit = _grouped(of, "limit loss", tell, lambda rows: EndToEnd(rows, loops).log_limit_loss())
+    log_mean, error, stderr = _averaged(log_limit, _log_mean)
+    exactly_zero = log_mean == -np.inf
+    scaled = np.exp(log_mean) if np.exp(log_mean) >= SMALLEST or exactly_zero else np.nan
+    why = "below the smallest number of float64; see log_limit_loss"
+    relative = 0.0 if exactly_zero else stderr
+    found.put("limit_loss", float(scaled), error, None if relative is None else relative * scaled, why)
+    found.put(
+        "log_limit_loss", log_mean, error / max(abs(log_mean), SMALLEST), stderr,
+        "the limit loss is exactly 0: S has no eigenvalue besides the largest",
+    )  # fmt: skip
+    constant = _grouped(of, "Upsilon_1", tell, lambda rows: EndToEnd(rows, loops).upsilon1())
+    _put_mean(found, "upsilon1", constant, zero=exactly_zero)
+    reason = upsilon2_diverges(setting.rows)
+    if reason:
+        found.put("upsilon2", np.nan, 0.0, None, reason)
+    else:
+        _put_mean(found, "upsilon2", _grouped(of, "Upsilon_2", tell, lambda rows: LayerwiseNorm(rows).upsilon2()))
+
+
+def _linear(found: Summary, of: Spectra) -> None:
+    """Theorem 4.2: where training without LN ends, and the factors per loop of theorems 4.6 and 4.7."""
+    rows, moments = of.rows, of.moments
+    squares, norm, normalized = (rows**2).mean(1), mean_power_norm(rows), LayerwiseLinear(rows)
+    floor, optimum = normalized.floor(), normalized.optimum()
+    # E[q.Sq/||Sq||] of each X, out of its own f* = 2 - 2 E[cos] - mu2 gamma*^2
+    cosine = 1 - (floor.value + squares * optimum.value**2) / 2
+    second_row = EndToEnd(rows, 1).multiplicity
+    smooth = np.stack([norm.value, cosine], axis=1)
+    if len(rows) > 1:
+        smooth = _controlled(smooth, squares - moments.second)
+    columns = np.column_stack([smooth, rows[:, 0], rows[:, second_row]])
+
+    def norm_of(c: np.ndarray) -> float:
+        return float(c[:, 0].mean())
+
+    def gamma_of(c: np.ndarray) -> float:
+        return (norm_of(c) - moments.trace) / moments.second
+
+    def plateau_of(c: np.ndarray) -> float:
+        return 2 - 2 * float(c[:, 1].mean()) - moments.second * gamma_of(c) ** 2
+
+    def factor_of(c: np.ndarray, gamma: float) -> float:
+        """The mean over X of each X's factor, at one gamma* for all of them."""
+        return float(((1 + gamma * c[:, 3]) / (1 + gamma * c[:, 2])).mean()) if gamma >= 0 else np.nan
+
+    unnormalized = moments.excess / moments.second
+    found.put("second_moment", moments.second, EXACT, _none(of, 0.0))
+    found.put("gamma_star_unnormalized", unnormalized, EXACT, _none(of, 0.0))
+    found.put("plateau_unnormalized", moments.spread / moments.second, EXACT, _none(of, 0.0))
+    norm_error = float(np.mean(norm.error * norm.value))
+    gamma_error = norm_error / moments.second
+    for name, statistic, absolute in (
+        ("mean_power_norm", norm_of, norm_error),
+        ("gamma_star_normalized", gamma_of, gamma_error),
+        ("plateau_normalized", plateau_of, float(np.mean(floor.error * floor.value))),
+        ("contraction_power_method", lambda c: float((c[:, 3] / c[:, 2]).mean()), EXACT),
+        ("contraction_normalized", lambda c: factor_of(c, max(gamma_of(c), 0.0)), EXACT + gamma_error * rows.max()),
+        ("contraction_unnormalized", lambda c: factor_of(c, unnormalized), EXACT),
+    ):
+        value, stderr = _statistic(columns, statistic)
+        why = "gamma_star_unnormalized is negative, and Theorem 4.6 is for gamma >= 0" if unnormalized < 0 else ""
+        found.put(name, value, absolute / max(abs(value), SMALLEST), stderr, why)
+
+
+def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], tell: Report) -> None:
+    """f and f' of theorem 4.1, f of theorem 4.3, at each gamma."""
+    kinds: Mapping[str, Callable[[np.ndarray, float], Estimate]] = {
+        "loss_end_to_end": lambda rows, gamma: EndToEnd(rows, loops).loss(gamma),
+        "slope_end_to_end": lambda rows, gamma: EndToEnd(rows, loops).slope(gamma),
+        "loss_layerwise": lambda rows, gamma: LayerwiseNorm(rows).loss(gamma),
+    }
+    for name, function in kinds.items():
+        parts = [f"{name} {i}" for i in range(len(gammas))]
+        for part, gamma in zip(parts, gammas, strict=True):
+            said = f"{name.replace('_', ' ')} at {gamma:g}"
+            _put_mean(found, part, _grouped(of, said, tell, lambda rows, f=function, g=gamma: f(rows, g)))
+        if gammas:
+            found.gather(name, parts)
+
+
+def _grouped(of: Spectra, name: str, tell: Report, function: Callable[[np.ndarray], Estimate]) -> Estimate:
+    """One value for each spectrum, and its error."""
+    parts, groups = [], of.groups
+    for done, rows in enumerate(groups):
+        if len(groups) > 1:
+            tell(name, done, len(groups))
+        parts.append(function(rows))
+    if len(groups) > 1:
+        tell(name, len(groups), len(groups))
+    values = np.concatenate([part.value for part in parts])
+    return Estimate(values, np.concatenate([np.broadcast_to(part.error, part.value.shape) for part in parts]))
+
+
+def _averaged(rows: Estimate, statistic: Callable[[np.ndarray], float]) -> tuple[float, float, float | None]:
+    value, stderr = _statistic(rows.value, statistic)
+    return value, float(np.max(rows.error)), stderr
+
+
+def _statistic(columns: np.ndarray, statistic: Callable[[np.ndarray], float]) -> tuple[float, float | None]:
+    return (statistic(columns), None) if len(columns) == 1 else jackknife(columns, statistic)
+
+
+def _controlled(columns: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """Less noise, the same mean: what a control of mean 0 explains of each column, taken away.
+
+    E||Sq|| and E[cos] of one X follow tr S^2, whose mean is known, so closely that their errors fall about tenfold.
+    """
+    centred = control - control.mean()
+    slopes = centred @ columns / (centred @ centred) if centred.any() else np.zeros(columns.shape[1])
+    return columns - np.outer(control, slopes)
+
+
+def _none(of: Spectra, stderr: float) -> float | None:
+    """A standard error, or None for one spectrum."""
+    return None if len(of.rows) == 1 else stderr
+
+
+def _put_mean(found: Summary, name: str, rows: Estimate, *, zero: bool = False) -> None:
+    value, error, stderr = _averaged(rows, lambda values: float(np.mean(values)))
+    if abs(value) < SMALLEST and not zero:
+        value = np.nan
+    found.put(name, value, error, stderr, "below the smallest number of float64")
+
+
+def _log_mean(logs: np.ndarray) -> float:
+    if np.all(logs == -np.inf):
+        return -np.inf
+    return float(logsumexp(logs) - np.log(len(logs)))
+
+
+def _finite(value: float, why: str = "") -> tuple[float | None, str]:
+    if np.isfinite(value):
+        return float(value), ""
+    return None, why or "beyond the range of float64"

@@ -1,0 +1,65 @@
+"""Worker processes: fresh Pythons that leave Ctrl-C to their parent and end when it is gone (standard library only)."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+orphaned, saving = threading.Event(), threading.Lock()
+"""In a worker: set once its parent is gone; what holds the lock may finish first."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processes(workers: int, begin: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
+    """A pool of fresh Python processes, deaf to Ctrl-C (their parent decides), that end when their parent is gone.
+
+    Args:
+        workers: how many.
+        begin: called once in each, with `arguments`.
+        arguments: of `begin`.
+    """
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_serve, initargs=(begin, *arguments))
+
+
+def work_alone(stop: Any) -> None:
+    """Prepare a worker for one-threaded arithmetic on the CPU, and for ending at once when `stop` is set.
+
+    NumPy and JAX read these settings when they are first imported, which is after this.
+
+    Args:
+        stop: a `multiprocessing.Event`.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
+        os.environ[name] = "1"
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    threading.Thread(target=_leave_when, args=(stop,), daemon=True).start()
+
+
+def _serve(begin: Callable[..., None] | None, *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    if begin is not None:
+        begin(*arguments)
+
+
+def _leave_with_parent() -> None:
+    """A killed parent sends no word, and its pool's queue stays open for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        orphaned.set()
+        with saving:
+            os._exit(1)
+
+
+def _leave_when(stop: Any) -> None:
+    stop.wait()
+    os._exit(1)

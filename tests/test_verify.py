@@ -1,0 +1,437 @@
+"""`eigenloop verify`: claims found, chosen, measured here or in processes, and written; a fake ledger stands in."""
+
+import csv
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eigenloop import __version__, verify, verify_page
+from eigenloop.claims import Claim, Effort, Finding
+from eigenloop.errors import InputError
+from eigenloop.verify import Entry, Source, collect, measure, select
+from test_cli import call, parsed
+
+LEDGER = """
+    import os
+    import time
+
+    import numpy as np
+
+    from eigenloop.claims import Curve, Finding, Ledger, Plot, every, within, within_sigmas
+    from eigenloop.errors import InputError
+
+    shelf = Ledger("arXiv 2606.00605")
+    t = np.logspace(0, 4, 500)
+
+    @shelf.claim("thm4.1.growth", "Weights grow like t^{1/4}.", place="Thm 4.1")
+    def growth(effort):
+        plot = Plot([Curve("a", t, t**0.25), Curve("read off", [1, 10], [1, 1.8], points=True)], "step t", "a")
+        numbers = {"steps": effort.pick(10, 1000), "ends": list(range(12)), "lost": float("inf")}
+        return within(measured=0.251, expected=0.25, tolerance=0.01, because="next order", numbers=numbers, plot=plot)
+
+    @shelf.claim("thm4.10.other", "Another theorem.", place="Thm 4.10")
+    def other(effort):
+        where = [int(os.environ.get(name, "0")) for name in ("OMP_NUM_THREADS", "NPROC")]
+        return Finding("holds", [os.getpid(), *where], None)
+
+    @shelf.claim("thm4.1.random", "A number drawn.", place="Thm 4.1")
+    def random(effort):
+        return within_sigmas(measured=effort.generator(3).normal(), expected=0.0, standard_error=1.0)
+
+    @shelf.claim("fig1c", "One rate fits.", place="Fig. 1(c)", known="fails")
+    def figure(effort):
+        return Finding("fails", None, 0.1, note="none fits")
+"""
+REST = {
+    "broken": """
+    @shelf.claim("bad.broken", "It breaks.", place="")
+    def broken(effort):
+        return within(measured=1 / 0, expected=1.0, tolerance=0.1, because="")
+    """,
+    "refused": """
+    @shelf.claim("bad.refused", "It raises what a user's input would.", place="")
+    def refused(effort):
+        raise InputError("--dim is 0")
+    """,
+    "news": """
+    @shelf.claim("bad.news", "It has begun to fail.", place="Lemma 1")
+    def news(effort):
+        return every(9, 10, because="an inequality", note="rounding")
+    """,
+    "extra": """
+    @shelf.claim("lens.extra", "It needs a library.", place="")
+    def extra(effort):
+        import no_such_library
+    """,
+    "sleeps": """
+    @shelf.claim("slow.sleeps", "It takes long.", place="")
+    def sleeps(effort):
+        time.sleep(300)
+    """,
+    "killed": """
+    @shelf.claim("bad.killed", "Its process is killed.", place="")
+    def killed(effort):
+        os.kill(os.getpid(), 9)
+    """,
+}
+PLAIN = ["thm4.1.growth", "thm4.10.other", "thm4.1.random", "fig1c"]
+Shelve = Callable[..., Source]
+
+
+@pytest.fixture
+def shelve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelve]:
+    """Put a module with claims on the path and make it the only source."""
+    made = []
+
+    def put(*names: str, extra: str | None = None, head: str = "") -> Source:
+        module = f"fake_ledger_{len(made)}_{tmp_path.name.replace('-', '_')}"
+        folder = tmp_path / "path"
+        folder.mkdir(exist_ok=True)
+        parts = [head, LEDGER, *(REST[name] for name in names)]
+        (folder / f"{module}.py").write_text("\n".join(textwrap.dedent(part) for part in parts))
+        monkeypatch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        made.append(module)
+        source = Source(module, extra)
+        monkeypatch.setattr(verify, "SOURCES", (source,))
+        return source
+
+    yield put
+    for module in made:
+        sys.modules.pop(module, None)
+
+
+# --- collecting and choosing
+
+
+def test_every_claim_of_the_package_is_found_once_and_says_where_it_stands() -> None:
+    for entry in collect():
+        assert entry.claim.source.startswith("arXiv"), entry.claim.id
+        assert entry.claim.statement.endswith("."), entry.claim.id
+
+
+def test_claims_come_in_order_and_missing_modules_are_skipped(shelve: Shelve) -> None:
+    source = shelve()
+    absent = Source("eigenloop.no_wing.cases", extra="lens")
+    entries = collect([absent, source, Source("eigenloop.theory.no_such_module")])
+    assert [entry.claim.id for entry in entries] == PLAIN
+    assert [entry.claim.id for entry in collect()] == PLAIN
+
+
+def test_a_missing_library_is_said_and_a_mistake_in_an_import_is_not_hidden(shelve: Shelve) -> None:
+    source = shelve(extra="lens", head="import no_such_library")
+    (entry,) = collect()
+    results = measure([entry], Effort())
+    assert results.results[0].verdict == "not run: needs eigenloop[lens]"
+    assert results.as_known
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        collect([Source(source.module)])  # no optional dependency is known there
+    broken = shelve(extra="lens", head="import eigenloop.no_such_module")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        collect([broken])
+
+
+def test_the_same_identifier_in_two_modules_is_refused(shelve: Shelve) -> None:
+    with pytest.raises(ValueError, match=r"'fig1c' is written in two modules"):
+        collect([shelve(), shelve()])
+
+
+@pytest.mark.parametrize(
+    ("only", "found"),
+    [
+        (None, PLAIN),
+        ("thm4.1", ["thm4.1.growth", "thm4.1.random"]),
+        ("fig1c, thm4.1.random", ["thm4.1.random", "fig1c"]),
+        ("thm4", PLAIN[:3]),
+        ("thm4.1,thm4.1.growth", ["thm4.1.growth", "thm4.1.random"]),
+    ],
+)
+def test_a_choice_is_by_identifiers_or_their_beginnings(shelve: Shelve, only: str | None, found: list[str]) -> None:
+    shelve()
+    assert [entry.claim.id for entry in select(collect(), only)] == found
+
+
+@pytest.mark.parametrize(
+    ("only", "words"),
+    [
+        ("thm9", "'thm9', which is no claim; known are thm4.1, thm4.10, fig1c"),
+        ("fig1c,thm4.1.grow", "'thm4.1.grow', which is no claim; known are thm4.1.growth, thm4.1.random"),
+        ("thm4.", "'thm4.', which is no claim"),
+        (" ,", "give claims separated by commas"),
+    ],
+)
+def test_an_unknown_claim_is_refused_with_the_known_ones(shelve: Shelve, only: str, words: str) -> None:
+    shelve()
+    with pytest.raises(InputError) as refused:
+        select(collect(), only)
+    assert words in str(refused.value)
+
+
+# --- measuring
+
+
+def test_processes_find_the_same_as_this_one(shelve: Shelve) -> None:
+    shelve()
+    told: list[tuple[int, int]] = []
+    here = measure(collect(), Effort(seed=5))
+    apart = measure(collect(), Effort(seed=5), lambda *progress: told.append(progress), workers=2)
+    assert [r.claim.id for r in apart.results] == [r.claim.id for r in here.results] == PLAIN
+    for one, other in zip(here.results, apart.results, strict=True):
+        if one.claim.id == "thm4.10.other":
+            assert isinstance(other.finding.measured, list)
+            pid, *threads = other.finding.measured
+            assert pid != os.getpid()
+            assert threads == [1, 1]
+        else:
+            assert verify.plain(one.finding.measured) == verify.plain(other.finding.measured)
+            assert (one.verdict, one.finding.because) == (other.verdict, other.finding.because)
+    assert told[0] == (0, 4)
+    assert told[-1] == (4, 4)
+    assert told == sorted(told)
+    other = measure(select(collect(), "thm4.1.random"), Effort(seed=6)).results[0]
+    assert other.finding.measured != here.results[2].finding.measured
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+@pytest.mark.parametrize(("name", "said"), [("broken", "ZeroDivisionError"), ("refused", "InputError: --dim is 0")])
+def test_an_error_inside_a_claim_surfaces(shelve: Shelve, name: str, said: str, workers: int | None) -> None:
+    shelve(name, extra="lens")
+    with pytest.raises(RuntimeError, match=f"claim bad.{name} broke: {said}"):
+        measure(collect(), Effort(), workers=workers)
+
+
+def test_a_claim_that_needs_a_missing_library_is_not_run(shelve: Shelve) -> None:
+    source = shelve("extra", extra="lens")
+    results = measure(collect(), Effort(), workers=1)
+    assert results.results[-1].verdict == "not run: needs eigenloop[lens]"
+    assert results.as_known
+    with pytest.raises(RuntimeError, match=r"lens\.extra broke: ModuleNotFoundError"):
+        measure(collect([Source(source.module)]), Effort())
+
+
+def test_a_killed_process_is_one_line(shelve: Shelve) -> None:
+    shelve("killed")
+    with pytest.raises(InputError, match="a process measuring claims was killed"):
+        measure(collect(), Effort(), workers=1)
+
+
+def results_of(*findings: tuple[Finding, Any]) -> verify.Results:
+    claims = [Claim(f"c.{i}", "S.", "P", lambda effort, f=f: f, known) for i, (f, known) in enumerate(findings)]
+    return measure([Entry(claim, Source("nowhere")) for claim in claims], Effort())
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "fine"),
+    [
+        ("holds", "holds", True),
+        ("fails", "fails", True),
+        ("holds only", "holds only", True),
+        ("not run", "holds", True),
+        ("fails", "holds", False),
+        ("holds", "fails", False),
+        ("holds only", "holds", False),
+        ("holds", "holds only", False),
+    ],
+)
+def test_what_counts_against_the_exit_status(kind: Any, known: Any, fine: bool) -> None:
+    results = results_of((Finding("holds", 1, 1), "holds"), (Finding(kind, 1, 1), known))
+    assert results.as_known == fine
+    assert [r.claim.id for r in results.news] == ([] if fine else ["c.1"])
+    assert ("Every verdict is the one recorded" in results.summary) == fine
+    assert fine or f"c.1 ({kind}, recorded: {known})" in results.summary
+
+
+def test_json_holds_no_nan_and_says_why(shelve: Shelve) -> None:
+    odd = Finding("holds", np.float64("nan"), [1, np.inf, 2], None, "counted", "", {"x": [np.float64(0.0), 1.0]})
+    (claim,) = json.loads(json.dumps(results_of((odd, "holds")).as_dict(), allow_nan=False))["claims"]
+    assert claim["measured"] is None
+    assert claim["expected"] == [1, None, 2]
+    assert claim["numbers"] == {"x": [0.0, 1.0]}
+    assert claim["reasons"] == {"measured": "not finite", "tolerance": "counted"}
+
+
+# --- the command
+
+
+def test_the_commands_json_and_files(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shelve()
+    status, out, err = call(capsys, "verify", "--quick", "--seed", 2, "--json", "--out", tmp_path / "out")
+    assert status == 0
+    assert "claims: 4 of 4" in err
+    found = parsed(out)
+    assert (found["version"], found["seed"], found["quick"]) == (__version__, 2, True)
+    assert [claim["id"] for claim in found["claims"]] == PLAIN
+    first, *_, last = found["claims"]
+    assert first == {
+        "id": "thm4.1.growth", "source": "arXiv 2606.00605, Thm 4.1", "statement": "Weights grow like t^{1/4}.",
+        "measured": 0.251, "expected": 0.25, "tolerance": 0.01, "because": "next order", "verdict": "holds",
+        "known": "holds", "as_known": True, "seconds": first["seconds"],
+        "numbers": {"steps": 10, "ends": list(range(12)), "lost": None}, "reasons": {"lost": "not finite"},
+    }  # fmt: skip
+    assert first["seconds"] >= 0
+    assert (last["verdict"], last["known"], last["measured"]) == ("fails: none fits", "fails", None)
+    paths = {name: Path(found.pop(name)) for name in ("report", "json", "csv")}
+    assert [path.name for path in paths.values()] == ["report.html", "claims.json", "claims.csv"]
+    assert parsed(paths["json"].read_text()) == found
+    rows = list(csv.DictReader(paths["csv"].read_text().splitlines()))
+    assert [row["id"] for row in rows] == PLAIN
+    assert float(rows[0]["measured"]) == 0.251
+    assert rows[3]["measured"] == ""
+    page = re.sub("</?span>", "", paths["report"].read_text())
+    for text in ("eigenloop verify --only thm4.1.growth --quick --seed 2", "next order", "none fits", "when-dark"):
+        assert text in page
+
+
+def test_the_table_for_people_and_news(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shelve("news")
+    status, out, _ = call(capsys, "verify", "--only", "bad,thm4.1.growth", "--out", tmp_path / "out")
+    assert status == 1
+    for text in ("bad.news", "fails (news)", "9 of 10", "0.251", "bad.news fails: rounding", "recorded: holds"):
+        assert text in out
+    assert "thm4.10" not in out
+    assert "Not as recorded: bad.news" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_list_names_the_claims(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shelve()
+    status, out, err = call(capsys, "verify", "--list", "--out", tmp_path / "out")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == PLAIN
+    assert not (tmp_path / "out").exists()
+    assert len(parsed(call(capsys, "verify", "--list", "--json")[1])["claims"]) == 4
+
+
+def test_the_ledger_leaves_another_page_alone(
+    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelve()
+    (tmp_path / "report.html").write_text("<title>figures</title>")
+    for _ in range(2):
+        assert call(capsys, "verify", "--only", "fig1c", "--out", tmp_path)[0] == 0
+    assert (tmp_path / "report.html").read_text() == "<title>figures</title>"
+    assert verify_page.TITLE in (tmp_path / "verify.html").read_text()
+    (tmp_path / "report.html").unlink()
+    for _ in range(2):  # its own page is replaced
+        assert call(capsys, "verify", "--only", "fig1c", "--out", tmp_path)[0] == 0
+        assert verify_page.page_path(tmp_path).name == "report.html"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--only", "thm9"], "'thm9', which is no claim; known are"),
+        (["--only", ""], "--only is ''"),
+        (["--seed", -1], "--seed is -1"),
+        (["--out", "FILE"], "is a file; --out must be a directory"),
+        (["--out", "FILE/below"], "cannot write to"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_measured(
+    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list, words: str
+) -> None:
+    shelve("killed")
+    (tmp_path / "file").write_text("")
+    given = [str(a).replace("FILE", str(tmp_path / "file")) for a in arguments]
+    status, out, err = call(capsys, "verify", *([] if "--out" in given else ["--out", tmp_path / "run"]), *given)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_inside_a_claim_is_no_bad_input_for_the_command(shelve: Shelve, tmp_path: Path) -> None:
+    from eigenloop.cli import main
+
+    shelve("refused")
+    with pytest.raises(RuntimeError, match=r"claim bad\.refused broke"):
+        main(["verify", "--only", "bad", "--out", str(tmp_path / "out")])
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+DRIVER = """
+import signal, sys
+from eigenloop import verify
+from eigenloop.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
+sys.path.insert(0, sys.argv[1])
+verify.SOURCES = (verify.Source(sys.argv[2]),)
+main(sys.argv[3:])
+"""
+
+
+def test_ctrl_c_ends_it_at_once(shelve: Shelve, tmp_path: Path) -> None:
+    source = shelve("sleeps")
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", DRIVER, str(tmp_path / "path"), source.module, "verify", "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "claims: 4 of 5" not in process.stderr.readline():
+            assert process.poll() is None
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)  # the workers share its standard error: they have ended too
+    assert process.returncode == 130
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in err
+    assert err.count("error: interrupted") == 1
+    assert list(out.iterdir()) == []
+
+
+# --- the page
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
+    x, y = verify_page._thinned(np.arange(10_001.0), np.arange(10_001.0) ** 2)
+    assert len(x) == len(y) == verify_page.MOST_POINTS
+    assert (x[0], x[-1], y[-1]) == (0, 10_000, 10_000**2)
+
+
+def test_drawings_are_the_same_alone_and_in_processes(shelve: Shelve) -> None:
+    shelve()
+    plot = measure(select(collect(), "thm4.1.growth"), Effort()).results[0].finding.plot
+    assert plot is not None
+    one = verify_page.draw(plot)
+    assert verify_page.draw_all([plot] * 8, workers=1) == verify_page.draw_all([plot] * 8, workers=2) == [one] * 8
+    assert one[0] != one[1]
+
+
+# --- in the reproduction
+
+
+@pytest.mark.slow
+def test_reproduce_measures_the_claims_and_leads_to_them(
+    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelve("news")
+    command = ["reproduce", "--figure", 6, "--quick", "--json", "--out", tmp_path / "out"]
+    status, out, _ = call(capsys, *command)
+    assert status == 0
+    found = parsed(out)
+    assert found["verify"] is None
+    assert "--verify includes it" in found["reasons"]["verify"]
+    assert not (tmp_path / "out" / "verify.html").exists()
+    status, out, _ = call(capsys, *command, "--verify")
+    assert status == 1
+    found = parsed(out)["verify"]
+    assert found["counts"] == {"holds": 3, "holds only": 0, "fails": 2, "not run": 0}
+    assert found["report"] == str(tmp_path / "out" / "verify.html")
+    assert not found["as_known"]
+    page = re.sub("</?span>", "", (tmp_path / "out" / "report.html").read_text())
+    assert '<a href="verify.html">verify.html</a>' in page
+    assert "Not as recorded: bad.news" in page
+    assert "eigenloop reproduce --figure 6 --quick --verify" in page

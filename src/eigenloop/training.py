@@ -290,8 +290,7 @@ class _Static:
 
 
 @lru_cache(maxsize=64)
-def _distribution(config_of_task: tuple[tuple[str, Any], ...], x64: bool) -> _Static:
-    del x64  # part of the key: a distribution holds arrays of the precision in which it was made
+def _distribution(config_of_task: tuple[tuple[str, Any], ...]) -> _Static:
     return _Static(TrainConfig(**dict(config_of_task)).distribution())
 
 
@@ -421,9 +420,7 @@ class Trainer:
         task = tuple((key, getattr(config, key)) for key in TASK_KEYS)
         loss = _objective(config.loss()) if objective is None else _Static(objective)
         parts = _Parts(
-            distribution=_distribution(task, config.dtype == "float64")
-            if distribution is None
-            else _Static(distribution),
+            distribution=_distribution(task) if distribution is None else _Static(distribution),
             objective=loss,
             optimizer=_sgd(config.learning_rate) if optimizer is None else _Static(optimizer),
             batch=config.batch,

@@ -258,8 +258,11 @@ def test_the_principal_subspace_is_whole_whatever_is_known_of_the_spectrum() -> 
         principal = draw(distribution, jax.random.key(0), 2).principal
         assert principal is not None
         assert principal.shape[2] == columns
-    unknown = type("Unknown", (), {"dim": 4, "samples": 6, "sample": Sphere(dim=4, samples=6).sample})()
-    principal = draw(unknown, jax.random.key(0), 2).principal
+
+    class Unknown:
+        dim, samples, sample = 4, 6, Sphere(dim=4, samples=6).sample
+
+    principal = draw(Unknown(), jax.random.key(0), 2).principal
     assert principal is not None
     assert principal.shape == (2, 4, 3)
     assert not np.any(principal[:, :, 1:])

@@ -29,6 +29,9 @@ from eigenloop.spectrum import (
     top_multiplicity,
 )
 
+TRIALS = 1000
+"""Draws that estimate how often a threshold on lambda_d is met."""
+
 
 @runtime_checkable
 class Distribution(Protocol):
@@ -186,11 +189,11 @@ class Rejected(eqx.Module):
                 f"--samples is {inner.samples}, but lambda_d is 0 with fewer columns than --dim = {inner.dim}; "
                 "no draw can meet --min-eigenvalue, so raise --samples or leave --min-eigenvalue out"
             )
-        trial = jax.jit(lambda key: inner.sample(key, 1000))(jax.random.key(0))  # `inner` itself may not be hashable
+        trial = jax.jit(lambda key: inner.sample(key, TRIALS))(jax.random.key(0))  # `inner` itself may not be hashable
         accepted = int(jnp.sum(_smallest_eigenvalue(trial) >= threshold))
         if accepted < 10:
             raise InputError(
-                f"only {accepted} of 1000 draws have lambda_d >= {threshold:g}; "
+                f"only {accepted} of {TRIALS} draws have lambda_d >= {threshold:g}; "
                 "lower --min-eigenvalue or raise --samples"
             )
         self.inner, self.threshold = inner, float(threshold)

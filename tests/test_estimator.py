@@ -9,7 +9,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import check_estimator
 
-from eigenloop import estimator
+from eigenloop import estimator, memory, prediction
 from eigenloop.errors import InputError
 from eigenloop.estimator import Blocks, LoopedPCA, Target, cached_blocks, predict, training_recipe
 from eigenloop.power import power_method, predicted_sines, sine_bounds
@@ -265,3 +265,56 @@ def test_looped_pca_refuses_and_repeats() -> None:
         LoopedPCA().fit(rows[:, :1])
     with pytest.raises(ValueError, match="all 3 rows are zero"):
         LoopedPCA().fit(np.zeros((3, 2)))
+
+
+# --- parameters, rows at the mean, reasons
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"loops": 2.5}, "loops"), ({"loops": "a"}, "loops"), ({"loops": 0}, "loops"), ({"center": "yes"}, "center"),
+        ({"normalize": 3}, "normalize"), ({"training_steps": 0}, "training_steps"),
+        ({"training_steps": 2**31}, "training_steps"), ({"random_state": "x"}, "random_state"),
+        ({"random_state": -1}, "random_state"),
+    ],
+)  # fmt: skip
+def test_parameters_are_checked_by_their_own_names_before_training(
+    values: dict, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_training(*arguments: object) -> None:
+        raise AssertionError("nothing may be trained")
+
+    monkeypatch.setattr(estimator, "_remembered", no_training)
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of LoopedPCA must be"):
+        LoopedPCA(**values).fit(planted())
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_row_at_the_mean_is_zero_in_transform_as_in_fit(normalize: bool) -> None:
+    rng = np.random.default_rng(0)
+    half = rng.standard_normal((20, 4)) * [5, 1, 1, 1]
+    mean = np.array([0.1, 0.7, -0.3, 123.4])
+    rows = np.concatenate([mean + half, mean - half, [mean]])  # the last row is the mean, to rounding
+    pca = LoopedPCA(center=True, normalize=normalize, training_steps=50, random_state=0).fit(rows)
+    coordinates = pca.transform(np.concatenate([rows, [mean * (1 + 4e-16)]]))
+    np.testing.assert_array_equal(coordinates[-2:], 0.0)
+    assert np.all(coordinates[:-2] != 0)
+    np.testing.assert_allclose(pca.fit_transform(rows), coordinates[:-1], rtol=1e-12)
+
+
+def test_the_reason_says_why_no_number_of_loops_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target.from_rows(planted())
+    found = predict(target, scalar(4, a=1.0, b=-1.0), loops=2)
+    assert "gamma = tr(AB)/d is -1" in found.reasons["loops_predicted"]
+    monkeypatch.setattr(prediction, "loops_needed", lambda *arguments, **options: None)
+    found = predict(target, scalar(4, a=1.0, b=1.0), loops=2)
+    assert found.loops_predicted is None
+    assert "orthogonal" in found.reasons["loops_predicted"]
+    assert "positive" not in found.reasons["loops_predicted"]
+
+
+def test_too_many_features_for_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory_limit", lambda: 1000)
+    with pytest.raises(InputError, match=r"S = X X\^T of 4 features.* give a table with fewer features"):
+        Target.from_rows(planted())

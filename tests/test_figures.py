@@ -2,7 +2,10 @@
 
 import csv
 import fcntl
+import html
 import os
+import re
+import shlex
 from dataclasses import replace
 from multiprocessing import Event, SimpleQueue
 from pathlib import Path
@@ -14,20 +17,22 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from eigenloop import figures, looping, workers
+from eigenloop import checkpoints, figures, looping, workers
 from eigenloop.blocks import TwoBlock
 from eigenloop.errors import InputError
 from eigenloop.figures import figure5, points, running, settings
 from eigenloop.figures.growth import deviation
 from eigenloop.figures.levels import levels
+from eigenloop.figures.page import write_page
 from eigenloop.figures.values import FigureData, Row, curve, paper_points, read_table
 from eigenloop.power import power_method, predicted_sines, sin_angle
 from eigenloop.problems import draw
 from eigenloop.report import inline_svg
-from eigenloop.runs import load_arrays
-from eigenloop.training import Progress, TrainConfig
+from eigenloop.runs import RunDirectory, load_arrays, save_arrays
+from eigenloop.training import METRICS, Progress, TrainConfig
 
 NUMBERS = range(1, 9)
+SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
 QUICK = figures.Budget(quick=True)
 
 
@@ -138,13 +143,34 @@ def test_levels_without_norm_of_task_2_match_the_exact_values() -> None:
     found = levels(TrainConfig.create(task="planted"))
     assert found["unnormalized"].gamma == pytest.approx(0.627906976744186, abs=1e-12)
     assert found["unnormalized"].loss == pytest.approx(0.255813953488372, abs=1e-12)
-    # Standard deviations per draw 0.07 (length / mu2) and 0.25 (twice the cosine), 80,000 draws, five sigmas.
-    assert found["normalized"].gamma == pytest.approx(0.0512454695385202, abs=5 * 0.1 / np.sqrt(80_000))
-    assert found["normalized"].loss == pytest.approx(0.226171883379953, abs=5 * 0.25 / np.sqrt(80_000))
+    assert found["normalized"].gamma == pytest.approx(0.0512454695385202, abs=1e-12)
+    assert found["normalized"].loss == pytest.approx(0.226171883379953, abs=1e-12)
+    assert {level.loss_error for level in found.values()} == {0.0}
+    assert str(found["normalized"]) == "gamma* = 0.051245, f* = 0.226172"
+
+
+def test_levels_of_task_1_state_their_standard_error() -> None:
+    """Several seeds scatter as they say, and their mean is that of a plain simulation."""
+    config = TrainConfig.create(dim=4, samples=8)
+    found = [levels(config, draws=64, seed=seed)["normalized"] for seed in range(12)]
+    for value, error in (("gamma", "gamma_error"), ("loss", "loss_error")):
+        values = np.array([getattr(level, value) for level in found])
+        stated = np.sqrt(np.mean([getattr(level, error) ** 2 for level in found]))
+        assert 0.5 < values.std(ddof=1) / stated < 1.7  # 11 degrees of freedom
+    rng, count, ratio, mu2 = np.random.default_rng(0), 200_000, 2.0, (8 + 8 * 7 / 4) / 4
+    x, q = rng.standard_normal((count, 4, 8)), rng.standard_normal((count, 4))
+    x, q = x / np.linalg.norm(x, axis=1, keepdims=True), q / np.linalg.norm(q, axis=1, keepdims=True)
+    sq = np.einsum("bij,bj->bi", x, np.einsum("bij,bi->bj", x, q))
+    norm = np.linalg.norm(sq, axis=1)
+    gamma = (norm.mean() - ratio) / mu2
+    loss = 2 - 2 * np.mean(np.sum(q * sq, axis=1) / norm) - mu2 * gamma**2
+    assert np.mean([level.gamma for level in found]) == pytest.approx(gamma, abs=0.002)
+    assert np.mean([level.loss for level in found]) == pytest.approx(loss, abs=0.004)
+    assert re.fullmatch(r"f\* = 0\.\d{4} \+- 0\.\d{4}", levels(TrainConfig.create())["normalized"].floor)
 
 
 def test_levels_of_task_1_match_the_paper() -> None:
-    found = levels(TrainConfig.create(), draws=40_000)
+    found = levels(TrainConfig.create())
     for target, series in (("normalized", "noln_norm"), ("unnormalized", "noln_unnorm")):
         _, y = paper_points("2b", f"{series}_test_loss")
         assert found[target].loss == pytest.approx(float(np.median(y)), rel=0.02)  # the reading error
@@ -189,8 +215,15 @@ def test_sentences_settings_and_command_are_there(number: int, quick: dict[int, 
     assert data.number == number
     assert data.command == f"eigenloop reproduce --figure {number} --quick"
     assert data.paper_says.endswith(".")
+    assert data.details
     assert any(c.isdigit() for c in data.run_shows)
-    assert "nan" not in data.run_shows
+    for said in (data.run_shows, *data.details):
+        assert "nan" not in said
+        assert "||" not in said
+    assert data.run_shows.startswith(("Held here: ", "Did not hold here: ", "Too short a run to tell: "))
+    assert data.run_shows.endswith(".")
+    assert data.run_shows.count(". ") == 0  # one sentence
+    assert len(data.run_shows) < 260
     assert [name for name, _ in data.settings] == list(figures.runs([number], QUICK))
 
 
@@ -214,7 +247,9 @@ def test_heatmaps_hold_the_trained_matrices(quick: dict[int, FigureData], runs: 
     w = np.asarray(load_run(runs / "looped-sphere").model.w, np.float64)[0]
     for row in quick[1].panel("Task 1, W"):
         assert row.value == pytest.approx(w[int(row.y or 0), int(row.x or 0)] / abs(w).max(), abs=1e-12)
-    assert "inactive ones in the first 3 steps is 0" in quick[1].run_shows
+    for number, count in ((1, 2), (4, 2), (6, 2), (7, 2)):  # tasks or targets
+        assert sum("inactive ones in the first 3 steps is 0" in words for words in quick[number].details) == count
+        assert sum(name.endswith("-full") for name, _ in quick[number].settings) == count
 
 
 def test_several_seeds_give_a_band(tmp_path: Path) -> None:
@@ -301,6 +336,69 @@ def test_a_worker_process_saves_and_ends_when_its_parent_is_gone(
     with pytest.raises(KeyboardInterrupt):
         running._train_one("orphan", config, tmp_path / "orphan")
     assert (tmp_path / "orphan" / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "words"),
+    [
+        (figures.Budget(epochs=3), QUICK, "made without --quick"),
+        (QUICK, figures.Budget(epochs=3), "made with --quick"),
+        (QUICK, figures.Budget(quick=True, seeds=2), "made with --seeds 1, not 2"),
+        (figures.Budget(quick=True, seed=4), QUICK, "made with --seed 4, not 0"),
+        (
+            figures.Budget(epochs=3),
+            figures.Budget(epochs=2),
+            "of 3 epochs, more than --epochs 2; give --epochs 3 or more",
+        ),
+    ],
+)
+def test_runs_of_another_budget_are_refused_before_any_is_trained(
+    there: figures.Budget, here: figures.Budget, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of the runs is there with another budget; the first are not there at all."""
+    name = [name for name in figures.runs([3], there) if name in figures.runs([3], here)][-1]
+    config = figures.runs([3], there)[name]
+    directory = RunDirectory(tmp_path / name, config.plain())
+    directory.write_config()
+    size = (config.seeds, config.dim, config.dim)
+    state = [np.zeros(size, np.float32)] * 2
+    rows = {0: np.zeros((len(METRICS), config.seeds))}
+    save_arrays(
+        directory.path / directory.CHECKPOINT, checkpoints.pack(config.total_steps, 0.1, state, rows, {}, config)
+    )
+    monkeypatch.setattr(running, "train", no_training)
+    monkeypatch.setattr(running, "_train_apart", no_training)
+    with pytest.raises(InputError) as raised:
+        figures.prepare([3], here, tmp_path, workers=2)
+    assert words in str(raised.value)
+    assert "choose another --out" in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("budget", [figures.Budget(), figures.Budget(epochs=7, seeds=3, seed=5), QUICK,
+                                    figures.Budget(quick=True, seed=9)])  # fmt: skip
+@pytest.mark.parametrize("out", ["runs/paper", "a folder/it's here"])
+def test_the_printed_command_asks_for_the_same_again(
+    budget: figures.Budget, out: str, tmp_path: Path, quick: dict[int, FigureData]
+) -> None:
+    from typer.main import get_command
+
+    from eigenloop.cli.app import app
+
+    made = [quick[3], quick[5]]
+    written = write_page(made, [(SQUARE, SQUARE)] * 2, budget, tmp_path / out, seconds=1.0)
+    text = written.path.read_text(encoding="utf-8")
+    commands = [html.unescape(re.sub(r"<[^>]+>", "", code)) for code in re.findall(r"<code>(.*?)</code>", text)]
+    assert written.metadata["command"] in commands
+    for command, numbers in ((commands[0], [3, 5]),):
+        program, name, *words = shlex.split(command)
+        assert (program, name) == ("eigenloop", "reproduce")
+        subcommand = get_command(app).get_command(None, name)  # type: ignore[union-attr]  # a group of commands
+        asked = subcommand.make_context(name, words).params
+        fields = {key: asked[key] for key in ("epochs", "seeds", "quick", "seed")}
+        assert figures.Budget(**fields) == budget
+        assert (asked["figure"], asked["out"]) == (numbers, tmp_path / out)
+    assert all(shlex.split(command)[-1] == str(tmp_path / out) for command in commands if " reproduce " in command)
 
 
 @pytest.mark.parametrize("number", [0, 9, -1])

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "eigenloop"
 FILES = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 
-GROUND = {"errors", "spectrum", "power", "statistics", "runs", "problems"}
-MODEL = {"transformer", "blocks", "objectives", "training"}
+GROUND = {"errors", "spectrum", "power", "statistics", "runs", "problems", "interrupts", "memory", "identity"}
+MODEL = {"transformer", "blocks", "objectives", "config", "checkpoints", "training"}
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -1,5 +1,7 @@
 """The power method, angles, contraction factors and Theorem 4.6 of arXiv 2606.00605 with its tightness."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -228,3 +230,30 @@ def test_tolerance_must_be_positive(tolerance: float) -> None:
 def test_gamma_must_not_be_negative() -> None:
     with pytest.raises(InputError, match=r"gamma is -0.5; it must be at least 0"):
         contraction_factor([2, 1], gamma=-0.5)
+
+
+def test_normalize_keeps_its_range_in_numpy() -> None:
+    for dtype, size in ((np.float32, 1e30), (np.float32, 1e-30), (np.float64, 1e300), (np.float64, 1e-300)):
+        vectors = np.array([[3, 4], [0, 0], [-4, 3]], dtype) * dtype(size)
+        found = normalize(vectors)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [-0.8, 0.6]], rtol=1e-6)
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(normalize(np.array([np.inf, 1.0]))).all()
+
+
+def test_predicted_sines_of_starts_without_a_principal_part_and_of_many_loops() -> None:
+    """Weights that all underflow were 0/0: the start orthogonal to u_1 stays so."""
+    found = predicted_sines([5, 2, 1], [[0, 0.6, 0.8], [0, 0, 1], [1e-200, 0.1, 0.1], [0.5, 0.5, 0.5]], loops=5000)
+    np.testing.assert_array_equal(found[:, :3], 1.0)
+    assert found[-1, 3] == 0
+    np.testing.assert_array_equal(predicted_sines([5, 2, 0], [0, 0, 1], loops=2), 1.0)
+    np.testing.assert_array_equal(predicted_sines([5, 2, 0], [1, 0, 0], loops=2), 0.0)
+    tiny = predicted_sines([2, 1], [1e-170, 1e-170], loops=1)
+    np.testing.assert_allclose(tiny, predicted_sines([2, 1], [1.0, 1.0], loops=1), rtol=1e-14)
+
+
+@pytest.mark.parametrize("function", [predicted_sines, sine_bounds])
+def test_eigenvalues_that_do_not_descend_are_refused(function: Any) -> None:
+    with pytest.raises(InputError, match="eigenvalue 3 is 2, above 1 before it; give them in descending order"):
+        function([5, 1, 2], [0.6, 0.8, 0.0], loops=1)

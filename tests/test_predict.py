@@ -11,8 +11,9 @@ from typer.testing import CliRunner, Result
 
 from eigenloop.cli.predict import predict
 from eigenloop.errors import InputError
+from eigenloop.runs import save_arrays
 from eigenloop.tables import read_table
-from eigenloop.training import TrainConfig, train
+from eigenloop.training import Progress, TrainConfig, train
 
 KEYS = {
     "component", "angle_to_exact", "plateau_angle", "loops_predicted", "loops_taken", "explained", "dim", "samples",
@@ -123,3 +124,41 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert result.stdout == ""
     assert not cache.exists()
     assert [p.name for p in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_an_unfinished_run_says_so_and_weights_alone_are_enough(tmp_path: Path) -> None:
+    config = TrainConfig.create(
+        dim=4, samples=8, steps=200_000, train_size=128, test_size=64, objective="layerwise", learning_rate=0.1
+    )
+
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", report=interrupt)
+    unfinished = call("iris", "--run", str(tmp_path / "run"), "--loops", "2", "--json")
+    assert unfinished.exception is None
+    assert "is unfinished: the model applied is that of step 1 of 200,000" in unfinished.stderr
+    finished = train(config.model_copy(update={"steps": 30}), tmp_path / "whole")
+    assert finished.done == 30
+    before = call("iris", "--run", str(tmp_path / "whole"), "--loops", "2", "--json")
+    assert "unfinished" not in before.stderr
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("config.toml", "weights.safetensors"):
+        (alone / name).write_bytes((tmp_path / "whole" / name).read_bytes())
+    after = call("iris", "--run", str(alone), "--loops", "2", "--json")
+    first, second = (json.loads(result.stdout) for result in (before, after))
+    assert first["component"] == second["component"]
+    save_arrays(alone / "weights.safetensors", {"V": np.eye(8, dtype=np.float32), "W": np.eye(4, dtype=np.float32)})
+    with pytest.raises(InputError, match=r"holds float32 \(4, 4\) under W, not float32 \(8, 8\) as config.toml says"):
+        raise call("iris", "--run", str(alone)).exception or AssertionError
+
+
+def test_what_a_table_may_mean_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("0,1\n3,1\n2,1\n5,1\n")
+    result = call(str(tmp_path / "t.csv"), "--steps", "20", "--loops", "2", "--json")
+    assert result.exception is None
+    assert "note:" in result.stderr
+    assert "counts the columns" in result.stderr
+    json.loads(result.stdout)

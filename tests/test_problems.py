@@ -44,6 +44,8 @@ def grams(distribution: Distribution, size: int, seed: int = 0) -> np.ndarray:
         Sphere(dim=3, samples=5),
         Rotated.planted([2, 1, 2], dim=3, samples=5),
         Rejected(Sphere(dim=3, samples=5), threshold=0.2),
+        Rejected(Rotated.planted([2, 1, 2], dim=3, samples=5), threshold=0.5),
+        Rejected(Observed(np.arange(1.0, 16.0).reshape(3, 5) ** 2), threshold=1e-6),
         Observed(np.arange(1.0, 16.0).reshape(3, 5) ** 2),
     ],
 )
@@ -225,6 +227,58 @@ def test_a_distribution_of_the_users_own_needs_three_names() -> None:
     moved = np.einsum("bij,bjm->bim", np.asarray(batch.gram), np.asarray(batch.principal))
     top = np.linalg.eigvalsh(np.asarray(batch.gram))[:, -1:, None]
     np.testing.assert_allclose(moved, top * np.asarray(batch.principal), atol=2e-6)
+
+
+def test_the_principal_subspace_is_whole_whatever_is_known_of_the_spectrum() -> None:
+    planted = Rotated.planted([2, 2, 1], dim=3, samples=5)
+
+    class Own:
+        dim, samples, sample = 3, 5, planted.sample  # says nothing of its spectrum
+
+    class Told(Own):
+        multiplicity = 2
+
+    def projectors(distribution: Distribution) -> np.ndarray:
+        batch = draw(distribution, jax.random.key(0), 4)
+        assert batch.principal is not None
+        assert batch.principal.shape == (4, 3, 2)
+        return np.asarray(batch.principal @ batch.principal.mT)
+
+    expected = projectors(planted)
+    np.testing.assert_allclose(np.trace(expected, axis1=1, axis2=2), 2, rtol=1e-6)
+    for other in (Own(), Told()):
+        np.testing.assert_array_equal(projectors(other), expected)
+    for conditioned in (Rejected(planted, threshold=0.5), Rejected(Told(), threshold=0.5)):
+        np.testing.assert_allclose(np.trace(projectors(conditioned), axis1=1, axis2=2), 2, rtol=1e-6)
+    # where nothing is known, the surplus columns are zero; where the spectrum is simple, there are none
+    for distribution, columns in (
+        (Rejected(Sphere(dim=4, samples=6), threshold=0.1), 1),
+        (Sphere(dim=9, samples=9), 1),
+    ):
+        principal = draw(distribution, jax.random.key(0), 2).principal
+        assert principal is not None
+        assert principal.shape[2] == columns
+
+    class Unknown:
+        dim, samples, sample = 4, 6, Sphere(dim=4, samples=6).sample
+
+    principal = draw(Unknown(), jax.random.key(0), 2).principal
+    assert principal is not None
+    assert principal.shape == (2, 4, 3)
+    assert not np.any(principal[:, :, 1:])
+
+
+@pytest.mark.parametrize(
+    "made", [lambda: Rotated.planted([2, 1], dim=2, samples=3), lambda: Observed([[1.0, 1], [1, 0]])]
+)
+def test_a_distribution_draws_in_the_precision_of_its_time(made: Callable[[], Distribution]) -> None:
+    """Built in float32, used in float64: every part of a batch is float64, to the last digit of X0."""
+    distribution = made()
+    assert draw(distribution, jax.random.key(0), 2).gram.dtype == jnp.float32
+    with jax.enable_x64(True):
+        batch = draw(distribution, jax.random.key(0), 2)
+        assert {leaf.dtype for leaf in jax.tree.leaves(batch)} == {jnp.dtype(jnp.float64)}
+        np.testing.assert_allclose(jnp.linalg.norm(batch.columns, axis=1), 1, rtol=1e-15)
 
 
 @pytest.mark.parametrize(

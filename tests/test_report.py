@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from eigenloop.errors import InputError
 from eigenloop.report import (
     Column,
     Command,
@@ -397,8 +398,8 @@ def test_a_write_that_fails_half_way_leaves_the_old_page(tmp_path, monkeypatch, 
 
     path = tmp_path / "page.html"
     path.write_text("old")
-    monkeypatch.setattr(f"eigenloop.report.html.os.{step}", fail)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(f"eigenloop.runs.os.{step}", fail)
+    with pytest.raises(InputError, match=r"cannot write .*page.html: no space left"):
         write(page_with("new"), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eigenloop import runs
 from eigenloop.errors import InputError
 from eigenloop.runs import RunDirectory, atomic_write, load_arrays, read_config, save_arrays, save_table, versions
 
@@ -76,6 +77,48 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 )
 def test_another_configuration_is_refused_with_key_and_both_values(tmp_path: Path, changes: dict, words: str) -> None:
     assert words in refused(made(tmp_path / "run"), **changes)
+
+
+def test_what_a_killed_write_left_is_removed_and_refuses_nothing(tmp_path: Path) -> None:
+    """SIGKILL between a temporary file and its move: the same command must go on."""
+    path = tmp_path / "run"
+    path.mkdir()
+    left = [path / f".{name}.0123abcd" for name in ("config.toml", "checkpoint.safetensors", "metrics.csv")]
+    for file in left:
+        file.write_bytes(b"half")
+    made(path)
+    assert not any(file.exists() for file in left)
+    left[1].write_bytes(b"half")
+    with opened(path).held() as saved:
+        assert saved is not None
+    assert not left[1].exists()
+    foreign = tmp_path / "other" / ".config.toml.orig"
+    foreign.parent.mkdir()
+    foreign.write_text("")
+    assert ".config.toml.orig" in refused(foreign.parent)  # not ours
+    assert list(foreign.parent.iterdir()) == [foreign]
+
+
+def test_the_configuration_is_compared_under_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may write its configuration between a first look and the lock."""
+    path, flock = tmp_path / "run", runs.fcntl.flock
+
+    def slow(*arguments: Any) -> None:
+        opened(path, rate=0.2).write_config()
+        flock(*arguments)
+
+    monkeypatch.setattr(runs.fcntl, "flock", slow)
+    with pytest.raises(InputError, match=r"rate is 0.2 there, 0.1 here"), opened(path).held():
+        pass
+
+
+def test_files_have_the_permissions_that_the_umask_gives(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        atomic_write(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
 def test_foreign_things_in_the_way_are_left_alone(tmp_path: Path) -> None:
@@ -142,7 +185,7 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path, damage: str) -> None:
 
 def test_damaged_and_missing_configurations(tmp_path: Path) -> None:
     path = made(tmp_path / "run")
-    for text in (b"task = ", b"\xff\xfe", b"other = 1\n"):
+    for text in (b"task = ", b"\xff\xfe", b"other = 1\n", b"config = 3\n", b"config = [1]\n", b"[[config]]\nx = 1\n"):
         (path / "config.toml").write_bytes(text)
         assert "config.toml is damaged" in refused(path)
     (path / "config.toml").unlink()  # a checkpoint without its configuration could be anybody's

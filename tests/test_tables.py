@@ -1,5 +1,7 @@
 """Tables at the edge: what is read, and one clear line for everything that is not a table of numbers."""
 
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,7 @@ def test_bundled_tables_are_the_features_of_scikit_learn(name: str) -> None:
         ("a,b\n1,2\n", "1 row(s); at least 2"),
         ("a,b\n", "0 row(s); at least 2"),
         ("1\n2\n", "1 feature(s); at least 2"),
+        ("a,b\n1_0,2\n3,4\n", "holds text ('1_0' in row 1)"),
         ("", "is empty"),
         ("\n \n", "is empty"),
     ],
@@ -101,6 +104,18 @@ def test_bad_sources(tmp_path: Path) -> None:
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no more")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
     (tmp_path / "x.xlsx").write_bytes(b"1")
+    for name, rows in (("many", 10**12), ("more", 10**20)):
+        head = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, 3), }}".ljust(117) + "\n"
+        (tmp_path / f"{name}.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("foo.txt", "no array")
+    np.savez(tmp_path / "whole.npz", X=VALUES)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for name, local, central, value in (("secret", 6, 8, 1), ("method", 8, 10, 99)):  # flags and method in both headers
+        changed = bytearray(whole)
+        for mark, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+            struct.pack_into("<H", changed, whole.index(mark) + offset, value)
+        (tmp_path / f"{name}.npz").write_bytes(changed)
     for path, message in (
         ("two.npz", "2 arrays (X, y); choose one with --key"),
         ("none.npz", "holds no array"),
@@ -110,13 +125,48 @@ def test_bad_sources(tmp_path: Path) -> None:
         ("x.xlsx", "give a .csv"),
         ("missing.csv", "does not exist"),
         ("", "is a directory"),
+        ("many.npy", "does not fit in memory"),
+        ("more.npy", "does not fit in memory"),
+        ("text.npz", "holds no array"),
+        ("secret.npz", "is encrypted"),
+        ("method.npz", "compressed by a method that cannot be read"),
     ):
         with pytest.raises(InputError) as caught:
             read_table(tmp_path / path)
         assert message in str(caught.value), path
+    with pytest.raises(InputError, match="no table was named"):
+        read_table("")
     with pytest.raises(InputError, match="no array 'z'; it holds X, y"):
         read_table(tmp_path / "two.npz", key="z")
     with pytest.raises(InputError, match="leave --key out"):
         read_table("iris", key="z")
     with pytest.raises(InputError, match="unknown data set 'irish'; the known ones are breast_cancer, diabetes"):
         read_table("irish")
+
+
+def test_an_archive_may_hold_a_readme_beside_its_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", X=VALUES)
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
+        archive.writestr("README.txt", "what this is")
+    np.testing.assert_array_equal(read_table(tmp_path / "x.npz").rows, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0,1\n5,6\n7,9\n", "the first line (0, 1, ...) counts the columns and was read as a sample"),
+        ("1,2\n5,6\n7,9\n", "the first line (1, 2, ...)"),
+        (",a,b\n0,5,6\n1,7,9\n", "the first column has no name"),
+        ("a,b\n5,6\n7,9\n", None),
+        ("a,\n5,6\n7,9\n", None),
+        ("2,3\n5,6\n7,9\n", None),
+    ],
+)
+def test_what_may_be_a_header_or_an_index_is_said(tmp_path: Path, text: str, words: str | None) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    notes = read_table(path).notes
+    assert len(notes) == (words is not None)
+    for note in notes:
+        assert words is not None
+        assert words in note

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 
-from eigenloop import objectives, problems, training
+from eigenloop import checkpoints, memory, objectives, problems, runs, training
 from eigenloop.errors import InputError
 from eigenloop.problems import Batch
 from eigenloop.runs import load_arrays
@@ -333,7 +333,7 @@ def test_a_users_distribution_objective_and_optimiser_resume_bit_for_bit(tmp_pat
     # the objective fell, by the user's formula on the user's data
     assert whole.metrics["test_loss"][-1, 0] < 0.9 * whole.metrics["test_loss"][0, 0]
     # and the directory knows what it belongs to
-    with pytest.raises(InputError, match="optimizer is GradientTransformationExtraArgs there, not set here"):
+    with pytest.raises(InputError, match=r"optimizer is GradientTransformationExtraArgs \w+ there, not set here"):
         train(config, tmp_path / "parts", distribution=own["distribution"], objective=own["objective"])
 
 
@@ -387,6 +387,96 @@ def test_lost_derived_files_are_written_again(tmp_path: Path) -> None:
         (tmp_path / "run" / name).unlink()
     train(config, tmp_path / "run")
     assert before == {name: (tmp_path / "run" / name).read_bytes() for name in before}
+
+
+# --- whose directory it is
+
+
+def test_a_directory_tells_own_objects_of_one_name_apart(tmp_path: Path) -> None:
+    config = TrainConfig.create(**{**TINY, "loops": 2, "steps": 3})
+
+    class Scaled:
+        dim, samples = 3, 5
+
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        def sample(self, key: jax.Array, size: int) -> jax.Array:
+            x = jax.random.normal(key, (size, 3, 5)) + self.scale
+            return x / jnp.linalg.norm(x, axis=1, keepdims=True)
+
+    def objective(power: int) -> Any:
+        return lambda model, batch: jnp.sum(jnp.abs(model.outputs(batch, loops=2)) ** power, axis=1)
+
+    one = {"distribution": Scaled(1.0), "objective": objective(2), "optimizer": optax.sgd(1e-3)}
+    first = train(config, tmp_path / "run", **one)
+    again = {"distribution": Scaled(1.0), "objective": objective(2), "optimizer": optax.sgd(1e-3)}
+    np.testing.assert_array_equal(train(config, tmp_path / "run", **again).model.v, first.model.v)
+    others = {"distribution": Scaled(2.0), "objective": objective(3), "optimizer": optax.sgd(0.5)}
+    for name, other in others.items():
+        with pytest.raises(InputError, match=rf"{name} is .* there, .* here; choose another --out"):
+            train(config, tmp_path / "run", **{**one, name: other})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("step", np.zeros(3, np.int64), "step as int64 (3,), not int64 ()"),
+        ("step", np.float64("nan"), "step as float64 (), not int64 ()"),
+        ("step", np.int64(-5), "step -5; it must be at least 0"),
+        ("seconds", np.float64("nan"), "nan seconds"),
+        ("metrics.values", np.zeros((2, 3, 1)), "metrics.values as float64 (2, 3, 1)"),
+        ("metrics.steps", np.array([0, 9]), "ascending steps from 0 to 4"),
+        ("metrics.steps", np.array([3, 1]), "ascending steps from 0 to 4"),
+        ("snapshot.x.0", np.zeros(1), "'snapshot.x.0', which no run"),
+        ("snapshot.1.0", np.zeros((1, 3, 3), np.float32), "lacks 'snapshot.1.1'"),
+        ("state.0", np.zeros((1, 3, 3), np.int32), "state.0 as int32 (1, 3, 3), not float32 (1, 3, 3)"),
+        ("state.1", np.zeros((1, 2, 2), np.float32), "state.1 as float32 (1, 2, 2), not float32 (1, 3, 3)"),
+        ("state.1", None, "lacks 'state.1'"),
+        ("state.2", np.zeros(1), "'state.2', which no run"),
+        ("other", np.zeros(1), "'other', which no run"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_checkpoint_that_no_run_writes_is_refused(tmp_path: Path, name: str, value: Any, words: str) -> None:
+    config = TrainConfig.create(**{**TINY, "loops": 2, "steps": 9})
+    size = (1, 3, 3)
+    state = [np.eye(3, dtype=np.float32).reshape(size), np.zeros(size, np.float32)]
+    rows = {step: np.zeros((len(METRICS), 1)) for step in (0, 4)}
+    arrays = checkpoints.pack(4, 0.1, state, rows, {}, config)
+    runs.RunDirectory(tmp_path / "run", config.plain()).write_config()
+    file = tmp_path / "run" / "checkpoint.safetensors"
+    runs.save_arrays(file, arrays)
+    assert load_run(tmp_path / "run").done == 4
+    changed = (
+        {**arrays, name: np.asarray(value)} if value is not None else {k: v for k, v in arrays.items() if k != name}
+    )
+    runs.save_arrays(file, changed)
+    before = file.read_bytes()
+    calls = [lambda: train(config, tmp_path / "run")]
+    calls += [lambda: load_run(tmp_path / "run")] if name != "state.2" else []  # could be an optimiser's
+    for call in calls:
+        with pytest.raises(InputError) as raised:
+            call()
+        assert words in str(raised.value)
+        assert "delete it to start again" in str(raised.value)
+        assert "\n" not in str(raised.value)
+    assert file.read_bytes() == before
+
+
+def test_what_cannot_fit_in_memory_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "memory_limit", lambda: 8 * memory.GIB)
+    for values, size in (({"dim": 200_000}, "1,"), ({"train_size": 2_000_000_000}, "2,"), ({"seeds": 100_000}, "1,")):
+        config = TrainConfig.create(**values, steps=2)
+        with pytest.raises(
+            InputError, match=rf"needs at least {size}\S+ GiB of memory, and there are 8 GiB; lower --dim"
+        ):
+            train(config, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    paper = TrainConfig.create()  # 12,000 examples of S, q and a basis, in 4 bytes
+    assert paper.least_bytes(principal=True) == pytest.approx(12_000 * (256 + 32) * 4, rel=0.02)
 
 
 # --- what is measured, and when
@@ -445,6 +535,10 @@ def test_the_first_metrics_are_those_of_the_start() -> None:
         ({"loops": 2.5}, "--loops is 2.5"),
         ({"unknown": 1}, "--unknown is 1"),
         ({"min_eigenvalue": 100.0}, "lower --min-eigenvalue"),
+        ({"steps": 99_999_999_999}, "--steps is 99999999999; it must be at most 2147483647 (2^31 - 1)"),
+        ({"epochs": 2**31 - 1}, "--epochs is 2147483647, which makes 167503724466 steps; at most 2147483647"),
+        ({"train_size": 4_000_000_000}, "--train-size is 4000000000; it must be at most 2147483647"),
+        ({"dim": 30_000, "samples": 2**31 - 1, "min_eigenvalue": 0.1}, "trying --min-eigenvalue out needs at least"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(values: dict, message: str) -> None:

@@ -4,10 +4,7 @@ The public names are loaded when they are first used, so that importing the pack
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
-
-__version__ = version("eigenloop")
 
 _HOMES = {
     "Batch": "problems", "Distribution": "problems", "Observed": "problems", "Rejected": "problems",
@@ -16,7 +13,7 @@ _HOMES = {
     "InputError": "errors",
     "LoopedPCA": "estimator",
     "LoopedTransformer": "transformer",
-    "TrainConfig": "training", "Trained": "training", "load_run": "training", "train": "training",
+    "TrainConfig": "config", "Trained": "checkpoints", "load_run": "checkpoints", "train": "training",
     "TwoBlock": "blocks",
     "contraction_factor": "power", "loops_needed": "power", "power_method": "power", "sin_angle": "power",
     "sine_bounds": "power",
@@ -28,6 +25,8 @@ __all__ = ["__version__", *sorted(_HOMES)]  # pyright: ignore[reportUnsupportedD
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"eigenloop.{_HOMES[name]}"), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("eigenloop")
     raise AttributeError(f"module 'eigenloop' has no attribute {name!r}")
 
 

@@ -19,11 +19,16 @@ Array = Any
 def normalize(vector: Array) -> Array:
     """N(z) = z / ||z||_2 along the last axis; the zero vector stays zero.
 
+    Squares must stay in the range of the dtype: for JAX arrays in float32, lengths between 1e-19 and 1e19. NumPy arrays
+    are rescaled where they leave it.
+
     Example:
         >>> normalize(np.array([3.0, 4.0]))
         array([0.6, 0.8])
     """
     xp = vector.__array_namespace__()
+    if isinstance(vector, np.ndarray):
+        vector = _in_range(vector)
     square = xp.sum(vector * vector, axis=-1, keepdims=True)
     return vector / xp.sqrt(xp.where(square > 0, square, xp.ones_like(square)))
 
@@ -112,14 +117,20 @@ def predicted_sines(
     Returns:
         float64 (K + 1, ...).
 
+    Raises:
+        InputError: eigenvalues that do not descend.
+
     Example:
         >>> predicted_sines([2, 1], [1.0, 1.0], loops=1).round(4)
         array([0.7071, 0.4472])
     """
-    values = np.asarray(eigenvalues, dtype=np.float64)
+    values = _descending(eigenvalues)
     m = top_multiplicity(values)
-    ratios = _loop_eigenvalues(values, gamma) / _loop_eigenvalues(values, gamma)[0]
-    squares = np.asarray(coordinates, dtype=np.float64) ** 2
+    mu = _loop_eigenvalues(values, gamma)
+    squares = _in_range(np.asarray(coordinates, dtype=np.float64)) ** 2
+    # relative to the largest mu_i that the start has a part in, so that the largest weight is never 0
+    first = mu[np.argmax(squares > 0, axis=-1)][..., None]
+    ratios = np.where(squares > 0, np.where(first > 0, mu / np.where(first > 0, first, 1), 1), 0)
     weights = squares * ratios ** (2 * np.arange(loops + 1).reshape((-1,) + (1,) * squares.ndim))
     rest, whole = weights[..., m:].sum(-1), weights.sum(-1)
     return np.sqrt(rest / whole)
@@ -142,12 +153,15 @@ def sine_bounds(
     Returns:
         (lower, upper), float64 (K + 1, ...) each.
 
+    Raises:
+        InputError: eigenvalues that do not descend.
+
     Example:
         >>> lower, upper = sine_bounds([2, 1], [0.6, 0.8], loops=2)
         >>> lower.round(3).tolist(), upper.round(3).tolist()
         ([0.8, 0.4, 0.2], [1.333, 0.667, 0.333])
     """
-    values = np.asarray(eigenvalues, dtype=np.float64)
+    values = _descending(eigenvalues)
     m = top_multiplicity(values)
     c = np.asarray(coordinates, dtype=np.float64)
     second = m + top_multiplicity(values[m:]) if values[m:].size > 1 and values[m] > 0 else values.size
@@ -189,6 +203,30 @@ def loops_needed(eigenvalues: Numbers, *, tan_start: float, tolerance: float, ga
     if factor == 0:
         return 1
     return int(np.ceil(np.log(tan_start / tolerance) / -np.log(factor)))
+
+
+def _descending(eigenvalues: Numbers) -> np.ndarray:
+    """The eigenvalues as they are, for coordinates in the same order."""
+    values = np.asarray(eigenvalues, dtype=np.float64)
+    rises = np.flatnonzero(np.diff(values) > 0)
+    if rises.size:
+        i = int(rises[0])
+        raise InputError(
+            f"eigenvalue {i + 2} is {values[i + 1]:g}, above {values[i]:g} before it; give them in descending order, "
+            "and the coordinates with them"
+        )
+    return values
+
+
+def _in_range(vectors: np.ndarray) -> np.ndarray:
+    """Rows whose squares leave the range of the dtype, divided by their largest entry; the others as they are."""
+    if not np.issubdtype(vectors.dtype, np.floating):
+        return vectors
+    peak = np.max(np.abs(vectors), axis=-1, keepdims=True, initial=0)
+    info = np.finfo(vectors.dtype)
+    low, high = np.sqrt(info.tiny), np.sqrt(info.max) / (1 + vectors.shape[-1])
+    away = (peak > 0) & ((peak < low) | (peak > high)) & np.isfinite(peak)
+    return vectors / np.where(away, peak, 1).astype(vectors.dtype) if away.any() else vectors
 
 
 def _loop_eigenvalues(values: np.ndarray, gamma: float | None) -> np.ndarray:

@@ -4,7 +4,8 @@ S = X X^T = sum_i lambda_i u_i u_i^T with lambda_1 = ... = lambda_m > lambda_{m+
 sphere and independent of X. Source: arXiv 2606.00605, Definition 3.1, Assumption 3.2, Example 3.3.
 
 A distribution is any object with `dim`, `samples` and `sample(key, size) -> X` of shape (size, d, n), unit columns.
-Where its spectrum is fixed it has `eigenvalues` (descending) as well; `assumption_breaches` says what it lacks.
+Where its spectrum is fixed it has `eigenvalues` (descending) as well, and where only the multiplicity of the largest
+eigenvalue is, `multiplicity`; `assumption_breaches` says what it lacks.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,9 @@ from eigenloop.spectrum import (
     sorted_eigenvalues,
     top_multiplicity,
 )
+
+TRIALS = 1000
+"""Draws that estimate how often a threshold on lambda_d is met."""
 
 
 @runtime_checkable
@@ -84,6 +88,11 @@ class Sphere(eqx.Module):
         x = jax.random.normal(key, (size, self.dim, self.samples))
         return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
+    @property
+    def multiplicity(self) -> int:
+        """1: the largest eigenvalue is simple almost surely."""
+        return 1
+
     def assumption_breaches(self) -> list[str]:
         """(A3), E[1/lambda_d] < infinity, holds exactly when n >= d + 2."""
         if self.samples >= self.dim + 2:
@@ -100,7 +109,8 @@ class Rotated(eqx.Module):
     S has the eigenvalues of X0 X0^T in every draw. Task 2 is the case of repeated basis vectors: `Rotated.planted`.
     """
 
-    base: Float[Array, "d n"]
+    base: Float[np.ndarray, "d n"]
+    """X0 in float64; a draw has the default precision of its time."""
     eigenvalues: tuple[float, ...] = eqx.field(static=True)
     dim: int = eqx.field(static=True)
     samples: int = eqx.field(static=True)
@@ -131,7 +141,7 @@ class Rotated(eqx.Module):
                 f"X0 has smallest eigenvalue {values[-1]:g}; Example 3.3 needs full rank d = {x0.shape[0]}"
             )
         require_gap(values)
-        self.base = jnp.asarray(x0, dtype=jnp.result_type(float))
+        self.base = x0
         self.eigenvalues = tuple(float(v) for v in values)
         self.dim, self.samples = x0.shape
 
@@ -148,7 +158,7 @@ class Rotated(eqx.Module):
 
     def sample(self, key: Key[Array, ""], size: int) -> Float[Array, "size d n"]:
         """Q X0 with fresh Haar rotations."""
-        return haar_rotations(key, size, self.dim, self.base.dtype) @ self.base
+        return haar_rotations(key, size, self.dim) @ jnp.asarray(self.base, dtype=jnp.result_type(float))
 
     def assumption_breaches(self) -> list[str]:
         """None: unit columns, rotation invariant, lambda_d fixed and positive."""
@@ -179,11 +189,11 @@ class Rejected(eqx.Module):
                 f"--samples is {inner.samples}, but lambda_d is 0 with fewer columns than --dim = {inner.dim}; "
                 "no draw can meet --min-eigenvalue, so raise --samples or leave --min-eigenvalue out"
             )
-        trial = jax.jit(inner.sample, static_argnums=1)(jax.random.key(0), 1000)
+        trial = jax.jit(lambda key: inner.sample(key, TRIALS))(jax.random.key(0))  # `inner` itself may not be hashable
         accepted = int(jnp.sum(_smallest_eigenvalue(trial) >= threshold))
         if accepted < 10:
             raise InputError(
-                f"only {accepted} of 1000 draws have lambda_d >= {threshold:g}; "
+                f"only {accepted} of {TRIALS} draws have lambda_d >= {threshold:g}; "
                 "lower --min-eigenvalue or raise --samples"
             )
         self.inner, self.threshold = inner, float(threshold)
@@ -197,6 +207,16 @@ class Rejected(eqx.Module):
     def samples(self) -> int:
         """The inner distribution's n."""
         return self.inner.samples
+
+    @property
+    def eigenvalues(self) -> tuple[float, ...] | None:
+        """The inner distribution's, where its spectrum is fixed: a draw is kept or left as it is."""
+        return getattr(self.inner, "eigenvalues", None)
+
+    @property
+    def multiplicity(self) -> int | None:
+        """The inner distribution's, where it has one."""
+        return getattr(self.inner, "multiplicity", None)
 
     def sample(self, key: Key[Array, ""], size: int) -> Float[Array, "size d n"]:
         """Redraw the rejected examples until all are accepted."""
@@ -227,7 +247,8 @@ class Observed(eqx.Module):
         2
     """
 
-    columns: Float[Array, "d n"]
+    columns: Float[np.ndarray, "d n"]
+    """X in float64; a draw has the default precision of its time."""
     eigenvalues: tuple[float, ...] = eqx.field(static=True)
     dim: int = eqx.field(static=True)
     samples: int = eqx.field(static=True)
@@ -250,14 +271,15 @@ class Observed(eqx.Module):
         x = x / norms
         values = sorted_eigenvalues(np.linalg.eigvalsh(x @ x.T).clip(0))
         require_gap(values)
-        self.columns = jnp.asarray(x, dtype=jnp.result_type(float))
+        self.columns = x
         self.eigenvalues = tuple(float(v) for v in values)
         self.dim, self.samples = x.shape
 
     def sample(self, key: Key[Array, ""], size: int) -> Float[Array, "size d n"]:
         """The same X `size` times."""
         del key
-        return jnp.broadcast_to(self.columns, (size, self.dim, self.samples))
+        columns = jnp.asarray(self.columns, dtype=jnp.result_type(float))
+        return jnp.broadcast_to(columns, (size, self.dim, self.samples))
 
     def assumption_breaches(self) -> list[str]:
         """(A2) fails for data that do not come in every rotation."""
@@ -339,11 +361,14 @@ def assumption_breaches(distribution: Distribution) -> list[str]:
 
 
 def _width(distribution: Distribution, principal: bool) -> int:
-    """Columns that the principal bases of this distribution need: its multiplicity where fixed, else 1."""
+    """Columns that the principal bases of this distribution need: its multiplicity where known, else at most d - 1."""
     if not principal:
         return 0
+    multiplicity = getattr(distribution, "multiplicity", None)
+    if multiplicity is not None:
+        return int(multiplicity)
     eigenvalues = getattr(distribution, "eigenvalues", None)
-    return 1 if eigenvalues is None else top_multiplicity(eigenvalues)
+    return distribution.dim - 1 if eigenvalues is None else top_multiplicity(eigenvalues)
 
 
 def _smallest_eigenvalue(columns: Float[Array, "b d n"]) -> Float[Array, " b"]:

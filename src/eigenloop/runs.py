@@ -4,7 +4,8 @@
     checkpoint.safetensors    the whole state at some step; the only file that a restart reads
     metrics.csv, weights.safetensors, snapshots.safetensors    written from the checkpoint, by stable names
 
-Every file is replaced in one move, so a process killed at any moment leaves whole files only.
+Every file is replaced in one move, so a process killed at any moment leaves whole files only, and perhaps a hidden one
+that the next start removes.
 """
 
 import csv
@@ -13,7 +14,8 @@ import importlib.metadata
 import io
 import os
 import platform
-import tempfile
+import re
+import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,22 +37,22 @@ def atomic_write(path: Path, content: bytes) -> None:
     Raises:
         InputError: the directory cannot be written to, or the disk is full.
     """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        file = temporary.open("xb")  # with the permissions that the user's umask gives any file
     except OSError as error:
-        raise InputError(f"cannot write to {path.parent}: {error.strerror}; choose another --out") from None
+        raise InputError(f"cannot write to {path.parent}: {error.strerror or error}; choose another --out") from None
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise InputError(f"cannot write {path}: {error.strerror}") from None
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from None
         raise
 
 
@@ -70,8 +72,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the directory of a run made by `eigenloop train`") from None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is truncated or no safetensors file ({reason}); delete it to start again") from None
 
@@ -119,13 +121,11 @@ class RunDirectory:
                 it is no run's directory, it cannot be written to, or its checkpoint is damaged.
         """
         try:
-            if self.path.exists() and not self.path.is_dir():
-                raise InputError(f"{self.path} is a file; --out must be a directory")
-            self._check_same()
+            self.require_same()
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / ".lock", "w")  # noqa: SIM115 - closed below, when the run ends
         except OSError as error:
-            raise InputError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
+            raise InputError(f"cannot write to {self.path}: {error.strerror or error}; choose another --out") from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,6 +133,9 @@ class RunDirectory:
                 raise InputError(
                     f"{self.path} is in use by another process; wait for it or choose another --out"
                 ) from None
+            self.require_same()  # again: what was there may have been another process's first moments
+            for leftover in self._leftovers():
+                leftover.unlink(missing_ok=True)
             checkpoint = self.path / self.CHECKPOINT
             yield load_arrays(checkpoint) if checkpoint.exists() else None
 
@@ -146,21 +149,44 @@ class RunDirectory:
         file = self.path / self.CONFIG
         return file.exists() and read_config(self.path) == tomllib.loads(tomli_w.dumps(self.config))
 
-    def _check_same(self) -> None:
-        file = self.path / self.CONFIG
-        if not file.exists():
-            foreign = [p.name for p in self.path.iterdir() if p.name != ".lock"] if self.path.exists() else []
+    def require_same(self) -> None:
+        """Refuse a directory that is not this run's; reads only.
+
+        Raises:
+            InputError: it belongs to another configuration (names the key and both values), or is no run's directory.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; --out must be a directory")
+        for key, (old, new) in self.differences().items():
+            raise InputError(
+                f"{self.path} belongs to another configuration: {key} is {_shown(old)} there, {_shown(new)} here; "
+                "choose another --out"
+            )
+
+    def differences(self) -> dict[str, tuple[Any, Any]]:
+        """Keys whose values differ between the directory's configuration and this one: (there, here), None if not set.
+
+        Raises:
+            InputError: a directory that holds other things, and no configuration.
+        """
+        if not (self.path / self.CONFIG).exists():
+            mine = {".lock", *(file.name for file in self._leftovers())}
+            foreign = sorted(p.name for p in self.path.iterdir() if p.name not in mine) if self.path.exists() else []
             if foreign:
-                raise InputError(f"{self.path} holds other files ({sorted(foreign)[0]}, ...); choose an empty --out")
-            return
-        old = read_config(self.path)
-        new = tomllib.loads(tomli_w.dumps(self.config))
-        for key in sorted(old.keys() | new.keys()):
-            if key not in self.extendable and old.get(key) != new.get(key):
-                raise InputError(
-                    f"{self.path} belongs to another configuration: {key} is {_shown(old.get(key))} there, "
-                    f"{_shown(new.get(key))} here; choose another --out"
-                )
+                raise InputError(f"{self.path} holds other files ({foreign[0]}, ...); choose an empty --out")
+            return {}
+        old, new = read_config(self.path), tomllib.loads(tomli_w.dumps(self.config))
+        return {
+            key: (old.get(key), new.get(key))
+            for key in sorted(old.keys() | new.keys())
+            if key not in self.extendable and old.get(key) != new.get(key)
+        }
+
+    def _leftovers(self) -> list[Path]:
+        """Temporary files of writes that were killed."""
+        names = (self.CONFIG, self.CHECKPOINT, self.METRICS, self.WEIGHTS, self.SNAPSHOTS)
+        pattern = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.\w{{8}}")
+        return [file for file in self.path.iterdir() if pattern.fullmatch(file.name)] if self.path.exists() else []
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -171,13 +197,18 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     file = Path(path) / RunDirectory.CONFIG
     try:
-        return tomllib.loads(file.read_text())["config"]
+        config = tomllib.loads(file.read_text(encoding="utf-8"))["config"]
+        if not isinstance(config, dict):
+            raise InputError(f"{file} is damaged (its config is no table); delete the directory to start again")
+        return config
     except FileNotFoundError:
         raise InputError(f"{file} does not exist; give the directory of a run made by `eigenloop train`") from None
-    except (tomllib.TOMLDecodeError, KeyError, UnicodeDecodeError) as error:
+    except KeyError:
+        raise InputError(f"{file} is damaged (it has no table config); delete the directory to start again") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}); delete the directory to start again") from None
     except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from None
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from None
 
 
 def _shown(value: Any) -> str:

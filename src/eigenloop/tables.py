@@ -1,6 +1,8 @@
 """Tables at the edge: CSV, .npy, .npz and scikit-learn's bundled data sets, rows = samples (NumPy, float64)."""
 
 import csv
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,11 +28,13 @@ class Table:
         rows: (n, d) float64, finite, n >= 2 samples, d >= 2 features.
         names: d column names.
         source: the name or path it was read from.
+        notes: what a reader may have meant otherwise, one sentence each.
     """
 
     rows: Float[np.ndarray, "n d"]
     names: tuple[str, ...]
     source: str
+    notes: tuple[str, ...] = ()
 
 
 def read_table(source: str | Path, *, key: str | None = None) -> Table:
@@ -51,6 +55,8 @@ def read_table(source: str | Path, *, key: str | None = None) -> Table:
         (150, 4)
     """
     path, shown = Path(source), str(source)
+    if not shown:
+        raise InputError(f"no table was named; give a .csv, .npy or .npz file or one of {', '.join(DATASETS)}")
     if key is not None and path.suffix.lower() != ".npz":
         raise InputError(f"--key is {key!r}, but {shown} is no .npz file; leave --key out")
     if shown in DATASETS:
@@ -68,10 +74,10 @@ def read_table(source: str | Path, *, key: str | None = None) -> Table:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{shown} is empty; it must hold a table with samples in rows")
-        values, names = reader(path, key)
+        values, names, *notes = reader(path, key)
     except OSError as error:
         raise InputError(f"cannot read {shown}: {error.strerror or error}") from None
-    return _checked(values, names, shown)
+    return _checked(values, names, shown, tuple(notes))
 
 
 def _bundled(name: str) -> Table:
@@ -81,7 +87,8 @@ def _bundled(name: str) -> Table:
     return _checked(bunch.data, tuple(str(column) for column in bunch.feature_names), name)
 
 
-def _text(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def _text(path: Path, key: str | None) -> tuple[Any, ...]:
+    """Values, names, and notes."""
     del key
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -113,7 +120,18 @@ def _text(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
                 raise InputError(
                     f"{path}: column {names[j]!r} holds text ({cells[j]!r} in row {i}); remove it or make it numbers"
                 )
-    return np.array(rows, dtype=np.float64).reshape(len(rows), width), names
+    notes = []
+    if not named and _counts(head):
+        notes.append(
+            f"{path}: the first line ({', '.join(head[:3])}, ...) counts the columns and was read as a sample; "
+            "if it is a header, give the columns names"
+        )
+    if named and head[0] == "":
+        notes.append(
+            f"{path}: the first column has no name and was read as a feature; if it numbers the rows, remove it "
+            "(pandas leaves it out with index=False)"
+        )
+    return np.array(rows, dtype=np.float64).reshape(len(rows), width), names, *notes
 
 
 def _npy(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -128,7 +146,8 @@ def _npz(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
     with _opened(path) as archive:
         if isinstance(archive, np.ndarray):
             raise InputError(f"{path} is a single array; rename it to end in .npy")
-        held = list(archive.files)
+        members = set(archive.zip.namelist())
+        held = [name for name in archive.files if f"{name}.npy" in members]
         if not held:
             raise InputError(f"{path} holds no array; save one with numpy.savez(path, X)")
         if key is None and len(held) > 1:
@@ -146,17 +165,30 @@ def _opened(path: Path) -> Iterator[Any]:
             yield np.load(file, allow_pickle=False)
         except InputError:
             raise
-        except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise _unreadable(path, error) from None
 
 
+DAMAGE = (
+    ValueError, TypeError, KeyError, EOFError, SyntaxError, RuntimeError, MemoryError, OverflowError, struct.error,
+    zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What NumPy and the archive raise over hostile or damaged files."""
+
+
 def _unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, MemoryError | OverflowError):
+        return InputError(f"{path} declares an array that does not fit in memory; it is damaged, or cut it into parts")
+    if isinstance(error, NotImplementedError):
+        return InputError(f"{path} is compressed by a method that cannot be read; save it again with numpy.savez")
+    if isinstance(error, RuntimeError) and "encrypted" in str(error):
+        return InputError(f"{path} is encrypted; save it again without a password")
     if "Object arrays" in str(error):
         return InputError(f"{path} holds Python objects, which are never unpickled; save an array of numbers instead")
     return InputError(f"{path} is damaged or no NumPy file; save it again with numpy.save or numpy.savez")
 
 
-def _checked(values: np.ndarray, names: tuple[str, ...], source: str) -> Table:
+def _checked(values: np.ndarray, names: tuple[str, ...], source: str, notes: tuple[str, ...] = ()) -> Table:
     if values.dtype.kind == "c":
         raise InputError(f"{source} holds complex numbers ({values.dtype}); give real ones")
     if values.dtype.kind not in "biuf":
@@ -174,7 +206,7 @@ def _checked(values: np.ndarray, names: tuple[str, ...], source: str) -> Table:
         i, j = (int(index) for index in bad[0])
         name = names[j] if names[j] == str(j + 1) else repr(names[j])
         raise InputError(f"{source}: row {i + 1}, column {name} is {rows[i, j]}; remove or replace it")
-    return Table(rows, names, source)
+    return Table(rows, names, source, notes)
 
 
 def _numbered(width: int) -> tuple[str, ...]:
@@ -186,4 +218,9 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # Python's own notation for 1_000, nobody's in a table
+
+
+def _counts(head: list[str]) -> bool:
+    """Whether a line is 0, 1, 2, ... or 1, 2, 3, ..., as written where columns have no names."""
+    return any(head == [str(j) for j in range(start, start + len(head))] for start in (0, 1))

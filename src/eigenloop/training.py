@@ -5,32 +5,31 @@ one compiled program with a dynamic number of steps does every stretch, so stopp
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache, partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from eigenloop import problems
+from eigenloop import checkpoints, interrupts, problems
 from eigenloop.blocks import TwoBlock
+from eigenloop.checkpoints import METRICS, Trained, load_run
+from eigenloop.config import TrainConfig
 from eigenloop.errors import InputError
-from eigenloop.objectives import EndToEnd, Layerwise, Objective, Target
+from eigenloop.identity import describe
+from eigenloop.memory import require_memory
+from eigenloop.objectives import Objective
 from eigenloop.problems import Batch, Distribution
-from eigenloop.runs import RunDirectory, load_arrays, read_config, save_arrays, save_table
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.runs import RunDirectory, save_arrays
 from eigenloop.transformer import LoopedTransformer
 
-METRICS = (
-    "train_loss", "test_loss", "a", "b", "gamma", "v_max", "w_max", "off_diagonal_ratio", "inactive_max",
-)  # fmt: skip
+__all__ = ["METRICS", "Progress", "TrainConfig", "Trained", "Trainer", "load_run", "metric_steps", "train"]
+
 TASK_KEYS = ("task", "multiplicities", "min_eigenvalue", "dim", "samples")
 STRETCH_SECONDS = 0.5
 """Aim for the length of one compiled stretch: how soon progress moves and Ctrl-C is heard."""
@@ -39,173 +38,12 @@ MOST_DRAWN = 2**23
 """Entries of X that are drawn at once."""
 
 
-class TrainConfig(BaseModel):
-    """Everything that decides a run. Defaults are the paper's (arXiv 2606.00605, Section 5), d = 16, n = 32, L = 10."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    task: Literal["sphere", "planted"] = "sphere"
-    multiplicities: tuple[int, ...] | None = None
-    min_eigenvalue: float | None = None
-    dim: int = 16
-    samples: int = 32
-    loops: int = 10
-    objective: Literal["end-to-end", "layerwise"] = "end-to-end"
-    norm: bool = True
-    target: Target = "normalized"
-    epochs: int | None = None
-    steps: int | None = None
-    fresh: bool = False
-    learning_rate: float = 0.1
-    batch: int = 128
-    train_size: int = 10_000
-    test_size: int = 2_000
-    seed: int = 0
-    seeds: int = 1
-    engine: Literal["reduced", "full"] = "reduced"
-    dtype: Literal["float32", "float64"] = "float32"
-    snapshots: tuple[int, ...] = ()
-
-    @classmethod
-    def create(cls, **values: Any) -> "TrainConfig":
-        """Build and check; the defaults that depend on other values are filled in.
-
-        Raises:
-            InputError: the first thing that is wrong, in one line.
-
-        Example:
-            >>> TrainConfig.create(task="planted", epochs=2).total_steps
-            156
-        """
-        try:
-            config = cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"{_option(name)} is {first['input']!r}: {first['msg'].lower()}") from None
-        return config._checked()
-
-    def _checked(self) -> "TrainConfig":
-        for name in ("samples", "loops", "batch", "train_size", "test_size", "seeds"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{_option(name)} is {getattr(self, name)}; it must be at least 1")
-        if self.dim < 2:
-            raise InputError(f"--dim is {self.dim}; it must be at least 2")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed is {self.seed}; it must be from 0 to 2^32 - 1")
-        if not (self.learning_rate > 0 and np.isfinite(self.learning_rate)):
-            raise InputError(f"--learning-rate is {self.learning_rate:g}; it must be a positive number")
-        if self.epochs is not None and self.steps is not None:
-            raise InputError("--epochs and --steps were both given; give one of them")
-        for name in ("epochs", "steps"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError(f"{_option(name)} is {value}; it must be at least 1")
-        if self.fresh and self.epochs is not None:
-            raise InputError("--epochs has no meaning with --fresh (no sample is seen twice); give --steps")
-        if not self.fresh and self.batch > self.train_size:
-            raise InputError(f"--batch is {self.batch}, above --train-size {self.train_size}; lower --batch")
-        if self.objective == "end-to-end" and not self.norm:
-            raise InputError(
-                "--objective end-to-end with --no-norm is degenerate: the distance to the subspace falls to 0 with "
-                "the output's length; use --objective layerwise"
-            )
-        if self.norm and self.target == "unnormalized":
-            raise InputError("--target unnormalized needs --no-norm: a normalised output cannot reach Sq")
-        if self.objective == "end-to-end" and self.target == "unnormalized":
-            raise InputError("--target belongs to --objective layerwise")
-        update: dict[str, Any] = {}
-        if self.epochs is None and self.steps is None:
-            update["steps" if self.fresh else "epochs"] = 2000
-        if self.task == "planted" and self.multiplicities is None:
-            if (self.dim, self.samples) != (16, 32):
-                raise InputError(
-                    f"multiplicities have a default only for --dim 16 --samples 32; give --multiplicities, {self.dim} "
-                    f"numbers that sum to {self.samples}"
-                )
-            update["multiplicities"] = DEFAULT_MULTIPLICITIES
-        if self.task != "planted" and self.multiplicities is not None:
-            raise InputError("--multiplicities belong to --task planted")
-        config = self.model_copy(update=update)
-        config.distribution()  # refuses what no distribution can give
-        return config
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in the training set; the rest of each shuffle is left out."""
-        return self.train_size // self.batch
-
-    @property
-    def total_steps(self) -> int:
-        """Length of the run in gradient steps."""
-        return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch
-
-    def distribution(self) -> Distribution:
-        """The distribution of X that the task names."""
-        if self.task == "sphere":
-            base: Distribution = problems.Sphere(dim=self.dim, samples=self.samples)
-        else:
-            base = problems.Rotated.planted(self.multiplicities or (), dim=self.dim, samples=self.samples)
-        return base if self.min_eigenvalue is None else problems.Rejected(base, threshold=self.min_eigenvalue)
-
-    def loss(self) -> Objective:
-        """The objective that the configuration names."""
-        return EndToEnd(self.loops) if self.objective == "end-to-end" else Layerwise(self.target)
-
-    def initial_model(self) -> TwoBlock | LoopedTransformer:
-        """The paper's start in the chosen engine."""
-        kind = TwoBlock if self.engine == "reduced" else LoopedTransformer
-        return kind.initial(dim=self.dim, norm=self.norm)
-
-
 class Progress(NamedTuple):
     """What a caller is told after every stretch."""
 
     step: int
     total: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished (or loaded) run. Arrays have a leading axis over seeds."""
-
-    config: TrainConfig
-    model: LoopedTransformer
-    """The full model, V and W of shape (K, 2d, 2d)."""
-    steps: np.ndarray
-    """Steps at which metrics were taken, (T,)."""
-    metrics: dict[str, np.ndarray]
-    """Each metric, (T, K) float64; NaN where undefined (`reasons` says why)."""
-    snapshots: dict[int, LoopedTransformer]
-    """Models at the steps of `config.snapshots`."""
-    seconds: float
-
-    @property
-    def reasons(self) -> dict[str, str]:
-        """Why a metric is undefined in this run."""
-        reasons = {}
-        if self.config.engine == "reduced":
-            reasons["inactive_max"] = "the reduced engine has no inactive blocks; run --engine full to measure them"
-        if self.config.fresh:
-            reasons["train_loss"] = "fresh samples: there is no training set"
-        return reasons
-
-    def summary(self) -> dict[str, Any]:
-        """The last metrics as JSON values: a number for one seed, a list for several, None with a reason."""
-
-        def value(name: str) -> Any:
-            last = [float(v) if np.isfinite(v) else None for v in self.metrics[name][-1]]
-            return last[0] if self.config.seeds == 1 else last
-
-        config = self.config
-        metrics = {name: value(name) for name in METRICS}
-        undefined = [name for name, v in metrics.items() if v is None or (isinstance(v, list) and None in v)]
-        diverged = dict.fromkeys(undefined, "not a finite number: training diverged")
-        return {
-            "steps": int(self.steps[-1]), **metrics, "seconds": self.seconds, "seed": config.seed,
-            "seeds": config.seeds, "dtype": config.dtype, "version": version("eigenloop"),
-            "reasons": {**diverged, **self.reasons},
-        }  # fmt: skip
 
 
 def metric_steps(total: int, *, per_decade: int = 20) -> list[int]:
@@ -247,7 +85,8 @@ def train(
         The trained model with its metrics and snapshots.
 
     Raises:
-        InputError: the directory belongs to another configuration, is in use, or holds a damaged checkpoint.
+        InputError: the directory belongs to another configuration, is in use, or holds a damaged checkpoint; the
+            data would not fit in memory.
 
     Example:
         >>> run = train(TrainConfig.create(dim=4, samples=8, steps=10, train_size=256, test_size=64))
@@ -255,28 +94,19 @@ def train(
         (10, (1, 8, 8))
     """
     own = {"distribution": distribution, "objective": objective, "optimizer": optimizer}
-    record = {**_plain(config), **{key: _label(value) for key, value in own.items() if value is not None}}
+    record = {**config.plain(), **{key: describe(value) for key, value in own.items() if value is not None}}
+    _require_memory(config, objective)
     with jax.enable_x64(config.dtype == "float64"):
         if directory is None:
             return Trainer(config, distribution, objective, optimizer).run(None, None, report)
         run = RunDirectory(Path(directory), record, extendable=("epochs", "steps"))
         with run.held() as saved:
-            if saved is not None and _is_complete(config, saved, run):
-                return _trained(config, saved)
+            if saved is not None:
+                checkpoints.check(saved, config)
+                if _is_complete(config, saved, run):
+                    return checkpoints.trained(config, saved)
             run.write_config()
             return Trainer(config, distribution, objective, optimizer).run(run, saved, report)
-
-
-def load_run(directory: Path) -> Trained:
-    """Read a run's directory back.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    config = TrainConfig.create(**{k: v for k, v in read_config(directory).items() if k in TrainConfig.model_fields})
-    arrays = load_arrays(Path(directory) / RunDirectory.CHECKPOINT)
-    with jax.enable_x64(config.dtype == "float64"):
-        return _trained(config, arrays)
 
 
 class _Static:
@@ -290,8 +120,7 @@ class _Static:
 
 
 @lru_cache(maxsize=64)
-def _distribution(config_of_task: tuple[tuple[str, Any], ...], x64: bool) -> _Static:
-    del x64  # part of the key: a distribution holds arrays of the precision in which it was made
+def _distribution(config_of_task: tuple[tuple[str, Any], ...]) -> _Static:
     return _Static(TrainConfig(**dict(config_of_task)).distribution())
 
 
@@ -421,9 +250,7 @@ class Trainer:
         task = tuple((key, getattr(config, key)) for key in TASK_KEYS)
         loss = _objective(config.loss()) if objective is None else _Static(objective)
         parts = _Parts(
-            distribution=_distribution(task, config.dtype == "float64")
-            if distribution is None
-            else _Static(distribution),
+            distribution=_distribution(task) if distribution is None else _Static(distribution),
             objective=loss,
             optimizer=_sgd(config.learning_rate) if optimizer is None else _Static(optimizer),
             batch=config.batch,
@@ -462,13 +289,14 @@ class Trainer:
         leaves, structure = jax.tree.flatten((models, states))
         step, seconds, rows, snapshots = 0, 0.0, {}, {}
         if saved is not None:
-            step, seconds, leaves, rows, snapshots = _unpack(saved, leaves)
+            checkpoints.check(saved, self.config, leaves)
+            step, seconds, leaves, rows, snapshots = checkpoints.unpack(saved, leaves)
             models, states = jax.tree.unflatten(structure, leaves)
         events = sorted({*metric_steps(total), *self.config.snapshots} - set(range(step)))
         stretch, began, checkpointed = 1, time.monotonic() - seconds, time.monotonic()
 
         def checkpoint() -> dict[str, np.ndarray]:
-            arrays = _pack(
+            arrays = checkpoints.pack(
                 step, time.monotonic() - began, jax.tree.leaves((models, states)), rows, snapshots, self.config
             )
             if directory is not None:
@@ -487,18 +315,21 @@ class Trainer:
                         checkpoint()
                         checkpointed = time.monotonic()
                     report(Progress(step, total, time.monotonic() - began))
+                    interrupts.check()
                 if step not in rows and step in metric_steps(total):
                     taken = self.measure(models)
                     rows[step] = np.stack([np.asarray(taken[name], np.float64) for name in METRICS])
                 if step in self.config.snapshots:
                     snapshots[step] = [np.asarray(leaf) for leaf in jax.tree.leaves(models)]
+                interrupts.check()
         except KeyboardInterrupt:
-            checkpoint()
+            if rows:  # else nothing has been done
+                checkpoint()
             raise
         arrays = checkpoint()
-        result = _trained(self.config, arrays)
+        result = checkpoints.trained(self.config, arrays)
         if directory is not None:
-            _write_derived(directory, result)
+            checkpoints.write_derived(directory, result)
         return result
 
 
@@ -557,97 +388,17 @@ def _is_complete(config: TrainConfig, saved: dict[str, np.ndarray], directory: R
     Raises:
         InputError: the run has gone further than what is asked for now.
     """
-    if not {"step", "metrics.steps"} <= saved.keys():
-        return False  # `_unpack` says what is wrong with it
     step, total = int(saved["step"]), config.total_steps
     if step > total:
         raise InputError(f"this run has already done {step} steps; {total} were asked for, so nothing to do")
     measured = step == total and total in saved["metrics.steps"]
-    names = [directory.WEIGHTS, directory.METRICS, *([directory.SNAPSHOTS] if _snapshots(saved) else [])]
+    names = [directory.WEIGHTS, directory.METRICS, *([directory.SNAPSHOTS] if checkpoints.snapshots_of(saved) else [])]
     return measured and directory.is_recorded() and all((directory.path / name).exists() for name in names)
 
 
-def _pack(
-    step: int, seconds: float, leaves: Sequence[Any], rows: dict, snapshots: dict, config: TrainConfig
-) -> dict[str, np.ndarray]:
-    arrays = {"step": np.int64(step), "seconds": np.float64(seconds)}
-    arrays |= {f"state.{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-    arrays["metrics.steps"] = np.array(list(rows), np.int64)
-    arrays["metrics.values"] = np.array(list(rows.values()), np.float64).reshape(len(rows), len(METRICS), config.seeds)
-    for at, parts in snapshots.items():
-        arrays |= {f"snapshot.{at}.{i}": part for i, part in enumerate(parts)}
-    return {name: np.asarray(value) for name, value in arrays.items()}
-
-
-def _unpack(saved: dict[str, np.ndarray], like: Sequence[Any]) -> tuple[int, float, list, dict, dict]:
-    try:
-        leaves = [jnp.asarray(saved[f"state.{i}"]) for i in range(len(like))]
-        rows = dict(zip(saved["metrics.steps"].tolist(), saved["metrics.values"], strict=True))
-        step, seconds = int(saved["step"]), float(saved["seconds"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"the checkpoint lacks {error}; delete it to start again") from None
-    for leaf, expected in zip(leaves, like, strict=True):
-        if leaf.shape != expected.shape:
-            raise InputError(f"the checkpoint holds shape {leaf.shape}, not {expected.shape}; delete it to start again")
-    return step, seconds, leaves, rows, _snapshots(saved)
-
-
-def _snapshots(saved: dict[str, np.ndarray]) -> dict[int, list[np.ndarray]]:
-    steps = sorted({int(name.split(".")[1]) for name in saved if name.startswith("snapshot.")})
-    return {at: [saved[f"snapshot.{at}.0"], saved[f"snapshot.{at}.1"]] for at in steps}
-
-
-def _trained(config: TrainConfig, arrays: dict[str, np.ndarray]) -> Trained:
-    """Read a checkpoint's arrays as a result."""
-
-    def full(parts: Sequence[np.ndarray]) -> LoopedTransformer:
-        first, second = (jnp.asarray(part) for part in parts)
-        if config.engine == "full":
-            return LoopedTransformer(v=first, w=second, norm=config.norm)
-        return TwoBlock(a=first, b=second, norm=config.norm).lift()
-
-    try:
-        values = arrays["metrics.values"]
-        metrics = {name: values[:, i].copy() for i, name in enumerate(METRICS)}
-        model = full([arrays["state.0"], arrays["state.1"]])
-        steps, seconds = arrays["metrics.steps"], float(arrays["seconds"])
-    except (KeyError, IndexError) as error:
-        raise InputError(f"the checkpoint lacks {error}; delete it to start again") from None
-    if config.engine == "reduced":
-        metrics["inactive_max"][:] = np.nan
-    snapshots = {at: full(parts) for at, parts in _snapshots(arrays).items()}
-    return Trained(config, model, steps, metrics, snapshots, seconds)
-
-
-def _write_derived(directory: RunDirectory, run: Trained) -> None:
-    """metrics.csv, weights.safetensors (V and W; a leading seed axis when K > 1) and snapshots.safetensors."""
-    squeeze = (lambda array: np.asarray(array)[0]) if run.config.seeds == 1 else np.asarray
-    save_arrays(directory.path / directory.WEIGHTS, {"V": squeeze(run.model.v), "W": squeeze(run.model.w)})
-    if run.snapshots:
-        arrays = {f"V.{at}": squeeze(m.v) for at, m in run.snapshots.items()}
-        arrays |= {f"W.{at}": squeeze(m.w) for at, m in run.snapshots.items()}
-        save_arrays(directory.path / directory.SNAPSHOTS, arrays)
-    rows = [
-        [
-            int(step),
-            run.config.seed,
-            k,
-            *(float(v) if np.isfinite(v) else None for v in (run.metrics[m][t, k] for m in METRICS)),
-        ]
-        for t, step in enumerate(run.steps)
-        for k in range(run.config.seeds)
-    ]
-    save_table(directory.path / directory.METRICS, ("step", "seed", "replica", *METRICS), rows)
-
-
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in config.model_dump().items() if v is not None}
-
-
-def _label(value: Any) -> str:
-    """How a user's own object is written into the configuration: its name, without memory addresses."""
-    return getattr(value, "__qualname__", None) or type(value).__qualname__
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _require_memory(config: TrainConfig, objective: Objective | None) -> None:
+    """Refuse what cannot fit before anything is written."""
+    needed = config.least_bytes(principal=getattr(objective or config.loss(), "needs_principal", True))
+    device = jax.local_devices()[0]
+    held = None if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit")
+    require_memory(needed, "this training", "lower --dim, --train-size, --test-size, --batch or --seeds", limit=held)

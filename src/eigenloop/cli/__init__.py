@@ -1,75 +1,72 @@
 """The command line: one file per command; errors are one line on standard error, with exit status 2.
 
-A command parses, imports its wing inside its function, calls it and prints; no mathematics here.
+A command parses, imports its wing inside its function, calls it and prints; no mathematics here. This file imports
+nothing of weight, so that Ctrl-C is heard from the start.
 """
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Any
 
-import typer
-
-from eigenloop.cli.lens import lens
-from eigenloop.cli.predict import predict
-from eigenloop.cli.reproduce import reproduce
-from eigenloop.cli.theory import theory
-from eigenloop.cli.train import train
-from eigenloop.cli.verify import verify
 from eigenloop.errors import InputError
 
-app = typer.Typer(
-    name="eigenloop",
-    help="Looped transformers that learn the power method: train them, check the theorems, apply them to data.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (reproduce, verify, theory, train, predict, lens):
-    app.command()(command)
 
-INTERRUPTED = 130
-
-
-def _version(asked: bool) -> bool:
-    if asked:
-        from eigenloop import __version__
-
-        typer.echo(f"eigenloop {__version__}")
-        raise typer.Exit
-    return asked
-
-
-@app.callback()
-def _main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
-    ] = False,
-) -> None:
-    pass
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 input that cannot be used, 130 interrupted."""
+    from eigenloop import interrupts
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = app(args=arguments, standalone_mode=False)
-        if status == INTERRUPTED:  # what Typer returns after Ctrl-C, without a word
+        with interrupts.handled():
+            status = _run(words, interrupts)
+    except KeyboardInterrupt:
+        status = _fail("interrupted", interrupts.INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _run(words: list[str], interrupts: Any) -> Any:
+    with interrupts.deferred():
+        import typer
+
+        from eigenloop.cli.app import app
+        from eigenloop.cli.safely import InterruptedCommandError
+    try:
+        status = app(args=words, standalone_mode=False)
+        if status == interrupts.INTERRUPTED:  # what Typer returns after Ctrl-C, without a word
             raise KeyboardInterrupt
+        return status
     except InputError as error:
-        status = _fail(str(error), 2)
+        return _fail(_one_line(str(error)), 2)
+    except InterruptedCommandError as stop:
+        return _fail(str(stop), interrupts.INTERRUPTED)
     except typer.Exit as stop:
-        status = stop.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        said = "interrupted; with the same command train and reproduce go on, the others start again"
-        status = _fail(said, INTERRUPTED)
+        return stop.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing more to say
-        status = 1
+        return 1
+    except MemoryError as error:
+        return _fail(f"not enough memory ({_one_line(str(error)) or 'no more is given'}); ask for smaller sizes", 2)
     except Exception as error:
+        if "RESOURCE_EXHAUSTED" in str(error):  # XLA's word for it
+            return _fail("not enough memory (of the machine or its accelerator); ask for smaller sizes", 2)
         if not hasattr(error, "format_message"):  # a usage error of the command line itself has one
             raise
-        message = error.format_message()  # type: ignore[attr-defined]  # checked in the line above
-        status = _fail(" ".join(message.split()), 2) if message else 2
-    sys.exit(status if isinstance(status, int) else 0)
+        message = _one_line(error.format_message())  # type: ignore[attr-defined]  # checked in the line above
+        return _fail(message + _offending(error, message), 2) if message else 2
+
+
+def _offending(error: Any, message: str) -> str:
+    """The value that an option could not take, where the message does not name it."""
+    cause = error.__cause__ or error.__context__
+    found = cause.errors()[0].get("input") if hasattr(cause, "errors") else None
+    return f" (not {found!r})" if isinstance(found, str) and repr(found) not in message else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _fail(message: str, status: int) -> int:

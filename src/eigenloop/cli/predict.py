@@ -43,22 +43,27 @@ def predict(
     import time
     from functools import partial
 
-    from rich.console import Console
+    from eigenloop.cli.safely import safely
 
-    from eigenloop import __version__, estimator
-    from eigenloop.cli.progress import bars
-    from eigenloop.tables import read_table
+    with safely():
+        from rich.console import Console
+
+        from eigenloop import __version__, estimator
+        from eigenloop.cli.progress import bars
+        from eigenloop.tables import read_table
 
     began, stderr = time.monotonic(), Console(stderr=True)
     estimator.check_settings(loops=loops, tolerance=tolerance)
     table = read_table(data, key=key)
+    for said in table.notes:
+        _note(stderr, said)
     target = estimator.Target.from_rows(table.rows, center=center, normalize=not no_normalize)
     recipe = estimator.training_recipe(table.rows.shape[1], steps=steps, seed=seed)
     if run is not None:
-        blocks = estimator.blocks_of_run(run, dim=recipe.dim)
+        blocks = estimator.blocks_of_run(run, dim=recipe.dim, note=partial(_note, stderr))
     else:
         name = f"training a looped transformer, d = {recipe.dim}"
-        with bars() as shown:
+        with safely(), bars() as shown:
             blocks = estimator.cached_blocks(
                 recipe,
                 report=lambda progress: shown.tell(name, progress.step, progress.total),

@@ -36,9 +36,12 @@ def reproduce(
     import json as encoder
     import time
 
-    from eigenloop import figures
-    from eigenloop.cli.progress import bars
-    from eigenloop.figures.page import write_page
+    from eigenloop.cli.safely import safely
+
+    with safely():
+        from eigenloop import figures
+        from eigenloop.cli.progress import bars
+        from eigenloop.figures.page import write_page
 
     began = time.monotonic()
     budget = figures.Budget(epochs=epochs, seeds=seeds, seed=seed, quick=quick)
@@ -53,10 +56,11 @@ def reproduce(
             yield made[-1]
 
     with bars() as shown:
-        told = lambda name, p: shown.tell(name, p.step, p.total)  # noqa: E731
-        figures.prepare(numbers, budget, out / "runs", told, workers=workers)
-        drawings = figures.save_all(computed(), out, workers=workers)
-        shown.tell("figures", len(numbers), len(numbers))
+        with safely(lambda: any((out / "runs").glob("*/checkpoint.safetensors"))):
+            told = lambda name, p: shown.tell(name, p.step, p.total)  # noqa: E731
+            figures.prepare(numbers, budget, out / "runs", told, workers=workers)
+            drawings = figures.save_all(computed(), out, workers=workers)
+            shown.tell("figures", len(numbers), len(numbers))
         claims = _claims(out, seed, shown) if verify or (verify is None and not figure and not quick) else None
     seconds = time.monotonic() - began
     page = write_page(
@@ -65,7 +69,8 @@ def reproduce(
     )  # fmt: skip
     if json:
         shows = {data.number: data.run_shows for data in made}
-        document = {**page.metadata, "report": str(page.path), "figures": shows}
+        details = {data.number: data.details for data in made}
+        document = {**page.metadata, "report": str(page.path), "figures": shows, "details": details}
         document |= {"verify": claims.found} if claims else {"verify": None, "reasons": {"verify": NOT_VERIFIED}}
         typer.echo(encoder.dumps(document, allow_nan=False))
     else:

@@ -55,24 +55,28 @@ def train(
     """Train a looped transformer by SGD and write metrics.csv, config.toml and weights.safetensors to --out."""
     import json as encoder
 
-    from rich.console import Console
+    from eigenloop.cli.safely import safely
 
-    from eigenloop import problems, training
-    from eigenloop.cli.progress import bars
-    from eigenloop.errors import InputError
+    with safely():
+        from rich.console import Console
+
+        from eigenloop import problems, training
+        from eigenloop.cli.progress import bars
+        from eigenloop.errors import InputError
 
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
-    config = training.TrainConfig.create(
-        task=task, multiplicities=_numbers(multiplicities, InputError), min_eigenvalue=min_eigenvalue, dim=dim,
-        samples=samples, loops=10 if loops is None else loops, objective=objective, norm=not no_norm, target=target,
-        epochs=epochs, steps=steps, fresh=fresh, learning_rate=learning_rate, batch=batch, train_size=train_size,
-        test_size=test_size, seed=seed, seeds=seeds, engine=engine, dtype=dtype,
-    )  # fmt: skip
+    with safely():
+        config = training.TrainConfig.create(
+            task=task, multiplicities=_numbers(multiplicities, InputError), min_eigenvalue=min_eigenvalue, dim=dim,
+            samples=samples, loops=10 if loops is None else loops, objective=objective, norm=not no_norm, target=target,
+            epochs=epochs, steps=steps, fresh=fresh, learning_rate=learning_rate, batch=batch, train_size=train_size,
+            test_size=test_size, seed=seed, seeds=seeds, engine=engine, dtype=dtype,
+        )  # fmt: skip
     if objective == "layerwise" and loops not in (None, 1):
         stderr.print(f"note: --objective layerwise trains one layer; --loops {loops} does not change it", markup=False)
     for breach in problems.assumption_breaches(config.distribution()):
         stderr.print(f"warning: {breach}", markup=False)
-    with bars() as shown:
+    with safely(lambda: (out / "checkpoint.safetensors").exists()), bars() as shown:
         run = training.train(config, out, report=lambda p: shown.tell("training", p.step, p.total))
     summary = run.summary()
     if json:

@@ -6,17 +6,18 @@ Example:
 """
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
 
 import matplotlib as mpl
 
+from eigenloop import interrupts
 from eigenloop.drawing import DARK, LIGHT, file_content
 from eigenloop.errors import InputError
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
-from eigenloop.figures.running import Report, side_by_side, silent, train_all
+from eigenloop.figures.running import POLL_SECONDS, Report, require_budget, side_by_side, silent, train_all
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData, Row, read_table
 from eigenloop.runs import atomic_write, save_table
@@ -57,8 +58,14 @@ def runs(numbers: Iterable[int], budget: Budget) -> dict[str, TrainConfig]:
 def prepare(
     numbers: Iterable[int], budget: Budget, directory: Path, report: Report = silent, *, workers: int = 1
 ) -> None:
-    """Train what several figures need, each run once, `workers` at a time; `compute` then only reads."""
-    train_all(runs(numbers, budget), directory, report, workers=workers)
+    """Train what several figures need, each run once, `workers` at a time; `compute` then only reads.
+
+    Raises:
+        InputError: as for `train_all`; the directory holds runs of another budget. Then nothing is trained.
+    """
+    configs = runs(numbers, budget)
+    require_budget(configs, budget, directory)
+    train_all(configs, directory, report, workers=workers)
 
 
 def compute(number: int, budget: Budget, directory: Path, report: Report = silent) -> FigureData:
@@ -116,7 +123,20 @@ def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -
     if workers == 1:
         return [save(data, directory) for data in made]
     with processes(workers) as pool:
-        return list(pool.map(save, made, repeat(directory)))
+        return _collected([pool.submit(save, data, directory) for data in made])
+
+
+def _collected(futures: list[Future[Any]]) -> list[Any]:
+    """Results in order; Ctrl-C is heard while they are made."""
+    waiting = set(futures)
+    try:
+        while waiting:
+            waiting = wait(waiting, timeout=POLL_SECONDS).not_done
+            interrupts.check()
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _drawn(data: FigureData, look: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from eigenloop.figures import panels
 from eigenloop.figures.growth import growth_exponent
 from eigenloop.figures.running import Report, silent, train_all
 from eigenloop.figures.settings import Budget, layerwise
-from eigenloop.figures.values import FigureData, Row, curve, joined, settings_of
+from eigenloop.figures.values import FigureData, Row, curve, settings_of, verdict
 from eigenloop.training import TrainConfig
 
 TITLE = "One layer with LN: training and test loss for several sizes, Task 1"
@@ -34,7 +34,7 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     configs = runs(budget)
     trained = train_all(configs, directory, report)
     table: list[Row] = []
-    words = []
+    words, left, apart = [], [], []
     for (dim, samples), run in zip(budget.sizes, trained.values(), strict=True):
         name = f"d = {dim}, n = {samples}"
         for metric, panel in LOSSES.items():
@@ -43,14 +43,20 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
             float(np.median(values)) for values in
             (run.metrics["test_loss"][0], run.metrics["test_loss"][-1], run.metrics["train_loss"][-1])
         )  # fmt: skip
+        left.append(test / first)
+        apart.append(abs(test / train - 1))
         slope = growth_exponent(run, "test_loss")
         words.append(
             f"{name}: test loss from {first:.3f} to {test:.5f}, {abs(test / train - 1):.1%} "
             f"{'above' if test >= train else 'below'} the training loss"
             + (f", exponent over the last decade {slope.exponent:.2f}" if slope else "")
         )
+    said = (
+        f"at each of {len(left)} sizes the test loss falls to at most {max(left):.1%} of its start, and ends within "
+        f"{max(apart):.1%} of the training loss"
+    )
     return FigureData(
-        3, TITLE, tuple(table), PAPER_SAYS, joined(words),
+        3, TITLE, tuple(table), PAPER_SAYS, verdict(max(left) < 0.5 and max(apart) < 0.1, said), tuple(words),
         f"eigenloop reproduce --figure 3 {budget.options}", settings_of(configs),
     )  # fmt: skip
 

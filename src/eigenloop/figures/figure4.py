@@ -8,10 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from eigenloop.figures.growth import draw_growth, growth_rows, growth_words
+from eigenloop.figures.growth import draw_growth, growth_rows, growth_verdict, growth_words, inactive_words
 from eigenloop.figures.running import Report, silent, train_all
-from eigenloop.figures.settings import TASKS, Budget, layerwise
-from eigenloop.figures.values import FigureData, joined, settings_of
+from eigenloop.figures.settings import TASKS, Budget, checks, layerwise
+from eigenloop.figures.values import FigureData, settings_of
 from eigenloop.training import TrainConfig
 
 TITLE = "One layer with LN: structure and growth of the weights"
@@ -23,7 +23,8 @@ PAPER_SAYS = (
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    return {name: config for task in TASKS for name, config in layerwise(task, budget).items()}
+    trained = {name: config for task in TASKS for name, config in layerwise(task, budget).items()}
+    return trained | checks(budget, trained)
 
 
 def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
@@ -34,9 +35,11 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     for task, name in TASKS.items():
         run = trained[f"layerwise-{task}"]
         table += growth_rows(run, task, exponent=Fraction(1, 6))
-        words.append(growth_words(run, name))
+        words.append(f"{growth_words(run, name)}; {inactive_words(trained[f'layerwise-{task}-full'])}")
+    inactive = max(float(trained[f"layerwise-{task}-full"].metrics["inactive_max"].max()) for task in TASKS)
+    own = {task: trained[f"layerwise-{task}"] for task in TASKS}
     return FigureData(
-        4, TITLE, tuple(table), PAPER_SAYS, joined(words),
+        4, TITLE, tuple(table), PAPER_SAYS, growth_verdict(own, inactive, exponent=Fraction(1, 6)), tuple(words),
         f"eigenloop reproduce --figure 4 {budget.options}", settings_of(configs),
     )  # fmt: skip
 

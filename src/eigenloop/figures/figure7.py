@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eigenloop.figures.fixed_points import compute_fixed_points, draw_fixed_points
+from eigenloop.figures.fixed_points import compute_fixed_points, draw_fixed_points, runs_of
 from eigenloop.figures.running import Report, silent
-from eigenloop.figures.settings import Budget, without_norm
+from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData
 from eigenloop.training import TrainConfig
 
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    return without_norm("planted", budget)
+    return runs_of("planted", budget)
 
 
 def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:

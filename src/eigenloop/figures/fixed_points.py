@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from eigenloop.figures import panels
+from eigenloop.figures.growth import inactive_words
 from eigenloop.figures.levels import levels
 from eigenloop.figures.running import Report, at_step, silent, train_all
-from eigenloop.figures.settings import FIXED_POINT_STEP, TASKS, Budget, Task, without_norm
-from eigenloop.figures.values import FigureData, Row, cells, curve, joined, settings_of
+from eigenloop.figures.settings import FIXED_POINT_STEP, TASKS, Budget, Task, checks, without_norm
+from eigenloop.figures.values import FigureData, Row, cells, curve, listed, settings_of, verdict
+from eigenloop.training import TrainConfig
 
 PAPER_SAYS = (
     "For both targets all entries but the diagonals of the two active blocks vanish, and the active weights quickly "
@@ -18,15 +20,26 @@ PAPER_SAYS = (
 TARGETS = {"normalized": "normalised target", "unnormalized": "unnormalised target"}
 
 
+NEAR = 0.05
+"""Relative distance of gamma from gamma* that counts as having reached it."""
+
+
+def runs_of(task: Task, budget: Budget) -> dict[str, TrainConfig]:
+    """What must be trained: both targets, and their first steps with all eight blocks free."""
+    trained = without_norm(task, budget)
+    return trained | checks(budget, trained)
+
+
 def compute_fixed_points(number: int, task: Task, budget: Budget, directory: Path, report: Report = silent):
-    """Train (or read) the two runs and fill the table."""
-    configs = without_norm(task, budget)
+    """Train (or read) the runs and fill the table."""
+    configs = runs_of(task, budget)
     trained = train_all(configs, directory, report)
     table: list[Row] = []
-    words = []
+    words, short, held = [], [], []
     stops = levels(next(iter(configs.values())), seed=budget.seed)
     for target, what in TARGETS.items():
-        run = trained[f"no-ln-{task}-{target}"]
+        name = f"no-ln-{task}-{target}"
+        run = trained[name]
         for place, wanted in (("early", FIXED_POINT_STEP), ("late", int(run.steps[-1]))):
             step, v, w = at_step(run, wanted)
             table += cells(f"{what}, W {place}", f"W at step {step:,}", w[0])
@@ -43,10 +56,15 @@ def compute_fixed_points(number: int, task: Task, budget: Budget, directory: Pat
             f"{np.median(run.metrics['test_loss'][i]):.4f}"
             for i in shown
         ]
-        words.append(f"{what} (gamma* = {stops[target].gamma:.4f}, f* = {stops[target].loss:.4f}): " + ", ".join(parts))
+        words.append(f"{what} ({stops[target]}): {', '.join(parts)}; {inactive_words(trained[f'{name}-full'])}")
+        off = {int(run.steps[i]): float(np.median(run.metrics["gamma"][i])) / stops[target].gamma - 1 for i in shown}
+        away = listed(f"{abs(value):.1%} from gamma* at step {step:,}" for step, value in off.items())
+        short.append(f"{what} {away}")
+        held.append(None if run.steps[-1] < FIXED_POINT_STEP else all(abs(value) < NEAR for value in off.values()))
     return FigureData(
         number, f"One layer without LN, {TASKS[task]}: structure and fixed points of the weights", tuple(table),
-        PAPER_SAYS, joined(words), f"eigenloop reproduce --figure {number} {budget.options}", settings_of(configs),
+        PAPER_SAYS, verdict(None if None in held else all(held), "; ".join(short)), tuple(words),
+        f"eigenloop reproduce --figure {number} {budget.options}", settings_of(configs),
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Structure and growth, the common form of Figures 1 and 4: heatmaps of W and V, their largest entries over time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -10,9 +10,12 @@ from eigenloop.errors import InputError
 from eigenloop.figures import panels
 from eigenloop.figures.running import at_step
 from eigenloop.figures.settings import TASKS, Task
-from eigenloop.figures.values import FigureData, Row, cells, curve
+from eigenloop.figures.values import FigureData, Row, cells, curve, verdict
 from eigenloop.statistics import PowerLawFit, fit_power_law
 from eigenloop.training import Trained
+
+DECADES = 1_000
+"""Steps below which a growth exponent means nothing."""
 
 
 def growth_rows(run: Trained, task: Task, *, exponent: Fraction) -> list[Row]:
@@ -41,6 +44,32 @@ def growth_exponent(run: Trained, metric: str) -> PowerLawFit | None:
         return None
 
 
+def inactive_words(check: Trained) -> str:
+    """The largest inactive entry that the first steps with all eight blocks free have met."""
+    largest, steps = float(check.metrics["inactive_max"].max()), int(check.steps[-1])
+    return (
+        f"with all eight blocks free, the largest entry of the six inactive ones in the first {steps} steps is "
+        f"{largest:.2g}"
+    )
+
+
+def growth_verdict(runs: Mapping[str, Trained], inactive: float, *, exponent: Fraction) -> str:
+    """Whether the active diagonals stand out and grow as t^p in every run, within a fifth of p."""
+    fits = [growth_exponent(run, key) for run in runs.values() for key in ("w_max", "v_max")]
+    off = max(float(np.median(run.metrics["off_diagonal_ratio"][-1])) for run in runs.values())
+    found = [fit.exponent for fit in fits if fit]
+    steps = max(int(run.steps[-1]) for run in runs.values())
+    structure = (
+        f"the six inactive blocks are {'exactly 0' if inactive == 0 else f'at most {inactive:.2g}'}, entries beside "
+        f"the active diagonals at most {off:.2g} of their mean"
+    )
+    if len(found) < len(fits) or steps < DECADES:
+        return verdict(None, f"after {steps:,} steps {structure}; a growth of t^{exponent} shows after thousands")
+    near = all(abs(found_ - exponent) < 0.2 * exponent for found_ in found)
+    growth = f"the weights grow with exponents from {min(found):.3f} to {max(found):.3f}, {exponent} in theory"
+    return verdict(near and off < 0.5 and inactive < 1e-6, f"{growth}; {structure}")
+
+
 def growth_words(run: Trained, name: str) -> str:
     """The end of a run and the exponents of its last decade."""
     w, v, ratio = (float(np.median(run.metrics[key][-1])) for key in ("w_max", "v_max", "off_diagonal_ratio"))
@@ -49,7 +78,7 @@ def growth_words(run: Trained, name: str) -> str:
         f"fitted exponent over the last decade {fit.exponent:.3f}" if fit else "too short for a fit" for fit in fits
     ]
     return (
-        f"{name}, step {int(run.steps[-1]):,}: ||W||_max = {w:.3g} ({slopes[0]}), ||V||_max = {v:.3g} ({slopes[1]}), "
+        f"{name}, step {int(run.steps[-1]):,}: largest entry of W {w:.3g} ({slopes[0]}), of V {v:.3g} ({slopes[1]}), "
         f"largest off-diagonal entry of an active block {ratio:.3g} of its mean diagonal"
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +49,8 @@ def write_page(
         options: further ones of the command that repeats it.
     """
     chosen = "" if len(made) == 8 else "".join(f"--figure {data.number} " for data in made)
-    command = f"eigenloop reproduce {chosen}{budget.options}".strip() + options
+    place = f" --out {shlex.quote(str(directory))}"
+    command = f"eigenloop reproduce {chosen}{budget.options}".strip() + options + place
     software = versions()
     facts = [
         ("what", "quick form: far below the paper's budget" if budget.quick else f"{budget.epochs:,} epochs"),
@@ -61,7 +63,7 @@ def write_page(
     page = report.Page(
         "Looped transformers learn the power method: the paper's figures",
         LEAD,
-        [*(_section(data, *drawing) for data, drawing in zip(made, drawings, strict=True)), *beside],
+        [*(_section(data, place, *drawing) for data, drawing in zip(made, drawings, strict=True)), *beside],
         facts=facts,
         command=command,
         links=[
@@ -74,15 +76,16 @@ def write_page(
     return WrittenPage(path, {**metadata, "command": command})
 
 
-def _section(data: FigureData, light: str, dark: str) -> report.Section:
+def _section(data: FigureData, place: str, light: str, dark: str) -> report.Section:
     figure = report.Figure(
         light,
         alt=f"Figure {data.number}: {data.title}. {data.run_shows}",
         svg_dark=dark,
         paper_says=data.paper_says,
         run_shows=data.run_shows,
+        details=data.details,
         downloads=[f"figure{data.number}.{suffix}" for suffix in ("csv", "png", "pdf", "svg")],
     )
     runs = report.Table(("run", "settings"), data.settings, caption="The runs behind it.")
-    again = report.Command(data.command, "Repeat this figure")
+    again = report.Command(data.command + place, "Repeat this figure")
     return report.Section(f"Figure {data.number}: {data.title}", (figure, runs, again), anchor=f"figure-{data.number}")

@@ -12,7 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from eigenloop import interrupts
 from eigenloop.errors import InputError
+from eigenloop.figures.settings import Budget
 from eigenloop.runs import RunDirectory
 from eigenloop.training import Progress, TrainConfig, Trained, load_run, train
 from eigenloop.workers import cores, orphaned, processes, saving
@@ -20,6 +22,8 @@ from eigenloop.workers import cores, orphaned, processes, saving
 Report = Callable[[str, Progress], None]
 """Told the run's name and how far it is, in the caller's thread."""
 
+LENGTH = ("epochs", "steps")
+"""What may differ between a run and its continuation."""
 POLL_SECONDS = 0.2
 LONG = 1_000
 """Steps beside which compiling again costs little."""
@@ -63,6 +67,52 @@ def train_all(
     return {name: run for name, run in found.items() if run is not None}
 
 
+def require_budget(configs: Mapping[str, TrainConfig], budget: Budget, directory: Path) -> None:
+    """Refuse a directory whose runs were made with another budget, before any of ours is trained.
+
+    Args:
+        configs: the runs by name.
+        budget: that they come from.
+        directory: holds one folder for each.
+
+    Raises:
+        InputError: names the option that differs, with both values.
+    """
+    for name, config in configs.items():
+        run = RunDirectory(Path(directory) / name, config.plain(), extendable=LENGTH)
+        differences = run.differences()
+        if differences:
+            raise InputError(f"{directory} holds runs made {_made(differences, budget)}; choose another --out")
+        done = _steps_done(run.path, config)
+        if done > config.total_steps:
+            passed = done // config.steps_per_epoch
+            raise InputError(
+                f"{directory} holds runs of {passed} epochs, more than --epochs {budget.epochs}; "
+                f"give --epochs {passed} or more, or choose another --out"
+            )
+
+
+def _made(differences: Mapping[str, tuple[Any, Any]], budget: Budget) -> str:
+    """What the runs that are there were made with, in options of the command line."""
+    for key in ("seeds", "seed"):
+        if key in differences:
+            return "with --{} {}, not {}".format(key, *differences[key])
+    if differences.keys() & {"train_size", "test_size", "snapshots"}:
+        return "without --quick" if budget.quick else "with --quick"
+    key, (there, here) = next(iter(differences.items()))
+    return f"by another version of these figures ({key} is {there} there, {here} here)"
+
+
+def _steps_done(folder: Path, config: TrainConfig) -> int:
+    """Steps of the checkpoint in a folder; 0 where there is none, or one of which `train` says what is wrong."""
+    if config.steps is not None or not (folder / RunDirectory.CHECKPOINT).exists():
+        return 0
+    try:
+        return load_run(folder).done
+    except InputError:
+        return 0
+
+
 def _train_apart(jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, workers: int) -> None:
     """Train in processes: what they tell comes back through a queue; an interruption is passed on to all of them."""
     context = multiprocessing.get_context("spawn")
@@ -77,6 +127,7 @@ def _train_apart(jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, w
                     report(*told.get())
                 for future in done:
                     future.result()
+                interrupts.check()
         except BrokenProcessPool:
             said = "a training process was killed (is there enough memory?); run the same command to go on"
             raise InputError(said) from None

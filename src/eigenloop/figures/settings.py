@@ -25,6 +25,7 @@ REAL_TABLES = {"wine": 13, "breast_cancer": 30, "digits": 64}
 """Bundled tables of scikit-learn in Figure 8, and their dimension."""
 REAL_STEPS = 4_000
 CHECK_STEPS = 200
+QUICK_CHECK_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,15 @@ class Budget:
         for name in ("epochs", "seeds"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} is {getattr(self, name)}; it must be at least 1")
+        if self.quick and self.epochs != 2000:
+            object.__setattr__(self, "epochs", 2000)  # has no meaning there
 
     @property
     def options(self) -> str:
         """The options of `eigenloop reproduce` that ask for this budget."""
         words = ["--quick"] if self.quick else [f"--epochs {self.epochs}"]
         words += [f"--seeds {self.seeds}"] if self.seeds != 1 else []
+        words += [f"--seed {self.seed}"] if self.seed != 0 else []
         return " ".join(words)
 
     def config(self, **differences: Any) -> TrainConfig:
@@ -71,7 +75,7 @@ class Budget:
         if self.quick:
             values.pop("epochs", None)
             values |= {"train_size": 640, "test_size": 256, "snapshots": (10, 50)}
-            values["steps"] = min(values.get("steps", 120), 120 if values.get("engine") != "full" else 3)
+            values["steps"] = min(values.get("steps", 120), 120)
         return TrainConfig.create(**values)
 
 
@@ -80,10 +84,12 @@ def looped(task: Task, budget: Budget) -> dict[str, TrainConfig]:
     return {f"looped-{task}": budget.config(task=task)}
 
 
-def looped_check(task: Task, budget: Budget) -> dict[str, TrainConfig]:
-    """The first steps of the same model with all eight blocks free, on a small part of the data."""
-    config = budget.config(task=task, engine="full", steps=CHECK_STEPS, train_size=256, test_size=64, snapshots=())
-    return {f"looped-{task}-full": config}
+def checks(budget: Budget, configs: dict[str, TrainConfig]) -> dict[str, TrainConfig]:
+    """For each run the first steps of the same model with all eight blocks free, on a small part of the data."""
+    few = {"engine": "full", "epochs": None, "steps": CHECK_STEPS, "train_size": 256, "test_size": 64, "snapshots": ()}
+    if budget.quick:
+        few |= {"steps": QUICK_CHECK_STEPS, "train_size": 128}
+    return {f"{name}-full": TrainConfig.create(**{**config.model_dump(), **few}) for name, config in configs.items()}
 
 
 def layerwise(task: Task, budget: Budget, *, dim: int = 16, samples: int = 32) -> dict[str, TrainConfig]:

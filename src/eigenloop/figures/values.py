@@ -41,7 +41,8 @@ class FigureData:
         title: what it shows.
         table: everything that is drawn, and nothing else.
         paper_says: what the paper states, in our words.
-        run_shows: what this run measured, with numbers.
+        run_shows: one sentence: whether that held in this run, with the main number.
+        details: what this run measured, one statement each.
         command: the shell command that repeats it.
         settings: pairs (run, its settings).
     """
@@ -51,6 +52,7 @@ class FigureData:
     table: tuple[Row, ...]
     paper_says: str
     run_shows: str
+    details: tuple[str, ...]
     command: str
     settings: tuple[tuple[str, str], ...]
 
@@ -139,6 +141,23 @@ def settings_of(configs: dict[str, TrainConfig]) -> tuple[tuple[str, str], ...]:
     return tuple((name, describe(config)) for name, config in configs.items())
 
 
-def joined(parts: Iterable[str]) -> str:
-    """Clauses of one sentence."""
-    return "; ".join(parts) + "."
+def verdict(held: bool | None, words: str) -> str:
+    """One sentence on whether the paper's statement held here; None where the run is too short to tell.
+
+    Example:
+        >>> verdict(True, "the slope is 0.25")
+        'Held here: the slope is 0.25.'
+    """
+    begin = {True: "Held here", False: "Did not hold here", None: "Too short a run to tell"}[held]
+    return f"{begin}: {words}."
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Words with commas and an "and".
+
+    Example:
+        >>> listed(["a", "b", "c"])
+        'a, b and c'
+    """
+    *rest, last = parts
+    return f"{', '.join(rest)} and {last}" if rest else last

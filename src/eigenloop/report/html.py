@@ -4,7 +4,6 @@ import base64
 import hashlib
 import os
 import re
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
@@ -17,6 +16,7 @@ from markupsafe import Markup
 from eigenloop.report.cells import shown
 from eigenloop.report.svg import inline_svg
 from eigenloop.report.values import Figure, Page, Table
+from eigenloop.runs import atomic_write
 
 
 def render(page: Page) -> str:
@@ -52,28 +52,18 @@ def write(page: Page, path: str | os.PathLike[str]) -> Path:
 
     Args:
         page: what to show.
-        path: the HTML file, in a directory that exists.
+        path: the HTML file; its directory is made where it is missing.
 
     Returns:
         The path written.
 
     Raises:
         ValueError: as `render`; nothing is written then.
-        OSError: if the directory is missing or not writable.
+        InputError: the directory cannot be written to.
     """
-    html = render(page)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as stream:
-            stream.write(html)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
+    content = render(page).encode()
+    atomic_write(Path(path), content)
+    return Path(path)
 
 
 class _Names:

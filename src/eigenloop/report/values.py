@@ -162,6 +162,7 @@ class Figure:
         svg_dark: the same drawing for a dark page; without it the drawing stands on a light card.
         paper_says: one sentence, what the paper states.
         run_shows: one sentence with numbers, what this run measured.
+        details: further statements, folded away under it.
         downloads: relative paths of the figure's files (CSV, PNG, PDF).
     """
 
@@ -172,10 +173,11 @@ class Figure:
     svg_dark: str | None = None
     paper_says: str = ""
     run_shows: str = ""
+    details: Sequence[str] = ()
     downloads: Sequence[str | PurePath] = ()
 
     def __post_init__(self) -> None:
-        _freeze(self, "downloads")
+        _freeze(self, "downloads", "details")
         _check_downloads(self.downloads)
 
 

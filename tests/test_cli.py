@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from eigenloop import __version__, interrupts
+from eigenloop.checkpoints import load_run
 from eigenloop.cli import main
 from eigenloop.runs import load_arrays, read_config
 
@@ -92,6 +94,9 @@ def test_json_of_several_seeds_in_the_full_engine(tmp_path: Path, capsys: pytest
     assert status == 0
     assert "note: --objective layerwise trains one layer; --loops 2 does not change it" in err
     found = parsed(out)
+    assert read_config(tmp_path / "run")["loops"] == 1
+    options = [*options, "--loops", 5]  # which changes nothing, so the directory is still this run's
+    assert call(capsys, "train", *TINY, *options, "--json", "--out", tmp_path / "run")[:2] == (0, out)
     assert found["train_loss"] == [None, None]
     assert found["reasons"].keys() == {"train_loss"}
     assert found["inactive_max"] == [0.0, 0.0]
@@ -117,6 +122,29 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = call(capsys, "train", "--help")
     assert status == 0
     assert "--multiplicities" in out
+
+
+def test_any_x0_from_a_file_and_its_rotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.random.default_rng(0).standard_normal((7, 3))
+    np.save(tmp_path / "x0.npy", rows)
+    command = ["train", "--task", "rotated", "--x0", tmp_path / "x0.npy", "--loops", 2, "--batch", 8]
+    command += ["--train-size", 40, "--test-size", 16, "--steps", 5, "--json", "--out", tmp_path / "run"]
+    status, out, err = call(capsys, *command)
+    assert status == 0, err
+    assert parsed(out)["steps"] == 5
+    (tmp_path / "x0.npy").unlink()
+    config = load_run(tmp_path / "run").config  # the run holds X0 itself
+    assert (config.dim, config.samples) == (3, 7)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = np.linalg.eigvalsh(unit.T @ unit)[::-1]
+    drawn = np.asarray(config.distribution().sample(jax.random.key(0), 3), np.float64)
+    found = np.linalg.eigvalsh(drawn @ drawn.swapaxes(1, 2))[:, ::-1]
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-5)
+    np.save(tmp_path / "x0.npy", rows[::-1])
+    status, out, err = call(capsys, *command)
+    assert (status, out) == (2, "")
+    assert "x0 is [[" in err
+    assert len(err) < 700
 
 
 # --- bad input
@@ -155,6 +183,14 @@ BAD: list[tuple[list[Any], str]] = [
     (["train", "--fresh", "--epochs", 3], "--fresh"),
     (["train", "--samples", 8, "--min-eigenvalue", 0.5], "--min-eigenvalue"),
     (["train", "--colour", "red"], "--colour"),
+    (["train", "--task", "rotated"], "--task rotated and --x0 go together"),
+    (["train", "--x0", "iris"], "--task rotated and --x0 go together"),
+    (["train", "--task", "rotated", "--x0", "iris", "--dim", 5], "--dim is 5, but --x0 has 4; leave --dim out"),
+    (["train", "--task", "rotated", "--x0", "digits"], "Example 3.3 needs full rank d = 64"),
+    (["train", "--task", "rotated", "--x0", "none.csv"], "none.csv does not exist"),
+    (["train", "--task", "rotated", "--x0", ""], "--x0 is empty; give it a value"),
+    (["train", "--x0="], "--x0 is empty; give it a value"),
+    (["predict", ""], "an argument is empty; give it a value"),
     (["train", "extra"], "extra"),
     (["reproduce", "--figure", 9], "--figure is 9"),
     (["reproduce", "--figure", 0, "--quick"], "--figure is 0"),

@@ -247,8 +247,15 @@ def test_a_reproduced_report_shows_eight_figures_within_the_window(tmp_path, wid
         document.querySelectorAll('details').forEach((each) => { each.open = true; });
         const shown = [...document.querySelectorAll('figure svg')].filter((each) => each.getBoundingClientRect().width);
         tell(shown.length); tell(document.documentElement.scrollWidth);
+        const cards = shown.map((each) => [each, each.closest(".card")]);
+        const reachable = ([drawing, card]) => {
+            card.scrollLeft = card.scrollWidth;  // as far to the right as a finger can push it
+            return drawing.getBoundingClientRect().right <= card.getBoundingClientRect().right + 0.5;
+        };
+        tell(cards.filter(reachable).length);
+        tell(cards.filter(([, card]) => card.scrollWidth > card.clientWidth && card.tabIndex !== 0).length);
     """
-    drawings, needed = ask(Path(report), counted, width=width)
+    drawings, needed, reached, unfocusable = ask(Path(report), counted, width=width)
     assert int(drawings) == 8  # one of each light and dark pair
     assert int(needed) <= width
 
@@ -328,3 +335,5 @@ def test_a_measured_ledger_fits_the_window(tmp_path, width):
         tell(document.documentElement.scrollWidth);
     """
     assert int(ask(report, script, width=width)[0]) <= width
+    assert int(reached) == 8  # what is cut at the right edge can be scrolled to
+    assert int(unfocusable) == 0  # by keyboard as well

@@ -1,5 +1,6 @@
 """The configuration of a training run: every value that decides it, checked field by field."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +24,10 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: Literal["sphere", "planted"] = "sphere"
+    task: Literal["sphere", "planted", "rotated"] = "sphere"
     multiplicities: tuple[int, ...] | None = None
+    x0: tuple[tuple[float, ...], ...] | None = None
+    """X0 of the task "rotated" (Example 3.3), n rows of length d: the transpose of the paper's, with unit rows."""
     min_eigenvalue: float | None = None
     dim: int = 16
     samples: int = 32
@@ -49,6 +52,8 @@ class TrainConfig(BaseModel):
     def create(cls, **values: Any) -> "TrainConfig":
         """Build and check; the defaults that depend on other values are filled in.
 
+        `x0` may be any array; it decides `dim` and `samples`.
+
         Raises:
             InputError: the first thing that is wrong, in one line.
 
@@ -56,6 +61,8 @@ class TrainConfig(BaseModel):
             >>> TrainConfig.create(task="planted", epochs=2).total_steps
             156
         """
+        if values.get("x0") is not None:
+            values |= _from_x0(values)
         try:
             config = cls(**values)
         except ValidationError as error:
@@ -102,6 +109,8 @@ class TrainConfig(BaseModel):
             update["multiplicities"] = DEFAULT_MULTIPLICITIES
         if self.task != "planted" and self.multiplicities is not None:
             raise InputError("--multiplicities belong to --task planted")
+        if (self.task == "rotated") != (self.x0 is not None):
+            raise InputError("--task rotated and --x0 go together; give both or neither")
         if self.objective == "layerwise":
             update["loops"] = 1  # one layer is trained, whatever was asked for
         config = self.model_copy(update=update)
@@ -132,6 +141,8 @@ class TrainConfig(BaseModel):
         """The distribution of X that the task names."""
         if self.task == "sphere":
             base: Distribution = problems.Sphere(dim=self.dim, samples=self.samples)
+        elif self.x0 is not None:
+            base = problems.Rotated(np.array(self.x0).T)
         else:
             base = problems.Rotated.planted(self.multiplicities or (), dim=self.dim, samples=self.samples)
         return base if self.min_eigenvalue is None else problems.Rejected(base, threshold=self.min_eigenvalue)
@@ -161,6 +172,21 @@ class TrainConfig(BaseModel):
         """The paper's start in the chosen engine."""
         kind = TwoBlock if self.engine == "reduced" else LoopedTransformer
         return kind.initial(dim=self.dim, norm=self.norm)
+
+
+def _from_x0(values: Mapping[str, Any]) -> dict[str, Any]:
+    """X0 as plain numbers, and the sizes that it has."""
+    try:
+        rows = np.asarray(values["x0"], dtype=np.float64)
+    except (ValueError, TypeError):
+        raise InputError("--x0 is no table of numbers; its rows are data vectors of one length") from None
+    if rows.ndim != 2:
+        raise InputError(f"--x0 has shape {rows.shape}; it must be a table whose rows are data vectors")
+    sizes = {"dim": rows.shape[1], "samples": rows.shape[0]}
+    for name, size in sizes.items():
+        if values.get(name, size) != size:
+            raise InputError(f"{_option(name)} is {values[name]}, but --x0 has {size}; leave {_option(name)} out")
+    return {**sizes, "x0": rows.tolist()}
 
 
 def _option(name: str) -> str:

@@ -30,6 +30,9 @@ from safetensors.numpy import save as save_bytes
 
 from eigenloop.errors import InputError
 
+LONGEST_SHOWN = 120
+"""Characters of a value in a message."""
+
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Replace a file in one move: readers see the old one or the new one, never a part.
@@ -212,4 +215,5 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "not set" if value is None else str(value)
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"

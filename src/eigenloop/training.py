@@ -30,7 +30,7 @@ from eigenloop.transformer import LoopedTransformer
 
 __all__ = ["METRICS", "Progress", "TrainConfig", "Trained", "Trainer", "load_run", "metric_steps", "train"]
 
-TASK_KEYS = ("task", "multiplicities", "min_eigenvalue", "dim", "samples")
+TASK_KEYS = ("task", "multiplicities", "x0", "min_eigenvalue", "dim", "samples")
 STRETCH_SECONDS = 0.5
 """Aim for the length of one compiled stretch: how soon progress moves and Ctrl-C is heard."""
 CHECKPOINT_SECONDS = 10.0

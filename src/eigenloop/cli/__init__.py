@@ -32,6 +32,7 @@ def _run(words: list[str], interrupts: Any) -> Any:
         from eigenloop.cli.app import app
         from eigenloop.cli.safely import InterruptedCommandError
     try:
+        _refuse_nothing(words)
         status = app(args=words, standalone_mode=False)
         if status == interrupts.INTERRUPTED:  # what Typer returns after Ctrl-C, without a word
             raise KeyboardInterrupt
@@ -56,6 +57,14 @@ def _run(words: list[str], interrupts: Any) -> Any:
             raise
         message = _one_line(error.format_message())  # type: ignore[attr-defined]  # checked in the line above
         return _fail(message + _offending(error, message), 2) if message else 2
+
+
+def _refuse_nothing(words: list[str]) -> None:
+    """An empty word would stand for the current directory, or for no table at all."""
+    for before, word in zip(["", *words], words, strict=False):
+        if word == "" or (word.startswith("--") and word.endswith("=")):
+            name = before if word == "" and before.startswith("--") else word.rstrip("=") or "an argument"
+            raise InputError(f"{name} is empty; give it a value")
 
 
 def _offending(error: Any, message: str) -> str:

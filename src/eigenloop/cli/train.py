@@ -1,7 +1,7 @@
 """`eigenloop train`: train a looped transformer and keep the run in a directory."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,16 +10,30 @@ DEFAULT_OUT = Path("runs/train")
 
 def train(
     task: Annotated[
-        Literal["sphere", "planted"], typer.Option(help="sphere: Task 1. planted: Task 2, a fixed spectrum.")
+        Literal["sphere", "planted", "rotated"],
+        typer.Option(help="sphere: Task 1. planted: Task 2, a fixed spectrum. rotated: rotations of --x0."),
     ] = "sphere",
     multiplicities: Annotated[
         str | None, typer.Option(help="Eigenvalues of planted S, e.g. 5,4,3: d integers that sum to n.")
     ] = None,
+    x0: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="X0 of --task rotated, of full rank: a .csv, .npy or .npz file or a data set that predict knows. Its "
+            "rows are the data vectors; each is divided by its norm.",
+        ),
+    ] = None,
     min_eigenvalue: Annotated[
         float | None, typer.Option(help="Draw again while the smallest eigenvalue of S is below this.")
     ] = None,
-    dim: Annotated[int, typer.Option(help="d, length of a data vector.")] = 16,
-    samples: Annotated[int, typer.Option(help="n, columns of X.")] = 32,
+    dim: Annotated[
+        int | None,
+        typer.Option(help="d, length of a data vector; 16, or that of --x0, by default.", show_default=False),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="n, columns of X; 32 or the rows of --x0 by default.", show_default=False)
+    ] = None,
     loops: Annotated[int | None, typer.Option(help="L of the end-to-end objective; 10 by default.")] = None,
     objective: Annotated[
         Literal["end-to-end", "layerwise"],
@@ -66,11 +80,13 @@ def train(
 
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     with safely():
+        sizes = {name: size for name, size in (("dim", dim), ("samples", samples)) if size is not None}
         config = training.TrainConfig.create(
-            task=task, multiplicities=_numbers(multiplicities, InputError), min_eigenvalue=min_eigenvalue, dim=dim,
-            samples=samples, loops=10 if loops is None else loops, objective=objective, norm=not no_norm, target=target,
-            epochs=epochs, steps=steps, fresh=fresh, learning_rate=learning_rate, batch=batch, train_size=train_size,
-            test_size=test_size, seed=seed, seeds=seeds, engine=engine, dtype=dtype,
+            task=task, multiplicities=_numbers(multiplicities, InputError), min_eigenvalue=min_eigenvalue,
+            x0=None if x0 is None else _unit_rows(x0), **sizes, loops=10 if loops is None else loops,
+            objective=objective, norm=not no_norm, target=target, epochs=epochs, steps=steps, fresh=fresh,
+            learning_rate=learning_rate, batch=batch, train_size=train_size, test_size=test_size, seed=seed,
+            seeds=seeds, engine=engine, dtype=dtype,
         )  # fmt: skip
     if objective == "layerwise" and loops not in (None, 1):
         stderr.print(f"note: --objective layerwise trains one layer; --loops {loops} does not change it", markup=False)
@@ -86,6 +102,19 @@ def train(
     for key in ("steps", "train_loss", "test_loss", "a", "b", "gamma", "off_diagonal_ratio", "seconds"):
         stdout.print(f"{key:20} {_shown(summary[key])}", markup=False)
     stdout.print(f"{'run':20} {out}", markup=False)
+
+
+def _unit_rows(source: str) -> Any:
+    from eigenloop.errors import InputError
+    from eigenloop.prediction import treated
+    from eigenloop.tables import read_table
+
+    rows = treated(read_table(source).rows, rounding=0.0, unit=True)
+    if not rows.any(axis=1).all():
+        raise InputError(
+            f"--x0 {source}: row {int(rows.any(axis=1).argmin()) + 1} is zero and has no direction; remove it"
+        )
+    return rows
 
 
 def _numbers(text: str | None, error: type[Exception]) -> tuple[int, ...] | None:

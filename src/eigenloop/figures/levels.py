@@ -63,17 +63,17 @@ def levels(config: TrainConfig, *, draws: int = DRAWS, seed: int = 0) -> dict[st
         (None, None)
     """
     if config.min_eigenvalue is not None:
-        raise InputError("levels are known for the two tasks without --min-eigenvalue; leave it out")
-    multiplicities = config.multiplicities if config.task == "planted" else None
-    return dict(_levels(multiplicities, config.dim, config.samples, draws, seed))
+        raise InputError("levels are known for the tasks without --min-eigenvalue; leave it out")
+    fixed = getattr(config.distribution(), "eigenvalues", None)
+    return dict(_levels(fixed, config.dim, config.samples, draws, seed))
 
 
 @lru_cache(maxsize=16)
 def _levels(
-    multiplicities: tuple[int, ...] | None, dim: int, samples: int, draws: int, seed: int
+    eigenvalues: tuple[float, ...] | None, dim: int, samples: int, draws: int, seed: int
 ) -> tuple[tuple[str, Level], ...]:
-    if multiplicities is not None:
-        of = Spectra.fixed(multiplicities)
+    if eigenvalues is not None:
+        of = Spectra.fixed(eigenvalues)
     else:
         of = Spectra.sphere(dim=dim, samples=samples, draws=draws, seed=seed)
     linear, squares, known = LayerwiseLinear(of.rows), (of.rows**2).mean(axis=1), of.moments

@@ -135,8 +135,9 @@ def describe(config: TrainConfig) -> str:
     """A run's settings in one line."""
     model = f"{config.loops} loops, end to end" if config.objective == "end-to-end" else "one layer, layerwise"
     norm = "LN" if config.norm else f"no LN, {config.target} target"
+    task = next((words for name, words in TASKS.items() if name == config.task), config.task)
     parts = [
-        f"{TASKS[config.task]}, d = {config.dim}, n = {config.samples}", model, norm,
+        f"{task}, d = {config.dim}, n = {config.samples}", model, norm,
         f"learning rate {config.learning_rate:g}, batch {config.batch}", f"{config.total_steps:,} steps",
         f"{config.train_size:,} training and {config.test_size:,} test samples",
     ]  # fmt: skip

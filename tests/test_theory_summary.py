@@ -347,7 +347,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["--eigenvalues", "-1,3"], "eigenvalue -1 is negative"),
     (["--eigenvalues", "3,nan"], "eigenvalue nan is not a finite number"),
     (["--eigenvalues", "inf,1"], "eigenvalue inf is not a finite number"),
-    (["--eigenvalues", ""], "--eigenvalues is ''"),
+    (["--eigenvalues", ""], "--eigenvalues is empty"),
     (["--eigenvalues", "3,,1"], "--eigenvalues is '3,,1'"),
     (["--eigenvalues", "3,x"], "give numbers separated by commas"),
     (["--eigenvalues", "3"], "at least 2 are needed"),

@@ -118,7 +118,7 @@ def shelve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelve]:
 
 def test_every_claim_of_the_package_is_found_once_and_says_where_it_stands() -> None:
     for entry in collect():
-        assert "arXiv 2606.00605" in entry.claim.source, entry.claim.id
+        assert re.search(r"arXiv 260[56]\.", entry.claim.source), entry.claim.id
         assert entry.claim.statement.endswith("."), entry.claim.id
 
 
@@ -332,7 +332,7 @@ def test_the_ledger_leaves_another_page_alone(
     ("arguments", "words"),
     [
         (["--only", "thm9"], "'thm9', which is no claim; known are"),
-        (["--only", ""], "--only is ''"),
+        (["--only", ""], "--only is empty"),
         (["--seed", -1], "--seed is -1"),
         (["--out", "FILE"], "is a file; --out must be a directory"),
         (["--out", "FILE/below"], "cannot write to"),

@@ -315,6 +315,6 @@ def test_the_reason_says_why_no_number_of_loops_is_predicted(monkeypatch: pytest
 
 
 def test_too_many_features_for_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "memory_limit", lambda: 1000)
+    monkeypatch.setattr(memory, "memory_limit", lambda: 500)
     with pytest.raises(InputError, match=r"S = X X\^T of 4 features.* give a table with fewer features"):
         Target.from_rows(planted())

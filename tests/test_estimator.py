@@ -259,7 +259,7 @@ def test_looped_pca_refuses_and_repeats() -> None:
     same = [LoopedPCA(training_steps=30, random_state=5).fit(rows).components_ for _ in range(2)]
     np.testing.assert_array_equal(same[0], same[1])
     for refused in (LoopedPCA(loops=0), LoopedPCA(training_steps=0)):
-        with pytest.raises(ValueError, match=r"in the range \[1, inf\)"):
+        with pytest.raises(ValueError, match=r"in the range \[1, "):
             refused.fit(rows)
     with pytest.raises(ValueError, match=r"1 feature\(s\)"):
         LoopedPCA().fit(rows[:, :1])

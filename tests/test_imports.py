@@ -108,7 +108,7 @@ def test_the_report_stands_on_no_wing() -> None:
 
 
 def test_the_lens_stands_on_the_ground_and_without_jax() -> None:
-    light = {"errors", "power", "runs", "spectrum", "statistics"}
+    light = {"claims", "errors", "power", "runs", "spectrum", "statistics"}
     for name, tree in TREES.items():
         if name.split(".")[0] == "lens":
             assert own(tree) <= {"lens"} | light, name

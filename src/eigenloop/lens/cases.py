@@ -19,6 +19,8 @@ from eigenloop.lens.cases_common import (
     ledger,
     loops_for,
     qualified,
+    shown,
+    together,
     tokens,
     worst_of,
 )
@@ -36,18 +38,20 @@ from eigenloop.statistics import fit_power_law
     place="full attention",
 )
 def uniform_exact(effort: Effort) -> Finding:
-    rng, loops, worst = effort.generator(0), 40, 0.0
+    rng, loops = effort.generator(0), 40
+    errors = np.zeros(loops + 1)
     for heads in (1, 3):
         for _ in range(effort.pick(5, 50)):
             layer = Layer(heads=general(rng, gap=0.9, heads=heads))
             run = simulate(layer, tokens(rng), loops=loops)
             mean, deviations = run.means[0], run.states[0] - run.means[0]
-            for state in run.states:
+            for loop, state in enumerate(run.states):
                 error = np.linalg.norm(state - mean - deviations) / np.linalg.norm(state)
-                worst, mean = max(worst, float(error)), mean + layer.matrix @ mean
+                errors[loop], mean = max(errors[loop], error), mean + layer.matrix @ mean
     return within(
-        measured=worst, expected=0.0, tolerance=100 * loops * DIM * EPS, relative=False,
+        measured=float(errors.max()), expected=0.0, tolerance=100 * loops * DIM * EPS, relative=False,
         because="each loop rounds by d eps of a state whose condition is up to 10^2",
+        plot=Plot([Curve("largest error", range(1, loops + 1), errors[1:])], "loop", "error over ||X||"),
     )  # fmt: skip
 
 
@@ -58,13 +62,16 @@ def uniform_exact(effort: Effort) -> Finding:
     place="full attention",
 )
 def uniform_rate(effort: Effort) -> Finding:
-    rng, errors, numbers = effort.generator(1), [], {}
+    rng, errors, numbers, curves = effort.generator(1), [], {}, []
     for gap in GAPS:
         found = []
         for angle in (0.0, np.pi):
             for _ in range(effort.pick(1, 6)):
                 layer = Layer(heads=general(rng, gap=gap, angle=angle))
-                found.append(simulate(layer, tokens(rng), loops=loops_for(gap)).alignment.value)
+                run = simulate(layer, tokens(rng), loops=loops_for(gap))
+                found.append(run.alignment.value)
+                if len(found) == 1:
+                    curves.append(shown(f"gap {gap:g}", run.sines))
         errors += [value / gap - 1 for value in found]
         numbers[f"fitted, gap {gap:g}"] = float(np.mean(found))
     return worst_of(
@@ -72,6 +79,7 @@ def uniform_rate(effort: Effort) -> Finding:
         tolerance=1e-3,
         because="(mu_3/mu_2)^k < 1e-5 in the second half of the loops from 1e-4 to 1e-11",
         numbers=numbers,
+        plot=Plot(curves, "loop", "sine to v_1", xscale="linear"),
     )
 
 
@@ -111,7 +119,7 @@ def uniform_normalized(effort: Effort) -> Finding:
     place="full attention",
 )
 def left_exact(effort: Effort) -> Finding:
-    rng, worst, right_error = effort.generator(12), 0.0, []
+    rng, worst, right_error, curves = effort.generator(12), 0.0, [], []
     for _ in range(effort.pick(20, 200)):
         matrix = with_spectrum(rng, growth_spectrum(DIM, gap=0.9, angle=1.0), condition=30.0)
         values, right = np.linalg.eig(matrix)
@@ -123,10 +131,13 @@ def left_exact(effort: Effort) -> Finding:
                 worst = max(worst, float(error.max()))
             else:
                 right_error.append(float(np.median(error)))
+            if len(curves) < 2:
+                curves.append(Curve(f"{side} coordinates", abs(1 + values), abs(after / before), points=True))
     return within(
         measured=worst, expected=0.0, tolerance=1e3 * DIM * EPS, relative=False,
         because="eigenvectors are computed to eps times the condition of their matrix, some 10^3",
         numbers={"the same for right eigenvectors, median": float(np.median(right_error))},
+        plot=Plot(curves, "|1 + lambda|", "growth of the coordinate"),
     )  # fmt: skip
 
 
@@ -136,13 +147,16 @@ def left_exact(effort: Effort) -> Finding:
     place="the residual connection",
 )
 def residual_leader(effort: Effort) -> Finding:
-    rng, passed, size, differ = effort.generator(10), 0, effort.pick(6, 40), 0
+    rng, passed, size, differ, curves = effort.generator(10), 0, effort.pick(6, 40), 0, []
     for _ in range(size):
         values, start = np.r_[-1.4, 0.8, rng.uniform(-0.9, 0.4, DIM - 2)], tokens(rng)
         matrix = with_spectrum(rng, values, condition=10.0)
         for value, residual in ((-1.4, False), (0.8, True)):
             run = simulate(Layer(heads=matrix[None], norm=Unit(), residual=residual), start, loops=150)
-            passed += run.sines_to(eigenvector(matrix, value)[:, None])[-1] < 1e-9
+            sines = run.sines_to(eigenvector(matrix, value)[:, None])
+            passed += bool(sines[-1] < 1e-9)
+            if len(curves) < 2:
+                curves.append(shown("with the residual" if residual else "without", sines))
     for _ in range(200):
         values = np.linalg.eigvals(rng.standard_normal((DIM, DIM)) / np.sqrt(DIM))
         values = values[values.imag >= 0]
@@ -150,6 +164,7 @@ def residual_leader(effort: Effort) -> Finding:
     return every(
         passed, 2 * size, because="gaps 0.9/1.4 and 1.4/1.8 to the power 150 are below 1e-16, times conditions of 10^2",
         numbers={"share of Gaussian F, d = 16, whose leaders differ": differ / 200},
+        plot=Plot(curves, "loop", "sine to the leader", xscale="linear"),
     )  # fmt: skip
 
 
@@ -177,7 +192,7 @@ def consensus_first(effort: Effort) -> Finding:
                 name = f"mu_2 = {gap * leader:g}"
                 numbers[f"factors of spread and sine, {name}"] = [spread, sine]
                 for kind, series in (("spread", run.spread), ("sine", run.sines)):
-                    curves.append(Curve(f"{kind}, {name}", range(50), np.maximum(series[:50], 1e-16)))
+                    curves.append(shown(f"{kind}, {name}", series[:50]))
     return qualified(
         passed == of, measured=f"{passed} of {of}", expected=f"{of} of {of}", tolerance=RATE, because=FITTED,
         note="where |mu_2| > 1: the spread falls by 1/|mu_1| and the sine by |mu_2/mu_1|; with |mu_1| < 1 there is no "
@@ -228,21 +243,19 @@ def symmetric_bounds(effort: Effort) -> Finding:
     place="shared weights",
 )
 def shared_gap(effort: Effort) -> Finding:
-    rng, errors, numbers, curves, apart = effort.generator(5), [], {}, [], []
+    rng, errors, numbers, curves = effort.generator(5), [], {}, []
     for gap in GAPS:
         found = []
         for heads, norm in ((1, Unit()), (4, Unit()), (4, plain_norm(DIM, kind="rms"))):
             for _ in range(effort.pick(1, 4)):
-                scores, spread = rng.standard_normal((heads, DIM, DIM)) / DIM, tokens(rng)
+                scores, near = rng.standard_normal((heads, DIM, DIM)) / DIM, together(rng)
                 layer = Layer(heads=general(rng, gap=gap, heads=heads), scores=scores, norm=norm)
-                run = simulate(layer, rng.standard_normal(DIM) + 0.3 * spread, loops=loops_for(gap))
+                run = simulate(layer, near, loops=loops_for(gap))
                 found.append(run.alignment.value)
-                apart.append(simulate(layer, spread, loops=loops_for(gap)).spread[-1] > 0.1)
                 if len(found) == 1:
-                    curves.append(Curve(f"gap {gap:g}", range(len(run.sines)), np.maximum(run.sines, 1e-16)))
+                    curves.append(shown(f"gap {gap:g}", run.sines))
         errors += [value / gap - 1 for value in found]
         numbers[f"fitted, gap {gap:g}"] = float(np.mean(found))
-    numbers["share of independent Gaussian tokens that stay apart"] = float(np.mean(apart))
     plot = Plot(curves, "loop", "sine to v_1", xscale="linear")
     return worst_of(errors, tolerance=RATE, because=FITTED, numbers=numbers, plot=plot)
 
@@ -254,16 +267,20 @@ def shared_gap(effort: Effort) -> Finding:
     place="complex pair",
 )
 def complex_plane(effort: Effort) -> Finding:
-    rng, errors, turns = effort.generator(8), [], 0.0
+    rng, errors, turns, curves = effort.generator(8), [], 0.0, []
     for gap in GAPS:
         for _ in range(effort.pick(1, 5)):
             angle = float(rng.uniform(0.2, 2.8))
             layer = Layer(heads=general(rng, gap=gap, angle=angle))
             run, leader = simulate(layer, tokens(rng), loops=loops_for(gap)), layer.leader()
             errors.append(run.alignment.value / gap - 1)
+            curves.append(shown(f"gap {gap:g}", run.sines))
             c = run.means @ leader.left.conj()
             turns = max(turns, float(abs(np.angle(c[1:] / c[:-1] * np.exp(-1j * angle))).max()))
-    found = worst_of(errors, tolerance=RATE, because=FITTED, numbers={"largest error of the angle, radians": turns})
+    found = worst_of(
+        errors, tolerance=RATE, because=FITTED, numbers={"largest error of the angle, radians": turns},
+        plot=Plot(curves[:: len(curves) // len(GAPS)], "loop", "sine to the plane", xscale="linear"),
+    )  # fmt: skip
     return found if turns < 1e-9 else Finding("fails", turns, 0.0, 1e-9, note="the left coordinate turns otherwise")
 
 
@@ -274,7 +291,7 @@ def complex_plane(effort: Effort) -> Finding:
     known="holds only",
 )
 def complex_angle(effort: Effort) -> Finding:
-    rng, loops, normal, skew, drift = effort.generator(9), 300, 0.0, [], 0.0
+    rng, loops, normal, skew, drift, curves = effort.generator(9), 300, 0.0, [], 0.0, []
     for condition in (1.0, 10.0):
         for _ in range(effort.pick(3, 30)):
             angle = float(rng.uniform(0.3, 1.5))
@@ -284,6 +301,9 @@ def complex_angle(effort: Effort) -> Finding:
             seen = normalize(run.means[60:]) @ layer.leader().plane() @ np.array([1.0, 1j])
             steps = np.angle(seen[1:] / seen[:-1])
             steps = steps * np.sign(np.median(steps))
+            if len(curves) < 1 + (condition > 1):
+                name = "normal F" if condition == 1 else "F not normal"
+                curves.append(Curve(name, range(40), steps[:40] / angle))
             if condition == 1:
                 normal = max(normal, float(abs(steps - angle).max()))
             else:
@@ -297,6 +317,7 @@ def complex_angle(effort: Effort) -> Finding:
             "largest deviation in one loop, F not normal": max(skew),
             "largest deviation of the sum over 240 loops": drift,
         },
+        plot=Plot(curves, "loop", "turn over arg(1 + lambda)", xscale="linear", yscale="linear"),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from eigenloop.claims import Finding, Ledger, Plot, Value, within
+from eigenloop.claims import Curve, Finding, Ledger, Plot, Value, within
 from eigenloop.lens.circuits import Norm
 from eigenloop.lens.dynamics import FeedForward, Layer
 from eigenloop.lens.generators import growth_spectrum, split, with_spectrum
@@ -33,6 +33,11 @@ def tokens(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((TOKENS, DIM))
 
 
+def together(rng: np.random.Generator) -> np.ndarray:
+    """Gaussian tokens around a common Gaussian vector, at 0.3 of its size."""
+    return rng.standard_normal(DIM) + 0.3 * tokens(rng)
+
+
 def general(
     rng: np.random.Generator, *, gap: float, heads: int = 1, leader: float = 1.6, angle: float = 0.0
 ) -> np.ndarray:
@@ -48,7 +53,7 @@ def centred(rng: np.random.Generator, *, gap: float) -> np.ndarray:
     return (q @ inner @ q.T + np.outer(np.ones(DIM), rng.standard_normal(DIM)) / np.sqrt(DIM))[None]
 
 
-def full_layer(rng: np.random.Generator, *, causal: bool) -> Layer:
+def full_layer(rng: np.random.Generator, *, causal: bool, leader: float = 1.6) -> Layer:
     """Post-LN with random gains and biases, two heads and a feed-forward sublayer."""
 
     def norm() -> Norm:
@@ -61,7 +66,7 @@ def full_layer(rng: np.random.Generator, *, causal: bool) -> Layer:
         up_bias=0.3 * rng.standard_normal(wide), down_bias=0.3 * rng.standard_normal(DIM), norm=norm(),
     )  # fmt: skip
     return Layer(
-        heads=split(rng, with_spectrum(rng, growth_spectrum(DIM, gap=0.5), condition=3.0), heads=2),
+        heads=split(rng, with_spectrum(rng, growth_spectrum(DIM, gap=0.5, leader=leader), condition=3.0), heads=2),
         scores=rng.standard_normal((2, DIM, DIM)) / DIM / 4, causal=causal, bias=0.3 * rng.standard_normal(DIM),
         norm=norm(), feedforward=feedforward,
     )  # fmt: skip
@@ -76,6 +81,11 @@ def eigenvector(matrix: np.ndarray, eigenvalue: float) -> np.ndarray:
 def loops_for(gap: float) -> int:
     """Enough for a sine of 1e-11."""
     return int(28 / -np.log(gap)) + 20
+
+
+def shown(name: str, series: np.ndarray) -> Curve:
+    """A series by loop, with round-off cut off."""
+    return Curve(name, range(len(series)), np.maximum(series, 1e-16))
 
 
 def worst_of(

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from eigenloop.claims import Curve, Effort, Finding, Plot, every, within, within_sigmas
+from eigenloop.claims import Curve, Effort, Finding, Plot, within, within_sigmas
 from eigenloop.lens.cases_common import (
     DIM,
-    FITTED,
     RATE,
     TOKENS,
     centred,
@@ -15,6 +14,8 @@ from eigenloop.lens.cases_common import (
     ledger,
     loops_for,
     qualified,
+    shown,
+    together,
     tokens,
 )
 from eigenloop.lens.dynamics import Layer, Unit, simulate
@@ -30,13 +31,14 @@ from eigenloop.statistics import fit_power_law, standard_error
     known="holds only",
 )
 def layernorm_leader(effort: Effort) -> Finding:
-    rng, ends, angles, errors = effort.generator(6), [], [], []
+    rng, ends, angles, errors, curves = effort.generator(6), [], [], [], []
     for _ in range(effort.pick(3, 20)):
         layer = Layer(heads=centred(rng, gap=0.8), norm=plain_norm(DIM))
         run = simulate(layer, tokens(rng), loops=200)
         own = Layer(heads=layer.heads).leader().plane()
         ends.append(float(run.sines[-1]))
         angles.append(float(run.sines_to(own)[-1]))
+        curves = curves or [shown("leader of P(I + F)", run.sines), shown("leader of I + F", run.sines_to(own))]
         errors.append(run.alignment.value / 0.8 - 1)
     rate = float(np.max(np.abs(errors)))
     return qualified(
@@ -44,6 +46,7 @@ def layernorm_leader(effort: Effort) -> Finding:
         because="0.8^200 = 4e-20, so that rounding is left; the leaders of the two matrices are drawn apart",
         note="of P(I + F), P = I - 11^T/d, which is another vector",
         numbers={"sine to the leader of I + F, median": float(np.median(angles)), "largest error of the rate": rate},
+        plot=Plot(curves, "loop", "sine", xscale="linear"),
     )  # fmt: skip
 
 
@@ -55,7 +58,7 @@ def layernorm_leader(effort: Effort) -> Finding:
 )
 def prenorm_rate(effort: Effort) -> Finding:
     rng, loops = effort.generator(7), effort.pick(4_000, 20_000)
-    values = np.r_[1.0, 0.5, np.linspace(0.2, -0.2, DIM - 3), -3.5]  # the last one leads by |1 + lambda|
+    values = np.r_[1.0, 0.5, np.linspace(-0.2, -0.6, DIM - 3), -3.5]  # the last one leads by |1 + lambda|
     matrix = with_spectrum(rng, values, condition=3.0)
     layer = Layer(heads=matrix[None], norm=plain_norm(DIM, kind="rms", placement="pre"))
     run = simulate(layer, tokens(rng), loops=loops)
@@ -70,8 +73,8 @@ def prenorm_rate(effort: Effort) -> Finding:
     )
     return Finding(
         "holds" if naive < 0.1 else "fails" if explained else "holds only", fit.exponent, expected, tolerance,
-        "the third mode adds a share k^-0.3 of the second's to the sine, at 1/2 of its square: 2 % at 200 loops, less "
-        "later; sigma is lambda_1 k up to a logarithm",
+        "the third mode is k^-0.7 of the second, below 3 % from 200 loops on, which bends the exponent by 0.7 of that; "
+        "sigma is lambda_1 k up to a logarithm",
         note if explained else "neither a constant factor nor the power law of a growing sigma",
         {"sine to argmax |1 + lambda| at the end": naive, "sine to argmax Re lambda": float(sines[-1])},
         Plot([Curve("sine to argmax Re lambda", loop, sines[loop])], "loop", "sine"),
@@ -87,8 +90,9 @@ def prenorm_rate(effort: Effort) -> Finding:
 )
 def fixed_point(effort: Effort) -> Finding:
     rng, size, errors, identity, spreads = effort.generator(11), effort.pick(8, 40), [], 0.0, []
+    curves: list[Curve] = []
     for index in range(size):
-        layer = full_layer(rng, causal=index % 2 == 1)
+        layer = full_layer(rng, causal=index % 2 == 1, leader=0.6 if index % 4 == 0 else 1.6)
         run = simulate(layer, tokens(rng), loops=600)
         same = np.repeat(rng.standard_normal((1, DIM)), TOKENS, axis=0)
         identity = max(identity, float(abs(layer(same) - layer(same[:1])).max()))
@@ -96,13 +100,14 @@ def fixed_point(effort: Effort) -> Finding:
         if spreads[-1] < 1e-8:
             alone = simulate(layer, run.states[-1][:1], loops=20)
             errors.append(float(abs(alone.states[-1] - run.states[-1]).max()))
-            curve = Curve("spread", range(60), np.maximum(run.spread[:60], 1e-16))
+        if len(curves) < 4:
+            curves.append(shown(f"layer {index + 1}", run.spread[:100]))
     passed = sum(error < 1e-6 for error in errors)
     return qualified(
         0 < passed == len(errors) < size and identity < 1e-12,
         measured=f"{passed} of {len(errors)} in consensus", expected=f"{size} of {size}", tolerance=1e-6,
         because="in consensus A drops out exactly; 1e-6 is 100 times the spread from which on tokens count as equal",
-        note="where the tokens come to consensus: others of these random layers keep clusters, or turn, or take longer",
+        note="where the tokens come to consensus; in others they stay in clusters, turn for ever, or take longer",
         numbers={
             "layers": size,
             "in consensus after 600 loops": len(errors),
@@ -110,7 +115,7 @@ def fixed_point(effort: Effort) -> Finding:
             "layer on equal tokens, against one": identity,
             "largest spread left": max(spreads),
         },
-        plot=Plot([curve], "loop", "spread", xscale="linear") if errors else None,
+        plot=Plot(curves, "loop", "spread", xscale="linear"),
     )  # fmt: skip
 
 
@@ -121,7 +126,7 @@ def fixed_point(effort: Effort) -> Finding:
     place="the whole sequence",
 )
 def patterns_growth(effort: Effort) -> Finding:
-    rng, worst, count, dim = effort.generator(13), 0.0, 5, 6
+    rng, worst, count, dim, curves = effort.generator(13), 0.0, 5, 6, []
     for _ in range(effort.pick(10, 100)):
         matrix = with_spectrum(rng, growth_spectrum(dim, gap=0.9), condition=5.0)
         for causal, known in ((False, np.r_[1.0, np.zeros(count - 1)]), (True, 1 / np.arange(1, count + 1))):
@@ -129,6 +134,10 @@ def patterns_growth(effort: Effort) -> Finding:
             inputs = np.eye(count * dim).reshape(-1, count, dim)
             step = np.stack([layer(x).ravel() for x in inputs], axis=1)
             expected = (1 + np.outer(known, np.linalg.eigvals(matrix))).ravel()
+            if len(curves) < 4:
+                for name, values in (("measured", np.linalg.eigvals(step)), ("1 + a lambda", expected)):
+                    label = f"{'causal' if causal else 'uniform'}, {name}"
+                    curves.append(Curve(label, range(1, values.size + 1), np.sort(abs(values))[::-1], points=True))
             # traces of powers: they fix the spectrum, and are well conditioned where eigenvalues are not
             for power in range(1, 5):
                 traces = np.trace(np.linalg.matrix_power(step, power)), np.sum(expected**power).real
@@ -136,33 +145,41 @@ def patterns_growth(effort: Effort) -> Finding:
     return within(
         measured=worst, expected=0.0, tolerance=1e-11, relative=False,
         because="traces of the first four powers of a 30 x 30 matrix; terms round by eps times up to 10^3",
+        plot=Plot(curves, "mode", "growth factor", xscale="linear", yscale="linear"),
     )  # fmt: skip
 
 
 @ledger.claim(
     "case.causal.first",
-    "Under causal attention consensus comes before alignment.",
+    "Under causal attention, too, tokens on one side of the leader come to consensus before they align.",
     place="causal attention",
     known="holds only",
 )
 def causal_first(effort: Effort) -> Finding:
-    rng, errors, firsts, numbers = effort.generator(14), [], 0.0, {}
-    for gap in (0.9, 0.95):
-        for _ in range(effort.pick(2, 8)):
-            layer = Layer(heads=general(rng, gap=gap), causal=True, norm=Unit())
-            run = simulate(layer, tokens(rng), loops=loops_for(gap))
-            alone = simulate(Layer(heads=layer.heads, norm=Unit()), run.states[0][:1], loops=loops_for(gap))
+    rng, size, firsts, numbers, curves = effort.generator(14), effort.pick(2, 8), 0.0, {}, []
+    errors, ordered = [], []
+    for gap in (0.5, 0.9, 0.95):
+        for index in range(size):
+            layer, loops = Layer(heads=general(rng, gap=gap), causal=True, norm=Unit()), loops_for(gap) + 40
+            run = simulate(layer, together(rng) + 5 * layer.leader().right, loops=loops)
+            alone = simulate(Layer(heads=layer.heads, norm=Unit()), run.states[0][:1], loops=loops)
             firsts = max(firsts, float(abs(run.states[:, :1] - alone.states).max()))
-            errors.append(run.alignment.value / gap - 1)
-            numbers[f"factors of the spread, fitted and predicted, gap {gap:g}"] = [
-                run.consensus.value, layer.consensus_factor(tokens=TOKENS),
-            ]  # fmt: skip
-    rate = float(np.max(np.abs(errors)))
+            rates = [run.consensus.value, alone.alignment.value]
+            errors.append([rates[0] / layer.consensus_factor(tokens=TOKENS) - 1, rates[1] / gap - 1])
+            ordered.append((rates[0] < rates[1]) == (gap > 0.625))
+            if index == 0:
+                numbers[f"factors of spread and first token's sine, gap {gap:g}"] = rates
+                curves += [shown(f"spread, gap {gap:g}", run.spread), shown(f"first token, gap {gap:g}", alone.sines)]
+    spread, sine = np.abs(errors).max(0).tolist()
     return qualified(
-        firsts < 1e-12 and rate < RATE, measured=rate, expected=0.0, tolerance=RATE, because=FITTED,
-        note="by (1 + lambda_2/2)/mu_1 against mu_2/mu_1, much closer than under full attention; the first token does "
-        "the power method alone and the others follow it",
-        numbers={"first token against the same alone": firsts, **numbers},
+        firsts < 1e-12 and spread < 0.1 and sine < RATE and all(ordered),
+        measured=spread, expected=0.0, tolerance=0.1,
+        because="the factors (1 + lambda_i/j)/mu_1 crowd within 10 % of the largest, and which of them is seen before "
+        "the spread reaches 1e-11 depends on the draw; half of what separates it from the sine's factor",
+        note="where |mu_2| > 1, by (1 + lambda_2/2)/mu_1 against mu_2/mu_1, a narrow lead; the first token does the "
+        "power method alone and the others follow it",
+        numbers={"first token against the same alone": firsts, "largest error of its rate": sine, **numbers},
+        plot=Plot(curves, "loop", "spread, sine", xscale="linear"),
     )  # fmt: skip
 
 

@@ -287,7 +287,7 @@ def simulate(layers: Layer | Sequence[Layer], start: Float[np.ndarray, "n d"], *
 
     Example:
         >>> run = simulate(Layer(heads=np.diag([1.0, 0.0])[None], norm=Unit()), np.eye(2), loops=60)
-        >>> run.sines[-1] < 1e-12, round(run.alignment.value, 6)
+        >>> bool(run.sines[-1] < 1e-12), round(run.alignment.value, 6)
         (True, 0.5)
     """
     if isinstance(layers, Layer):

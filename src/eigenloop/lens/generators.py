@@ -68,7 +68,8 @@ def with_spectrum(
     """
     values = np.asarray(eigenvalues, dtype=np.complex128)
     upper = values[values.imag > 0]
-    if not np.allclose(np.sort_complex(upper.conj()), np.sort_complex(values[values.imag < 0])):
+    lower = values[values.imag < 0]
+    if upper.size != lower.size or not np.allclose(np.sort_complex(upper.conj()), np.sort_complex(lower)):
         raise InputError("complex eigenvalues of a real matrix come in conjugate pairs; one has no partner")
     if not condition >= 1:
         raise InputError(f"condition is {condition:g}; it must be at least 1")

@@ -18,9 +18,8 @@ def naive_norm(norm: Norm | Unit, x: np.ndarray) -> np.ndarray:
         return x / math.sqrt(sum(v * v for v in x))
     mean = sum(x) / len(x) if norm.kind == "layer" else 0.0
     square = sum((v - mean) ** 2 for v in x) / len(x)
-    return np.array(
-        [g * (v - mean) / math.sqrt(square + norm.eps) + b for v, g, b in zip(x, norm.gain, norm.bias, strict=True)]
-    )
+    parts = zip(x, norm.gain, norm.bias, strict=True)
+    return np.array([g * (v - mean) / math.sqrt(square + norm.eps) + b for v, g, b in parts])
 
 
 def naive_gelu(z: float) -> float:
@@ -177,12 +176,12 @@ def test_a_run_measures_what_it_says() -> None:
     run = simulate(layers, rng.standard_normal((3, 4)))
     assert run.states.shape == (4, 3, 4)
     for loop, state in enumerate(run.states):
-        mean = sum(state) / 3
+        mean = np.array(sum(state)) / 3
         np.testing.assert_allclose(run.means[loop], mean)
         spread = math.sqrt(sum(np.sum((row - mean) ** 2) for row in state) / np.sum(state**2))
         assert run.spread[loop] == pytest.approx(spread)
         v = layers[max(loop - 1, 0)].leader().right
-        assert run.sines[loop] == pytest.approx(math.sqrt(1 - (v @ mean) ** 2 / (mean @ mean)))
+        assert run.sines[loop] == pytest.approx(math.sqrt(1 - np.dot(v, mean) ** 2 / np.dot(mean, mean)))
 
 
 def test_bad_input_is_refused() -> None:

@@ -109,3 +109,13 @@ def test_the_word_begins_with_the_name_and_holds_in_another_process(tmp_path: Pa
     }
     assert len(said) == 1
     assert "0x" not in said.pop()
+
+
+def test_what_is_shared_is_looked_into_once() -> None:
+    def ladder(value: float) -> Any:
+        top: Any = Point(value)
+        for _ in range(10):
+            top = [top] * 10  # ten ways down at each rung, 10^10 in all
+        return top
+
+    assert describe(ladder(1.0)) == describe(ladder(1.0)) != describe(ladder(1.5))

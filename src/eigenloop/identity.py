@@ -27,50 +27,60 @@ def describe(value: Any) -> str:
         (True, False)
     """
     name = getattr(value, "__qualname__", None) or type(value).__qualname__
-    digest = hashlib.sha256(_words(value, ()).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(_Teller().word(value, ()).encode()).hexdigest()[:12]
     return f"{name} {digest}"
 
 
-def _words(value: Any, above: tuple[int, ...]) -> str:
-    """Everything that tells the object apart, as text without addresses."""
-    if isinstance(value, PLAIN):
-        return f"{type(value).__name__}:{value!r}"
-    if id(value) in above:
-        return f"again {above[::-1].index(id(value))}"  # how many levels up
-    if len(above) > DEEPEST:
-        return "deeper"
-    above = (*above, id(value))
-    if isinstance(value, types.CodeType):
-        return _listed("code", _of_code(value), above)
-    if isinstance(value, types.FunctionType):
-        return _listed(f"function {value.__qualname__}", _of_function(value), above)
-    if isinstance(value, types.MethodType):
-        return _listed("method", (value.__func__, value.__self__), above)
-    if isinstance(value, functools.partial):
-        return _listed("partial", (value.func, value.args, value.keywords), above)
-    if isinstance(value, staticmethod | classmethod):
-        return _listed(type(value).__name__, (value.__func__,), above)
-    if isinstance(value, property):
-        return _listed("property", (value.fget,), above)
-    if isinstance(value, types.ModuleType | types.BuiltinFunctionType):
-        return f"{type(value).__name__} {value.__name__}"
-    if isinstance(value, type):
-        return _listed(f"class {value.__module__}.{value.__qualname__}", _of_class(value), above)
-    if isinstance(value, Mapping):
-        return _listed(type(value).__qualname__, [part for pair in value.items() for part in pair], above)
-    if isinstance(value, set | frozenset):
-        return f"{type(value).__name__}({','.join(sorted(_words(part, above) for part in value))})"
-    if isinstance(value, list | tuple):
-        return _listed(type(value).__qualname__, value, above)
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return _of_array(value)
-    if callable(getattr(value, "__wrapped__", None)):  # a compiled or cached function
-        return _listed(type(value).__qualname__, (value.__wrapped__,), above)
-    return _listed("object", (type(value), *_fields(value)), above)
+class _Teller:
+    """Words for the objects under one value: each is looked into once, however many ways lead to it."""
 
+    def __init__(self) -> None:
+        self._told: dict[int, tuple[Any, str]] = {}  # with the object, whose id is its own as long as it lives
 
-def _listed(kind: str, parts: Iterable[Any], above: tuple[int, ...]) -> str:
-    return f"{kind}({','.join(_words(part, above) for part in parts)})"
+    def word(self, value: Any, above: tuple[int, ...]) -> str:
+        """What tells the object apart, as text without addresses; of what has parts, a digest."""
+        if isinstance(value, PLAIN):
+            return f"{type(value).__name__}:{value!r}"
+        if id(value) in above:
+            return f"again {above[::-1].index(id(value))}"  # how many levels up
+        if len(above) > DEEPEST:
+            return "deeper"
+        if id(value) not in self._told:
+            self._told[id(value)] = value, self._look(value, (*above, id(value)))
+        return self._told[id(value)][1]
+
+    def _look(self, value: Any, above: tuple[int, ...]) -> str:
+        if isinstance(value, types.CodeType):
+            return self._listed("code", _of_code(value), above)
+        if isinstance(value, types.FunctionType):
+            return self._listed(f"function {value.__qualname__}", _of_function(value), above)
+        if isinstance(value, types.MethodType):
+            return self._listed("method", (value.__func__, value.__self__), above)
+        if isinstance(value, functools.partial):
+            return self._listed("partial", (value.func, value.args, value.keywords), above)
+        if isinstance(value, staticmethod | classmethod):
+            return self._listed(type(value).__name__, (value.__func__,), above)
+        if isinstance(value, property):
+            return self._listed("property", (value.fget,), above)
+        if isinstance(value, types.ModuleType | types.BuiltinFunctionType):
+            return f"{type(value).__name__} {value.__name__}"
+        if isinstance(value, type):
+            return self._listed(f"class {value.__module__}.{value.__qualname__}", _of_class(value), above)
+        if isinstance(value, Mapping):
+            return self._listed(type(value).__qualname__, [part for pair in value.items() for part in pair], above)
+        if isinstance(value, set | frozenset):
+            return f"{type(value).__name__}({','.join(sorted(self.word(part, above) for part in value))})"
+        if isinstance(value, list | tuple):
+            return self._listed(type(value).__qualname__, value, above)
+        if hasattr(value, "shape") and hasattr(value, "dtype"):
+            return _of_array(value)
+        if callable(getattr(value, "__wrapped__", None)):  # a compiled or cached function
+            return self._listed(type(value).__qualname__, (value.__wrapped__,), above)
+        return self._listed("object", (type(value), *_fields(value)), above)
+
+    def _listed(self, kind: str, parts: Iterable[Any], above: tuple[int, ...]) -> str:
+        content = ",".join(self.word(part, above) for part in parts)
+        return f"{kind}({hashlib.sha256(content.encode(errors='surrogatepass')).hexdigest()})"
 
 
 def _of_code(code: types.CodeType) -> tuple[Any, ...]:

@@ -44,6 +44,7 @@ class Layout:
         embedding: the input embedding; what lies outside the blocks is named from the base model.
         projection: the linear map from the embedding to the stream, where their widths differ.
         final_norm: the normalisation after the last block, if any.
+        reserved_positions: of `max_position_embeddings`, how many no token can take (RoBERTa counts from 2).
         unembedding: names of the output embedding, from the root of the model with its head; the first that the weights
             hold. Where they hold none, it is tied to the input embedding.
 
@@ -72,6 +73,7 @@ class Layout:
     embedding: str = "embed_tokens"
     projection: str | None = None
     final_norm: str | None = None
+    reserved_positions: int = 0
     unembedding: tuple[str, ...] = ("lm_head",)
 
     def module(self, role: Role) -> str:
@@ -194,7 +196,7 @@ LAYOUTS: tuple[Layout, ...] = (
         unembedding=("lm_head", "embed_out"),
     ),
     _BERT,
-    replace(_BERT, model_type="roberta", unembedding=("lm_head.decoder",)),
+    replace(_BERT, model_type="roberta", reserved_positions=2, unembedding=("lm_head.decoder",)),
     Layout(
         model_type="albert", block="encoder.albert_layer_groups.{}.albert_layers.{}", attention="attention",
         query="attention.query", key="attention.key", value="attention.value", output="attention.dense",

@@ -44,6 +44,7 @@ class Layout:
         embedding: the input embedding; what lies outside the blocks is named from the base model.
         projection: the linear map from the embedding to the stream, where their widths differ.
         final_norm: the normalisation after the last block, if any.
+        reserved_positions: of `max_position_embeddings`, how many no token can take (RoBERTa counts from 2).
         unembedding: names of the output embedding, from the root of the model with its head; the first that the weights
             hold. Where they hold none, it is tied to the input embedding.
         transform: the linear map from the stream to the output embedding, where there is one, named from the root or
@@ -76,6 +77,7 @@ class Layout:
     embedding: str = "embed_tokens"
     projection: str | None = None
     final_norm: str | None = None
+    reserved_positions: int = 0
     unembedding: tuple[str, ...] = ("lm_head",)
     transform: str | None = None
     transform_norm: str | None = None
@@ -203,8 +205,8 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     _BERT,
     replace(
-        _BERT, model_type="roberta", unembedding=("lm_head.decoder",), transform="lm_head.dense",
-        transform_norm="lm_head.layer_norm",
+        _BERT, model_type="roberta", reserved_positions=2, unembedding=("lm_head.decoder",),
+        transform="lm_head.dense", transform_norm="lm_head.layer_norm",
     ),
     Layout(
         model_type="albert", block="encoder.albert_layer_groups.{}.albert_layers.{}", attention="attention",

@@ -10,6 +10,7 @@ from eigenloop.lens.circuits import Circuit, Norm, circuits, planted
 from eigenloop.lens.comparison import Comparison, compare
 from eigenloop.lens.embeddings import input_embedding, output_embedding
 from eigenloop.lens.layouts import LAYOUTS, Layout
+from eigenloop.lens.looped import Loops, Timescale, looped
 from eigenloop.lens.models import Model, load
 from eigenloop.lens.modes import Arnoldi, Mode, Spectrum, principal, solver
 from eigenloop.lens.operators import Growth, Operator
@@ -22,8 +23,8 @@ from eigenloop.lens.tokens import States, images, states, stream
 
 __all__ = [
     "LAYOUTS", "RULES", "Arnoldi", "Batch", "Circuit", "Comparison", "Encoded", "Growth", "LayerSpectra", "Layout",
-    "Mode", "Model", "Norm", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra", "Spectrum",
-    "Stack", "States", "Weights", "circuits", "compare", "encode", "growth", "images", "input_embedding",
-    "layer_spectra", "load", "locate", "open_weights", "operator", "output_embedding", "passages", "planted",
-    "principal", "query_keys", "reading", "solver", "spectra", "states", "stream",
+    "Loops", "Mode", "Model", "Norm", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra",
+    "Spectrum", "Stack", "States", "Timescale", "Weights", "circuits", "compare", "encode", "growth", "images",
+    "input_embedding", "layer_spectra", "load", "locate", "looped", "open_weights", "operator", "output_embedding",
+    "passages", "planted", "principal", "query_keys", "reading", "solver", "spectra", "states", "stream",
 ]  # fmt: skip

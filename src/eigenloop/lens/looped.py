@@ -343,9 +343,8 @@ def _predicted(
     def deviations(v: np.ndarray) -> np.ndarray:
         w = v.reshape(len(v), count, dim)
         for point in found.points:
-            w = w - w.mean(1, keepdims=True)
             w = several.derivative(np.broadcast_to(point, w.shape), w)
-        return (w - w.mean(1, keepdims=True)).reshape(v.shape)
+        return (w - w.mean(1, keepdims=True)).reshape(v.shape)  # equal changes stay equal: once at the end is enough
 
     result: dict[str, tuple[float | None, str]] = {}
     for name, apply, size in (("attractor", one, dim), ("consensus", deviations, count * dim)):

@@ -107,16 +107,12 @@ def _newton(
             return x, residual, k
         points = [x] if period == 1 else [x, step(x)]
 
-        def apply(v: np.ndarray, points: list[np.ndarray] = points) -> np.ndarray:
-            rows = v.reshape(-1, points[0].size)
-            for point in points:
-                rows = derivative(point, rows)
-            return v - rows.reshape(v.shape)
-
         if x.size <= DENSE:
-            change = np.linalg.lstsq(apply(np.eye(x.size)).T, gap)[0]
+            change = np.linalg.lstsq(np.eye(x.size) - _pushed(derivative, points, np.eye(x.size)).T, gap)[0]
         else:
-            system = sparse.LinearOperator((x.size, x.size), apply, dtype=float)
+            system = sparse.LinearOperator(
+                (x.size, x.size), lambda v, points=points: v - _pushed(derivative, points, v[None])[0], dtype=float
+            )
             change, _ = sparse.gmres(system, gap, rtol=1e-6, restart=80, maxiter=4)
         new = x + change
         for _ in range(period):
@@ -126,6 +122,13 @@ def _newton(
             return x, residual, k
         x, gap, residual = new, after_gap, after
     return x, residual, NEWTON
+
+
+def _pushed(derivative: Derivative, points: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """The derivative of one turn after another."""
+    for point in points:
+        rows = derivative(point, rows)
+    return rows
 
 
 def leading_eigenvalue(apply: Map, size: int, *, batched: bool = False) -> tuple[complex, bool]:

@@ -1,5 +1,6 @@
 """`eigenloop lens`: which directions the layers and heads of a pretrained transformer amplify."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,7 +32,10 @@ def lens(
     ] = None,
     layers: Annotated[str, typer.Option(help="all, late (the last third), or numbers and ranges: 0,3-5.")] = "all",
     out: Annotated[
-        Path | None, typer.Option(help="Directory for spectra.csv; nothing is written by default.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Directory for report.html and its tables; nothing is written by default.", show_default=False
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -40,32 +44,38 @@ def lens(
     Weights are taken as they are stored; no code from the checkpoint is run.
     """
     import json as encoder
-    import time
 
     from rich.console import Console
 
     from eigenloop import __version__
     from eigenloop.cli.progress import bars
-    from eigenloop.errors import InputError
-    from eigenloop.lens import RULES, spectra
+    from eigenloop.cli.safely import safely
+    from eigenloop.lens import RULES
+    from eigenloop.lens.survey import check_directory, survey
 
-    began = time.monotonic()
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; --out must be a directory")
+    if out is not None:
+        check_directory(out)
     with bars() as shown:
-        found = spectra(
-            model, rules=(rule,) if rule else RULES, layers=layers, vectors=False,
-            report=lambda done, total: shown.tell("layers", done, total),
-        )  # fmt: skip
-    written = None if out is None else found.save(out)
-    seconds = time.monotonic() - began
+        found = survey(model, rules=(rule,) if rule else RULES, layers=layers, report=shown.tell)
+    files: dict[str, str] = {}
+    if out is not None:
+        with safely(lambda: True):
+            files = found.save(out, command=_command(model, rule, layers, weights_only, out))
     if json:
-        metadata = {"version": __version__, "seconds": seconds, "spectra": None if written is None else str(written)}
-        typer.echo(encoder.dumps({**found.as_dict(), **metadata}, allow_nan=False))
+        typer.echo(encoder.dumps({**found.as_dict(), "version": __version__, "files": files}, allow_nan=False))
     else:
-        _summary(Console(soft_wrap=True, highlight=False), found, seconds)
-        if written is not None:
-            typer.echo(str(written))
+        _summary(Console(soft_wrap=True, highlight=False), found.spectra, found.seconds)
+        if files:
+            typer.echo(files["report"])
+
+
+def _command(model: str, rule: str | None, layers: str, weights_only: bool, out: Path) -> str:
+    """What was typed, quoted for a shell."""
+    words = ["eigenloop", "lens", model]
+    words += ["--weights-only"] if weights_only else []
+    words += ["--rule", rule] if rule else []
+    words += ["--layers", layers] if layers != "all" else []
+    return shlex.join([*words, "--out", str(out)])
 
 
 def _summary(console: Any, found: "Spectra", seconds: float) -> None:

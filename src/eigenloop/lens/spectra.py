@@ -11,7 +11,7 @@ Source: arXiv 2605.25619 for modulus; the other two follow from the residual con
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from eigenloop.errors import InputError
 from eigenloop.lens.circuits import Circuit, circuits
 from eigenloop.lens.layouts import Layout, Placement
-from eigenloop.lens.modes import Flag, Mode, solver
+from eigenloop.lens.modes import Flag, Mode, Spectrum, solver
 from eigenloop.lens.operators import Growth, Operator
 from eigenloop.lens.stack import Stack, locate
 from eigenloop.runs import save_table
@@ -51,7 +51,11 @@ def growth(circuit: Circuit, rule: str, *, sigma: float = 1.0) -> Growth:
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
     if not sigma > 0:
         raise InputError(f"sigma is {sigma:g}; the scale of tokens is above 0")
-    if rule == "layernorm" and circuit.norm.placement == "pre":
+    return _growth(circuit.norm.placement, rule, sigma)
+
+
+def _growth(placement: Placement, rule: str, sigma: float) -> Growth:
+    if rule == "layernorm" and placement == "pre":
         return Growth(shift=1.0, scale=sigma)
     return Growth(shift=float(rule == "consensus"))
 
@@ -91,11 +95,14 @@ class LayerSpectra:
         layer: index of the block.
         modes: of F (or of F with the normalisation), by rule.
         heads: of every F_h, by rule.
+        eigenvalues: all of what `modes` are of, by rule, largest modulus first: d of them, or fewer and zeros for the
+            rest (grouped queries); none where ARPACK found the leader alone.
     """
 
     layer: int
     modes: Mapping[str, Mode]
     heads: Mapping[str, tuple[Mode, ...]]
+    eigenvalues: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def layer_spectra(
@@ -126,6 +133,7 @@ def layer_spectra(
     growths = {rule: growth(circuit, rule, sigma=sigma) for rule in rules}
     wanted = [None, *range(circuit.heads)] if heads else [None]
     found: dict[str, list[Mode]] = {rule: [] for rule in rules}
+    values: dict[str, np.ndarray] = {}
     for folds in (False, True):
         family = [rule for rule in rules if (rule == "layernorm") is folds]
         source = circuit.folded() if folds else circuit
@@ -134,10 +142,13 @@ def layer_spectra(
             with threadpool_limits(1):
                 solved = solver(common)
                 modes = {rule: solved.principal(growths[rule]) for rule in family}
+            if head is None:
+                everything = solved.eigenvalues if isinstance(solved, Spectrum) else np.empty(0, complex)
+                values |= dict.fromkeys(family, everything)
             for rule, mode in modes.items():
                 found[rule].append(mode if vectors else replace(mode, right=np.empty(0), left=np.empty(0)))
     whole = {rule: modes[0] for rule, modes in found.items()}
-    return LayerSpectra(circuit.layer, whole, {rule: tuple(modes[1:]) for rule, modes in found.items()})
+    return LayerSpectra(circuit.layer, whole, {rule: tuple(modes[1:]) for rule, modes in found.items()}, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +178,15 @@ class Spectra:
     sigma: float
     rules: tuple[str, ...]
     layers: tuple[LayerSpectra, ...]
+
+    @property
+    def rule(self) -> str:
+        """The rule that results are told by: "consensus" where it was asked for, the first one otherwise."""
+        return "consensus" if "consensus" in self.rules else self.rules[0]
+
+    def growth(self, rule: str | None = None) -> Growth:
+        """The growth factor that a rule, by default `rule`, gives to an eigenvalue of its operator."""
+        return _growth(self.placement, rule or self.rule, self.sigma)
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
@@ -219,13 +239,30 @@ class Spectra:
         save_table(path, COLUMNS, self.rows())
         return path
 
+    def save_eigenvalues(self, directory: Path) -> Path:
+        """Write eigenvalues.csv, all eigenvalues behind the modes of whole layers, and give its path.
+
+        Rules that read the same matrix share its rows. A layer has none where ARPACK found the leader alone.
+
+        Raises:
+            InputError: the directory cannot be written to.
+        """
+        path = Path(directory) / "eigenvalues.csv"
+        rows = [
+            (layer.layer, formula, value.real, value.imag)
+            for layer in self.layers
+            for formula, values in {layer.modes[r].operator: layer.eigenvalues[r] for r in self.rules}.items()
+            for value in values.tolist()
+        ]
+        save_table(path, ("layer", "operator", "eigenvalue_re", "eigenvalue_im"), rows)
+        return path
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: for each layer the leading eigenvalue with flag, gap and residual, by rule; its heads.
 
-        `eigenvalue`, `flag`, `gap`, `residual` and `heads` beside `rules` repeat those of `rule`: "consensus" where it
-        was asked for, the first rule otherwise.
+        `eigenvalue`, `flag`, `gap`, `residual` and `heads` beside `rules` repeat those of `rule`.
         """
-        chosen = "consensus" if "consensus" in self.rules else self.rules[0]
+        chosen = self.rule
         return {
             "model": self.source, "model_type": self.model_type, "stored": list(self.stored), "width": self.width,
             "heads_per_layer": self.heads, "schedule": list(self.schedule), "norm": self.placement,

@@ -44,8 +44,13 @@ class Layout:
         embedding: the input embedding; what lies outside the blocks is named from the base model.
         projection: the linear map from the embedding to the stream, where their widths differ.
         final_norm: the normalisation after the last block, if any.
+        reserved_positions: of `max_position_embeddings`, how many no token can take (RoBERTa counts from 2).
         unembedding: names of the output embedding, from the root of the model with its head; the first that the weights
             hold. Where they hold none, it is tied to the input embedding.
+        transform: the linear map from the stream to the output embedding, where there is one, named from the root or
+            from the base model.
+        transform_norm: the LN after it (and after an activation), in a head for masked tokens.
+        rotary: queries and keys are rotated by their positions.
 
     Example:
         >>> LAYOUTS[0].model_type, LAYOUTS[0].block, LAYOUTS[0].value
@@ -72,7 +77,11 @@ class Layout:
     embedding: str = "embed_tokens"
     projection: str | None = None
     final_norm: str | None = None
+    reserved_positions: int = 0
     unembedding: tuple[str, ...] = ("lm_head",)
+    transform: str | None = None
+    transform_norm: str | None = None
+    rotary: bool = False
 
     def module(self, role: Role) -> str:
         """The module in a block that holds W_Q, W_K or W_V.
@@ -163,12 +172,13 @@ _BERT = Layout(
     model_type="bert", block="encoder.layer.{}", attention="attention.self", query="attention.self.query",
     key="attention.self.key", value="attention.self.value", output="attention.output.dense",
     norm="attention.output.LayerNorm", placement="post", embedding="embeddings.word_embeddings",
-    unembedding=("cls.predictions.decoder",),
+    unembedding=("cls.predictions.decoder",), transform="cls.predictions.transform.dense",
+    transform_norm="cls.predictions.transform.LayerNorm",
 )  # fmt: skip
 _LLAMA = Layout(
     model_type="llama", block="layers.{}", attention="self_attn", query="self_attn.q_proj", key="self_attn.k_proj",
     value="self_attn.v_proj", output="self_attn.o_proj", norm="input_layernorm", norm_kind="rms", eps="rms_norm_eps",
-    final_norm="norm",
+    final_norm="norm", rotary=True,
 )  # fmt: skip
 _VIT = Layout(  # as transformers 5 names the modules
     model_type="vit", block="layers.{}", attention="attention", query="attention.q_proj", key="attention.k_proj",
@@ -191,27 +201,31 @@ LAYOUTS: tuple[Layout, ...] = (
         model_type="gpt_neox", block="layers.{}", attention="attention", query="attention.query_key_value",
         key="attention.query_key_value", value="attention.query_key_value", output="attention.dense",
         rows=("head", "part", "dim"), norm="input_layernorm", embedding="embed_in", final_norm="final_layer_norm",
-        unembedding=("lm_head", "embed_out"),
+        unembedding=("lm_head", "embed_out"), rotary=True,
     ),
     _BERT,
-    replace(_BERT, model_type="roberta", unembedding=("lm_head.decoder",)),
+    replace(
+        _BERT, model_type="roberta", reserved_positions=2, unembedding=("lm_head.decoder",),
+        transform="lm_head.dense", transform_norm="lm_head.layer_norm",
+    ),
     Layout(
         model_type="albert", block="encoder.albert_layer_groups.{}.albert_layers.{}", attention="attention",
         query="attention.query", key="attention.key", value="attention.value", output="attention.dense",
         norm="attention.LayerNorm", placement="post", embedding="embeddings.word_embeddings",
         projection="encoder.embedding_hidden_mapping_in", unembedding=("predictions.decoder",),
+        transform="predictions.dense", transform_norm="predictions.LayerNorm",
     ),
     Layout(
         model_type="distilbert", block="transformer.layer.{}", attention="attention", query="attention.q_lin",
         key="attention.k_lin", value="attention.v_lin", output="attention.out_lin", norm="sa_layer_norm",
         placement="post", eps=1e-12, heads="n_heads", layers="n_layers", embedding="embeddings.word_embeddings",
-        unembedding=("vocab_projector",),
+        unembedding=("vocab_projector",), transform="vocab_transform", transform_norm="vocab_layer_norm",
     ),
     Layout(
         model_type="opt", block="decoder.layers.{}", attention="self_attn", query="self_attn.q_proj",
         key="self_attn.k_proj", value="self_attn.v_proj", output="self_attn.out_proj", norm="self_attn_layer_norm",
         placement_flag="do_layer_norm_before", eps=1e-5, embedding="decoder.embed_tokens",
-        projection="decoder.project_in", final_norm="decoder.final_layer_norm",
+        projection="decoder.project_in", final_norm="decoder.final_layer_norm", transform="decoder.project_out",
     ),
     _LLAMA,
     replace(_LLAMA, model_type="mistral"),

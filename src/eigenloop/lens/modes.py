@@ -77,9 +77,11 @@ class Mode:
 
     def plane(self) -> Float[np.ndarray, "d k"]:
         """Orthonormal basis of the real subspace that the mode spans: k = 2 for a complex pair, else 1."""
-        if self.flag == "complex":
-            return np.linalg.qr(parts(self.right))[0]
-        return self.right[:, None]
+        return _plane(self.right)
+
+    def left_plane(self) -> Float[np.ndarray, "d k"]:
+        """The same for the left vectors: what the mode reads."""
+        return _plane(self.left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,6 +285,11 @@ def _without(columns: np.ndarray, x: np.ndarray) -> np.ndarray:
     for _ in range(2):  # the second time removes what rounding left
         x = x - kept @ (kept.T @ x)
     return x
+
+
+def _plane(x: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of the real vectors that x, or its real and imaginary part, span."""
+    return np.linalg.qr(parts(x))[0] if np.iscomplexobj(x) else (x / np.linalg.norm(x))[:, None]
 
 
 def _real(x: np.ndarray) -> np.ndarray:

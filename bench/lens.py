@@ -40,7 +40,7 @@ def write_gpt2(
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.float32)
 
-    tensors = {"wte.weight": zeros(vocabulary, width), "wpe.weight": zeros(1024, width)}
+    tensors = {"wte.weight": random(vocabulary, width), "wpe.weight": zeros(1024, width)}
     for layer in range(layers):
         tensors |= {
             f"h.{layer}.{name}": array

@@ -31,6 +31,12 @@ def lens(
         ),
     ] = None,
     layers: Annotated[str, typer.Option(help="all, late (the last third), or numbers and ranges: 0,3-5.")] = "all",
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Another checkpoint of the same model: how far have the directions turned?", show_default=False
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -56,11 +62,16 @@ def lens(
     if out is not None:
         check_directory(out)
     with bars() as shown:
-        found = survey(model, rules=(rule,) if rule else RULES, layers=layers, report=shown.tell)
+        found = survey(
+            model, rules=(rule,) if rule else RULES, layers=layers, with_query_keys=out is not None,
+            compare_with=compare, report=shown.tell,
+        )  # fmt: skip
     files: dict[str, str] = {}
     if out is not None:
         with safely(lambda: True):
-            files = found.save(out, command=_command(model, rule, layers, weights_only, out))
+            files = found.save(
+                out, command=_command(model, out, weights_only=weights_only, rule=rule, layers=layers, compare=compare)
+            )
     if json:
         typer.echo(encoder.dumps({**found.as_dict(), "version": __version__, "files": files}, allow_nan=False))
     else:
@@ -69,12 +80,14 @@ def lens(
             typer.echo(files["report"])
 
 
-def _command(model: str, rule: str | None, layers: str, weights_only: bool, out: Path) -> str:
+def _command(model: str, out: Path, **options: Any) -> str:
     """What was typed, quoted for a shell."""
     words = ["eigenloop", "lens", model]
-    words += ["--weights-only"] if weights_only else []
-    words += ["--rule", rule] if rule else []
-    words += ["--layers", layers] if layers != "all" else []
+    for name, value in options.items():
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value not in (None, False) and (name, value) != ("layers", "all"):
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join([*words, "--out", str(out)])
 
 

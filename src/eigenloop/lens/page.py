@@ -34,6 +34,7 @@ def spectra_page(
     beside: Sequence[report.Section] = (),
     summary: Sequence[str] = (),
     facts: Sequence[tuple[str, report.Cell]] = (),
+    remarks: Sequence[str] = (),
     downloads: Sequence[str] = ("spectra.csv", "eigenvalues.csv"),
 ) -> report.Page:
     """The page.
@@ -45,6 +46,7 @@ def spectra_page(
         beside: sections about a text, the tokens, loops or another checkpoint, after the spectra.
         summary: their sentences for the summary.
         facts: further ones for the head of the page.
+        remarks: further notes.
         downloads: the files beside the page.
 
     Example:
@@ -60,7 +62,7 @@ def spectra_page(
     """
     rule = found.rule
     words = [*sentences(found), *summary]
-    notes = [report.Note(f"{note[:1].upper()}{note[1:]}.") for note in found.notes()]
+    notes = [report.Note(f"{note[:1].upper()}{note[1:]}.") for note in (*found.notes(), *remarks)]
     sections = [
         report.Section("In short", (*words[1:], *notes)),
         report.Section("Eigenvalues, layer by layer", (*_reading_planes(found), strip(found))),

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -106,7 +106,12 @@ class LayerSpectra:
 
 
 def layer_spectra(
-    circuit: Circuit, *, rules: Sequence[str] = RULES, sigma: float = 1.0, heads: bool = True, vectors: bool = True
+    circuit: Circuit,
+    *,
+    rules: Sequence[str] = RULES,
+    sigma: float = 1.0,
+    heads: bool = True,
+    vectors: bool | Literal["layers"] = True,
 ) -> LayerSpectra:
     """The principal modes of one layer and its heads.
 
@@ -118,7 +123,8 @@ def layer_spectra(
         rules: which rules.
         sigma: as for `operator`.
         heads: look at single heads too.
-        vectors: keep the vectors; without them a mode's `right` and `left` are empty.
+        vectors: keep the vectors, "layers" those of whole layers alone; without them a mode's `right` and `left` are
+            empty.
 
     Raises:
         InputError: no such rule, or sigma is not positive.
@@ -146,7 +152,8 @@ def layer_spectra(
                 everything = solved.eigenvalues if isinstance(solved, Spectrum) else np.empty(0, complex)
                 values |= dict.fromkeys(family, everything)
             for rule, mode in modes.items():
-                found[rule].append(mode if vectors else replace(mode, right=np.empty(0), left=np.empty(0)))
+                kept = vectors is True or (vectors == "layers" and head is None)
+                found[rule].append(mode if kept else replace(mode, right=np.empty(0), left=np.empty(0)))
     whole = {rule: modes[0] for rule, modes in found.items()}
     return LayerSpectra(circuit.layer, whole, {rule: tuple(modes[1:]) for rule, modes in found.items()}, values)
 
@@ -287,7 +294,7 @@ def spectra(
     layers: str | Sequence[int] = "all",
     sigma: float = 1.0,
     layout: Layout | None = None,
-    vectors: bool = True,
+    vectors: bool | Literal["layers"] = True,
     report: Callable[[int, int], None] | None = None,
 ) -> Spectra:
     """The principal modes of a model's layers and heads, from its weights alone, one layer at a time.

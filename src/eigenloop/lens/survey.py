@@ -1,7 +1,7 @@
 """Everything that `eigenloop lens` finds out about a model, as one result: a page, tables and plain values."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,11 +9,23 @@ from typing import Any
 
 from eigenloop import report as pages
 from eigenloop.errors import InputError
+from eigenloop.lens.comparison import Comparison, compare
+from eigenloop.lens.embeddings import has_vocabulary
 from eigenloop.lens.page import TITLE, spectra_page
+from eigenloop.lens.querykey import QueryKeys, query_keys
+from eigenloop.lens.reading import Reading, reading
+from eigenloop.lens.sections import comparison_section, query_key_section, reading_section
 from eigenloop.lens.spectra import RULES, Spectra, spectra
-from eigenloop.runs import require_writable
+from eigenloop.lens.stack import locate
+from eigenloop.runs import atomic_write, require_writable
 
 PAGE = "report.html"
+SECTIONS: Mapping[str, Callable[[Any], pages.Section]] = {
+    "reading": reading_section, "query_keys": query_key_section, "comparison": comparison_section,
+}  # fmt: skip
+FILES = {"reading": "reading.csv", "query_keys": "querykey.csv", "comparison": "comparison.csv"}
+LARGEST_HEADS = 2**30
+"""Bytes that the singular vectors of all heads' QK circuits may take."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,19 +34,33 @@ class Survey:
 
     Args:
         spectra: of the weights.
+        reading: the tokens that the leading directions point at; None where there is no vocabulary.
+        query_keys: QK beside OV of each head; None where it was not asked for or would not fit into memory.
+        comparison: with another checkpoint, where one was given.
+        remarks: what was left out and why, in sentences.
         seconds: how long it took.
     """
 
     spectra: Spectra
-    seconds: float
+    reading: Reading | None = None
+    query_keys: QueryKeys | None = None
+    comparison: Comparison | None = None
+    remarks: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def parts(self) -> dict[str, Any]:
+        """What was found beside the spectra, by name, in the order of the page."""
+        found = {"reading": self.reading, "query_keys": self.query_keys, "comparison": self.comparison}
+        return {name: part for name, part in found.items() if part is not None}
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
-        return self.spectra.notes()
+        return [*self.spectra.notes(), *self.remarks]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**self.spectra.as_dict(), "seconds": self.seconds}
+        parts = {name: part.as_dict() for name, part in self.parts().items()}
+        return {**self.spectra.as_dict(), "notes": self.notes(), **parts, "seconds": self.seconds}
 
     def page(self, *, command: str) -> pages.Page:
         """The page.
@@ -42,26 +68,32 @@ class Survey:
         Args:
             command: what repeats it.
         """
-        return spectra_page(self.spectra, command=command, seconds=self.seconds)
+        return spectra_page(
+            self.spectra, command=command, seconds=self.seconds, remarks=self.remarks,
+            beside=[SECTIONS[name](part) for name, part in self.parts().items()],
+            downloads=["spectra.csv", "eigenvalues.csv", *(FILES[name] for name in self.parts())],
+        )  # fmt: skip
 
     def save(self, directory: Path, *, command: str) -> dict[str, str]:
-        """Write report.html and the tables beside it; everything is computed before the first is written.
+        """Write report.html and the tables beside it; the page is drawn before the first is written.
 
         Args:
             directory: where to; made where it is missing.
             command: what repeats it.
 
         Returns:
-            Paths by name: report, spectra, eigenvalues.
+            Paths by name: report, spectra, eigenvalues, and those of `parts`.
 
         Raises:
             InputError: the directory cannot be written to, or holds a report.html of another kind.
         """
         check_directory(directory)
-        html = self.page(command=command)
+        html = pages.render(self.page(command=command)).encode()
         tables = {"spectra": self.spectra.save, "eigenvalues": self.spectra.save_eigenvalues}
+        tables |= {name: part.save for name, part in self.parts().items()}
         written = {name: str(save(directory)) for name, save in tables.items()}
-        return {"report": str(pages.write(html, Path(directory) / PAGE)), **written}
+        atomic_write(Path(directory) / PAGE, html)
+        return {"report": str(Path(directory) / PAGE), **written}
 
 
 def check_directory(directory: Path) -> None:
@@ -87,6 +119,8 @@ def survey(
     *,
     rules: Sequence[str] = RULES,
     layers: str | Sequence[int] = "all",
+    with_query_keys: bool = True,
+    compare_with: Any = None,
     report: Callable[[str, int, int], None] | None = None,
 ) -> Survey:
     """Look at a model.
@@ -95,6 +129,8 @@ def survey(
         model: a directory or a hub name, or in Python a loaded model of transformers.
         rules: as for `spectra`.
         layers: as for `spectra`.
+        with_query_keys: look at the heads' QK circuits too.
+        compare_with: another checkpoint of the same model.
         report: called with the name of the work, what is done of it, and how much there is.
 
     Raises:
@@ -105,5 +141,26 @@ def survey(
     def telling(name: str) -> Callable[[int, int], None]:
         return partial(report or (lambda name, done, total: None), name)
 
-    found = spectra(model, rules=rules, layers=layers, vectors=False, report=telling("layers"))
-    return Survey(spectra=found, seconds=time.monotonic() - began)
+    stack, remarks = locate(model), []
+    if compare_with is not None:
+        compare_with = locate(compare_with)
+    found = spectra(stack, rules=rules, layers=layers, vectors="layers", report=telling("layers"))
+    shown: dict[str, Any] = {}
+    if has_vocabulary(stack):
+        modes = [layer.modes[found.rule] for layer in found.layers]
+        shown["reading"] = reading(stack, rule=found.rule, layers=layers, modes=modes, report=telling("tokens"))
+    else:
+        remarks.append("the weights hold no input embedding, so no tokens are named")
+    heads = len(found.layers) * stack.heads
+    if with_query_keys and heads * 16 * stack.width * stack.head_dim <= LARGEST_HEADS:
+        shown["query_keys"] = query_keys(stack, rule=_of_heads(rules), layers=layers, report=telling("heads"))
+    elif with_query_keys:
+        remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")
+    if compare_with is not None:
+        shown["comparison"] = compare(stack, compare_with, rules=rules, layers=layers, report=telling("compared"))
+    return Survey(spectra=found, **shown, remarks=tuple(remarks), seconds=time.monotonic() - began)
+
+
+def _of_heads(rules: Sequence[str]) -> str:
+    """The rule that heads are looked at by: a head alone has no residual connection."""
+    return "modulus" if "modulus" in rules else rules[0]

@@ -6,6 +6,7 @@ import scipy.linalg
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from naive import leading_mode
 from small_models import build
 
 from eigenloop import lens
@@ -74,14 +75,7 @@ def test_angles_and_changes_of_two_models_are_those_of_dense_matrices():
     for each in found.changes:
         assert each.change == pytest.approx(change, rel=1e-10)
     mine = {each.rule: each for each in found.changes}["modulus"]
-    planes, values = [], []
-    for matrix in (old, new):
-        eigenvalues, vectors = np.linalg.eig(matrix)
-        best = max(np.flatnonzero(eigenvalues.imag >= 0), key=lambda i: abs(eigenvalues[i]))
-        vector, value = vectors[:, best], eigenvalues[best]
-        values.append(value)
-        columns = [vector.real, vector.imag] if value.imag else [vector.real]
-        planes.append(np.linalg.qr(np.stack(columns, axis=1))[0])
+    values, planes = zip(*(leading_mode(matrix) for matrix in (old, new)), strict=True)
     np.testing.assert_allclose(
         mine.angles, np.rad2deg(np.sort(scipy.linalg.subspace_angles(*planes))), rtol=1e-6, atol=1e-8
     )

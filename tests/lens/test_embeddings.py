@@ -90,7 +90,8 @@ def test_output_rows_give_the_differences_of_the_models_own_logits(kind, tied, s
                 h = dense(h)
             if norm and after is not None:
                 # the bias of the dense map goes through the LN, so differences are taken before it
-                h = h - dense.bias if dense.bias is not None else h
+                assert dense is not None
+                h = h - dense.bias
                 weights = weights / scale(after, h.numpy())
                 h = after(h)
             logits = unembed(h).numpy()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from naive import leading_mode, reading_mode
 from small_models import CONFIGS, build
 
 from eigenloop import lens
@@ -33,14 +34,9 @@ def test_every_number_is_that_of_dense_matrices(kind):
         assert each.symmetric == pytest.approx(np.linalg.norm(symmetric) ** 2 / np.linalg.norm(m) ** 2, rel=1e-10)
         shares = np.cumsum(s**2) / np.sum(s**2)
         assert shares[each.rank - 1] >= SHARE > (shares[each.rank - 2] if each.rank > 1 else 0)
-        values, vectors = np.linalg.eig(circuit.head(each.head))
-        best = max(np.flatnonzero(values.imag >= 0), key=lambda i: abs(values[i]))
-        assert each.ov.eigenvalue == pytest.approx(values[best], rel=1e-8)
-        adjoint, left = np.linalg.eig(circuit.head(each.head).T)
-        reads = left[:, np.argmin(np.abs(adjoint - values[best].conjugate()))]
-        for name, vector in (("write", vectors[:, best]), ("read", reads)):
-            columns = [vector.real, vector.imag] if values[best].imag else [vector.real]
-            plane = np.linalg.qr(np.stack(columns, axis=1))[0]
+        value, writes = leading_mode(circuit.head(each.head))
+        assert each.ov.eigenvalue == pytest.approx(value, rel=1e-8)
+        for name, plane in (("write", writes), ("read", reading_mode(circuit.head(each.head), value))):
             for side, basis in (("query", u[:, : each.rank]), ("key", vh[: each.rank].T)):
                 expected = np.linalg.norm(basis.T @ plane) ** 2 / plane.shape[1]
                 assert each.overlaps[f"{name}_{side}"] == pytest.approx(expected, rel=1e-6, abs=1e-12)

@@ -62,9 +62,9 @@ def spectra_page(
     """
     rule = found.rule
     words = [*sentences(found), *summary]
-    notes = [report.Note(f"{note[:1].upper()}{note[1:]}.") for note in (*found.notes(), *remarks)]
+    notes = [*found.notes(), *remarks]
     sections = [
-        report.Section("In short", (*words[1:], *notes)),
+        report.Section("In short", (*words[1:], *([noted(notes)] if notes else []))),
         report.Section("Eigenvalues, layer by layer", (*_reading_planes(found), strip(found))),
         report.Section("The leading direction of each layer", (layer_table(found),)),
         report.Section("Heads", _heads(found)),
@@ -211,6 +211,17 @@ def number(value: complex) -> str:
     """
     imaginary = f" ± {abs(value.imag):.3g}i" if value.imag else ""
     return f"{value.real:.4g}{imaginary}".replace("-", "\N{MINUS SIGN}")
+
+
+def noted(notes: Sequence[str]) -> report.Note:
+    """Notes as one paragraph, each a sentence; a path at its beginning stays as it is.
+
+    Example:
+        >>> noted(["weights are shared", "my/text.txt was divided"]).text
+        'Weights are shared. my/text.txt was divided.'
+    """
+    begun = (note[:1].upper() + note[1:] if note.split(" ")[0].isalpha() else note for note in notes)
+    return report.Note(" ".join(f"{note.rstrip('.')}." for note in begun))
 
 
 def short_name(source: str) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 from eigenloop import report
 from eigenloop.lens.comparison import Comparison
 from eigenloop.lens.draw import SIGNS
-from eigenloop.lens.page import number
+from eigenloop.lens.page import noted, number
 from eigenloop.lens.querykey import OVERLAPS, QueryKeys
 from eigenloop.lens.reading import Direction, Reading
 
@@ -45,7 +45,7 @@ def reading_section(found: Reading) -> report.Section:
         header, rows, caption=f"Leading directions by the rule {found.rule}", details_label="All tokens listed",
         filter="against chance", downloads=["reading.csv"],
     )  # fmt: skip
-    return report.Section("The tokens that directions point at", (first, table, *_notes(found.notes())))
+    return report.Section("The tokens that directions point at", (first, table, noted(found.notes())))
 
 
 def query_key_section(found: QueryKeys) -> report.Section:
@@ -70,7 +70,7 @@ def query_key_section(found: QueryKeys) -> report.Section:
         )  # fmt: skip
         whole = report.Row((f"{len(rows)} heads",), (listed,))
         items.append(report.Table(("all heads",), (whole,), details_label="Show"))
-    return report.Section("What heads look at, beside what they move", (*items, *_notes(found.notes())))
+    return report.Section("What heads look at, beside what they move", (*items, noted(found.notes())))
 
 
 def comparison_section(found: Comparison) -> report.Section:
@@ -90,7 +90,7 @@ def comparison_section(found: Comparison) -> report.Section:
         filter="rule" if len(found.rules) > 1 else None, downloads=["comparison.csv"],
     )  # fmt: skip
     return report.Section(
-        "Beside another checkpoint", (f"Compared with {found.b}.", *found.sentences(), table, *_notes(found.notes()))
+        "Beside another checkpoint", (f"Compared with {found.b}.", *found.sentences(), table, noted(found.notes()))
     )
 
 
@@ -104,8 +104,3 @@ def _tokens_table(each: Direction, found: Reading) -> report.Table:
     return report.Table(
         ("side", "token", report.Column("cosine", format=".3f")), rows, caption=f"Layer {each.layer}, {embedding}"
     )
-
-
-def _notes(notes: list[str]) -> list[report.Item]:
-    """Notes as one paragraph each, set small and apart."""
-    return [report.Note(f"{note[:1].upper()}{note[1:]}.") for note in notes]

@@ -9,21 +9,34 @@ from typing import Any
 
 from eigenloop import report as pages
 from eigenloop.errors import InputError
+from eigenloop.lens.aligned import STATISTICS, Alignment
+from eigenloop.lens.alignment import alignment
 from eigenloop.lens.comparison import Comparison, compare
 from eigenloop.lens.embeddings import has_vocabulary
+from eigenloop.lens.looped import Loops, looped
+from eigenloop.lens.models import load
 from eigenloop.lens.page import TITLE, spectra_page
 from eigenloop.lens.querykey import QueryKeys, query_keys
 from eigenloop.lens.reading import Reading, reading
 from eigenloop.lens.sections import comparison_section, query_key_section, reading_section
-from eigenloop.lens.spectra import RULES, Spectra, spectra
+from eigenloop.lens.spectra import RULES, Spectra, chosen_layers, spectra
 from eigenloop.lens.stack import locate
+from eigenloop.lens.text_sections import alignment_section, alignment_sentences, loops_section
+from eigenloop.lens.texts import SAMPLE, passages
 from eigenloop.runs import atomic_write, require_writable
 
 PAGE = "report.html"
 SECTIONS: Mapping[str, Callable[[Any], pages.Section]] = {
-    "reading": reading_section, "query_keys": query_key_section, "comparison": comparison_section,
+    "alignment": alignment_section, "reading": reading_section, "query_keys": query_key_section,
+    "loops": loops_section, "comparison": comparison_section,
 }  # fmt: skip
-FILES = {"reading": "reading.csv", "query_keys": "querykey.csv", "comparison": "comparison.csv"}
+"""What the page shows of each part, in its order."""
+FILES = {
+    "alignment": "alignment.csv", "reading": "reading.csv", "query_keys": "querykey.csv", "loops": "loops.csv",
+    "comparison": "comparison.csv",
+}  # fmt: skip
+LOOPS = 48
+"""Loops of a layer, where nothing is said."""
 LARGEST_HEADS = 2**30
 """Bytes that the singular vectors of all heads' QK circuits may take."""
 
@@ -36,6 +49,8 @@ class Survey:
         spectra: of the weights.
         reading: the tokens that the leading directions point at; None where there is no vocabulary.
         query_keys: QK beside OV of each head; None where it was not asked for or would not fit into memory.
+        alignment: how the tokens of a text pass through, where one was given.
+        loops: a layer applied again and again, where one was chosen.
         comparison: with another checkpoint, where one was given.
         remarks: what was left out and why, in sentences.
         seconds: how long it took.
@@ -44,23 +59,49 @@ class Survey:
     spectra: Spectra
     reading: Reading | None = None
     query_keys: QueryKeys | None = None
+    alignment: Alignment | None = None
+    loops: Loops | None = None
     comparison: Comparison | None = None
     remarks: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def parts(self) -> dict[str, Any]:
         """What was found beside the spectra, by name, in the order of the page."""
-        found = {"reading": self.reading, "query_keys": self.query_keys, "comparison": self.comparison}
-        return {name: part for name, part in found.items() if part is not None}
+        return {name: part for name in SECTIONS if (part := getattr(self, name)) is not None}
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
         return [*self.spectra.notes(), *self.remarks]
 
+    def sentences(self) -> list[str]:
+        """What was found beside the spectra, in words; of the tokens read, only what is beyond chance."""
+        said = []
+        for name, part in self.parts().items():
+            if name == "reading":
+                clear = [each.p_value < part.level for each in part.directions]
+                said.append(
+                    f"{sum(clear)} of {len(clear)} directions are nearer to some token than a random one may be."
+                )
+                said += [sentence for sentence, beyond in zip(part.sentences(), clear, strict=True) if beyond]
+            elif name != "query_keys":
+                said += part.sentences()
+        return said
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        With a text each of `layers` has its statistics too; where weights are shared, under `applications`, one entry
+        for each layer that applies the block.
+        """
+        found = self.spectra.as_dict()
         parts = {name: part.as_dict() for name, part in self.parts().items()}
-        return {**self.spectra.as_dict(), "notes": self.notes(), **parts, "seconds": self.seconds}
+        if self.alignment is not None:
+            _join(
+                found["layers"],
+                parts["alignment"]["layers"],
+                shared=len(set(found["schedule"])) < len(found["schedule"]),
+            )
+        return {**found, "notes": self.notes(), **parts, "seconds": self.seconds}
 
     def page(self, *, command: str) -> pages.Page:
         """The page.
@@ -70,6 +111,8 @@ class Survey:
         """
         return spectra_page(
             self.spectra, command=command, seconds=self.seconds, remarks=self.remarks,
+            summary=[] if self.alignment is None else alignment_sentences(self.alignment),
+            facts=[] if self.alignment is None else [("text", self.alignment.text)],
             beside=[SECTIONS[name](part) for name, part in self.parts().items()],
             downloads=["spectra.csv", "eigenvalues.csv", *(FILES[name] for name in self.parts())],
         )  # fmt: skip
@@ -120,7 +163,11 @@ def survey(
     rules: Sequence[str] = RULES,
     layers: str | Sequence[int] = "all",
     with_query_keys: bool = True,
+    text: Path | str | None = None,
+    loop: int | None = None,
+    loops: int = LOOPS,
     compare_with: Any = None,
+    device: str = "auto",
     report: Callable[[str, int, int], None] | None = None,
 ) -> Survey:
     """Look at a model.
@@ -130,11 +177,15 @@ def survey(
         rules: as for `spectra`.
         layers: as for `spectra`.
         with_query_keys: look at the heads' QK circuits too.
+        text: whose tokens to follow: a file (a Path) or a text.
+        loop: a layer to apply again and again, to the text or else to the packaged one.
+        loops: how often.
         compare_with: another checkpoint of the same model.
+        device: where the model runs, as for `load`.
         report: called with the name of the work, what is done of it, and how much there is.
 
     Raises:
-        InputError: the model cannot be read, or a layer or rule does not exist.
+        InputError: a model or the text cannot be read, or a layer or rule does not exist.
     """
     began = time.monotonic()
 
@@ -144,6 +195,13 @@ def survey(
     stack, remarks = locate(model), []
     if compare_with is not None:
         compare_with = locate(compare_with)
+    chosen_layers(layers, len(stack.blocks))
+    if loop is not None and not 0 <= loop < len(stack.blocks):
+        raise InputError(f"--loop is {loop}; this model has the layers 0 to {len(stack.blocks) - 1}")
+    loaded = None
+    if text is not None or loop is not None:
+        passages(SAMPLE if text is None else text)  # a text that cannot be read is told before anything is computed
+        loaded = load(model, device=device)
     found = spectra(stack, rules=rules, layers=layers, vectors="layers", report=telling("layers"))
     shown: dict[str, Any] = {}
     if has_vocabulary(stack):
@@ -156,9 +214,29 @@ def survey(
         shown["query_keys"] = query_keys(stack, rule=_of_heads(rules), layers=layers, report=telling("heads"))
     elif with_query_keys:
         remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")
+    if loaded is not None and text is not None:
+        shown["alignment"] = alignment(loaded, text, rule=found.rule, layers=layers, report=report)
+    if loaded is not None and loop is not None:
+        words = SAMPLE if text is None else text
+        shown["loops"] = looped(loaded, words, layer=loop, loops=loops, report=telling("loops"))
+        remarks += [] if text is not None else ["the layer is looped on the text that the package brings along"]
     if compare_with is not None:
         shown["comparison"] = compare(stack, compare_with, rules=rules, layers=layers, report=telling("compared"))
     return Survey(spectra=found, **shown, remarks=tuple(remarks), seconds=time.monotonic() - began)
+
+
+def _join(layers: list[dict[str, Any]], told: list[dict[str, Any]], *, shared: bool) -> None:
+    """Give each layer its own statistics of the text."""
+    for layer in layers:
+        mine = [
+            {key: value for key, value in each.items() if key in ("layer", "sigma", "sentence", *STATISTICS)}
+            for each in told
+            if each["block"] == layer["layer"]
+        ]
+        if shared:
+            layer["applications"] = mine
+        else:
+            layer.update({key: value for each in mine for key, value in each.items() if key != "layer"})
 
 
 def _of_heads(rules: Sequence[str]) -> str:

@@ -209,8 +209,10 @@ def survey(
         shown["reading"] = reading(stack, rule=found.rule, layers=layers, modes=modes, report=telling("tokens"))
     else:
         remarks.append("the weights hold no input embedding, so no tokens are named")
-    heads = len(found.layers) * stack.heads
-    if with_query_keys and heads * 16 * stack.width * stack.head_dim <= LARGEST_HEADS:
+    heads, names = len(found.layers) * stack.heads, stack.weights.tensors.names()
+    if with_query_keys and f"{stack.module(0, stack.layout.query)}.weight" not in names:
+        remarks.append("the weights hold no queries, so QK is not shown")
+    elif with_query_keys and heads * 16 * stack.width * stack.head_dim <= LARGEST_HEADS:
         shown["query_keys"] = query_keys(stack, rule=_of_heads(rules), layers=layers, report=telling("heads"))
     elif with_query_keys:
         remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")

@@ -37,7 +37,7 @@ DRAWN = (
         ("gain_rho",), "rank correlation", 0.0, False,
         "Do directions grow in the order of their eigenvalues? Spearman correlation between the measured gain of the "
         "mean token along each eigendirection and its predicted log growth: 1 is the power method's order, 0 is none. "
-        "Where the copy with random weights is higher, training has led away from the power step.",
+        "Where the copy with random weights is higher, the trained layer is further from a power step than it is.",
     ),
     (
         ("gain_slope",), "slope", 1.0, False,

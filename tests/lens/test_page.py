@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_models import CONFIGS, build
 
 from eigenloop import lens, report
 from eigenloop.errors import InputError
@@ -208,3 +209,17 @@ def test_a_survey_of_the_weights_holds_what_spectra_finds(tmp_path):
     files = found.save(tmp_path / "out", command="eigenloop lens model")
     assert sorted(files) == ["eigenvalues", "report", "spectra"]
     assert all(Path(file).exists() for file in files.values())
+
+
+@pytest.mark.parametrize("model_type", CONFIGS)
+@pytest.mark.parametrize("rule", lens.RULES)
+def test_every_architecture_has_a_page_by_every_rule(model_type, rule, tmp_path):
+    model = build(model_type)
+    model.save_pretrained(tmp_path / "model")
+    found = survey(tmp_path / "model", rules=(rule,))
+    files = found.save(tmp_path / "out", command="eigenloop lens model")
+    assert ("reading" in files) == (model_type != "vit")
+    assert ("no input embedding" in " ".join(found.notes())) == (model_type == "vit")
+    html = Path(files["report"]).read_text()
+    assert html.count('class="panel"') == len(found.spectra.layers)
+    assert "nan" not in re.sub(r'd="[^"]*"', "", html).lower().split()

@@ -204,7 +204,9 @@ class Spectra:
         if len(self.schedule) > len(set(self.schedule)):
             notes.append(f"weights are shared: {len(set(self.schedule))} blocks make {len(self.schedule)} layers")
         if "layernorm" in self.rules and self.placement == "pre":
-            notes.append(f"the rule layernorm takes {self.sigma:g} for the scale sigma of the tokens; a text tells it")
+            notes.append(
+                f"the rule layernorm takes {self.sigma:g} for the scale sigma of the tokens, which depends on the text"
+            )
         loose = [layer.layer for layer in self.layers for rule in self.rules if not layer.modes[rule].converged]
         if loose:
             notes.append(f"the eigenvalues of layers {sorted(set(loose))} have not converged; see their residuals")

@@ -131,7 +131,7 @@ def loops_section(found: Loops) -> report.Section:
         downloads=["loops.csv"],
     )  # fmt: skip
     rows = [_rate(scale) for scale in (found.consensus, found.approach)]
-    header = ("what", "fitted factor", "± standard error", "predicted factor", "loops to fall by e")
+    header = ("what", "fitted factor", "standard error of its log", "predicted factor", "loops to fall by e")
     table = report.Table(header, rows, caption="Two time scales: factors per loop")
     what = "The whole layer" if found.part == "layer" else "The attention sublayer"
     first = f"{what} {found.layer} was applied {found.loops} times to {found.tokens} tokens."
@@ -143,11 +143,8 @@ def loops_section(found: Loops) -> report.Section:
 def _layers_table(found: Alignment) -> report.Table:
     rows = []
     for layer, sentence in zip(found.layers, found.sentences(), strict=True):
-        cells = [
-            layer.layer,
-            f"{SIGNS[layer.flag]} {layer.flag}",
-            *map(_cell, map(layer.statistics.__getitem__, STATISTICS)),
-        ]
+        told = [_cell(layer.statistics[name], 0 if name == "percentile" else 2) for name in STATISTICS]
+        cells = [layer.layer, f"{SIGNS[layer.flag]} {layer.flag}", *told]
         nulls = [
             (
                 words, NULLS[kind], null.mean, null.low, null.high, _or(null.sigmas, "too few draws"),

@@ -26,6 +26,7 @@ EXAMPLES = [
         "docs/lens.md",
         "docs/lens-layouts.md",
         "docs/lens-cases.md",
+        "docs/lens-alignment.md",
         "docs/verify.md",
     )
     for code in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)

@@ -57,8 +57,8 @@ def alignment(
 ) -> Alignment:
     """How the tokens of a text lie to the leading modes of a model's layers and heads, before and after attention.
 
-    The states are streamed: what is kept is 24 bytes for each layer, passage and dimension, and 32 d^2 for each layer's
-    eigenbases, whatever the number of tokens. One pass through the model, one through a copy with random weights (two
+    The states are streamed: what is kept is about 24 bytes for each layer, passage and dimension, and the eigenbases of
+    every layer, whatever the number of tokens. One pass through the model, one through a copy with random weights (two
     of each for rule "layernorm").
 
     Args:

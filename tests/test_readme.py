@@ -27,6 +27,7 @@ EXAMPLES = [
         "docs/lens-layouts.md",
         "docs/lens-cases.md",
         "docs/lens-alignment.md",
+        "docs/lens-reading.md",
         "docs/verify.md",
     )
     for code in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)

@@ -13,7 +13,7 @@ def affine(values, *, seed=0, condition=3.0):
     rng = np.random.default_rng(seed)
     matrix, shift = with_spectrum(rng, values, condition=condition), rng.standard_normal(len(values))
     point = np.linalg.solve(np.eye(len(values)) - matrix, shift)
-    return (lambda x: matrix @ x + shift), (lambda x, v: matrix @ v), point
+    return (lambda x: matrix @ x + shift), (lambda x, v: v @ matrix.T), point
 
 
 @pytest.mark.parametrize("slow", [0.5, 0.99, -0.9999])
@@ -41,7 +41,8 @@ def test_two_points_in_turn(gap):
     def derivative(x, v):
         y = matrix @ x
         size = np.linalg.norm(y)
-        return (matrix @ v - y * (y @ (matrix @ v)) / size**2) / size
+        moved = v @ matrix.T
+        return (moved - np.outer(moved @ y, y) / size**2) / size
 
     found = attractor(lambda x: matrix @ x / np.linalg.norm(matrix @ x), derivative, np.array([0.9, 0.3, 0.3]))
     assert found.converged
@@ -53,7 +54,9 @@ def test_two_points_in_turn(gap):
 def test_a_map_that_turns_for_ever_has_no_attractor():
     angle = 1.0
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    found = attractor(lambda x: turn @ x / np.linalg.norm(x), lambda x, v: turn @ v, np.array([1.0, 0.5]), newton=False)
+    found = attractor(
+        lambda x: turn @ x / np.linalg.norm(x), lambda x, v: v @ turn.T, np.array([1.0, 0.5]), newton=False
+    )
     assert not found.converged
 
 
@@ -69,3 +72,11 @@ def test_the_leading_eigenvalue_is_the_planted_one(size, batched):
         assert converged
         assert abs(value) == pytest.approx(abs(leader[0]), rel=1e-6)
         assert value.real == pytest.approx(np.real(leader[0]), rel=1e-5)
+
+
+def test_a_large_map_is_solved_without_its_matrix(monkeypatch):
+    monkeypatch.setattr(contraction, "DENSE", 3)
+    step, derivative, point = affine([0.999, 0.4, 0.1, -0.2])
+    found = attractor(step, derivative, np.ones(4))
+    assert found.converged
+    np.testing.assert_allclose(found.points[0], point, rtol=1e-8)

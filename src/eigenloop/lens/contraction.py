@@ -18,7 +18,7 @@ from eigenloop.lens.modes import ARPACK_BASIS, ARPACK_COUNT
 Map: TypeAlias = Callable[[np.ndarray], np.ndarray]
 Derivative: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-DENSE = 512
+DENSE = 1024
 """Largest derivative whose eigenvalues are all computed."""
 
 PLAIN, NEWTON = 400, 12
@@ -54,7 +54,7 @@ def attractor(
 
     Args:
         step: f.
-        derivative: (x, v) -> f'(x) v.
+        derivative: (x, v) -> f'(x) v for rows v, (m, d).
         start: x_0.
         tolerance: of the residual, above what rounding leaves.
         newton: go on with Newton's method; not for a map whose iterates grow without end.
@@ -107,14 +107,13 @@ def _newton(
             return x, residual, k
         points = [x] if period == 1 else [x, step(x)]
 
-        def apply(v: np.ndarray, points: list[np.ndarray] = points) -> np.ndarray:
-            w = v
-            for point in points:
-                w = derivative(point, w)
-            return v - w
-
-        system = sparse.LinearOperator((x.size, x.size), apply, dtype=float)
-        change, _ = sparse.gmres(system, gap, rtol=1e-6, restart=80, maxiter=4)
+        if x.size <= DENSE:
+            change = np.linalg.lstsq(np.eye(x.size) - _pushed(derivative, points, np.eye(x.size)).T, gap)[0]
+        else:
+            system = sparse.LinearOperator(
+                (x.size, x.size), lambda v, points=points: v - _pushed(derivative, points, v[None])[0], dtype=float
+            )
+            change, _ = sparse.gmres(system, gap, rtol=1e-6, restart=80, maxiter=4)
         new = x + change
         for _ in range(period):
             new = step(new)  # back to where the map's values lie: a normalised map leaves its sphere otherwise
@@ -123,6 +122,13 @@ def _newton(
             return x, residual, k
         x, gap, residual = new, after_gap, after
     return x, residual, NEWTON
+
+
+def _pushed(derivative: Derivative, points: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """The derivative of one turn after another."""
+    for point in points:
+        rows = derivative(point, rows)
+    return rows
 
 
 def leading_eigenvalue(apply: Map, size: int, *, batched: bool = False) -> tuple[complex, bool]:

@@ -34,8 +34,8 @@ from eigenloop.lens.spectra import layer_spectra
 COLUMNS = ("loop", "spread", "cosine", "alignment", "enrichment", "distance")
 """Columns of the table and of loops.csv."""
 
-PREDICTED_TOKENS = 16
-"""Most tokens whose deviations from consensus are linearised."""
+PREDICTED_TOKENS = 3
+"""Tokens whose deviations from consensus are linearised: under full attention any two give the factor of all."""
 
 STEADY, SCATTER = 0.02, 0.005
 """A rate is given where its two halves differ by less than 2 % and its standard error is below 0.5 %."""
@@ -158,7 +158,7 @@ class Loops:
                 text += f" (predicted factor {scale.predicted:.4f})" if scale.predicted is not None else ""
             said.append(f"{text}.")
         times = self.consensus.loops, self.approach.loops
-        if times[0] is not None and times[1] is not None:
+        if self.consensus.fitted and self.approach.fitted and times[0] is not None and times[1] is not None:
             first = "consensus comes first" if times[0] < times[1] else "consensus does not come first"
             said.append(f"By these factors {first}: {times[0]:.2g} and {times[1]:.2g} loops for a fall by e.")
         return said
@@ -263,12 +263,16 @@ def looped(
     noise = max(block.rounding(x), np.finfo(float).eps)
     window = WINDOW if noise < 1e-12 else (max(WINDOW[0], 1e4 * noise), 100 * noise)
     post = circuit.norm.placement == "post"
+
+    def one(y: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return alone.derivative(np.broadcast_to(y, v[:, None].shape), v[:, None])[:, 0]
+
     found = attractor(
-        lambda y: alone(y[None])[0], lambda y, v: alone.derivative(y[None], v[None])[0], means[-1],
+        lambda y: alone(y[None])[0], one, means[-1],
         tolerance=max(1e-12, 30 * noise), newton=post,
     )  # fmt: skip
-    distance = _distance(means, found) if found.converged else None
     predictions = _predicted(loaded, layer, part, ids, alone, found, post=post)
+    distance = None if predictions["attractor"][0] is None else _distance(means, found)
     return Loops(
         source=loaded.source, model_type=loaded.model_type, layer=layer, part=part, placement=circuit.norm.placement,
         tokens=len(ids), width=loaded.stack.width, spread=spread, cosine=np.array(cosines),
@@ -343,14 +347,16 @@ def _predicted(
     def deviations(v: np.ndarray) -> np.ndarray:
         w = v.reshape(len(v), count, dim)
         for point in found.points:
-            w = w - w.mean(1, keepdims=True)
             w = several.derivative(np.broadcast_to(point, w.shape), w)
-        return (w - w.mean(1, keepdims=True)).reshape(v.shape)
+        return (w - w.mean(1, keepdims=True)).reshape(v.shape)  # equal changes stay equal: once at the end is enough
 
     result: dict[str, tuple[float | None, str]] = {}
     for name, apply, size in (("attractor", one, dim), ("consensus", deviations, count * dim)):
         value, converged = leading_eigenvalue(apply, size, batched=True)
         factor = float(abs(value) ** (1 / found.period))
+        if name == "attractor" and factor >= 1:
+            why = f"the fixed point on one token that was found repels (factor {factor:.4f})"
+            return {"consensus": (None, why), "attractor": (None, why)}
         result[name] = (factor, "") if converged else (None, "the eigenvalues of the derivative did not converge")
     return result
 
@@ -381,10 +387,10 @@ def _fitted(
         why = (
             f"not reached in {loops} loops: the {what} is {last:.2g} after them, and a rate is fitted below {upper:.0e}"
         )
-        if predicted is not None and 0 < predicted < 1:
+        if last > 0.999 * float(series[-1 - max(1, loops // 8)]):
+            why += "; it no longer falls"
+        elif predicted is not None and 0 < predicted < 1:
             why += f"; at the predicted factor {_loops_to(last, upper, predicted)} more loops go there"
-        elif predicted is not None:
-            why += "; the predicted factor is no smaller than 1"
         return None, why
     if not rate.converged:
         if last > lower:

@@ -1,10 +1,11 @@
-"""Seconds for the spectra of a checkpoint, and of heads through the small product beside a dense one (`make bench`).
+"""Seconds for the spectra of a checkpoint: alone, beside dense matrices, and beside TransformerLens (`make bench`).
 
 python bench/lens.py [--quick] [--json]; docs/benchmark.md says what is measured and how.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,10 +20,12 @@ from run import machine, summary
 from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
-from eigenloop.lens import Growth, Operator, Spectrum
+from eigenloop.lens import Growth, Operator, Spectrum, circuits, operator
 
 WIDTHS = {384: 12, 768: 12, 1024: 16}
 """d: heads. MiniLM, GPT-2 small, GPT-2 medium."""
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
+BASELINE = Path(__file__).with_name("baseline_transformer_lens.py")
 
 
 def write_gpt2(
@@ -37,7 +40,7 @@ def write_gpt2(
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.float32)
 
-    tensors = {"wte.weight": zeros(vocabulary, width), "wpe.weight": zeros(1024, width)}
+    tensors = {"wte.weight": random(vocabulary, width), "wpe.weight": zeros(1024, width)}
     for layer in range(layers):
         tensors |= {
             f"h.{layer}.{name}": array
@@ -93,6 +96,119 @@ def heads_against_dense(width: int, heads: int, rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+# --- beside TransformerLens
+
+
+class UnavailableError(Exception):
+    """TransformerLens cannot be had here; the message says why."""
+
+
+def transformer_lens_python(folder: Path) -> tuple[Path, str]:
+    """A throw-away environment with TransformerLens in it: its interpreter, and the version."""
+    python = folder / "environment" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    pinned = [line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch==")]
+    steps = [[sys.executable, "-m", "venv", python.parents[1]], [*install, *pinned, "transformer-lens>=4"]]
+    for step in steps:
+        try:
+            subprocess.run(step, capture_output=True, text=True, check=True, timeout=1800)
+        except subprocess.CalledProcessError as error:
+            raise UnavailableError(f"not installed: {(error.stderr.strip().splitlines() or ['?'])[-1]}") from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UnavailableError(f"not installed: {error}") from None
+    code = "from importlib.metadata import version; print(version('transformer-lens'))"
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return python, found.stdout.strip()
+
+
+def beside_transformer_lens(python: Path, directory: Path, rounds: int) -> dict[str, Any]:
+    """Eigenvalues of every F_h of a checkpoint held in memory, by both, one after the other in each round."""
+    layers = [circuits(directory, layer) for layer in range(12)]
+    operators = [operator(circuit, head=head) for circuit in layers for head in range(circuit.heads)]
+    command = [python, BASELINE, directory]
+    theirs: list[float] = []
+    ours: list[float] = []
+    modes: list[float] = []
+    worst = 0.0
+    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    ) as process, threadpool_limits(1):  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def answer() -> dict[str, Any]:
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                errors.seek(0)
+                raise UnavailableError(f"stopped: {(errors.read().strip().splitlines() or ['?'])[-1]}")
+            return json.loads(line)
+
+        start = answer()
+        for _ in range(rounds + 1):
+            process.stdin.write("again\n")
+            process.stdin.flush()
+            told = answer()
+            began = time.perf_counter()
+            values = [Spectrum(each).eigenvalues for each in operators]
+            middle = time.perf_counter()
+            for each in operators:
+                Spectrum(each).principal(Growth())
+            ended = time.perf_counter()
+            theirs.append(told["seconds"])
+            ours.append(middle - began)
+            modes.append(ended - middle)
+            largest = np.ravel(told["largest"])
+            worst = max(worst, *(abs(abs(v[0]) / t - 1) for v, t in zip(values, largest, strict=True)))
+        process.stdin.close()
+    theirs, ours, modes = theirs[1:], ours[1:], modes[1:]  # the first of each warms up
+    return {
+        "heads": len(operators), "theirs": summary(theirs), "ours": summary(ours), "modes": summary(modes),
+        "ratio": summary([b / a for a, b in zip(ours, theirs, strict=True)]),
+        "ratio_modes": summary([b / a for a, b in zip(modes, theirs, strict=True)]),
+        "largest_relative_difference": worst, "their_dtype": told["dtype"],
+        "their_import_seconds": start["import_seconds"], "their_load_seconds": start["load_seconds"],
+    }  # fmt: skip
+
+
+def compared(directory: Path, folder: Path, rounds: int, quick: bool) -> dict[str, Any]:
+    """The comparison, or why there is none."""
+    if quick:
+        return {"skipped": "left out by --quick (its environment takes minutes to install)"}
+    try:
+        python, version = transformer_lens_python(folder)
+        return {"version": version, **beside_transformer_lens(python, directory, rounds)}
+    except UnavailableError as error:
+        return {"skipped": str(error)}
+
+
+def show_comparison(console: Console, found: dict[str, Any]) -> None:
+    if "skipped" in found:
+        console.print(f"beside TransformerLens: skipped, {found['skipped']}", soft_wrap=True, highlight=False)
+        return
+    table = Table(title=f"{found['heads']} heads of GPT-2 small in memory, one thread")
+    for heading in ("", "ms", "min - max", "TransformerLens / this", "min - max"):
+        table.add_column(heading, justify="right" if heading else "left")
+    names = {
+        "theirs": f"TransformerLens {found['version']}, eigenvalues, {found['their_dtype']}",
+        "ours": "eigenloop, eigenvalues, complex128",
+        "modes": "eigenloop, with leading vectors and residuals",
+    }
+    for key, name in names.items():
+        ratio = {"ours": found["ratio"], "modes": found["ratio_modes"]}.get(key)
+        cells = ("1", "") if ratio is None else (f"{ratio['median']:.2f}", f"{ratio['min']:.2f} - {ratio['max']:.2f}")
+        row = found[key]
+        spread = f"{1e3 * row['min']:.0f} - {1e3 * row['max']:.0f}"
+        table.add_row(name, f"{1e3 * row['median']:.0f}", spread, *cells)
+    console.print(table)
+    console.print(
+        f"largest relative difference of the leading moduli: {found['largest_relative_difference']:.0e}; "
+        f"TransformerLens imports in {found['their_import_seconds']:.1f} s and loads in "
+        f"{found['their_load_seconds']:.1f} s",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one round of each, without d = 1024")
@@ -101,7 +217,9 @@ def main() -> int:
     rounds, console = 1 if options.quick else 5, Console(stderr=options.json, width=100)
     report: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory() as folder:
-        report["checkpoint"] = summary(command_seconds(write_gpt2(Path(folder)), min(rounds, 3)))
+        checkpoint = write_gpt2(Path(folder))
+        report["checkpoint"] = summary(command_seconds(checkpoint, min(rounds, 3)))
+        report["transformer_lens"] = compared(checkpoint, Path(folder), rounds, options.quick)
     report["heads"] = [heads_against_dense(d, h, rounds) for d, h in WIDTHS.items() if d < 1024 or not options.quick]
     seconds = report["checkpoint"]
     console.print(
@@ -119,6 +237,7 @@ def main() -> int:
             f"{ratio['min']:.0f} - {ratio['max']:.0f}", f"{row['largest_relative_difference']:.0e}",
         )  # fmt: skip
     console.print(table)
+    show_comparison(console, report["transformer_lens"])
     if options.json:
         print(json.dumps(report))
     return 0

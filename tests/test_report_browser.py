@@ -12,7 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from eigenloop import lens
 from eigenloop.claims import Claim, Curve, Effort, Finding, Kind, Plot, Result
+from eigenloop.lens.page import spectra_page
 from eigenloop.report import (
     Column,
     Command,
@@ -337,3 +339,79 @@ def test_a_measured_ledger_fits_the_window(tmp_path, width):
         tell(document.documentElement.scrollWidth);
     """
     assert int(ask(report, script, width=width)[0]) <= width
+
+
+@pytest.fixture(scope="module")
+def lens_page(tmp_path_factory) -> Path:
+    """A page of the lens: nine layers of twelve heads, a long path for a name, and a section with a wide drawing."""
+    rng = np.random.default_rng(0)
+    norm = lens.Norm(gain=np.ones(48), bias=np.zeros(48), eps=0.0, kind="layer", placement="post")
+    layers = []
+    for layer in range(9):
+        output, value = rng.standard_normal((12, 48, 4)) / 7, rng.standard_normal((12, 4, 48))
+        circuit = lens.Circuit(
+            layer=layer, output=output, value=value, value_bias=np.zeros((12, 4)), output_bias=np.zeros(48), norm=norm
+        )
+        layers.append(lens.layer_spectra(circuit))
+    found = lens.Spectra(
+        source=f"/a/{'long' * 30}/model", model_type="bert", stored=("bfloat16",), schedule=tuple(range(9)), heads=12,
+        width=48, placement="post", sigma=1.0, rules=lens.RULES, layers=tuple(layers),
+    )  # fmt: skip
+    wide = Section("Beside", (Figure(drawing(14, "navy"), "falls", svg_dark=drawing(14, "skyblue")),))
+    page = spectra_page(found, command=f"eigenloop lens {found.source}", seconds=1.0, beside=(wide,))
+    return write(page, tmp_path_factory.mktemp("lens") / "page.html")
+
+
+@pytest.fixture(scope="module", params=["made here", "EIGENLOOP_LENS"])
+def any_lens_page(request, lens_page, tmp_path_factory) -> Path:
+    """The page made here, and the report.html that EIGENLOOP_LENS names."""
+    if request.param == "made here":
+        return lens_page
+    if request.param not in os.environ:
+        pytest.skip("EIGENLOOP_LENS names no report.html of `eigenloop lens`")
+    return Path(shutil.copy(os.environ[request.param], tmp_path_factory.mktemp("lens") / "page.html"))
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_page_of_the_lens_fits_the_window_open_and_closed(any_lens_page, width, scheme):
+    script = """
+        const root = document.documentElement;
+        tell(root.scrollWidth);
+        for (const details of document.querySelectorAll("details")) details.open = true;
+        tell(root.scrollWidth);
+        for (const found of document.querySelectorAll("main *, header *")) {
+            if (found.closest(".scroll")) continue;
+            const box = found.getBoundingClientRect();
+            if (box.width && box.right > root.clientWidth + 0.5) tell(`${found.tagName} ends at ${box.right}`);
+        }
+        const seen = [...document.querySelectorAll("figure svg")].filter((svg) => svg.getBoundingClientRect().width);
+        tell(seen.length === document.querySelectorAll("figure svg").length / 2);
+        const cards = seen.map((svg) => svg.closest(".card")).filter((card) => card.classList.contains("scroll"));
+        tell(cards.filter((card) => card.scrollWidth > card.clientWidth && card.tabIndex !== 0).length);
+    """
+    _, complaints = browse(any_lens_page, "--dump-dom", scheme)
+    assert complaints == []
+    assert ask(any_lens_page, script, scheme, width=width) == [str(width), str(width), "true", "0"]
+
+
+@pytest.mark.parametrize(("width", "columns"), [(360, 2), (500, 2), (1200, 4)])
+def test_panels_fill_the_row_and_keep_a_size_that_can_be_read(lens_page, width, columns):
+    script = """
+        const panels = [...document.querySelectorAll(".panel")].map((panel) => panel.getBoundingClientRect());
+        tell(panels.length);
+        tell(panels.filter((box) => box.top === panels[0].top).length);
+        tell(Math.min(...panels.map((box) => box.width)) >= 135);
+        tell(document.querySelector(".panel").innerText.includes("λ ="));
+    """
+    assert ask(lens_page, script, width=width) == ["9", str(columns), "true", "true"]
+
+
+@pytest.mark.parametrize(("scheme", "dots"), [(LIGHT, (0x00, 0x72, 0xB2)), (DARK, (0x56, 0xB4, 0xE9))])
+def test_the_dots_of_the_strip_are_seen(lens_page, scheme, dots):
+    """A stroke of no length is drawn by its round caps alone."""
+    picture = lens_page.with_name("shot.png")
+    browse(frame(lens_page, 1200), f"--screenshot={picture}", "--window-size=1200,2500", scheme)
+    pixels = np.round(plt.imread(picture)[:, :, :3] * 255).astype(int)
+    near = np.abs(pixels - dots).max(axis=-1) < 60
+    assert 500 < near.sum() < 50_000

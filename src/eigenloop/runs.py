@@ -59,6 +59,21 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise
 
 
+def require_writable(directory: Path) -> None:
+    """Find out that a directory can be written to, or made, without making it.
+
+    Raises:
+        InputError: it is a file, or it or the nearest directory above it cannot be written to.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; --out must be a directory")
+    above = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise InputError(f"{above} is a file; choose another --out")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {above}; choose another --out")
+
+
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as safetensors, atomically."""
     atomic_write(path, save_bytes({name: np.array(value, order="C") for name, value in arrays.items()}))

@@ -46,7 +46,7 @@ def test_json_has_each_layer_by_rule_and_its_heads(model, capsys):
     assert "layers" in err
     found = parsed(out)
     assert (found["model"], found["model_type"], found["version"]) == (str(model), "llama", __version__)
-    assert (found["rule"], found["stored"], found["spectra"]) == ("consensus", ["float32"], None)
+    assert (found["rule"], found["stored"], found["files"]) == ("consensus", ["float32"], {})
     assert (found["sigma"], found["norm"], found["schedule"]) == (1.0, "pre", [0, 1])
     assert [layer["layer"] for layer in found["layers"]] == [0, 1]
     exact = lens.spectra(model)
@@ -75,8 +75,9 @@ def test_one_rule_and_some_layers(model, capsys):
 def test_spectra_csv_holds_the_same_numbers(model, capsys, tmp_path):
     status, out, _ = call(capsys, model, "--out", tmp_path / "out", "--json")
     assert status == 0
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["spectra.csv"]
-    assert parsed(out)["spectra"] == str(tmp_path / "out" / "spectra.csv")
+    names = {"report": "report.html", "spectra": "spectra.csv", "eigenvalues": "eigenvalues.csv"}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(names.values())
+    assert parsed(out)["files"] == {kind: str(tmp_path / "out" / name) for kind, name in names.items()}
     with (tmp_path / "out" / "spectra.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS

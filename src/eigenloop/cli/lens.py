@@ -1,5 +1,6 @@
 """`eigenloop lens`: which directions the layers and heads of a pretrained transformer amplify."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,8 +19,12 @@ def lens(
             show_default=False,
         ),
     ],
+    text: Annotated[
+        Path | None,
+        typer.Option(help="A text file: do its tokens follow the leading directions?", show_default=False),
+    ] = None,
     weights_only: Annotated[
-        bool, typer.Option("--weights-only", help="Read the weights' files and nothing else; without a text always so.")
+        bool, typer.Option("--weights-only", help="Run no model; without --text and --loop always so.")
     ] = False,
     rule: Annotated[
         Literal["modulus", "consensus", "layernorm"] | None,
@@ -30,8 +35,27 @@ def lens(
         ),
     ] = None,
     layers: Annotated[str, typer.Option(help="all, late (the last third), or numbers and ranges: 0,3-5.")] = "all",
+    loop: Annotated[
+        int | None,
+        typer.Option(
+            metavar="LAYER", help="A layer to apply again and again, as shared weights do.", show_default=False
+        ),
+    ] = None,
+    loops: Annotated[
+        int | None, typer.Option(metavar="K", help="How often; 48 by default.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda, ...")] = "auto",
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Another checkpoint of the same model: how far have the directions turned?", show_default=False
+        ),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Directory for spectra.csv; nothing is written by default.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Directory for report.html and its tables; nothing is written by default.", show_default=False
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -40,36 +64,65 @@ def lens(
     Weights are taken as they are stored; no code from the checkpoint is run.
     """
     import json as encoder
-    import time
 
     from rich.console import Console
 
     from eigenloop import __version__
     from eigenloop.cli.progress import bars
+    from eigenloop.cli.safely import safely
     from eigenloop.errors import InputError
-    from eigenloop.lens import RULES, spectra
+    from eigenloop.lens import RULES
+    from eigenloop.lens.survey import LOOPS, check_directory, survey
 
-    began = time.monotonic()
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; --out must be a directory")
+    for name, given in (("--text", text), ("--loop", loop)):
+        if weights_only and given is not None:
+            raise InputError(f"--weights-only runs no model, and {name} needs it to run; leave one of them out")
+    if loops is not None and loop is None:
+        raise InputError(f"--loops is {loops}, but no layer is looped; say which: --loop 0 --loops {loops}")
+    if loops is not None and loops < 1:
+        raise InputError(f"--loops is {loops}; at least 1 is needed")
+    if out is not None:
+        check_directory(out)
     with bars() as shown:
-        found = spectra(
-            model, rules=(rule,) if rule else RULES, layers=layers, vectors=False,
-            report=lambda done, total: shown.tell("layers", done, total),
+        found = survey(
+            model, rules=(rule,) if rule else RULES, layers=layers, with_query_keys=out is not None, text=text,
+            loop=loop, loops=LOOPS if loops is None else loops, compare_with=compare, device=device,
+            report=shown.tell,
         )  # fmt: skip
-    written = None if out is None else found.save(out)
-    seconds = time.monotonic() - began
+    files: dict[str, str] = {}
+    if out is not None:
+        command = _command(
+            model, text=text, weights_only=weights_only, rule=rule, layers=layers, loop=loop, loops=loops,
+            device=device, compare=compare, out=out,
+        )  # fmt: skip
+        with safely(lambda: True):
+            files = found.save(out, command=command)
     if json:
-        metadata = {"version": __version__, "seconds": seconds, "spectra": None if written is None else str(written)}
-        typer.echo(encoder.dumps({**found.as_dict(), **metadata}, allow_nan=False))
+        typer.echo(encoder.dumps({**found.as_dict(), "version": __version__, "files": files}, allow_nan=False))
     else:
-        _summary(Console(soft_wrap=True, highlight=False), found, seconds)
-        if written is not None:
-            typer.echo(str(written))
+        console = Console(soft_wrap=True, highlight=False)
+        _summary(console, found.spectra)
+        for sentence in found.sentences():
+            console.print(sentence, markup=False)
+        console.print(f"{found.seconds:.1f} s")
+        if files:
+            typer.echo(files["report"])
 
 
-def _summary(console: Any, found: "Spectra", seconds: float) -> None:
-    """The human report on standard output."""
+_DEFAULTS = {"layers": "all", "device": "auto", "weights_only": False}
+
+
+def _command(model: str, **options: Any) -> str:
+    """What was typed, quoted for a shell; what is left at its default is left out."""
+    words = ["eigenloop", "lens", model]
+    for name, value in options.items():
+        if value not in (None, _DEFAULTS.get(name)):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
+
+
+def _summary(console: Any, found: "Spectra") -> None:
+    """The spectra on standard output."""
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
@@ -93,7 +146,6 @@ def _summary(console: Any, found: "Spectra", seconds: float) -> None:
         console.print(table)
         counts = found.counts()[rule]
         console.print("layers by flag: " + ", ".join(f"{count} {flag}" for flag, count in counts.items() if count))
-    console.print(f"{seconds:.1f} s")
 
 
 _FACTORS = {"modulus": "|lambda|", "consensus": "|1 + lambda|", "layernorm": "growth of one step"}

@@ -3,8 +3,10 @@
 Importing it loads no torch: weights are read with NumPy, and torch comes with the first model that is run.
 """
 
-# Eager, and light (NumPy): `circuits` and `spectra` are modules and functions of this package, and the functions are
-# the public names.
+# Eager, and light (NumPy): `alignment`, `circuits` and `spectra` are modules and functions of this package, and the
+# functions are the public names.
+from eigenloop.lens.aligned import Alignment, Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.alignment import align, alignment
 from eigenloop.lens.checkpoint import Weights, open_weights
 from eigenloop.lens.circuits import Circuit, Norm, circuits, planted
 from eigenloop.lens.comparison import Comparison, compare
@@ -13,18 +15,20 @@ from eigenloop.lens.layouts import LAYOUTS, Layout
 from eigenloop.lens.looped import Loops, Timescale, looped
 from eigenloop.lens.models import Model, load
 from eigenloop.lens.modes import Arnoldi, Mode, Spectrum, principal, solver
+from eigenloop.lens.nulls import Null
 from eigenloop.lens.operators import Growth, Operator
 from eigenloop.lens.querykey import QueryKey, QueryKeys, query_keys
 from eigenloop.lens.reading import Reading, reading
 from eigenloop.lens.spectra import RULES, LayerSpectra, Spectra, growth, layer_spectra, operator, spectra
 from eigenloop.lens.stack import Stack, locate
-from eigenloop.lens.texts import Batch, Encoded, Passages, encode, passages
+from eigenloop.lens.texts import SAMPLE, Batch, Encoded, Passages, encode, passages
 from eigenloop.lens.tokens import States, images, states, stream
 
 __all__ = [
-    "LAYOUTS", "RULES", "Arnoldi", "Batch", "Circuit", "Comparison", "Encoded", "Growth", "LayerSpectra", "Layout",
-    "Loops", "Mode", "Model", "Norm", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra",
-    "Spectrum", "Stack", "States", "Timescale", "Weights", "circuits", "compare", "encode", "growth", "images",
-    "input_embedding", "layer_spectra", "load", "locate", "looped", "open_weights", "operator", "output_embedding",
-    "passages", "planted", "principal", "query_keys", "reading", "solver", "spectra", "states", "stream",
+    "LAYOUTS", "RULES", "SAMPLE", "Alignment", "Arnoldi", "Batch", "Circuit", "Comparison", "Encoded", "Estimate",
+    "Growth", "HeadAlignment", "LayerAlignment", "LayerSpectra", "Layout", "Loops", "Mode", "Model", "Norm", "Null",
+    "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra", "Spectrum", "Stack", "States", "Timescale",
+    "Weights", "align", "alignment", "circuits", "compare", "encode", "growth", "images", "input_embedding",
+    "layer_spectra", "load", "locate", "looped", "open_weights", "operator", "output_embedding", "passages", "planted",
+    "principal", "query_keys", "reading", "solver", "spectra", "states", "stream",
 ]  # fmt: skip

@@ -85,6 +85,16 @@ class Embedding:
             yield first, self.rows(first, min(first + step, self.size))
 
 
+def has_vocabulary(stack: Stack) -> bool:
+    """Whether the weights hold an input embedding of tokens: a ViT's do not, nor a checkpoint of blocks alone.
+
+    Args:
+        stack: any model.
+    """
+    name = f"{stack.prefix}{stack.layout.embedding}.weight"
+    return name in stack.weights.tensors.names() and len(stack.weights.tensors.shape(name)) == 2
+
+
 def input_embedding(stack: Stack) -> Embedding:
     """What a token brings into the stream: its row of the input embedding, through the projection of ALBERT and OPT.
 

@@ -137,15 +137,7 @@ class Spectrum:
         Returns:
             (k,), (d, k) and (d, k), unit right vectors.
         """
-        values, right = np.linalg.eig(self.core.astype(np.complex128))
-        left = np.linalg.inv(right).conj().T
-        if self.operator.is_low_rank:
-            right = np.stack([self.operator.lift(y) for y in right.T], axis=1)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                left = np.stack([self.operator.lift_left(z) for z in left.T], axis=1) / values.conj()
-        lengths = np.linalg.norm(right, axis=0)
-        order = _order(values)
-        return values[order], (right / lengths)[:, order], (left * lengths)[:, order]
+        return eigenbasis(self.operator, self.core)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +201,25 @@ class Arnoldi:
 def solver(operator: Operator) -> Spectrum | Arnoldi:
     """All eigenvalues where that is affordable, else the largest; both have `principal(growth)`."""
     return Spectrum(operator) if operator.size <= DENSE_LIMIT else Arnoldi(operator)
+
+
+def eigenbasis(operator: Operator, core: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `Spectrum.eigenbasis`, for an operator whose eigenvalues alone are not needed before.
+
+    Args:
+        operator: M.
+        core: `operator.core()`, where it is known.
+    """
+    values, right = np.linalg.eig(operator.core() if core is None else core)  # real: pairs are exactly conjugate
+    values, right = values.astype(np.complex128), right.astype(np.complex128)
+    left = np.linalg.inv(right).conj().T
+    if operator.is_low_rank:
+        right = np.stack([operator.lift(y) for y in right.T], axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left = np.stack([operator.lift_left(z) for z in left.T], axis=1) / values.conj()
+    lengths = np.linalg.norm(right, axis=0)
+    order = _order(values)
+    return values[order], (right / lengths)[:, order], (left * lengths)[:, order]
 
 
 def principal(operator: Operator, growth: Growth) -> Mode:

@@ -25,7 +25,7 @@ from eigenloop.errors import InputError
 from eigenloop.lens.circuits import circuits
 from eigenloop.lens.embeddings import Embedding, Side, input_embedding, output_embedding
 from eigenloop.lens.layouts import Layout
-from eigenloop.lens.modes import Flag
+from eigenloop.lens.modes import Flag, Mode
 from eigenloop.lens.results import frame, listed, saved
 from eigenloop.lens.spectra import RULES, chosen_layers, layer_spectra
 from eigenloop.lens.stack import Stack, locate
@@ -304,6 +304,7 @@ def reading(
     norm: bool = False,
     tokenizer: Any = None,
     layout: Layout | None = None,
+    modes: Sequence[Mode] | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Reading:
     """The tokens that each layer's principal mode writes and reads, from the weights alone.
@@ -316,6 +317,7 @@ def reading(
         norm: fold the final normalisation (and the LN in a head for masked tokens) into the output embedding.
         tokenizer: a tokenizer.json, or a tokenizer with `decode`; by default the one beside the weights.
         layout: for an architecture that the lens does not know.
+        modes: those of the chosen layers by the rule, with their vectors, where they are known already.
         report: called with the layers done and their number.
 
     Raises:
@@ -327,11 +329,12 @@ def reading(
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
     sides = {"right": output_embedding(stack, norm=norm), "left": input_embedding(stack)}
     words = vocabulary(stack, tokenizer, size=sides["right"].size)
-    modes = []
-    for done, index in enumerate(chosen):
-        if report:
-            report(done, len(chosen))
-        modes.append(layer_spectra(circuits(stack, index), rules=[rule], heads=False).modes[rule])
+    if modes is None:
+        modes = []
+        for done, index in enumerate(chosen):
+            if report:
+                report(done, len(chosen))
+            modes.append(layer_spectra(circuits(stack, index), rules=[rule], heads=False).modes[rule])
     found: dict[str, list[Neighbours]] = {}
     bases = {
         "right": [mode.plane() for mode in modes],

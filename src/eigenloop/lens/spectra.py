@@ -11,9 +11,9 @@ Source: arXiv 2605.25619 for modulus; the other two follow from the residual con
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from eigenloop.errors import InputError
 from eigenloop.lens.circuits import Circuit, circuits
 from eigenloop.lens.layouts import Layout, Placement
-from eigenloop.lens.modes import Flag, Mode, solver
+from eigenloop.lens.modes import Flag, Mode, Spectrum, solver
 from eigenloop.lens.operators import Growth, Operator
 from eigenloop.lens.stack import Stack, locate
 from eigenloop.runs import save_table
@@ -51,7 +51,11 @@ def growth(circuit: Circuit, rule: str, *, sigma: float = 1.0) -> Growth:
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
     if not sigma > 0:
         raise InputError(f"sigma is {sigma:g}; the scale of tokens is above 0")
-    if rule == "layernorm" and circuit.norm.placement == "pre":
+    return _growth(circuit.norm.placement, rule, sigma)
+
+
+def _growth(placement: Placement, rule: str, sigma: float) -> Growth:
+    if rule == "layernorm" and placement == "pre":
         return Growth(shift=1.0, scale=sigma)
     return Growth(shift=float(rule == "consensus"))
 
@@ -91,15 +95,23 @@ class LayerSpectra:
         layer: index of the block.
         modes: of F (or of F with the normalisation), by rule.
         heads: of every F_h, by rule.
+        eigenvalues: all of what `modes` are of, by rule, largest modulus first: d of them, or fewer and zeros for the
+            rest (grouped queries); none where ARPACK found the leader alone.
     """
 
     layer: int
     modes: Mapping[str, Mode]
     heads: Mapping[str, tuple[Mode, ...]]
+    eigenvalues: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def layer_spectra(
-    circuit: Circuit, *, rules: Sequence[str] = RULES, sigma: float = 1.0, heads: bool = True, vectors: bool = True
+    circuit: Circuit,
+    *,
+    rules: Sequence[str] = RULES,
+    sigma: float = 1.0,
+    heads: bool = True,
+    vectors: bool | Literal["layers"] = True,
 ) -> LayerSpectra:
     """The principal modes of one layer and its heads.
 
@@ -111,7 +123,8 @@ def layer_spectra(
         rules: which rules.
         sigma: as for `operator`.
         heads: look at single heads too.
-        vectors: keep the vectors; without them a mode's `right` and `left` are empty.
+        vectors: keep the vectors, "layers" those of whole layers alone; without them a mode's `right` and `left` are
+            empty.
 
     Raises:
         InputError: no such rule, or sigma is not positive.
@@ -126,6 +139,7 @@ def layer_spectra(
     growths = {rule: growth(circuit, rule, sigma=sigma) for rule in rules}
     wanted = [None, *range(circuit.heads)] if heads else [None]
     found: dict[str, list[Mode]] = {rule: [] for rule in rules}
+    values: dict[str, np.ndarray] = {}
     for folds in (False, True):
         family = [rule for rule in rules if (rule == "layernorm") is folds]
         source = circuit.folded() if folds else circuit
@@ -134,10 +148,14 @@ def layer_spectra(
             with threadpool_limits(1):
                 solved = solver(common)
                 modes = {rule: solved.principal(growths[rule]) for rule in family}
+            if head is None:
+                everything = solved.eigenvalues if isinstance(solved, Spectrum) else np.empty(0, complex)
+                values |= dict.fromkeys(family, everything)
             for rule, mode in modes.items():
-                found[rule].append(mode if vectors else replace(mode, right=np.empty(0), left=np.empty(0)))
+                kept = vectors is True or (vectors == "layers" and head is None)
+                found[rule].append(mode if kept else replace(mode, right=np.empty(0), left=np.empty(0)))
     whole = {rule: modes[0] for rule, modes in found.items()}
-    return LayerSpectra(circuit.layer, whole, {rule: tuple(modes[1:]) for rule, modes in found.items()})
+    return LayerSpectra(circuit.layer, whole, {rule: tuple(modes[1:]) for rule, modes in found.items()}, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +186,15 @@ class Spectra:
     rules: tuple[str, ...]
     layers: tuple[LayerSpectra, ...]
 
+    @property
+    def rule(self) -> str:
+        """The rule that results are told by: "consensus" where it was asked for, the first one otherwise."""
+        return "consensus" if "consensus" in self.rules else self.rules[0]
+
+    def growth(self, rule: str | None = None) -> Growth:
+        """The growth factor that a rule, by default `rule`, gives to an eigenvalue of its operator."""
+        return _growth(self.placement, rule or self.rule, self.sigma)
+
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
         notes = []
@@ -177,7 +204,9 @@ class Spectra:
         if len(self.schedule) > len(set(self.schedule)):
             notes.append(f"weights are shared: {len(set(self.schedule))} blocks make {len(self.schedule)} layers")
         if "layernorm" in self.rules and self.placement == "pre":
-            notes.append(f"the rule layernorm takes {self.sigma:g} for the scale sigma of the tokens; a text tells it")
+            notes.append(
+                f"the rule layernorm takes {self.sigma:g} for the scale sigma of the tokens, which depends on the text"
+            )
         loose = [layer.layer for layer in self.layers for rule in self.rules if not layer.modes[rule].converged]
         if loose:
             notes.append(f"the eigenvalues of layers {sorted(set(loose))} have not converged; see their residuals")
@@ -219,13 +248,30 @@ class Spectra:
         save_table(path, COLUMNS, self.rows())
         return path
 
+    def save_eigenvalues(self, directory: Path) -> Path:
+        """Write eigenvalues.csv, all eigenvalues behind the modes of whole layers, and give its path.
+
+        Rules that read the same matrix share its rows. A layer has none where ARPACK found the leader alone.
+
+        Raises:
+            InputError: the directory cannot be written to.
+        """
+        path = Path(directory) / "eigenvalues.csv"
+        rows = [
+            (layer.layer, formula, value.real, value.imag)
+            for layer in self.layers
+            for formula, values in {layer.modes[r].operator: layer.eigenvalues[r] for r in self.rules}.items()
+            for value in values.tolist()
+        ]
+        save_table(path, ("layer", "operator", "eigenvalue_re", "eigenvalue_im"), rows)
+        return path
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: for each layer the leading eigenvalue with flag, gap and residual, by rule; its heads.
 
-        `eigenvalue`, `flag`, `gap`, `residual` and `heads` beside `rules` repeat those of `rule`: "consensus" where it
-        was asked for, the first rule otherwise.
+        `eigenvalue`, `flag`, `gap`, `residual` and `heads` beside `rules` repeat those of `rule`.
         """
-        chosen = "consensus" if "consensus" in self.rules else self.rules[0]
+        chosen = self.rule
         return {
             "model": self.source, "model_type": self.model_type, "stored": list(self.stored), "width": self.width,
             "heads_per_layer": self.heads, "schedule": list(self.schedule), "norm": self.placement,
@@ -250,7 +296,7 @@ def spectra(
     layers: str | Sequence[int] = "all",
     sigma: float = 1.0,
     layout: Layout | None = None,
-    vectors: bool = True,
+    vectors: bool | Literal["layers"] = True,
     report: Callable[[int, int], None] | None = None,
 ) -> Spectra:
     """The principal modes of a model's layers and heads, from its weights alone, one layer at a time.

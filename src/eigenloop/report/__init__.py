@@ -1,7 +1,7 @@
 """Plain values to one self-contained HTML page: no network, no framework, opens from disk.
 
-A `Page` holds `Section`s; a section holds items: a paragraph (`str`), `Note`, `Facts`, `Command`, `Table`
-or `Figure`.
+A `Page` holds `Section`s; a section holds items: a paragraph (`str`), `Note`, `Facts`, `Command`, `Table`,
+`Figure` or `Gallery`.
 `render` gives the HTML, `write` puts it on disk in one step.
 
 Example:
@@ -18,9 +18,11 @@ from eigenloop.report.values import (
     Command,
     Facts,
     Figure,
+    Gallery,
     Item,
     Note,
     Page,
+    Panel,
     Row,
     Section,
     Table,
@@ -32,11 +34,13 @@ __all__ = [
     "Command",
     "Facts",
     "Figure",
+    "Gallery",
     "Item",
     "Link",
     "Missing",
     "Note",
     "Page",
+    "Panel",
     "Row",
     "Section",
     "Table",

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from eigenloop.report.cells import shown
 from eigenloop.report.svg import inline_svg
-from eigenloop.report.values import Figure, Page, Table
+from eigenloop.report.values import Figure, Page, Panel, Table
 from eigenloop.runs import atomic_write
 
 
@@ -76,8 +76,8 @@ class _Names:
         self._seen[kind] += 1
         return f"{kind}_{self._seen[kind]}"
 
-    def drawing(self, figure: Figure, source: str) -> Markup:
-        """One drawing of a figure, under a name of its own."""
+    def drawing(self, figure: Figure | Panel, source: str) -> Markup:
+        """One drawing of a figure or a panel, under a name of its own."""
         try:
             return inline_svg(source, prefix=self.new("svg"))
         except ValueError as error:

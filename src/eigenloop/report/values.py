@@ -181,7 +181,49 @@ class Figure:
         _check_downloads(self.downloads)
 
 
-Item: TypeAlias = str | Note | Facts | Command | Table | Figure
+@dataclass(frozen=True)
+class Panel:
+    """One small drawing of a gallery, with words that a screen reader reads and a search finds.
+
+    Args:
+        title: what it shows, in a word or two.
+        svg: the drawing as SVG text, with a transparent ground.
+        alt: what a reader who cannot see it needs to know.
+        svg_dark: the same for a dark page.
+        mark: a word or two beside the title.
+        note: one short line under it.
+    """
+
+    title: str
+    svg: str
+    alt: str
+    _: KW_ONLY
+    svg_dark: str
+    mark: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Small drawings side by side, as many in a row as fit.
+
+    Args:
+        panels: the drawings, in reading order.
+        caption: one or two sentences.
+        downloads: relative paths of what is drawn, as files.
+    """
+
+    panels: Sequence[Panel]
+    caption: str = ""
+    _: KW_ONLY
+    downloads: Sequence[str | PurePath] = ()
+
+    def __post_init__(self) -> None:
+        _freeze(self, "panels", "downloads")
+        _check_downloads(self.downloads)
+
+
+Item: TypeAlias = str | Note | Facts | Command | Table | Figure | Gallery
 
 
 @dataclass(frozen=True)
@@ -271,8 +313,10 @@ def _check_cell(cell: object) -> None:
 
 def _check_items(items: Sequence[object]) -> None:
     for item in items:
-        if not isinstance(item, str | Note | Facts | Command | Table | Figure):
-            raise TypeError(f"an item is of type {type(item).__name__}; use str, Note, Facts, Command, Table or Figure")
+        if not isinstance(item, str | Note | Facts | Command | Table | Figure | Gallery):
+            raise TypeError(
+                f"an item is of type {type(item).__name__}; use str, Note, Facts, Command, Table, Figure or Gallery"
+            )
 
 
 def _check_downloads(paths: Sequence[str | PurePath]) -> None:

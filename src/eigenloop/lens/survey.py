@@ -1,0 +1,246 @@
+"""Everything that `eigenloop lens` finds out about a model, as one result: a page, tables and plain values."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eigenloop import report as pages
+from eigenloop.errors import InputError
+from eigenloop.lens.aligned import STATISTICS, Alignment
+from eigenloop.lens.alignment import alignment
+from eigenloop.lens.comparison import Comparison, compare
+from eigenloop.lens.embeddings import has_vocabulary
+from eigenloop.lens.looped import Loops, looped
+from eigenloop.lens.models import load
+from eigenloop.lens.page import TITLE, spectra_page
+from eigenloop.lens.querykey import QueryKeys, query_keys
+from eigenloop.lens.reading import Reading, reading
+from eigenloop.lens.sections import comparison_section, query_key_section, reading_section
+from eigenloop.lens.spectra import RULES, Spectra, chosen_layers, spectra
+from eigenloop.lens.stack import locate
+from eigenloop.lens.text_sections import alignment_section, alignment_sentences, loops_section
+from eigenloop.lens.texts import SAMPLE, passages
+from eigenloop.runs import atomic_write, require_writable
+
+PAGE = "report.html"
+SECTIONS: Mapping[str, Callable[[Any], pages.Section]] = {
+    "alignment": alignment_section, "reading": reading_section, "query_keys": query_key_section,
+    "loops": loops_section, "comparison": comparison_section,
+}  # fmt: skip
+"""What the page shows of each part, in its order."""
+FILES = {
+    "alignment": "alignment.csv", "reading": "reading.csv", "query_keys": "querykey.csv", "loops": "loops.csv",
+    "comparison": "comparison.csv",
+}  # fmt: skip
+LOOPS = 48
+"""Loops of a layer, where nothing is said."""
+LARGEST_HEADS = 2**30
+"""Bytes that the singular vectors of all heads' QK circuits may take."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Survey:
+    """What was found.
+
+    Args:
+        spectra: of the weights.
+        reading: the tokens that the leading directions point at; None where there is no vocabulary.
+        query_keys: QK beside OV of each head; None where it was not asked for or would not fit into memory.
+        alignment: how the tokens of a text pass through, where one was given.
+        loops: a layer applied again and again, where one was chosen.
+        comparison: with another checkpoint, where one was given.
+        remarks: what was left out and why, in sentences.
+        seconds: how long it took.
+    """
+
+    spectra: Spectra
+    reading: Reading | None = None
+    query_keys: QueryKeys | None = None
+    alignment: Alignment | None = None
+    loops: Loops | None = None
+    comparison: Comparison | None = None
+    remarks: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def parts(self) -> dict[str, Any]:
+        """What was found beside the spectra, by name, in the order of the page."""
+        return {name: part for name in SECTIONS if (part := getattr(self, name)) is not None}
+
+    def notes(self) -> list[str]:
+        """What a reader has to know beside the numbers, in sentences."""
+        return [*self.spectra.notes(), *self.remarks]
+
+    def sentences(self) -> list[str]:
+        """What was found beside the spectra, in words; of the tokens read, only what is beyond chance."""
+        said = []
+        for name, part in self.parts().items():
+            if name == "reading":
+                clear = [each.p_value < part.level for each in part.directions]
+                said.append(
+                    f"{sum(clear)} of {len(clear)} directions are nearer to some token than a random one may be."
+                )
+                said += [sentence for sentence, beyond in zip(part.sentences(), clear, strict=True) if beyond]
+            elif name != "query_keys":
+                said += part.sentences()
+        return said
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        With a text each of `layers` has its statistics too; where weights are shared, under `applications`, one entry
+        for each layer that applies the block.
+        """
+        found = self.spectra.as_dict()
+        parts = {name: part.as_dict() for name, part in self.parts().items()}
+        if self.alignment is not None:
+            _join(
+                found["layers"],
+                parts["alignment"]["layers"],
+                shared=len(set(found["schedule"])) < len(found["schedule"]),
+            )
+        return {**found, "notes": self.notes(), **parts, "seconds": self.seconds}
+
+    def page(self, *, command: str) -> pages.Page:
+        """The page.
+
+        Args:
+            command: what repeats it.
+        """
+        return spectra_page(
+            self.spectra, command=command, seconds=self.seconds, remarks=self.remarks,
+            summary=[] if self.alignment is None else alignment_sentences(self.alignment),
+            facts=[] if self.alignment is None else [("text", self.alignment.text)],
+            beside=[SECTIONS[name](part) for name, part in self.parts().items()],
+            downloads=["spectra.csv", "eigenvalues.csv", *(FILES[name] for name in self.parts())],
+        )  # fmt: skip
+
+    def save(self, directory: Path, *, command: str) -> dict[str, str]:
+        """Write report.html and the tables beside it; the page is drawn before the first is written.
+
+        Args:
+            directory: where to; made where it is missing.
+            command: what repeats it.
+
+        Returns:
+            Paths by name: report, spectra, eigenvalues, and those of `parts`.
+
+        Raises:
+            InputError: the directory cannot be written to, or holds a report.html of another kind.
+        """
+        check_directory(directory)
+        html = pages.render(self.page(command=command)).encode()
+        tables = {"spectra": self.spectra.save, "eigenvalues": self.spectra.save_eigenvalues}
+        tables |= {name: part.save for name, part in self.parts().items()}
+        written = {name: str(save(directory)) for name, save in tables.items()}
+        atomic_write(Path(directory) / PAGE, html)
+        return {"report": str(Path(directory) / PAGE), **written}
+
+
+def check_directory(directory: Path) -> None:
+    """Find out, before anything is measured, that results can be written; makes nothing.
+
+    Raises:
+        InputError: it is a file or cannot be written to, or its report.html is of another kind.
+    """
+    require_writable(directory)
+    path = directory / PAGE
+    try:
+        ours = f"<title>{TITLE}" in path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError):
+        ours = False
+    if not ours:
+        raise InputError(f"{path} is not a page of the lens; choose another --out")
+
+
+def survey(
+    model: Any,
+    *,
+    rules: Sequence[str] = RULES,
+    layers: str | Sequence[int] = "all",
+    with_query_keys: bool = True,
+    text: Path | str | None = None,
+    loop: int | None = None,
+    loops: int = LOOPS,
+    compare_with: Any = None,
+    device: str = "auto",
+    report: Callable[[str, int, int], None] | None = None,
+) -> Survey:
+    """Look at a model.
+
+    Args:
+        model: a directory or a hub name, or in Python a loaded model of transformers.
+        rules: as for `spectra`.
+        layers: as for `spectra`.
+        with_query_keys: look at the heads' QK circuits too.
+        text: whose tokens to follow: a file (a Path) or a text.
+        loop: a layer to apply again and again, to the text or else to the packaged one.
+        loops: how often.
+        compare_with: another checkpoint of the same model.
+        device: where the model runs, as for `load`.
+        report: called with the name of the work, what is done of it, and how much there is.
+
+    Raises:
+        InputError: a model or the text cannot be read, or a layer or rule does not exist.
+    """
+    began = time.monotonic()
+
+    def telling(name: str) -> Callable[[int, int], None]:
+        return partial(report or (lambda name, done, total: None), name)
+
+    stack, remarks = locate(model), []
+    if compare_with is not None:
+        compare_with = locate(compare_with)
+    chosen_layers(layers, len(stack.blocks))
+    if loop is not None and not 0 <= loop < len(stack.blocks):
+        raise InputError(f"--loop is {loop}; this model has the layers 0 to {len(stack.blocks) - 1}")
+    loaded = None
+    if text is not None or loop is not None:
+        passages(SAMPLE if text is None else text)  # a text that cannot be read is told before anything is computed
+        loaded = load(model, device=device)
+    found = spectra(stack, rules=rules, layers=layers, vectors="layers", report=telling("layers"))
+    shown: dict[str, Any] = {}
+    if has_vocabulary(stack):
+        modes = [layer.modes[found.rule] for layer in found.layers]
+        shown["reading"] = reading(stack, rule=found.rule, layers=layers, modes=modes, report=telling("tokens"))
+    else:
+        remarks.append("the weights hold no input embedding, so no tokens are named")
+    heads, names = len(found.layers) * stack.heads, stack.weights.tensors.names()
+    if with_query_keys and f"{stack.module(0, stack.layout.query)}.weight" not in names:
+        remarks.append("the weights hold no queries, so QK is not shown")
+    elif with_query_keys and heads * 16 * stack.width * stack.head_dim <= LARGEST_HEADS:
+        shown["query_keys"] = query_keys(stack, rule=_of_heads(rules), layers=layers, report=telling("heads"))
+    elif with_query_keys:
+        remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")
+    if loaded is not None and text is not None:
+        shown["alignment"] = alignment(loaded, text, rule=found.rule, layers=layers, report=report)
+    if loaded is not None and loop is not None:
+        words = SAMPLE if text is None else text
+        shown["loops"] = looped(loaded, words, layer=loop, loops=loops, report=telling("loops"))
+        remarks += [] if text is not None else ["the layer is looped on the text that the package brings along"]
+    if compare_with is not None:
+        shown["comparison"] = compare(stack, compare_with, rules=rules, layers=layers, report=telling("compared"))
+    return Survey(spectra=found, **shown, remarks=tuple(remarks), seconds=time.monotonic() - began)
+
+
+def _join(layers: list[dict[str, Any]], told: list[dict[str, Any]], *, shared: bool) -> None:
+    """Give each layer its own statistics of the text."""
+    for layer in layers:
+        mine = [
+            {key: value for key, value in each.items() if key in ("layer", "sigma", "sentence", *STATISTICS)}
+            for each in told
+            if each["block"] == layer["layer"]
+        ]
+        if shared:
+            layer["applications"] = mine
+        else:
+            layer.update({key: value for each in mine for key, value in each.items() if key != "layer"})
+
+
+def _of_heads(rules: Sequence[str]) -> str:
+    """The rule that heads are looked at by: a head alone has no residual connection."""
+    return "modulus" if "modulus" in rules else rules[0]

@@ -1,0 +1,132 @@
+"""Sections about a text, loops and two checkpoints: counts, medians, what is missing and why, drawn where it is."""
+
+import re
+
+import numpy as np
+import pytest
+
+from eigenloop import lens, report
+from eigenloop.lens import curves
+from eigenloop.lens.aligned import STATISTICS, Alignment, Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.contraction import Attractor
+from eigenloop.lens.dynamics import Rate
+from eigenloop.lens.looped import Loops, Timescale
+from eigenloop.lens.nulls import Null
+from eigenloop.lens.text_sections import alignment_section, alignment_sentences, loops_section
+
+
+def estimate(value: float, *, p: float = 0.5, copy: float = 1.0, width: float = 0.1) -> Estimate:
+    nulls = {
+        "random": Null("random", 1.0, 0.8, 1.2, 99, 2.0, p, p),
+        "random_init": Null("random_init", copy, copy - 0.1, copy + 0.1, 1, None),
+    }
+    return Estimate(value=value, low=value - width, high=value + width, nulls=nulls)  # pyright: ignore[reportArgumentType]
+
+
+def found(ratios=(1.5, 0.5, 1.05), p=(0.01, 0.9, 0.2), slopes=(0.2, 0.4, 0.3)) -> Alignment:
+    layers = []
+    for i, (ratio, level, slope) in enumerate(zip(ratios, p, slopes, strict=True)):
+        numbers = dict.fromkeys(STATISTICS, estimate(2.0)) | {
+            "ratio": estimate(ratio, p=level), "gain_slope": estimate(slope, copy=0.9), "percentile": estimate(87.6),
+        }  # fmt: skip
+        heads = [HeadAlignment(head=0, eigenvalue=1 + 0j, flag="positive", statistics={"ratio": numbers["ratio"]})]
+        layers.append(LayerAlignment(
+            layer=i, block=i, eigenvalue=1 + 0j, flag="positive", sigma=1.0, statistics=numbers, heads=heads
+        ))  # fmt: skip
+    return Alignment(
+        source="m", text="a/text.txt", rule="consensus", seed=0, passages=40, tokens=1234, resamples=99, draws=99,
+        layers=layers,
+    )  # fmt: skip
+
+
+def test_the_summary_counts_intervals_and_adjusted_p_values():
+    first, second = alignment_sentences(found())
+    assert "On 1,234 tokens of a/text.txt" in first
+    assert "grows in 1 of 3 layers and shrinks in 1 (95 % intervals clear of 1)" in first  # 1.05 is not told from 1
+    assert "in 1 it grows by more than along random directions" in first
+    assert "above chance in 3 layers and below in 0" in first
+    assert "slope 0.30 (0.90 in a copy with random weights)" in second
+
+
+def test_the_section_draws_each_statistic_and_lists_what_it_drew():
+    section = alignment_section(found())
+    figures = [item for item in section.body if isinstance(item, report.Figure)]
+    assert [figure.alt.split(" by layer")[0] for figure in figures] == [
+        "share / chance", "share after / share before", "rank correlation", "slope",
+    ]  # fmt: skip
+    assert "1.5, 0.5, 1.05" in figures[1].alt
+    layers, heads = (item for item in section.body if isinstance(item, report.Table))
+    assert [row.cells[0] for row in layers.body] == [0, 1, 2]
+    assert layers.body[0].cells[4] == "1.50 [1.40,\N{NO-BREAK SPACE}1.60]"
+    assert str(layers.body[0].cells[5]).startswith("88 [")
+    assert [row.cells[:2] for row in heads.body] == [(0.01, 0), (0.2, 2), (0.9, 1)]
+    assert any("Of 3 heads, 1 turn tokens" in item for item in section.body if isinstance(item, str))
+    assert "<svg" in report.render(report.Page("x", "", (section,)))
+
+
+def test_a_statistic_that_is_nowhere_is_said_and_not_drawn():
+    missing = Estimate(value=None, nulls={}, reason="the eigenbasis is too large")
+    whole = found()
+    layers = [
+        LayerAlignment(**{**vars(layer), "statistics": {**layer.statistics, "gain_rho": missing}})
+        for layer in whole.layers
+    ]
+    section = alignment_section(Alignment(**{**vars(whole), "layers": layers}))
+    notes = [item.text for item in section.body if isinstance(item, report.Note)]
+    assert any("the eigenbasis is too large" in note for note in notes)
+    assert len([item for item in section.body if isinstance(item, report.Figure)]) == 3
+    table = next(item for item in section.body if isinstance(item, report.Table))
+    assert table.body[0].cells[6] == report.Missing("the eigenbasis is too large")
+
+
+def loops(*, distance: bool) -> Loops:
+    series = 0.5 ** np.arange(30.0)
+    mode = lens.layer_spectra(lens.planted(np.diag([1.0, 0.2])), rules=("layernorm",)).modes["layernorm"]
+    rate = Rate(value=0.5, stderr=1e-4, first=10, points=12)
+    return Loops(
+        source="m", model_type="bert", layer=2, part="layer", placement="post", tokens=9, width=2, spread=series,
+        cosine=1 - series, alignment=1 - series / 2, distance=series if distance else None, mode=mode,
+        attractor=Attractor(points=np.ones((1, 2)), residual=1e-12, steps=3, converged=distance),
+        consensus=Timescale(name="consensus", fitted=rate, predicted=0.5, reasons={}),
+        approach=Timescale(name="attractor", fitted=None, predicted=None,
+                           reasons={"fitted": "not reached", "predicted": "no fixed point"}),
+        rounding=1e-16,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("distance", [True, False])
+def test_loops_are_drawn_with_their_rates_and_the_reason_where_there_is_none(distance):
+    section = loops_section(loops(distance=distance))
+    assert section.title == "Layer 2, looped"
+    table = next(item for item in section.body if isinstance(item, report.Table))
+    assert table.body[0].cells[1:] == (0.5, 1e-4, 0.5, pytest.approx(1 / np.log(2)))
+    assert table.body[1].cells[1] == report.Missing("not reached")
+    assert table.body[1].cells[3] == report.Missing("no fixed point")
+    assert len([item for item in section.body if isinstance(item, report.Figure)]) == 2
+
+
+def test_points_and_bands_stay_out_of_a_logarithmic_axis_where_they_cannot_be():
+    values = np.array([2.0, -1.0, np.nan, 3.0])
+    points = curves.Points("share", values, values - 0.5, values + 0.5)
+    band = curves.Band("null", np.ones(4), np.zeros(4), np.full(4, 2.0))
+    light, dark = curves.over_depth([0, 1, 2, 3], [points], [band], ylabel="share", level=1.0, log=True)
+    assert light != dark
+    for svg in (light, dark):
+        assert "nan" not in "".join(re.findall(r' d="([^"]*)"', svg)).lower()
+    markers = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)" style="fill: #0072b2', light)
+    assert len(markers) == 3 * 2 + 3  # 2 and 3, each with the ends of its interval, and the legend; neither -1 nor NaN
+    low, high = (sorted({float(y) for x, y in markers if float(x) == place}) for place in _ends(markers))
+    assert len(low) == len(high) == 3
+    assert low[0] > high[0]  # 3 is higher up than 2
+
+
+def _ends(markers: list[tuple[str, str]]) -> tuple[float, float]:
+    """The leftmost and the rightmost x; the legend lies between them."""
+    places = [float(x) for x, _ in markers]
+    return min(places), max(places)
+
+
+def test_the_same_curves_are_the_same_bytes():
+    x = np.arange(5)
+    series = [curves.Series("a", x, 0.5**x), curves.Series("b", x, 0.8**x)]
+    assert curves.over_loops(series, ylabel="y") == curves.over_loops(series, ylabel="y")

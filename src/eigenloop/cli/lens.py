@@ -101,7 +101,7 @@ def lens(
         typer.echo(encoder.dumps({**found.as_dict(), "version": __version__, "files": files}, allow_nan=False))
     else:
         console = Console(soft_wrap=True, highlight=False)
-        _summary(console, found.spectra)
+        _summary(console, found.spectra, found.notes())
         for sentence in found.sentences():
             console.print(sentence, markup=False)
         console.print(f"{found.seconds:.1f} s")
@@ -121,7 +121,7 @@ def _command(model: str, **options: Any) -> str:
     return shlex.join(words)
 
 
-def _summary(console: Any, found: "Spectra") -> None:
+def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
     """The spectra on standard output."""
     from rich.box import SIMPLE
     from rich.markup import escape
@@ -129,7 +129,7 @@ def _summary(console: Any, found: "Spectra") -> None:
 
     about = f"{found.model_type}, d = {found.width}, {found.heads} heads, {found.placement}-LN"
     console.print(f"[bold]{escape(found.source)}[/]: {about}; F = W_O W_V of each layer, raw weights")
-    for note in found.notes():
+    for note in notes:
         console.print(f"note: {note}", markup=False)
     for rule in found.rules:
         table = Table(box=SIMPLE)

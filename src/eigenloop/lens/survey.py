@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from eigenloop import report as pages
 from eigenloop.errors import InputError
 from eigenloop.lens.aligned import STATISTICS, Alignment
@@ -217,10 +219,12 @@ def survey(
     elif with_query_keys:
         remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")
     if loaded is not None and text is not None:
-        shown["alignment"] = alignment(loaded, text, rule=found.rule, layers=layers, report=report)
+        with threadpool_limits(1, user_api="blas"):  # as in `layer_spectra`: more threads wait for one another
+            shown["alignment"] = alignment(loaded, text, rule=found.rule, layers=layers, report=report)
     if loaded is not None and loop is not None:
         words = SAMPLE if text is None else text
-        shown["loops"] = looped(loaded, words, layer=loop, loops=loops, report=telling("loops"))
+        with threadpool_limits(1, user_api="blas"):
+            shown["loops"] = looped(loaded, words, layer=loop, loops=loops, report=telling("loops"))
         remarks += [] if text is not None else ["the layer is looped on the text that the package brings along"]
     if compare_with is not None:
         shown["comparison"] = compare(stack, compare_with, rules=rules, layers=layers, report=telling("compared"))

@@ -9,11 +9,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-# One thread per worker for BLAS and two for XLA: pytest-xdist already fills the cores, and sums must not
-# depend on how many cores a machine has. (One thread for XLA could deadlock with a host callback.)
+# One thread per worker for BLAS and for XLA: pytest-xdist already fills the cores, and sums must not
+# depend on how many cores a machine has.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
-os.environ.setdefault("NPROC", "2")
+os.environ.setdefault("NPROC", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # JAX_PLATFORMS=cuda runs the tests marked gpu
 os.environ["MPLBACKEND"] = "Agg"
 

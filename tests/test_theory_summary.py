@@ -250,6 +250,30 @@ def test_a_rate_that_diverges_and_a_constant_that_does_not_exist_are_said() -> N
     assert found["recursion"].values["end_to_end.gamma"] > 0
 
 
+def test_more_than_two_million_small_steps_go_on_where_fewer_stopped() -> None:
+    """lr 1e-6 on Task 2: 0.32286 after 1e6 steps, and no step back past the end of the step-by-step run."""
+    gammas = []
+    for steps in (2e6 + 1, 1e7):
+        found = endpoints(Spectra.fixed(DEFAULT_MULTIPLICITIES), learning_rate=1e-6, steps=steps)["recursion"]
+        gammas.append(found.values["no_norm_unnormalized.gamma"])
+        assert found.errors["no_norm_unnormalized.gamma"] < 1e-10
+    assert gammas == pytest.approx([0.50154323251, 0.62788127443], rel=1e-10)  # step by step at 2e6: 0.50154311226
+
+
+def test_the_groups_are_trained_as_long_as_the_whole() -> None:
+    """Twice the steps, half the rate: the same end, and the same scatter (it was 0.3 of that when frozen early)."""
+    of = Spectra.sphere(dim=3, samples=9, draws=16, seed=0)
+    ends = [endpoints(of, loops=1, learning_rate=rate, steps=n)["recursion"] for rate, n in ((1e-4, 9e3), (1e-5, 9e4))]
+    name = "no_norm_normalized.gamma"
+    assert ends[1].stderr[name] == pytest.approx(ends[0].stderr[name], rel=0.01)
+
+
+def test_a_learning_rate_that_overflows_is_not_called_divergence_with_ln() -> None:
+    found = endpoints(Spectra.fixed([3.0, 1.0]), loops=1, learning_rate=1e300, steps=10)["recursion"]
+    assert "range of float64" in found.reasons["end_to_end.gamma"]
+    assert "diverges" in found.reasons["no_norm_unnormalized.gamma"]
+
+
 def test_endpoints_of_task_1_have_standard_errors() -> None:
     of = Spectra.sphere(dim=3, samples=30, draws=16, seed=0)
     found = endpoints(of, loops=1, learning_rate=0.01, steps=300)
@@ -365,6 +389,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["--eigenvalues", "2,1", "--learning-rate", -0.1, "--steps", 10], "--learning-rate is -0.1"),
     (["--eigenvalues", "2,1", "--learning-rate", "nan", "--steps", 10], "--learning-rate is nan"),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 0], "--steps is 0"),
+    (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 1e300], "--steps is 1e+300; it must be at most 1e+18"),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 1.5], "--steps is 1.5"),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1], "go together"),
     (["--eigenvalues", "2,1", "--steps", 10], "go together"),

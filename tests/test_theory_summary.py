@@ -16,7 +16,7 @@ from eigenloop.errors import InputError
 from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.statistics import jackknife, standard_error
 from eigenloop.theory.endpoints import QUANTITIES, SETTINGS, endpoints
-from eigenloop.theory.population import mean_power_norm
+from eigenloop.theory.population import LayerwiseLinear, mean_power_norm
 from eigenloop.theory.summary import Spectra, Summary, summarize
 from test_cli import call, parsed
 
@@ -65,6 +65,27 @@ def test_order_and_multiplicity_do_not_matter() -> None:
     other = summarize(Spectra.fixed([4.0, 2.0, 4.0, 1.0]), gammas=[0.7])
     assert one.values == other.values
     assert one.values["contraction_power_method"] == pytest.approx(0.5, rel=1e-15)
+
+
+def test_errors_are_of_each_value() -> None:
+    twice = summarize(Spectra.fixed([5.0, 5.0, 0.0, 0.0]))
+    assert (twice.values["contraction_power_method"], twice.errors["contraction_power_method"]) == (0, 0)
+    near = summarize(Spectra.fixed([1.0, 1 - 1e-8]))
+    alone = LayerwiseLinear([1.0, 1 - 1e-8])
+    for name, found in (("gamma_star_normalized", alone.optimum()), ("plateau_normalized", alone.floor())):
+        assert near.errors[name] < 1e-12
+        assert near.values[name] == pytest.approx(float(found.value), rel=1e-12)
+    # sum lambda (lambda - 1) cancels down to 1/2^40 in terms of 1/2^20
+    lost = summarize(Spectra.fixed([1 + 2.0**-20, 1 - 2.0**-20]))
+    assert lost.values["gamma_star_unnormalized"] == pytest.approx(2.0**-40, rel=1e-9)
+    assert 1e-10 < lost.errors["gamma_star_unnormalized"] < 1e-8
+
+
+def test_leading_orders_have_no_error_of_their_own() -> None:
+    found = endpoints(Spectra.fixed([2.0, 1.0]), loops=1, learning_rate=0.1, steps=10)
+    assert set(found["predicted"].errors.values()) == {None}
+    assert "leading order" in found["predicted"].reasons["errors"]
+    assert all(error > 0 for error in found["recursion"].errors.values())
 
 
 def test_what_underflows_or_diverges_or_is_zero_is_said() -> None:
@@ -316,7 +337,10 @@ def test_json_of_task_1(capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("predicted", "recursion"):
         for objects in (found, found["stderr"], found["errors"]):
             assert objects[kind].keys() == set(SETTINGS)
-            assert all(value > 0 for setting in objects[kind].values() for value in setting.values())
+            known = objects is not found["errors"] or kind == "recursion"
+            for setting in objects[kind].values():
+                assert all(value > 0 if known else value is None for value in setting.values())
+    assert "leading order" in found["reasons"]["predicted.errors"]
     quick = [word for word in command if word not in ("--learning-rate", 0.01, "--steps", "1e3")]
     again = parsed(call(capsys, *quick)[1])
     assert all(again[name] == found[name] for name in keys)

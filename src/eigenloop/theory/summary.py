@@ -20,10 +20,11 @@ from eigenloop.theory.integrals import Estimate
 from eigenloop.theory.population import (
     EPSILON,
     EndToEnd,
-    LayerwiseLinear,
     LayerwiseNorm,
     check_gamma,
     mean_power_norm,
+    misalignment,
+    norm_excess,
     spectra,
     upsilon2_diverges,
 )
@@ -45,7 +46,7 @@ class Summary:
 
     Args:
         values: None where there is none.
-        errors: estimated relative error of each, of the integrals and of rounding.
+        errors: estimated relative error of each, of the integrals and of rounding; None where it is not known.
         stderr: standard error over sampled X; None throughout for one spectrum.
         reasons: why a value is None.
     """
@@ -55,11 +56,11 @@ class Summary:
     stderr: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def put(self, name: str, value: float, error: float, stderr: float | None, why: str = "") -> None:
+    def put(self, name: str, value: float, error: float | None, stderr: float | None, why: str = "") -> None:
         """Keep a number, or say why there is none."""
         kept, reason = _finite(value, why)
         self.values[name] = kept
-        self.errors[name] = None if kept is None else _finite(error)[0]
+        self.errors[name] = None if kept is None or error is None else _finite(error)[0]
         self.stderr[name] = None if kept is None or stderr is None else _finite(stderr)[0]
         if kept is None:
             self.reasons[name] = reason
@@ -201,12 +202,11 @@ def _limits(found: Summary, of: Spectra, loops: int, tell: Report) -> None:
 def _linear(found: Summary, of: Spectra) -> None:
     """Theorem 4.2: where training without LN ends, and the factors per loop of theorems 4.6 and 4.7."""
     rows, moments = of.rows, of.moments
-    squares, norm, normalized = (rows**2).mean(1), mean_power_norm(rows), LayerwiseLinear(rows)
-    floor, optimum = normalized.floor(), normalized.optimum()
-    # E[q.Sq/||Sq||] of each X, out of its own f* = 2 - 2 E[cos] - mu2 gamma*^2
-    cosine = 1 - (floor.value + squares * optimum.value**2) / 2
+    squares, norm = (rows**2).mean(1), mean_power_norm(rows)
+    # E||Sq|| - tr S/d and 2 - 2 E[cos] of each X, with no digits lost where S is nearly a multiple of I
+    excess, start = norm_excess(rows), misalignment(rows)
     second_row = EndToEnd(rows, 1).multiplicity
-    smooth = np.stack([norm.value, cosine], axis=1)
+    smooth = np.stack([norm.value, excess.value, start.value], axis=1)
     if len(rows) > 1:
         smooth = _controlled(smooth, squares - moments.second)
     columns = np.column_stack([smooth, rows[:, 0], rows[:, second_row]])
@@ -215,32 +215,37 @@ def _linear(found: Summary, of: Spectra) -> None:
         return float(c[:, 0].mean())
 
     def gamma_of(c: np.ndarray) -> float:
-        return (norm_of(c) - moments.trace) / moments.second
+        return float(c[:, 1].mean()) / moments.second
 
     def plateau_of(c: np.ndarray) -> float:
-        return 2 - 2 * float(c[:, 1].mean()) - moments.second * gamma_of(c) ** 2
+        return float(c[:, 2].mean()) - moments.second * gamma_of(c) ** 2
 
     def factor_of(c: np.ndarray, gamma: float) -> float:
         """The mean over X of each X's factor, at one gamma* for all of them."""
-        return float(((1 + gamma * c[:, 3]) / (1 + gamma * c[:, 2])).mean()) if gamma >= 0 else np.nan
+        return float(((1 + gamma * c[:, 4]) / (1 + gamma * c[:, 3])).mean()) if gamma >= 0 else np.nan
 
     unnormalized = moments.excess / moments.second
     found.put("second_moment", moments.second, EXACT, _none(of, 0.0))
-    found.put("gamma_star_unnormalized", unnormalized, EXACT, _none(of, 0.0))
+    terms = abs(rows * (rows - 1)).mean() if len(rows) == 1 else abs(moments.excess)
+    error = EXACT * terms / max(abs(moments.excess), SMALLEST)
+    found.put("gamma_star_unnormalized", unnormalized, error, _none(of, 0.0))
     found.put("plateau_unnormalized", moments.spread / moments.second, EXACT, _none(of, 0.0))
     norm_error = float(np.mean(norm.error * norm.value))
-    gamma_error = norm_error / moments.second
+    gamma_error = float(np.mean(excess.error * excess.value)) / moments.second + EXACT * gamma_of(columns)
+    start_error = float(np.mean(start.error * start.value))
+    plateau_error = start_error + moments.second * gamma_of(columns) * (2 * gamma_error + EXACT * gamma_of(columns))
     for name, statistic, absolute in (
         ("mean_power_norm", norm_of, norm_error),
         ("gamma_star_normalized", gamma_of, gamma_error),
-        ("plateau_normalized", plateau_of, float(np.mean(floor.error * floor.value))),
-        ("contraction_power_method", lambda c: float((c[:, 3] / c[:, 2]).mean()), EXACT),
-        ("contraction_normalized", lambda c: factor_of(c, max(gamma_of(c), 0.0)), EXACT + gamma_error * rows.max()),
-        ("contraction_unnormalized", lambda c: factor_of(c, unnormalized), EXACT),
+        ("plateau_normalized", plateau_of, plateau_error),
+        ("contraction_power_method", lambda c: float((c[:, 4] / c[:, 3]).mean()), 0.0),
+        ("contraction_normalized", lambda c: factor_of(c, max(gamma_of(c), 0.0)), gamma_error * rows.max()),
+        ("contraction_unnormalized", lambda c: factor_of(c, unnormalized), 0.0),
     ):
         value, stderr = _statistic(columns, statistic)
         why = "gamma_star_unnormalized is negative, and Theorem 4.6 is for gamma >= 0" if unnormalized < 0 else ""
-        found.put(name, value, absolute / max(abs(value), SMALLEST), stderr, why)
+        error = absolute / max(abs(value), SMALLEST) + (EXACT if value else 0.0)
+        found.put(name, value, error, stderr, why)
 
 
 def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], tell: Report) -> None:
@@ -281,7 +286,9 @@ def _averaged(rows: Estimate, statistic: Callable[[np.ndarray], float]) -> tuple
 
 
 def _statistic(columns: np.ndarray, statistic: Callable[[np.ndarray], float]) -> tuple[float, float | None]:
-    return (statistic(columns), None) if len(columns) == 1 else jackknife(columns, statistic)
+    if len(columns) == 1 or not np.isfinite(columns).all():
+        return statistic(columns), None
+    return jackknife(columns, statistic)
 
 
 def _controlled(columns: np.ndarray, control: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ CONTRACT = {
     "contraction_normalized", "contraction_unnormalized",
 }  # fmt: skip
 LISTS = {"loss_end_to_end", "slope_end_to_end", "loss_layerwise"}
+LOGS = {"log_limit_loss", "log_upsilon1", "log_loss_end_to_end", "log_slope_end_to_end"}
 REFERENCE = {
     "limit_loss": 0.0981133129937826,
     "upsilon1": 0.0459631049811908,
@@ -79,6 +80,46 @@ def test_errors_are_of_each_value() -> None:
     lost = summarize(Spectra.fixed([1 + 2.0**-20, 1 - 2.0**-20]))
     assert lost.values["gamma_star_unnormalized"] == pytest.approx(2.0**-40, rel=1e-9)
     assert 1e-10 < lost.errors["gamma_star_unnormalized"] < 1e-8
+
+
+def test_what_underflows_has_a_logarithm() -> None:
+    """1000 loops over a spectrum of 16 decades; the same at 3 loops is the logarithm of the number itself."""
+    wide = summarize(Spectra.fixed(np.geomspace(1e8, 1, 16)), loops=1000, gammas=[1.0])
+    for name in ("upsilon1", "loss_end_to_end", "slope_end_to_end"):
+        log = wide.values[f"log_{name}"]
+        log = log[0] if name in LISTS else log
+        assert wide.values[name] in (None, [None])
+        # m = 1: as rho^L, the integral over one c_1 near 0
+        assert log == pytest.approx(1000 * math.log(10 ** (-8 / 15)), rel=0.03)
+        assert f"see log_{name}" in wide.reasons[name]
+    few = summarize(Spectra.fixed([3.0, 1.0, 0.5]), loops=3, gammas=[1.0])
+    for name in ("upsilon1", "loss_end_to_end", "slope_end_to_end"):
+        value, log = (np.ravel(few.values[key])[0] for key in (name, f"log_{name}"))
+        assert log == pytest.approx(math.log(abs(value)), rel=1e-12)
+
+
+@pytest.mark.parametrize(("dim", "samples", "mean", "variance"), [
+    (2, 2, False, False), (2, 3, False, False), (2, 4, True, False), (2, 5, True, False), (2, 6, True, True),
+    (3, 3, True, False), (3, 4, True, True),
+])  # fmt: skip
+def test_an_infinite_mean_or_variance_over_x_is_no_number(dim: int, samples: int, mean: bool, variance: bool) -> None:
+    of = Spectra.sphere(dim=dim, samples=samples, draws=16, seed=0)
+    found = summarize(of, loops=2)
+    assert (found.values["upsilon2"] is not None, found.stderr["upsilon2"] is not None) == (mean, variance)
+    assert ("infinite" in found.reasons.get("upsilon2", "")) == (not mean)
+    assert ("no variance" in found.reasons.get("stderr.upsilon2", "")) == (mean and not variance)
+
+
+def test_training_on_the_sphere_has_no_prediction_where_its_constant_has_no_mean() -> None:
+    of = Spectra.sphere(dim=2, samples=3, draws=2, seed=0)
+    found = endpoints(of, loops=1, learning_rate=0.1, steps=1)["predicted"]
+    assert found.values["layerwise.gamma"] is None
+    assert "infinite" in found.reasons["layerwise.gamma"]
+
+
+def test_rank_one_over_many_x_gives_no_warning() -> None:
+    found = summarize(Spectra.sphere(dim=2, samples=1, draws=8, seed=0), loops=2)
+    assert (found.values["limit_loss"], found.stderr["limit_loss"], found.stderr["log_limit_loss"]) == (0, 0, None)
 
 
 def test_leading_orders_have_no_error_of_their_own() -> None:
@@ -331,7 +372,8 @@ def test_json_of_task_1(capsys: pytest.CaptureFixture[str]) -> None:
     found = parsed(out)
     keys = CONTRACT - {"dim", "loops"} | LISTS
     assert found.keys() >= keys
-    assert found["stderr"].keys() == found["errors"].keys() == keys | {"log_limit_loss", "predicted", "recursion"}
+    assert found["stderr"].keys() == found["errors"].keys() == CONTRACT | LISTS | LOGS | {"predicted", "recursion"}
+    assert found["stderr"]["dim"] is found["stderr"]["loops"] is found["errors"]["dim"] is None
     assert all(found["stderr"][name][0] > 0 for name in LISTS)
     assert found["steps"] == 1000
     for kind in ("predicted", "recursion"):

@@ -58,6 +58,8 @@ def endpoints(
     for done, name in enumerate(SETTINGS):
         tell("training", done, len(SETTINGS))
         _ends(found, name, of.rows if name.startswith("no_norm") else of.rows[:DRAWS], loops, learning_rate, steps)
+        if name == "layerwise":
+            _without_mean(found["predicted"], name, of)
     tell("training", len(SETTINGS), len(SETTINGS))
     found["predicted"].reasons["errors"] = LEADING
     return found
@@ -78,6 +80,16 @@ def _ends(
         for i, quantity in enumerate(QUANTITIES):
             spread = None if not apart else float(np.std(apart, axis=0, ddof=1)[i] / np.sqrt(len(apart)))
             summary.put(f"{name}.{quantity}", ends[kind][i], errors[kind], spread, reasons[kind])
+
+
+def _without_mean(predicted: Summary, name: str, of: Spectra) -> None:
+    """No number, or no standard error, where Upsilon_2 has no mean or no variance over X."""
+    for quantity in QUANTITIES:
+        key, known = f"{name}.{quantity}", predicted.values[f"{name}.{quantity}"] is not None
+        if known and of.upsilon2_mean():
+            predicted.put(key, np.nan, None, None, of.upsilon2_mean())
+        elif known and of.upsilon2_variance():
+            predicted.stderr[key], predicted.reasons[f"stderr.{key}"] = None, of.upsilon2_variance()
 
 
 def _why_not(name: str, path: Path) -> str:

@@ -185,11 +185,17 @@ class EndToEnd(_OfSpectra):
         f' = -E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 r_i^{2L} (lambda_1 - lambda_i)
                  / ((1 + gamma lambda_1)(1 + gamma lambda_i))) / (sum_i c_i^2 r_i^{2L})^2].
         """
+        return _exponential(self, self._log_slope(gamma), sign=-1.0)
+
+    def log_slope(self, gamma: float) -> Estimate:
+        """log(-f'(gamma)), where f' itself may underflow."""
+        return _single(self, self._log_slope(gamma))
+
+    def _log_slope(self, gamma: float) -> Estimate:
         gamma = check_gamma(gamma)
         rows, top = self.rows, self.rows[:, :1]
         factor = safe_log(top - rows) - log_grown(rows, gamma) - log_grown(top, gamma)
-        found = self._log_product(2 * self.loops * log_ratios(rows, gamma), factor)
-        return _exponential(self, found, sign=-1.0)
+        return self._log_product(2 * self.loops * log_ratios(rows, gamma), factor)
 
     def upsilon1(self) -> Estimate:
         """Y1 = -lim gamma^2 f'(gamma) > 0 (Lemma A.4).
@@ -197,9 +203,16 @@ class EndToEnd(_OfSpectra):
         Y1 = E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 rho_i^{2L-1} (1 - rho_i) / lambda_1) / (sum_i c_i^2 rho_i^{2L})^2],
         rho_i = lambda_i / lambda_1.
         """
+        return _exponential(self, self._log_upsilon1())
+
+    def log_upsilon1(self) -> Estimate:
+        """log Y1; -inf where every eigenvalue but the largest is 0."""
+        return _single(self, self._log_upsilon1())
+
+    def _log_upsilon1(self) -> Estimate:
         rows, log_rho = self.rows, self._log_rho()
         factor = safe_log(rows[:, :1] - rows) - 2 * np.log(rows[:, :1]) - np.where(rows > 0, log_rho, 0.0)
-        return _exponential(self, self._log_product(2 * self.loops * log_rho, factor))
+        return self._log_product(2 * self.loops * log_rho, factor)
 
     def _log_loss(self, gamma: float) -> Estimate:
         return self._log_rest(2 * self.loops * log_ratios(self.rows, check_gamma(gamma)))

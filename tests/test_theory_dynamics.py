@@ -96,6 +96,53 @@ def test_without_ln_gamma_goes_to_its_optimum_at_the_predicted_rate(target: str)
     assert (path.a[-1], path.b[-1]) == pytest.approx((end["a"], end["b"]), rel=0.01)  # c moves by O(eta)
 
 
+@pytest.mark.parametrize("eigenvalues", [TASK_2, (0.5, 0.1)])
+@pytest.mark.parametrize("target", ["normalized", "unnormalized"])
+def test_without_ln_a_small_learning_rate_is_followed_to_the_end(eigenvalues: tuple, target: str) -> None:
+    """At 1e-6 nothing is settled after 10,000 steps; gamma* may be negative. Step by step against the flow."""
+    setting = LayerwiseLinear(eigenvalues, target)  # pyright: ignore[reportArgumentType]
+    every = recursion(setting, learning_rate=1e-6, steps=100_000)
+    flow = long_run(setting, learning_rate=1e-6, steps=1e5)
+    np.testing.assert_array_equal(flow.steps, every.steps)
+    assert abs(flow.gamma[-1] / every.gamma[-1] - 1) < flow.error + every.error < 1e-8
+    np.testing.assert_allclose(flow.a, every.a, rtol=1e-9)
+    np.testing.assert_allclose(flow.b, every.b, rtol=1e-9)
+    ends = [long_run(setting, learning_rate=1e-6, steps=n).gamma[-1] for n in (1e6, 2e6 + 1, 1e7, 1e8, 1e9, 1e18)]
+    apart = np.abs(np.array(ends) - float(setting.optimum().value))
+    assert np.all(np.diff(apart) <= 0)
+    assert np.all(np.diff(apart[:3]) < 0)
+    assert apart[-1] <= 1e-13 * abs(float(setting.optimum().value))
+
+
+def test_without_ln_the_flow_keeps_the_linear_rate() -> None:
+    """e contracts by 1 - kappa s* a step in the limit: log e falls by kappa s* between late steps, at 1e-6."""
+    setting = LayerwiseLinear(TASK_2, "unnormalized")
+    optimum, kappa = float(setting.optimum().value), 2e-6 * float(setting.second_moment().value) / 16
+    first, last = (long_run(setting, learning_rate=1e-6, steps=n) for n in (1.0e7, 1.2e7))
+    s = math.hypot(last.a[-1] ** 2 - last.b[-1] ** 2, 2 * optimum)
+    fall = math.log((optimum - first.gamma[-1]) / (optimum - last.gamma[-1]))
+    assert fall == pytest.approx(-2e6 * math.log1p(-kappa * s), rel=1e-4)
+
+
+def test_without_ln_an_oscillation_that_does_not_end_has_no_late_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a^2 - b^2 = 1, between the overshoot's threshold and divergence: what 20,000 steps leave open is nan."""
+    monkeypatch.setattr(dynamics, "STEPWISE", 20_000)
+    setting = LayerwiseLinear([2.0, 1.0], "unnormalized")
+    mu2, best = 2.5, 0.4
+    rate = 2 / math.hypot(1.0, 2 * best) * 2 / (2 * mu2) * (1 - 1e-9)
+    path = long_run(setting, learning_rate=rate, steps=1e6, start=_weights_at(best * (1 + 1e-3)))
+    if not abs(path.gamma[-1] - best) < 1e-9:
+        assert math.isnan(path.a[-1])
+        assert math.isinf(path.error)
+    settled = long_run(setting, learning_rate=0.9 * rate, steps=1e6)
+    assert settled.gamma[-1] == pytest.approx(best, rel=1e-12)
+
+
+def _weights_at(gamma: float) -> tuple[float, float]:
+    a = math.sqrt((1 + math.hypot(1.0, 2 * gamma)) / 2)
+    return a, gamma / a
+
+
 def test_a_step_too_large_diverges_without_a_word() -> None:
     path = recursion(LayerwiseLinear(TASK_2), learning_rate=50.0, steps=500)
     assert len(path.steps) == len(path.a)
@@ -118,7 +165,9 @@ def test_recorded_steps_hold_the_end() -> None:
     assert all(step > 10 for step in recorded_steps(1000, after=10))
 
 
-@pytest.mark.parametrize(("rate", "steps"), [(0.0, 10), (-1.0, 10), (math.nan, 10), (0.1, 0), (0.1, math.inf)])
+@pytest.mark.parametrize(
+    ("rate", "steps"), [(0.0, 10), (-1.0, 10), (math.nan, 10), (0.1, 0), (0.1, math.inf), (0.1, 1e19)]
+)
 def test_bad_input_is_refused(rate: float, steps: float) -> None:
     with pytest.raises(InputError, match=r"--(learning-rate|steps) is"):
         asymptotic(LOOPED, learning_rate=rate, steps=steps)

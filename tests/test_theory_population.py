@@ -241,6 +241,60 @@ def test_large_dimensions() -> None:
         assert np.exp(log_norm_mean(dim)) == pytest.approx(np.sqrt(dim - 0.5), rel=1 / dim**2)
 
 
+@pytest.mark.parametrize("gap", [0.5, 1e-2, 1e-4, 1e-6, 1e-8])
+def test_nearly_tight_frames_keep_their_digits(gap: float) -> None:
+    """gamma* and f* of diag(1, 1 - gap), averages over the circle in 50 digits: differences lost up to all digits."""
+    with mp.workdps(50):
+        first, second = mp.mpf(1), mp.mpf(1 - gap)
+        count, excess, start = 200, mp.mpf(0), mp.mpf(0)
+        for k in range(count):
+            angle = mp.pi * (k + mp.mpf(1) / 2) / count
+            c, s = mp.cos(angle) ** 2, mp.sin(angle) ** 2
+            norm, dot = mp.sqrt(first**2 * c + second**2 * s), first * c + second * s
+            excess, start = excess + (norm - dot) / count, start + (2 - 2 * dot / norm) / count
+        mu2 = (first**2 + second**2) / 2
+        expected = float(excess / mu2), float(start - excess**2 / mu2)
+    setting = LayerwiseLinear([1.0, 1 - gap])
+    for found, value in zip((setting.optimum(), setting.floor()), expected, strict=True):
+        assert float(found.error) < 1e-12
+        assert abs(float(found.value) / value - 1) < float(found.error)
+
+
+def test_the_norm_of_a_gaussian_is_known_to_rounding() -> None:
+    for dim in (1, 2, 31, 32, 33, 100, 1024, 4096, 10**6):
+        with mp.workdps(30):
+            x = mp.mpf(dim) / 2
+            expected = float(mp.log(2) / 2 + mp.loggamma(x + mp.mpf(1) / 2) - mp.loggamma(x))
+        assert log_norm_mean(dim) == pytest.approx(expected, rel=5e-16, abs=5e-16)
+
+
+def test_a_large_dimension_costs_no_digits() -> None:
+    """One eigenvalue 3 in d = 1024: E||Sq|| and gamma* with D = 9 x + y, x, y chi-squared, by their own integral."""
+    dim = 1024
+    with mp.workdps(30):
+        # E[D^1/2] = pi^-1/2 int E[D e^-tD] t^-1/2 dt
+        def integrand(t: Any) -> Any:
+            u, v = 1 / (1 + 18 * t), 1 / (1 + 2 * t)
+            return mp.sqrt(u * v ** (dim - 1)) * (9 * u + (dim - 1) * v) / mp.sqrt(t)
+
+        x = mp.mpf(dim) / 2
+        norm = by_trapezoid(integrand, -110, 12) / mp.sqrt(mp.pi) / mp.sqrt(2) * mp.gamma(x) / mp.gamma(x + 0.5)
+        star = float((norm - mp.mpf(dim + 2) / dim) / (mp.mpf(dim + 8) / dim))
+    values = np.r_[3.0, np.ones(dim - 1)]
+    found, best = mean_power_norm(values), LayerwiseLinear(values).optimum()
+    assert abs(float(found.value) / float(norm) - 1) < float(found.error) < 1e-13
+    assert abs(float(best.value) / star - 1) < float(best.error) < 1e-12
+
+
+def test_the_largest_gamma_gives_no_warning() -> None:
+    for top in (1.0, 1e60):
+        values = top * np.array([1.0, 0.5, 0.25, 0.0])
+        looped = EndToEnd(values, 3)
+        assert float(looped.loss(1e300).value) == pytest.approx(float(looped.limit_loss().value), rel=1e-12)
+        assert float(looped.slope(1e300).value) == 0
+        assert float(LayerwiseNorm(values).loss(1e300).value) == float(LayerwiseNorm(values).slope(1e300).value) == 0
+
+
 def test_what_diverges_says_so() -> None:
     with pytest.raises(InputError, match=r"Upsilon_2 diverges: S has rank 2 in dimension 3"):
         LayerwiseNorm([2.0, 1.0, 0.0]).upsilon2()

@@ -16,7 +16,7 @@ from eigenloop.errors import InputError
 from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.statistics import jackknife, standard_error
 from eigenloop.theory.endpoints import QUANTITIES, SETTINGS, endpoints
-from eigenloop.theory.population import mean_power_norm
+from eigenloop.theory.population import LayerwiseLinear, mean_power_norm
 from eigenloop.theory.summary import Spectra, Summary, summarize
 from test_cli import call, parsed
 
@@ -27,6 +27,7 @@ CONTRACT = {
     "contraction_normalized", "contraction_unnormalized",
 }  # fmt: skip
 LISTS = {"loss_end_to_end", "slope_end_to_end", "loss_layerwise"}
+LOGS = {"log_limit_loss", "log_upsilon1", "log_loss_end_to_end", "log_slope_end_to_end"}
 REFERENCE = {
     "limit_loss": 0.0981133129937826,
     "upsilon1": 0.0459631049811908,
@@ -65,6 +66,67 @@ def test_order_and_multiplicity_do_not_matter() -> None:
     other = summarize(Spectra.fixed([4.0, 2.0, 4.0, 1.0]), gammas=[0.7])
     assert one.values == other.values
     assert one.values["contraction_power_method"] == pytest.approx(0.5, rel=1e-15)
+
+
+def test_errors_are_of_each_value() -> None:
+    twice = summarize(Spectra.fixed([5.0, 5.0, 0.0, 0.0]))
+    assert (twice.values["contraction_power_method"], twice.errors["contraction_power_method"]) == (0, 0)
+    near = summarize(Spectra.fixed([1.0, 1 - 1e-8]))
+    alone = LayerwiseLinear([1.0, 1 - 1e-8])
+    for name, found in (("gamma_star_normalized", alone.optimum()), ("plateau_normalized", alone.floor())):
+        assert near.errors[name] < 1e-12
+        assert near.values[name] == pytest.approx(float(found.value), rel=1e-12)
+    # sum lambda (lambda - 1) cancels down to 1/2^40 in terms of 1/2^20
+    lost = summarize(Spectra.fixed([1 + 2.0**-20, 1 - 2.0**-20]))
+    assert lost.values["gamma_star_unnormalized"] == pytest.approx(2.0**-40, rel=1e-9)
+    assert 1e-10 < lost.errors["gamma_star_unnormalized"] < 1e-8
+
+
+def test_what_underflows_has_a_logarithm() -> None:
+    """1000 loops over a spectrum of 16 decades; the same at 3 loops is the logarithm of the number itself."""
+    wide = summarize(Spectra.fixed(np.geomspace(1e8, 1, 16)), loops=1000, gammas=[1.0])
+    for name in ("upsilon1", "loss_end_to_end", "slope_end_to_end"):
+        log = wide.values[f"log_{name}"]
+        log = log[0] if name in LISTS else log
+        assert wide.values[name] in (None, [None])
+        # m = 1: as rho^L, the integral over one c_1 near 0
+        assert log == pytest.approx(1000 * math.log(10 ** (-8 / 15)), rel=0.03)
+        assert f"see log_{name}" in wide.reasons[name]
+    few = summarize(Spectra.fixed([3.0, 1.0, 0.5]), loops=3, gammas=[1.0])
+    for name in ("upsilon1", "loss_end_to_end", "slope_end_to_end"):
+        value, log = (np.ravel(few.values[key])[0] for key in (name, f"log_{name}"))
+        assert log == pytest.approx(math.log(abs(value)), rel=1e-12)
+
+
+@pytest.mark.parametrize(("dim", "samples", "mean", "variance"), [
+    (2, 2, False, False), (2, 3, False, False), (2, 4, True, False), (2, 5, True, False), (2, 6, True, True),
+    (3, 3, True, False), (3, 4, True, True),
+])  # fmt: skip
+def test_an_infinite_mean_or_variance_over_x_is_no_number(dim: int, samples: int, mean: bool, variance: bool) -> None:
+    of = Spectra.sphere(dim=dim, samples=samples, draws=16, seed=0)
+    found = summarize(of, loops=2)
+    assert (found.values["upsilon2"] is not None, found.stderr["upsilon2"] is not None) == (mean, variance)
+    assert ("infinite" in found.reasons.get("upsilon2", "")) == (not mean)
+    assert ("no variance" in found.reasons.get("stderr.upsilon2", "")) == (mean and not variance)
+
+
+def test_training_on_the_sphere_has_no_prediction_where_its_constant_has_no_mean() -> None:
+    of = Spectra.sphere(dim=2, samples=3, draws=2, seed=0)
+    found = endpoints(of, loops=1, learning_rate=0.1, steps=1)["predicted"]
+    assert found.values["layerwise.gamma"] is None
+    assert "infinite" in found.reasons["layerwise.gamma"]
+
+
+def test_rank_one_over_many_x_gives_no_warning() -> None:
+    found = summarize(Spectra.sphere(dim=2, samples=1, draws=8, seed=0), loops=2)
+    assert (found.values["limit_loss"], found.stderr["limit_loss"], found.stderr["log_limit_loss"]) == (0, 0, None)
+
+
+def test_leading_orders_have_no_error_of_their_own() -> None:
+    found = endpoints(Spectra.fixed([2.0, 1.0]), loops=1, learning_rate=0.1, steps=10)
+    assert set(found["predicted"].errors.values()) == {None}
+    assert "leading order" in found["predicted"].reasons["errors"]
+    assert all(error > 0 for error in found["recursion"].errors.values())
 
 
 def test_what_underflows_or_diverges_or_is_zero_is_said() -> None:
@@ -250,6 +312,30 @@ def test_a_rate_that_diverges_and_a_constant_that_does_not_exist_are_said() -> N
     assert found["recursion"].values["end_to_end.gamma"] > 0
 
 
+def test_more_than_two_million_small_steps_go_on_where_fewer_stopped() -> None:
+    """lr 1e-6 on Task 2: 0.32286 after 1e6 steps, and no step back past the end of the step-by-step run."""
+    gammas = []
+    for steps in (2e6 + 1, 1e7):
+        found = endpoints(Spectra.fixed(DEFAULT_MULTIPLICITIES), learning_rate=1e-6, steps=steps)["recursion"]
+        gammas.append(found.values["no_norm_unnormalized.gamma"])
+        assert found.errors["no_norm_unnormalized.gamma"] < 1e-10
+    assert gammas == pytest.approx([0.50154323251, 0.62788127443], rel=1e-10)  # step by step at 2e6: 0.50154311226
+
+
+def test_the_groups_are_trained_as_long_as_the_whole() -> None:
+    """Twice the steps, half the rate: the same end, and the same scatter (it was 0.3 of that when frozen early)."""
+    of = Spectra.sphere(dim=3, samples=9, draws=16, seed=0)
+    ends = [endpoints(of, loops=1, learning_rate=rate, steps=n)["recursion"] for rate, n in ((1e-4, 9e3), (1e-5, 9e4))]
+    name = "no_norm_normalized.gamma"
+    assert ends[1].stderr[name] == pytest.approx(ends[0].stderr[name], rel=0.01)
+
+
+def test_a_learning_rate_that_overflows_is_not_called_divergence_with_ln() -> None:
+    found = endpoints(Spectra.fixed([3.0, 1.0]), loops=1, learning_rate=1e300, steps=10)["recursion"]
+    assert "range of float64" in found.reasons["end_to_end.gamma"]
+    assert "diverges" in found.reasons["no_norm_unnormalized.gamma"]
+
+
 def test_endpoints_of_task_1_have_standard_errors() -> None:
     of = Spectra.sphere(dim=3, samples=30, draws=16, seed=0)
     found = endpoints(of, loops=1, learning_rate=0.01, steps=300)
@@ -286,13 +372,17 @@ def test_json_of_task_1(capsys: pytest.CaptureFixture[str]) -> None:
     found = parsed(out)
     keys = CONTRACT - {"dim", "loops"} | LISTS
     assert found.keys() >= keys
-    assert found["stderr"].keys() == found["errors"].keys() == keys | {"log_limit_loss", "predicted", "recursion"}
+    assert found["stderr"].keys() == found["errors"].keys() == CONTRACT | LISTS | LOGS | {"predicted", "recursion"}
+    assert found["stderr"]["dim"] is found["stderr"]["loops"] is found["errors"]["dim"] is None
     assert all(found["stderr"][name][0] > 0 for name in LISTS)
     assert found["steps"] == 1000
     for kind in ("predicted", "recursion"):
         for objects in (found, found["stderr"], found["errors"]):
             assert objects[kind].keys() == set(SETTINGS)
-            assert all(value > 0 for setting in objects[kind].values() for value in setting.values())
+            known = objects is not found["errors"] or kind == "recursion"
+            for setting in objects[kind].values():
+                assert all(value > 0 if known else value is None for value in setting.values())
+    assert "leading order" in found["reasons"]["predicted.errors"]
     quick = [word for word in command if word not in ("--learning-rate", 0.01, "--steps", "1e3")]
     again = parsed(call(capsys, *quick)[1])
     assert all(again[name] == found[name] for name in keys)
@@ -365,6 +455,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["--eigenvalues", "2,1", "--learning-rate", -0.1, "--steps", 10], "--learning-rate is -0.1"),
     (["--eigenvalues", "2,1", "--learning-rate", "nan", "--steps", 10], "--learning-rate is nan"),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 0], "--steps is 0"),
+    (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 1e300], "--steps is 1e+300; it must be at most 1e+18"),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 1.5], "--steps is 1.5"),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1], "go together"),
     (["--eigenvalues", "2,1", "--steps", 10], "go together"),

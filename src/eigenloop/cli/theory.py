@@ -104,7 +104,8 @@ def _numbers(name: str, text: str, example: str) -> list[float]:
 def _document(found: "Summary", ends: "dict[str, Summary]", *, sampled: bool) -> dict[str, Any]:
     """The numbers, and objects of the same shape for their errors."""
     document = dict(found.values)
-    parallel = {"errors": dict(found.errors), "stderr": dict(found.stderr)}
+    sizes = {"dim": None, "loops": None}  # given, not estimated
+    parallel: dict[str, dict[str, Any]] = {"errors": sizes | found.errors, "stderr": sizes | found.stderr}
     reasons = dict(found.reasons)
     for kind, summary in ends.items():
         document[kind] = _nested(summary.values)

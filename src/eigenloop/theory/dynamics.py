@@ -30,6 +30,15 @@ SMOOTH_FROM = 10_000
 """Steps done one by one before the flow takes over: by then a step changes gamma by less than 1e-4 of itself."""
 ORDER = 4
 """Forward differences in the flow's velocity."""
+STEPWISE = 2_000_000
+"""The most steps that are done one by one; longer runs follow the recursion's own flow, whose error is estimated."""
+MOST_STEPS = 1e18
+ROUNDING = 4e-15
+"""Times the root of the number of steps: what rounding adds up to, the standstill just before gamma* included."""
+SMOOTH = 0.5
+"""Without LN the flow takes over where a step shrinks gamma's error by less than this part of it."""
+CONVERGED = 40.0
+"""Without LN gamma is at its limit where its error is e^-40 = 4e-18 of what it was at the start."""
 
 
 class Path(NamedTuple):
@@ -43,8 +52,9 @@ class Path(NamedTuple):
 
     @property
     def gamma(self) -> np.ndarray:
-        """a b."""
-        return self.a * self.b
+        """a b; infinite, without a warning, where it diverges."""
+        with np.errstate(over="ignore"):
+            return self.a * self.b
 
 
 class SlopeTable:
@@ -144,9 +154,13 @@ def recursion(
         if not math.isfinite(k):
             rows += [(later, math.inf, math.inf) for later in (following, *recorded) if later <= steps]
             break
-        a, b = a + k * b, b + k * a
+        following_state = a + k * b, b + k * a
+        if following_state == (a, b):  # rounding lets it move no more
+            rows += [(later, a, b) for later in (following, *recorded) if later <= steps]
+            break
+        a, b = following_state
     found = np.array(rows, dtype=np.float64).T
-    return Path(found[0], found[1], found[2], 1e-15 * math.sqrt(steps))
+    return Path(found[0], found[1], found[2], ROUNDING * math.sqrt(steps))
 
 
 def long_run(setting: Setting, *, learning_rate: float, steps: float, start: tuple[float, float] = START) -> Path:
@@ -160,39 +174,109 @@ def long_run(setting: Setting, *, learning_rate: float, steps: float, start: tup
     Args:
         setting: as for `recursion`.
         learning_rate: eta > 0.
-        steps: how many; any float.
+        steps: how many.
         start: (a_0, b_0).
 
     Returns:
-        The path at log-spaced steps and at the end.
+        The path at log-spaced steps and at the end. Without LN gamma is followed until it is gamma* to rounding. Steps
+        so large that it still oscillates about gamma* after `STEPWISE` of them have no value at later ones: nan.
     """
     first = int(min(steps, SMOOTH_FROM))
     head = recursion(setting, learning_rate=learning_rate, steps=first, start=start)
-    if steps <= first or isinstance(setting, LayerwiseLinear):
-        tail = recorded_steps(steps, after=first) if steps > first else []
-        a, b = (np.append(x, np.full(len(tail), x[-1])) for x in (head.a, head.b))
-        return Path(np.append(head.steps, tail), a, b, head.error)
-    slope, rate = slope_function(setting), learning_rate / setting.dim
+    if steps <= first:
+        return head
     times = np.array(recorded_steps(steps, after=first), dtype=np.float64)
+    if not (math.isfinite(head.a[-1]) and math.isfinite(head.b[-1])):
+        return _continued(head, times, math.inf, math.inf, head.error)
+    if isinstance(setting, LayerwiseLinear):
+        return _linear_run(setting, head, times, learning_rate, start)
+    slope, rate = slope_function(setting), learning_rate / setting.dim
     begin = np.array([math.log(head.gamma[-1]), head.a[-1] ** 2 - head.b[-1] ** 2])
 
-    def solved(order: int) -> np.ndarray:
-        def velocity(log_time: float, state: np.ndarray) -> np.ndarray:
-            return math.exp(log_time) * _log_of_map(slope, rate, state, order)
+    def increments(log_gamma: float, c: float) -> tuple[float, float]:
+        gamma = math.exp(log_gamma)
+        k = -rate * slope(gamma)
+        return math.log1p(k * k + k * math.hypot(c, 2 * gamma) / gamma), -c * k * k
 
-        found = solve_ivp(
-            velocity, (math.log(first), math.log(times[-1])), begin, method="DOP853", t_eval=np.log(times),
-            rtol=1e-12, atol=1e-14,
-        )  # fmt: skip
-        return found.y
-
-    state, rougher = solved(ORDER), solved(ORDER - 1)
-    gamma, c = np.exp(state[0]), state[1]
-    s = np.hypot(c, 2 * gamma)
-    a = np.sqrt((s + abs(c)) / 2)
-    a, b = np.where(c >= 0, a, gamma / a), np.where(c >= 0, gamma / a, a)
+    state, rougher = (_flow(increments, begin, first, times, order) for order in (ORDER, ORDER - 1))
+    a, b = _weights(np.exp(state[0]), state[1], head)
     error = abs(float(np.expm1(rougher[0, -1] - state[0, -1]))) + 1e-11
-    return Path(np.append(head.steps, times), np.append(head.a, a), np.append(head.b, b), error)
+    return _continued(head, times, a, b, error)
+
+
+def _linear_run(
+    setting: LayerwiseLinear, head: Path, times: np.ndarray, learning_rate: float, start: tuple[float, float]
+) -> Path:
+    """Without LN: the flow of (log |e|, c), e = gamma* - gamma, whose differences are in closed form.
+
+    With kappa = 2 eta mu2/d: k = kappa e, e' = e (1 - kappa s - kappa^2 gamma e), c' = c (1 - k^2). Once e is below
+    rounding, gamma = gamma*. Large steps overshoot, and an e of changing sign has no flow: those are done one by one,
+    as far as that goes.
+    """
+    mu2, best = _linear(setting)
+    kappa, first, gamma = 2 * learning_rate * mu2 / setting.dim, float(head.steps[-1]), float(head.gamma[-1])
+    apart, before = best - gamma, abs(best - start[0] * start[1])
+    c = head.a[-1] ** 2 - head.b[-1] ** 2
+    if abs(apart) <= before * math.exp(-CONVERGED):
+        return _continued(head, times, float(head.a[-1]), float(head.b[-1]), head.error)
+    if kappa * (math.hypot(c, 2 * gamma) + abs(kappa * gamma * apart)) > SMOOTH:
+        most = int(min(times[-1], STEPWISE))
+        found = recursion(setting, learning_rate=learning_rate, steps=most, start=start)
+        settled = most == times[-1] or abs(best - found.gamma[-1]) <= 1e-12 * abs(best)
+        end = (float(found.a[-1]), float(found.b[-1])) if settled else (math.nan, math.nan)
+        a, b = (np.interp(times, found.steps, x, right=last) for x, last in zip(found[1:3], end, strict=True))
+        return _continued(head, times, a, b, found.error if settled else math.inf)
+
+    def increments(log_apart: float, c: float) -> tuple[float, float]:
+        e = math.copysign(math.exp(log_apart), apart)
+        gamma = best - e
+        return math.log1p(-kappa * (math.hypot(c, 2 * gamma) + kappa * gamma * e)), -c * (kappa * e) ** 2
+
+    begin, least = np.array([math.log(abs(apart)), c]), math.log(before) - CONVERGED
+    state, rougher = (_flow(increments, begin, int(first), times, order, least) for order in (ORDER, ORDER - 1))
+    e = np.copysign(np.exp(state[0]), apart)
+    a, b = _weights(best - e, state[1], head)
+    off = abs(float(np.copysign(np.exp(rougher[0, -1]), apart) - e[-1])) + 1e-11 * abs(float(e[-1]))
+    return _continued(head, times, a, b, off / abs(float(best - e[-1])) + head.error)
+
+
+def _flow(
+    increments: Callable[[float, float], tuple[float, float]], begin: np.ndarray, first: int, times: np.ndarray,
+    order: int, least: float = -math.inf,
+) -> np.ndarray:  # fmt: skip
+    """The flow of the map x -> x + increments(x) from step `first`, at `times`; constant once x[0] is below `least`."""
+
+    def velocity(log_time: float, state: np.ndarray) -> np.ndarray:
+        return math.exp(log_time) * _log_of_map(increments, state, order)
+
+    def ended(log_time: float, state: np.ndarray) -> float:
+        return float(state[0]) - least
+
+    ended.terminal = True  # type: ignore[attr-defined]  # read by solve_ivp
+    logs = np.log(times)
+    found = solve_ivp(
+        velocity, (math.log(first), logs[-1]), begin, method="DOP853", t_eval=logs, rtol=1e-12, atol=1e-14,
+        events=ended if math.isfinite(least) else None,
+    )  # fmt: skip
+    reached = np.reshape(found.y, (len(begin), -1))  # an empty list where it ended before the first of the times
+    if reached.shape[1] == len(times):
+        return reached
+    last = found.y_events[0][0]
+    return np.concatenate([reached, np.repeat(last[:, None], len(times) - reached.shape[1], axis=1)], axis=1)
+
+
+def _weights(gamma: np.ndarray, c: np.ndarray, head: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(a, b) out of gamma = ab and c = a^2 - b^2; the larger of the two never changes its sign."""
+    larger = np.sqrt((np.hypot(c, 2 * gamma) + abs(c)) / 2)
+    larger = np.where(c >= 0, math.copysign(1.0, head.a[-1]), math.copysign(1.0, head.b[-1])) * larger
+    return np.where(c >= 0, larger, gamma / larger), np.where(c >= 0, gamma / larger, larger)
+
+
+def _continued(head: Path, times: np.ndarray, a: np.ndarray | float, b: np.ndarray | float, error: float) -> Path:
+    """The head, then (a, b) at `times`."""
+    tails = (np.broadcast_to(x, times.shape) for x in (a, b))
+    a, b = (np.append(x, tail) for x, tail in zip((head.a, head.b), tails, strict=True))
+    return Path(np.append(head.steps, times), a, b, error)
 
 
 def asymptotic(setting: Setting, *, learning_rate: float, steps: float) -> dict[str, float]:
@@ -232,7 +316,7 @@ def recorded_steps(steps: float, *, after: int = -1) -> list[int]:
 
 
 def check_steps(learning_rate: float, steps: float) -> None:
-    """Refuse a learning rate that is not positive, and fewer than one step.
+    """Refuse a learning rate that is not positive, fewer than one step, and more than `MOST_STEPS`.
 
     Raises:
         InputError: what is wrong.
@@ -241,18 +325,18 @@ def check_steps(learning_rate: float, steps: float) -> None:
         raise InputError(f"--learning-rate is {learning_rate:g}; it must be a positive number")
     if not (steps >= 1 and math.isfinite(steps)):
         raise InputError(f"--steps is {steps:g}; it must be at least 1")
+    if steps > MOST_STEPS:
+        raise InputError(f"--steps is {steps:g}; it must be at most {MOST_STEPS:g}, where the limits are long reached")
 
 
-def _log_of_map(slope: Callable[[float], float], rate: float, state: np.ndarray, order: int) -> np.ndarray:
-    """The velocity of (log gamma, c) in steps: D - D^2/2 + D^3/3 - ... along the recursion's own iterates."""
-    log_gamma, c = float(state[0]), float(state[1])
-    increments = np.empty((order, 2))
+def _log_of_map(increments: Callable[[float, float], tuple[float, float]], state: np.ndarray, order: int) -> np.ndarray:
+    """The velocity of x in steps: D - D^2/2 + D^3/3 - ... along the recursion's own iterates."""
+    x, y = float(state[0]), float(state[1])
+    moves = np.empty((order, 2))
     for i in range(order):
-        gamma = math.exp(log_gamma)
-        k = -rate * slope(gamma)
-        increments[i] = math.log1p(k * k + k * math.hypot(c, 2 * gamma) / gamma), -c * k * k
-        log_gamma, c = log_gamma + increments[i, 0], c + increments[i, 1]
-    velocity, differences = increments[0].copy(), increments
+        moves[i] = increments(x, y)
+        x, y = x + moves[i, 0], y + moves[i, 1]
+    velocity, differences = moves[0].copy(), moves
     for n in range(2, order + 1):
         differences = np.diff(differences, axis=0)
         velocity += (-1) ** (n + 1) / n * differences[0]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from eigenloop.errors import InputError
-from eigenloop.theory.dynamics import Path, asymptotic, check_steps, long_run, recursion
+from eigenloop.theory.dynamics import STEPWISE, Path, asymptotic, check_steps, long_run, recursion
 from eigenloop.theory.population import (
     EndToEnd,
     LayerwiseLinear,
@@ -22,8 +22,7 @@ from eigenloop.theory.summary import Report, Spectra, Summary
 SETTINGS = ("end_to_end", "layerwise", "no_norm_normalized", "no_norm_unnormalized")
 """Theorem 4.1, Theorem 4.3, and Theorem 4.2 for its two targets."""
 QUANTITIES = ("gamma", "a", "b", "loss")
-STEPWISE = 2_000_000
-"""Runs up to this length are done step by step; longer ones by the recursion's own flow, whose error is estimated."""
+LEADING = "not known: only the leading order at many steps is given; compare with recursion"
 DRAWS, GROUPS = 32, 8
 """Spectra of Task 1 that the models with LN are trained on (without LN: all), and groups for the standard error."""
 
@@ -59,7 +58,10 @@ def endpoints(
     for done, name in enumerate(SETTINGS):
         tell("training", done, len(SETTINGS))
         _ends(found, name, of.rows if name.startswith("no_norm") else of.rows[:DRAWS], loops, learning_rate, steps)
+        if name == "layerwise":
+            _without_mean(found["predicted"], name, of)
     tell("training", len(SETTINGS), len(SETTINGS))
+    found["predicted"].reasons["errors"] = LEADING
     return found
 
 
@@ -71,13 +73,32 @@ def _ends(
     predicted, why, constant_error = _predicted(setting, learning_rate, steps)
     path = _run(setting, learning_rate, steps)
     ends = {"predicted": predicted, "recursion": _end(setting, path)}
-    errors = {"predicted": constant_error, "recursion": path.error + constant_error}
+    errors = {"predicted": None, "recursion": path.error + constant_error}
     groups = [[], []] if len(rows) < 2 * GROUPS else _group_ends(make, rows, loops, learning_rate, steps)
-    reasons = {"predicted": why, "recursion": "it diverges: the learning rate is too large"}
+    reasons = {"predicted": why, "recursion": _why_not(name, path)}
     for (kind, summary), apart in zip(found.items(), groups, strict=True):
         for i, quantity in enumerate(QUANTITIES):
             spread = None if not apart else float(np.std(apart, axis=0, ddof=1)[i] / np.sqrt(len(apart)))
             summary.put(f"{name}.{quantity}", ends[kind][i], errors[kind], spread, reasons[kind])
+
+
+def _without_mean(predicted: Summary, name: str, of: Spectra) -> None:
+    """No number, or no standard error, where Upsilon_2 has no mean or no variance over X."""
+    for quantity in QUANTITIES:
+        key, known = f"{name}.{quantity}", predicted.values[f"{name}.{quantity}"] is not None
+        if known and of.upsilon2_mean():
+            predicted.put(key, np.nan, None, None, of.upsilon2_mean())
+        elif known and of.upsilon2_variance():
+            predicted.stderr[key], predicted.reasons[f"stderr.{key}"] = None, of.upsilon2_variance()
+
+
+def _why_not(name: str, path: Path) -> str:
+    """Why there is no end: with LN gamma grows at any learning rate (Lemma A.5), but not every number is a float64."""
+    if np.isnan(path.a[-1]):
+        return f"it still oscillates about gamma* after {STEPWISE:,} steps: the learning rate is too large"
+    if name.startswith("no_norm"):
+        return "it diverges: the learning rate is too large"
+    return "it leaves the range of float64: the learning rate is too large"
 
 
 def _group_ends(

@@ -90,12 +90,21 @@ def check_loops(loops: int) -> int:
     return int(loops)
 
 
+def log_grown(rows: np.ndarray, gamma: float) -> np.ndarray:
+    """log(1 + gamma lambda_i), without overflow at any gamma."""
+    huge = rows > LARGEST / max(gamma, 1.0)
+    return np.where(huge, np.log(max(gamma, 1.0)) + safe_log(rows), np.log1p(gamma * np.where(huge, 0.0, rows)))
+
+
 def log_ratios(rows: np.ndarray, gamma: float) -> np.ndarray:
     """log r_i, r_i = (1 + gamma lambda_i) / (1 + gamma lambda_1), without cancellation near 0 and near 1; (B, d)."""
     top = rows[:, :1]
-    fall = gamma * (top - rows) / (1 + gamma * top)
+    fall = (top - rows) / (1 / gamma + top) if gamma > 1 else gamma * (top - rows) / (1 + gamma * top)
     near = np.log1p(-np.minimum(fall, 0.5))
-    return np.where(fall < 0.5, near, np.log1p(gamma * rows) - np.log1p(gamma * top))
+    return np.where(fall < 0.5, near, log_grown(rows, gamma) - log_grown(top, gamma))
+
+
+LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -176,11 +185,17 @@ class EndToEnd(_OfSpectra):
         f' = -E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 r_i^{2L} (lambda_1 - lambda_i)
                  / ((1 + gamma lambda_1)(1 + gamma lambda_i))) / (sum_i c_i^2 r_i^{2L})^2].
         """
+        return _exponential(self, self._log_slope(gamma), sign=-1.0)
+
+    def log_slope(self, gamma: float) -> Estimate:
+        """log(-f'(gamma)), where f' itself may underflow."""
+        return _single(self, self._log_slope(gamma))
+
+    def _log_slope(self, gamma: float) -> Estimate:
         gamma = check_gamma(gamma)
         rows, top = self.rows, self.rows[:, :1]
-        factor = safe_log(top - rows) - np.log1p(gamma * rows) - np.log1p(gamma * top)
-        found = self._log_product(2 * self.loops * log_ratios(rows, gamma), factor)
-        return _exponential(self, found, sign=-1.0)
+        factor = safe_log(top - rows) - log_grown(rows, gamma) - log_grown(top, gamma)
+        return self._log_product(2 * self.loops * log_ratios(rows, gamma), factor)
 
     def upsilon1(self) -> Estimate:
         """Y1 = -lim gamma^2 f'(gamma) > 0 (Lemma A.4).
@@ -188,9 +203,16 @@ class EndToEnd(_OfSpectra):
         Y1 = E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 rho_i^{2L-1} (1 - rho_i) / lambda_1) / (sum_i c_i^2 rho_i^{2L})^2],
         rho_i = lambda_i / lambda_1.
         """
+        return _exponential(self, self._log_upsilon1())
+
+    def log_upsilon1(self) -> Estimate:
+        """log Y1; -inf where every eigenvalue but the largest is 0."""
+        return _single(self, self._log_upsilon1())
+
+    def _log_upsilon1(self) -> Estimate:
         rows, log_rho = self.rows, self._log_rho()
         factor = safe_log(rows[:, :1] - rows) - 2 * np.log(rows[:, :1]) - np.where(rows > 0, log_rho, 0.0)
-        return _exponential(self, self._log_product(2 * self.loops * log_rho, factor))
+        return self._log_product(2 * self.loops * log_rho, factor)
 
     def _log_loss(self, gamma: float) -> Estimate:
         return self._log_rest(2 * self.loops * log_ratios(self.rows, check_gamma(gamma)))
@@ -248,7 +270,8 @@ class LayerwiseNorm(_OfSpectra):
         found = refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=True, rule=rule))
         top = self.rows[:, 0]
         # in units of lambda_1: G by lambda_1^2, ||Sq|| by lambda_1, ||q + gamma Sq|| by 1 + gamma lambda_1
-        return _single(self, Estimate(-found.value * top / (1 + gamma * top) ** 3, found.error))
+        grown = _grown(top, gamma)
+        return _single(self, Estimate(-found.value * top / grown / grown / grown, found.error))
 
     def loss(self, gamma: float) -> Estimate:
         """f(gamma) > 0, as a sum of positive terms at any gamma.
@@ -257,7 +280,8 @@ class LayerwiseNorm(_OfSpectra):
         G' = |v|^2 |p|^2 - (v.p)^2, the angle's sine grows along the line: 1 - cos = int_0^1 s G' / (|v| |p_s|^3) ds.
         """
         found = refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=False, rule=rule))
-        return _single(self, Estimate(found.value / (1 + gamma * self.rows[:, 0]) ** 2, found.error))
+        grown = _grown(self.rows[:, 0], gamma)
+        return _single(self, Estimate(found.value / grown / grown, found.error))
 
     def upsilon2(self) -> Estimate:
         """Y2 = lim gamma^2 f(gamma) = E[G / ||Sq||^4].
@@ -269,19 +293,20 @@ class LayerwiseNorm(_OfSpectra):
         if reason:
             raise InputError(reason)
         rho = self.rows / self.rows[:, :1]
-        found = spread_expectation(rho**2, rho)
+        found = spread_expectation(rho**2, -(self.rows[:, :1] - self.rows) / self.rows[:, :1])
         return _single(self, Estimate(found.value / self.rows[:, 0] ** 2, found.error))
 
     def _along_line(self, gamma: float, *, ends_only: bool, rule: "Rule") -> Estimate:
         """2 E[G / (|v| |p|^3)], or 2 E[int_0^1 s G / (|v| |p_s|^3) ds], in units of the largest eigenvalue."""
         top = self.rows[:, :1]
-        rho, output = self.rows / top, (1 + gamma * self.rows) / (1 + gamma * top)
+        rho, output = self.rows / top, np.exp(log_ratios(self.rows, gamma))
+        fall = (top - self.rows) / top  # G knows differences only, and these are exact where eigenvalues nearly agree
         x, x_weights = rule(-0.5, 0.5)
         s, s_weights = (np.ones(1), np.ones(1)) if ends_only else rule(1.0, 0.0)
         point = rho[:, None, :] + s[:, None] * (output - rho)[:, None, :]
         form = x[:, None] * rho[:, None, None, :] ** 2 + (1 - x)[:, None] * point[:, :, None, :] ** 2
         count = len(s) * len(x)
-        inner = spread_expectation(form.reshape(-1, self.dim), np.repeat(rho, count, axis=0))
+        inner = spread_expectation(form.reshape(-1, self.dim), np.repeat(-fall, count, axis=0))
         value = inner.value.reshape(len(rho), len(s), len(x))
         return Estimate(
             4 / np.pi * np.einsum("bsx,s,x->b", value, s_weights, x_weights), inner.error.max(keepdims=True)
@@ -355,12 +380,13 @@ class LayerwiseLinear(_OfSpectra):
 
     def optimum(self) -> Estimate:
         """gamma*: (E||Sq|| - tr S/d)/mu2 for the normalised target, 1 - (tr S/d)/mu2 for the unnormalised."""
-        mu2, mean = (self.rows**2).mean(1), self.rows.mean(1)
+        mu2 = (self.rows**2).mean(1)
         if self.target == "unnormalized":
-            return _exact(self, (self.rows * (self.rows - 1)).mean(1) / mu2)
-        norm = _mean_power_norm(self.rows)
-        value = (norm.value - mean) / mu2
-        return _single(self, Estimate(value, norm.error * norm.value / np.maximum(abs(value * mu2), 1e-300)))
+            terms = self.rows * (self.rows - 1)
+            value = terms.mean(1) / mu2
+            return _single(self, Estimate(value, 4 * EPSILON * _ratio(abs(terms).mean(1), abs(value * mu2))))
+        excess = norm_excess(self.rows)
+        return _single(self, Estimate(excess.value / mu2, excess.error + 4 * EPSILON))
 
     def floor(self) -> Estimate:
         """f* > 0: what no gamma can go below."""
@@ -369,22 +395,82 @@ class LayerwiseLinear(_OfSpectra):
             # E||q + (gamma - 1) Sq||^2 at its minimum: 1 - (tr S/d)^2/mu2
             spread = ((self.rows - self.rows.mean(1, keepdims=True)) ** 2).mean(1)
             return _exact(self, spread / mu2)
-        best = np.atleast_1d(self.optimum().value)
-        start = _log_cosine(self.rows)
-        value = 2 - 2 * np.exp(start.value) - mu2 * best**2
-        return _single(self, Estimate(value, 4 * start.error / np.maximum(value, EPSILON)))
+        start, excess = misalignment(self.rows), norm_excess(self.rows)
+        gain = excess.value**2 / mu2
+        value = start.value - gain
+        absolute = start.error * start.value + (2 * excess.error + 4 * EPSILON) * gain
+        return _single(self, Estimate(value, _ratio(absolute, value)))
 
     def loss(self, gamma: float) -> Estimate:
         """f(gamma)."""
-        floor, best = self.floor(), self.optimum()
-        gain = (self.rows**2).mean(1) * (gamma - np.atleast_1d(best.value)) ** 2
-        return _single(self, Estimate(gain + np.atleast_1d(floor.value), np.atleast_1d(floor.error)))
+        floor, best = (_rows_of(found) for found in (self.floor(), self.optimum()))
+        mu2, apart = (self.rows**2).mean(1), gamma - best.value
+        value = mu2 * apart**2 + floor.value
+        absolute = floor.error * floor.value + 2 * mu2 * abs(apart * best.value) * best.error
+        return _single(self, Estimate(value, absolute / value + 4 * EPSILON))
 
     def slope(self, gamma: float) -> Estimate:
         """f'(gamma) = 2 mu2 (gamma - gamma*)."""
-        best = self.optimum()
-        value = 2 * (self.rows**2).mean(1) * (gamma - np.atleast_1d(best.value))
-        return _single(self, Estimate(value, np.atleast_1d(best.error)))
+        best = _rows_of(self.optimum())
+        apart = gamma - best.value
+        error = best.error * _ratio(abs(best.value), abs(apart)) + 4 * EPSILON
+        return _single(self, Estimate(2 * (self.rows**2).mean(1) * apart, error))
+
+
+LOST = 1e-12
+"""Where a difference has a larger relative error than this, an integral of positive terms takes its place."""
+
+
+def norm_excess(rows: np.ndarray) -> Estimate:
+    """E||Sq|| - tr(S)/d = E[||Sq|| (1 - cos angle(q, Sq))] > 0 of spectra (B, d) in descending order.
+
+    Where the difference cancels, nearly tight frames: with v = Sq, p_s = v + s (q - v) and G as in `LayerwiseNorm`,
+    ||v|| (1 - cos) = int_0^1 s G/||p_s||^3 ds, positive terms.
+    """
+    norm = _mean_power_norm(rows)
+    value = norm.value - rows.mean(1)
+    error = _ratio(norm.error * norm.value + EPSILON * norm.value, abs(value))
+    lost = error > LOST
+    if lost.any():
+        top, fall = rows[lost, :1], (rows[lost, :1] - rows[lost]) / rows[lost, :1]
+        # in units of lambda_1: p_s = (1 - s) v/lambda_1 + s q, for the angle does not know the length of v
+
+        def along(rule: "Rule") -> Estimate:
+            s, weights = rule(1.0, 0.0)
+            point = 1 - (1 - s)[:, None] * fall[:, None, :]
+            count, dim = len(s), rows.shape[1]
+            inner = spread_expectation(
+                point.reshape(-1, dim) ** 2, -np.repeat(fall, count, axis=0), p=1.5
+            )  # fmt: skip
+            found = np.einsum("bs,s->b", inner.value.reshape(len(fall), count), weights)
+            return Estimate(found, inner.error.max(keepdims=True))
+
+        found = refined(along)
+        value[lost] = top[:, 0] * found.value / np.exp(log_norm_mean(rows.shape[1]))
+        error[lost] = found.error + 4 * EPSILON
+    return Estimate(value, error)
+
+
+def misalignment(rows: np.ndarray) -> Estimate:
+    """2 - 2 E[cos angle(q, Sq)] > 0 of spectra (B, d) in descending order; where it cancels as `LayerwiseNorm` at 0."""
+    cosine = _log_cosine(rows)
+    value = -2 * np.expm1(cosine.value)
+    error = _ratio(2 * cosine.error, abs(value))
+    lost = error > LOST
+    if lost.any():
+        found = LayerwiseNorm(rows[lost]).loss(0.0)
+        value[lost], error[lost] = found.value, found.error
+    return Estimate(value, error)
+
+
+def _ratio(error: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """error/value; 0 where the error is 0, infinite where only the value is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error > 0, error / value, 0.0)
+
+
+def _rows_of(found: Estimate) -> Estimate:
+    return Estimate(np.atleast_1d(found.value), np.atleast_1d(found.error))
 
 
 def mean_power_norm(eigenvalues: Numbers) -> Estimate:
@@ -433,6 +519,12 @@ def _exact(setting: _OfSpectra, value: np.ndarray) -> Estimate:
 def _single(setting: _OfSpectra, found: Estimate) -> Estimate:
     """Without the row axis where one spectrum was given."""
     return _first(found) if setting.is_one else found
+
+
+def _grown(top: np.ndarray, gamma: float) -> np.ndarray:
+    """1 + gamma lambda_1; infinite, without a warning, beyond float64."""
+    with np.errstate(over="ignore"):
+        return 1 + gamma * top
 
 
 def _first(found: Estimate) -> Estimate:

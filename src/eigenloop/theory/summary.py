@@ -20,10 +20,11 @@ from eigenloop.theory.integrals import Estimate
 from eigenloop.theory.population import (
     EPSILON,
     EndToEnd,
-    LayerwiseLinear,
     LayerwiseNorm,
     check_gamma,
     mean_power_norm,
+    misalignment,
+    norm_excess,
     spectra,
     upsilon2_diverges,
 )
@@ -45,7 +46,7 @@ class Summary:
 
     Args:
         values: None where there is none.
-        errors: estimated relative error of each, of the integrals and of rounding.
+        errors: estimated relative error of each, of the integrals and of rounding; None where it is not known.
         stderr: standard error over sampled X; None throughout for one spectrum.
         reasons: why a value is None.
     """
@@ -55,11 +56,11 @@ class Summary:
     stderr: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def put(self, name: str, value: float, error: float, stderr: float | None, why: str = "") -> None:
+    def put(self, name: str, value: float, error: float | None, stderr: float | None, why: str = "") -> None:
         """Keep a number, or say why there is none."""
         kept, reason = _finite(value, why)
         self.values[name] = kept
-        self.errors[name] = None if kept is None else _finite(error)[0]
+        self.errors[name] = None if kept is None or error is None else _finite(error)[0]
         self.stderr[name] = None if kept is None or stderr is None else _finite(stderr)[0]
         if kept is None:
             self.reasons[name] = reason
@@ -93,10 +94,12 @@ class Spectra:
     Args:
         rows: (B, d), descending; B = 1 for a fixed spectrum.
         moments: of the distribution that they come from, exact.
+        samples: n of Task 1; None for a fixed spectrum.
     """
 
     rows: np.ndarray
     moments: Moments
+    samples: int | None = None
 
     @classmethod
     def fixed(cls, eigenvalues: Numbers) -> "Spectra":
@@ -138,7 +141,30 @@ class Spectra:
             singular = np.linalg.svd(columns, compute_uv=False)
             row[: singular.size] = singular**2
         trace, beside = samples / dim, (samples - 1) / dim
-        return cls(rows, Moments(trace, trace * (1 + beside), trace * beside, trace * (1 - 1 / dim)))
+        return cls(rows, Moments(trace, trace * (1 + beside), trace * beside, trace * (1 - 1 / dim)), samples)
+
+    def upsilon2_mean(self) -> str:
+        """Why Upsilon_2 has no mean over X, or nothing.
+
+        Task 1, all columns but for an angle of the order of e parallel: the small eigenvalues are of the order of e^2,
+        with a probability of the order of e^((d-1)(n-1)), and Upsilon_2 goes like e^-2 (in dimension 2 it is
+        (lambda_1 - lambda_2)^2/(2 lambda_1 lambda_2 (lambda_1 + lambda_2)^2)). So it has a mean if (d-1)(n-1) > 2.
+        """
+        if self.samples is None or self._freedom() > 2:
+            return ""
+        return (
+            f"the mean of Upsilon_2 over X is infinite at n = {self.samples} in dimension {self.rows.shape[1]}: "
+            "lambda_d is too often near 0"
+        )
+
+    def upsilon2_variance(self) -> str:
+        """Why the mean of Upsilon_2 has no standard error, or nothing: a variance needs (d-1)(n-1) > 4."""
+        if self.samples is None or self._freedom() > 4:
+            return ""
+        return f"infinite: Upsilon_2 has no variance over X at n = {self.samples} in dimension {self.rows.shape[1]}"
+
+    def _freedom(self) -> int:
+        return (self.rows.shape[1] - 1) * ((self.samples or 1) - 1)
 
     def groups(self, size: int) -> list[np.ndarray]:
         """The rows, `size` at a time."""
@@ -155,9 +181,9 @@ def summarize(of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), rep
         report: told how far it is.
 
     Returns:
-        limit_loss, log_limit_loss, upsilon1, upsilon2, mean_power_norm E||Sq||, second_moment mu2 = E||Sq||^2,
-        gamma_star_*, plateau_* (f*), contraction_*, and with gammas the lists loss_end_to_end, slope_end_to_end and
-        loss_layerwise.
+        limit_loss, log_limit_loss, upsilon1, log_upsilon1, upsilon2, mean_power_norm E||Sq||, second_moment mu2,
+        gamma_star_*, plateau_* (f*), contraction_*, and with gammas the lists loss_end_to_end, slope_end_to_end, the
+        logarithms of their sizes, log_loss_end_to_end and log_slope_end_to_end, and loss_layerwise.
 
     Raises:
         InputError: loops below 1, a gamma that is negative or not finite.
@@ -178,35 +204,28 @@ def summarize(of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), rep
 def _limits(found: Summary, of: Spectra, loops: int, tell: Report) -> None:
     """Theorems 4.1 and 4.3."""
     setting = EndToEnd(of.rows, loops)
+    alone = "S has no eigenvalue besides the largest"
     log_limit = _grouped(of, "limit loss", tell, lambda rows: EndToEnd(rows, loops).log_limit_loss())
-    log_mean, error, stderr = _averaged(log_limit, _log_mean)
-    exactly_zero = log_mean == -np.inf
-    scaled = np.exp(log_mean) if np.exp(log_mean) >= SMALLEST or exactly_zero else np.nan
-    why = "below the smallest number of float64; see log_limit_loss"
-    relative = 0.0 if exactly_zero else stderr
-    found.put("limit_loss", float(scaled), error, None if relative is None else relative * scaled, why)
-    found.put(
-        "log_limit_loss", log_mean, error / max(abs(log_mean), SMALLEST), stderr,
-        "the limit loss is exactly 0: S has no eigenvalue besides the largest",
-    )  # fmt: skip
-    constant = _grouped(of, "Upsilon_1", tell, lambda rows: EndToEnd(rows, loops).upsilon1())
-    _put_mean(found, "upsilon1", constant, zero=exactly_zero)
-    reason = upsilon2_diverges(setting.rows)
+    _put_log_mean(found, "limit_loss", log_limit, zero=f"the limit loss is exactly 0: {alone}")
+    log_constant = _grouped(of, "Upsilon_1", tell, lambda rows: EndToEnd(rows, loops).log_upsilon1())
+    _put_log_mean(found, "upsilon1", log_constant, zero=f"Upsilon_1 is exactly 0: {alone}")
+    reason = upsilon2_diverges(setting.rows) or of.upsilon2_mean()
     if reason:
         found.put("upsilon2", np.nan, 0.0, None, reason)
-    else:
-        _put_mean(found, "upsilon2", _grouped(of, "Upsilon_2", tell, lambda rows: LayerwiseNorm(rows).upsilon2()))
+        return
+    _put_mean(found, "upsilon2", _grouped(of, "Upsilon_2", tell, lambda rows: LayerwiseNorm(rows).upsilon2()))
+    if of.upsilon2_variance():
+        found.stderr["upsilon2"], found.reasons["stderr.upsilon2"] = None, of.upsilon2_variance()
 
 
 def _linear(found: Summary, of: Spectra) -> None:
     """Theorem 4.2: where training without LN ends, and the factors per loop of theorems 4.6 and 4.7."""
     rows, moments = of.rows, of.moments
-    squares, norm, normalized = (rows**2).mean(1), mean_power_norm(rows), LayerwiseLinear(rows)
-    floor, optimum = normalized.floor(), normalized.optimum()
-    # E[q.Sq/||Sq||] of each X, out of its own f* = 2 - 2 E[cos] - mu2 gamma*^2
-    cosine = 1 - (floor.value + squares * optimum.value**2) / 2
+    squares, norm = (rows**2).mean(1), mean_power_norm(rows)
+    # E||Sq|| - tr S/d and 2 - 2 E[cos] of each X, with no digits lost where S is nearly a multiple of I
+    excess, start = norm_excess(rows), misalignment(rows)
     second_row = EndToEnd(rows, 1).multiplicity
-    smooth = np.stack([norm.value, cosine], axis=1)
+    smooth = np.stack([norm.value, excess.value, start.value], axis=1)
     if len(rows) > 1:
         smooth = _controlled(smooth, squares - moments.second)
     columns = np.column_stack([smooth, rows[:, 0], rows[:, second_row]])
@@ -215,49 +234,73 @@ def _linear(found: Summary, of: Spectra) -> None:
         return float(c[:, 0].mean())
 
     def gamma_of(c: np.ndarray) -> float:
-        return (norm_of(c) - moments.trace) / moments.second
+        return float(c[:, 1].mean()) / moments.second
 
     def plateau_of(c: np.ndarray) -> float:
-        return 2 - 2 * float(c[:, 1].mean()) - moments.second * gamma_of(c) ** 2
+        return float(c[:, 2].mean()) - moments.second * gamma_of(c) ** 2
 
     def factor_of(c: np.ndarray, gamma: float) -> float:
         """The mean over X of each X's factor, at one gamma* for all of them."""
-        return float(((1 + gamma * c[:, 3]) / (1 + gamma * c[:, 2])).mean()) if gamma >= 0 else np.nan
+        return float(((1 + gamma * c[:, 4]) / (1 + gamma * c[:, 3])).mean()) if gamma >= 0 else np.nan
 
     unnormalized = moments.excess / moments.second
     found.put("second_moment", moments.second, EXACT, _none(of, 0.0))
-    found.put("gamma_star_unnormalized", unnormalized, EXACT, _none(of, 0.0))
+    terms = abs(rows * (rows - 1)).mean() if len(rows) == 1 else abs(moments.excess)
+    error = EXACT * terms / max(abs(moments.excess), SMALLEST)
+    found.put("gamma_star_unnormalized", unnormalized, error, _none(of, 0.0))
     found.put("plateau_unnormalized", moments.spread / moments.second, EXACT, _none(of, 0.0))
     norm_error = float(np.mean(norm.error * norm.value))
-    gamma_error = norm_error / moments.second
+    gamma_error = float(np.mean(excess.error * excess.value)) / moments.second + EXACT * gamma_of(columns)
+    start_error = float(np.mean(start.error * start.value))
+    plateau_error = start_error + moments.second * gamma_of(columns) * (2 * gamma_error + EXACT * gamma_of(columns))
     for name, statistic, absolute in (
         ("mean_power_norm", norm_of, norm_error),
         ("gamma_star_normalized", gamma_of, gamma_error),
-        ("plateau_normalized", plateau_of, float(np.mean(floor.error * floor.value))),
-        ("contraction_power_method", lambda c: float((c[:, 3] / c[:, 2]).mean()), EXACT),
-        ("contraction_normalized", lambda c: factor_of(c, max(gamma_of(c), 0.0)), EXACT + gamma_error * rows.max()),
-        ("contraction_unnormalized", lambda c: factor_of(c, unnormalized), EXACT),
+        ("plateau_normalized", plateau_of, plateau_error),
+        ("contraction_power_method", lambda c: float((c[:, 4] / c[:, 3]).mean()), 0.0),
+        ("contraction_normalized", lambda c: factor_of(c, max(gamma_of(c), 0.0)), gamma_error * rows.max()),
+        ("contraction_unnormalized", lambda c: factor_of(c, unnormalized), 0.0),
     ):
         value, stderr = _statistic(columns, statistic)
         why = "gamma_star_unnormalized is negative, and Theorem 4.6 is for gamma >= 0" if unnormalized < 0 else ""
-        found.put(name, value, absolute / max(abs(value), SMALLEST), stderr, why)
+        error = absolute / max(abs(value), SMALLEST) + (EXACT if value else 0.0)
+        found.put(name, value, error, stderr, why)
 
 
 def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], tell: Report) -> None:
     """f and f' of theorem 4.1, f of theorem 4.3, at each gamma."""
-    kinds: Mapping[str, Callable[[np.ndarray, float], Estimate]] = {
-        "loss_end_to_end": lambda rows, gamma: EndToEnd(rows, loops).loss(gamma),
-        "slope_end_to_end": lambda rows, gamma: EndToEnd(rows, loops).slope(gamma),
-        "loss_layerwise": lambda rows, gamma: LayerwiseNorm(rows).loss(gamma),
+    logs: Mapping[str, Callable[[np.ndarray, float], Estimate]] = {
+        "loss_end_to_end": lambda rows, gamma: EndToEnd(rows, loops).log_loss(gamma),
+        "slope_end_to_end": lambda rows, gamma: EndToEnd(rows, loops).log_slope(gamma),
     }
-    for name, function in kinds.items():
+    for name in (*logs, "loss_layerwise"):
         parts = [f"{name} {i}" for i in range(len(gammas))]
         for part, gamma in zip(parts, gammas, strict=True):
             said = f"{name.replace('_', ' ')} at {gamma:g}"
-            size = HARD_GROUP if name == "loss_layerwise" else GROUP
-            _put_mean(found, part, _grouped(of, said, tell, lambda rows, f=function, g=gamma: f(rows, g), size))
+            if name in logs:
+                each = _grouped(of, said, tell, lambda rows, f=logs[name], g=gamma: f(rows, g))
+                _put_log_mean(found, part, each, sign=-1.0 if name.startswith("slope") else 1.0)
+            else:
+                _put_mean(
+                    found, part, _grouped(of, said, tell, lambda rows, g=gamma: LayerwiseNorm(rows).loss(g), HARD_GROUP)
+                )
         if gammas:
             found.gather(name, parts)
+            if name in logs:
+                found.gather(f"log_{name}", [f"log_{part}" for part in parts])
+
+
+def _put_log_mean(found: Summary, name: str, logs: Estimate, *, sign: float = 1.0, zero: str = "") -> None:
+    """The mean of e^logs, with its sign, and the logarithm of its size: `name` and `log_name`."""
+    log_mean, error, stderr = _averaged(logs, _log_mean)
+    exactly_zero = log_mean == -np.inf
+    size = np.exp(log_mean) if np.exp(log_mean) >= SMALLEST or exactly_zero else np.nan
+    why = f"below the smallest number of float64; see log_{name.split(' ')[0]}"
+    relative = None if stderr is None else stderr * size
+    if exactly_zero:
+        error, relative = 0.0, None if len(logs.value) == 1 else 0.0
+    found.put(name, sign * float(size), error, relative, why)
+    found.put(f"log_{name}", log_mean, error / max(abs(log_mean), SMALLEST), stderr, zero)
 
 
 def _grouped(
@@ -281,7 +324,9 @@ def _averaged(rows: Estimate, statistic: Callable[[np.ndarray], float]) -> tuple
 
 
 def _statistic(columns: np.ndarray, statistic: Callable[[np.ndarray], float]) -> tuple[float, float | None]:
-    return (statistic(columns), None) if len(columns) == 1 else jackknife(columns, statistic)
+    if len(columns) == 1 or not np.isfinite(columns).all():
+        return statistic(columns), None
+    return jackknife(columns, statistic)
 
 
 def _controlled(columns: np.ndarray, control: np.ndarray) -> np.ndarray:
@@ -299,11 +344,9 @@ def _none(of: Spectra, stderr: float) -> float | None:
     return None if len(of.rows) == 1 else stderr
 
 
-def _put_mean(found: Summary, name: str, rows: Estimate, *, zero: bool = False) -> None:
+def _put_mean(found: Summary, name: str, rows: Estimate) -> None:
     value, error, stderr = _averaged(rows, lambda values: float(np.mean(values)))
-    if abs(value) < SMALLEST and not zero:
-        value = np.nan
-    found.put(name, value, error, stderr, "below the smallest number of float64")
+    found.put(name, value if value >= SMALLEST else np.nan, error, stderr, "below the smallest number of float64")
 
 
 def _log_mean(logs: np.ndarray) -> float:

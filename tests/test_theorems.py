@@ -68,3 +68,26 @@ def test_the_regressions_standard_errors_are_the_scatter_of_its_estimates(target
     scatter = np.std([one.values for one in found], axis=0)
     mean = np.mean([one.errors for one in found], axis=0)
     assert np.allclose(scatter / mean, 1, atol=5 / np.sqrt(2 * 400))
+
+
+def test_the_fit_of_figure_2b_does_not_depend_on_the_spectra_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from eigenloop.figures import claims
+
+    found = []
+    for seed in range(12):
+        monkeypatch.setattr(claims, "SPECTRA_SEED", seed)
+        finding = claims.loss_normalized(QUICK)
+        assert finding.kind == "holds"
+        found.append(finding.measured)
+    assert np.mean(found) + 4 * np.std(found) < claims.READING_ERROR
+
+
+def test_a_fit_at_the_edge_of_its_learning_rates_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    from eigenloop.figures import claims
+
+    monkeypatch.setattr(claims, "RATES", (0.05, 0.06))
+    finding = claims.loss_normalized(QUICK)
+    assert isinstance(finding.measured, float)
+    assert finding.measured < claims.READING_ERROR
+    assert finding.kind == "fails"
+    assert "edge" in finding.note

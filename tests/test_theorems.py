@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Claim, Effort
+from eigenloop.power import sine_bounds
 from eigenloop.theory import contraction, theorems
 from eigenloop.theory.integrals import Estimate
 from eigenloop.theory.population import LayerwiseLinear
@@ -29,6 +30,17 @@ FLOOR = (LayerwiseLinear, "floor", scaled(LayerwiseLinear.floor, 1.3))
 NO_FLOOR = (LayerwiseLinear, "floor", scaled(LayerwiseLinear.floor, 1e-9))
 MOMENT = (LayerwiseLinear, "second_moment", scaled(LayerwiseLinear.second_moment, 1.3))
 
+
+def bounds_times(lower: float, upper: float) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    def wrong(*args: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        low, high = sine_bounds(*args, **options)
+        return lower * low, upper * high
+
+    return wrong
+
+
+BOUNDS = [(contraction, "sine_bounds", bounds_times(1.1, 1.0)), (contraction, "sine_bounds", bounds_times(1.0, 0.5))]
+
 BREAKS: dict[str, list[tuple[Any, str, Any]]] = {
     "thm4.2.parabola.normalized": [OPTIMUM, FLOOR, MOMENT],
     "thm4.2.parabola.unnormalized": [OPTIMUM, FLOOR, MOMENT],
@@ -37,6 +49,9 @@ BREAKS: dict[str, list[tuple[Any, str, Any]]] = {
     "thm4.2.rate.normalized": [OPTIMUM, MOMENT],
     "thm4.2.rate.unnormalized": [OPTIMUM, MOMENT],
     "thm4.2.floor": [OPTIMUM, FLOOR, NO_FLOOR],
+    "thm4.6.bounds.in_distribution": BOUNDS,
+    "thm4.6.bounds.out_of_distribution": BOUNDS,
+    "thm4.7.bounds": BOUNDS,
 }
 """Identifier -> formulas to replace, one at a time: where, name, the wrong one."""
 

@@ -39,7 +39,7 @@ def bounds_times(lower: float, upper: float) -> Callable[..., tuple[np.ndarray, 
     return wrong
 
 
-BOUNDS = [(contraction, "sine_bounds", bounds_times(1.1, 1.0)), (contraction, "sine_bounds", bounds_times(1.0, 0.5))]
+BOUNDS = [(contraction, "sine_bounds", bounds_times(2.0, 1.0)), (contraction, "sine_bounds", bounds_times(1.0, 0.5))]
 
 BREAKS: dict[str, list[tuple[Any, str, Any]]] = {
     "thm4.2.parabola.normalized": [OPTIMUM, FLOOR, MOMENT],

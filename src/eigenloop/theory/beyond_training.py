@@ -10,7 +10,7 @@ import numpy as np
 
 from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot, every, within
 from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
-from eigenloop.theory.dynamics import START, long_run, recursion, slope_function
+from eigenloop.theory.dynamics import START, long_run, slope_function
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 from eigenloop.theory.stability import hessian, sharpness
 from eigenloop.theory.theorems import LOOPED, LOOPS, RATE, SINGLE
@@ -46,16 +46,16 @@ def population_sharpness(effort: Effort) -> Finding:
 )
 def chaos(effort: Effort) -> Finding:
     growth = {rate: _growth_of_a_difference(rate, effort) for rate in (0.1, 0.01)}
-    curvature = _batch_curvature(effort)
+    curvature, of_population = _batch_curvature(effort), sharpness(hessian(LOOPED, a=1.05, b=0.43))
     kind = "holds" if growth[0.1] < 1 else "fails"
     return Finding(
         kind, growth[0.1], "at most 1", None, "a geometric mean over the steps; 1 is neither growth nor decay",
-        note="" if kind == "holds" else "the curvature of single batches is heavy-tailed and far above that of the "
-        "population, because a few queries are almost orthogonal to the principal direction",
+        note="" if kind == "holds" else f"a difference grows by {growth[0.1]:.2f} a step; near step 100 the "
+        f"median |curvature| of a batch is {curvature:.0f}, the population's {of_population:.2f}",
         numbers={
             "growth per step at 0.1": growth[0.1], "growth per step at 0.01": growth[0.01],
             "median |curvature| of a batch of 128 near step 100": curvature,
-            "population's": sharpness(hessian(LOOPED, a=1.05, b=0.43)), "2 / learning rate": 2 / RATE,
+            "population's": of_population, "2 / learning rate": 2 / RATE,
         },
     )  # fmt: skip
 
@@ -65,23 +65,29 @@ def chaos(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.momentum",
-    "Heavy-ball momentum beta changes nothing but the clock: it follows plain gradient descent at learning rate "
-    "eta/(1 - beta), so the exponents 1/4 and 1/6 stay.",
+    "Heavy-ball momentum beta only shifts the clock of plain gradient descent at learning rate eta/(1 - beta): their "
+    "relative difference falls like 1/t.",
     place="cf. Thms 4.1 and 4.3",
 )
 def momentum(effort: Effort) -> Finding:
-    steps, beta = effort.pick(20_000, 200_000), 0.9
-    ratios, slopes = [], []
-    for setting in (LOOPED, SINGLE):
+    steps, beta = 200_000, 0.9
+    falls, slopes, shifts, curves = [], [], [], []
+    for name, setting in (("looped", LOOPED), ("one layer", SINGLE)):
         path = _path_of(setting, _heavy_ball(RATE, beta), steps)
-        plain = recursion(setting, learning_rate=RATE / (1 - beta), steps=steps)
-        ratios.append(float(path[-1, 1] / math.sqrt(plain.gamma[-1])))
-        slopes.append(_late_exponent(path))
+        plain = _path_of(setting, _heavy_ball(RATE / (1 - beta), 0.0), steps)
+        apart = abs(path[:, 1] / plain[:, 1] - 1)
+        falls.append(_late_exponent(np.column_stack([path[:, 0], apart])))
+        slopes += [_late_exponent(path), _late_exponent(plain)]
+        shifts.append(float(apart[-1] * steps / slopes[-1]))
+        curves.append(Curve(name, path[:, 0], apart))
     return within(
-        measured=max(ratios, key=lambda ratio: abs(ratio - 1)), expected=1.0, tolerance=50 / steps,
-        because="the velocity lags by beta/(1 - beta) = 9 steps, 9/(4 t) of a growth like t^(1/4); five times that and "
-        "the first steps",
-        numbers={"exponents over the last decade": slopes},
+        measured=max(falls, key=lambda fall: abs(fall + 1)), expected=-1.0, tolerance=0.1,
+        because="the shift may still change by a quarter over the decade, 10^0.1, as the power laws settle",
+        numbers={
+            "exponent of the difference, looped and one layer": falls, "shift of the clock, steps": shifts,
+            "exponents over the last decade, momentum and plain, looped": slopes[:2], "one layer": slopes[2:],
+        },
+        plot=Plot(curves, "step", "relative difference of gamma^(1/2)"),
     )  # fmt: skip
 
 
@@ -92,14 +98,14 @@ def momentum(effort: Effort) -> Finding:
     known="fails",
 )
 def adam(effort: Effort) -> Finding:
-    slopes = [
-        _late_exponent(_path_of(setting, _adam(1e-3), effort.pick(20_000, 200_000))) for setting in (LOOPED, SINGLE)
-    ]
+    steps = effort.pick(20_000, 200_000)
+    slopes = [_late_exponent(_path_of(setting, _adam(1e-3), steps)) for setting in (LOOPED, SINGLE)]
     off = max(abs(slopes[0] - 1 / 4) * 4, abs(slopes[1] - 1 / 6) * 6)
     return Finding(
         "holds" if off < 0.2 else "fails", slopes, [1 / 4, 1 / 6], 0.2, "the relative deviation of either exponent",
-        note="" if off < 0.2 else "its steps are of the size of the learning rate however small the gradient: a and b "
-        "grow nearly linearly while the gradient is above epsilon",
+        note="" if off < 0.2 else f"over the last decade of {steps:,} steps at 0.001 they are {slopes[0]:.2f} and "
+        f"{slopes[1]:.2f}: a step of Adam does not shrink with the gradient",
+        numbers={"steps": steps},
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot, every, within
 from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
-from eigenloop.theory.dynamics import START, long_run, slope_function
+from eigenloop.theory.dynamics import START, long_run, recursion, slope_function
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 from eigenloop.theory.stability import hessian, sharpness
 from eigenloop.theory.theorems import LOOPED, LOOPS, RATE, SINGLE
@@ -57,6 +57,33 @@ def chaos(effort: Effort) -> Finding:
             "median |curvature| of a batch of 128 near step 100": curvature,
             "population's": of_population, "2 / learning rate": 2 / RATE,
         },
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "beyond.chaos.exponent",
+    "Chaotic as it is at learning rate 0.1, SGD grows gamma with the exponent of population gradient descent over the "
+    "same steps.",
+    place="cf. Thm 4.1",
+)
+def chaos_exponent(effort: Effort) -> Finding:
+    from eigenloop.training import TrainConfig, train
+
+    steps = effort.pick(1_000, 10_000)
+    config = TrainConfig.create(
+        task="planted", fresh=True, test_size=100, steps=steps, learning_rate=RATE, seed=effort.seed
+    )
+    run, plain = train(config), recursion(LOOPED, learning_rate=RATE, steps=steps)
+    late = np.asarray(run.steps) >= steps // 10
+    at, found = np.asarray(run.steps, np.float64)[late], np.asarray(run.metrics["gamma"], np.float64)[late, 0]
+    beside = np.exp(np.interp(np.log(at), np.log(plain.steps[1:]), np.log(plain.gamma[1:])))
+    slope, expected = _late_exponent(np.column_stack([at, found])), _late_exponent(np.column_stack([at, beside]))
+    return within(
+        measured=slope, expected=expected, tolerance=(1 / 2 - 1 / 3) / 2, relative=False,
+        because="half of what separates the exponent 1/2 of L loops from the 1/3 of one layer; one run",
+        numbers={"steps": steps, "gamma at the end over the population's": float(found[-1] / beside[-1]),
+                 "exponent for t to infinity": 0.5},
+        plot=Plot([Curve("SGD", at, found, points=True), Curve("population", at, beside)], "step", "gamma"),
     )  # fmt: skip
 
 
@@ -122,7 +149,7 @@ def finite_samples(effort: Effort) -> Finding:
     from eigenloop.training import TrainConfig, train
 
     sizes = (640, 5_120) if effort.quick else (640, 1_280, 2_560, 5_120, 10_240)
-    limit, rows = float(LOOPED.limit_loss().value), []
+    limit, rows, earlier = float(LOOPED.limit_loss().value), [], []
     for size in sizes:
         config = TrainConfig.create(
             task="planted", train_size=size, test_size=4_000, steps=effort.pick(3_000, 20_000), learning_rate=RATE,
@@ -130,6 +157,8 @@ def finite_samples(effort: Effort) -> Finding:
         )  # fmt: skip
         run = train(config)
         rows.append((float(run.metrics["train_loss"][-1, 0]), float(run.metrics["test_loss"][-1, 0])))
+        at = [int(np.argmin(abs(np.asarray(run.steps) - run.steps[-1] / share))) for share in (100, 10)]
+        earlier.append([float(run.metrics["test_loss"][i, 0] - run.metrics["train_loss"][i, 0]) for i in at])
     training, test = np.array(rows).T
     gaps = test - training
     exponent = float(np.polyfit(np.log(sizes), np.log(gaps), 1)[0])
@@ -138,7 +167,9 @@ def finite_samples(effort: Effort) -> Finding:
         int(np.sum(checks)), len(checks), because="inequalities; the losses differ from f_inf by many standard errors",
         numbers={
             "f_inf": limit, "samples": list(sizes), "training loss": training.tolist(), "test loss": test.tolist(),
-            "exponent of the gap in the number of samples": exponent,
+            "exponent of the gap in the number of samples": exponent, "steps": int(run.steps[-1]),
+            "gap after a hundredth of the steps": [gap for gap, _ in earlier],
+            "after a tenth": [gap for _, gap in earlier], "at the end": gaps.tolist(),
         },
         plot=Plot([Curve("training", sizes, training, points=True), Curve("test", sizes, test, points=True),
                    Curve("f_inf", sizes, [limit] * len(sizes))], "training samples", "loss"),

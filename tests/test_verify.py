@@ -359,7 +359,19 @@ def test_an_error_inside_a_claim_is_no_bad_input_for_the_command(shelve: Shelve,
     shelve("refused")
     with pytest.raises(RuntimeError, match=r"claim bad\.refused broke"):
         main(["verify", "--only", "bad", "--out", str(tmp_path / "out")])
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_choice_does_not_replace_the_ledger_of_all_claims(
+    shelve: Shelve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelve()
+    monkeypatch.chdir(tmp_path)
+    assert call(capsys, "verify", "--quick")[0] == 0
+    whole = {path.name: path.read_bytes() for path in Path("runs/verify").iterdir()}
+    assert call(capsys, "verify", "--quick", "--only", "fig1c")[0] == 0
+    assert {path.name: path.read_bytes() for path in Path("runs/verify").iterdir()} == whole
+    assert len(parsed(Path("runs/verify-only/claims.json").read_text())["claims"]) == 1
 
 
 DRIVER = """
@@ -389,7 +401,7 @@ def test_ctrl_c_ends_it_at_once(shelve: Shelve, tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
     assert "Traceback" not in err
     assert err.count("error: interrupted") == 1
-    assert list(out.iterdir()) == []
+    assert not out.exists()
 
 
 # --- the page

@@ -8,7 +8,8 @@ import typer
 if TYPE_CHECKING:
     from eigenloop.verify import Results
 
-DEFAULT_OUT = Path("runs/verify")
+DEFAULT_OUT, ONLY_OUT = Path("runs/verify"), Path("runs/verify-only")
+"""A choice of claims does not replace the ledger of all of them."""
 
 
 def verify(
@@ -17,7 +18,14 @@ def verify(
         typer.Option(help="Claims or groups of them, e.g. thm4.1,lemA.4.sign; all by default.", show_default=False),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and steps: a minute and a half.")] = False,
-    out: Annotated[Path, typer.Option(help="Directory of report.html, claims.json and claims.csv.")] = DEFAULT_OUT,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of report.html, claims.json and claims.csv: runs/verify by default, runs/verify-only with "
+            "--only.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Start of every random stream.")] = 0,
     list_claims: Annotated[bool, typer.Option("--list", help="Name the claims and measure none.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -34,6 +42,7 @@ def verify(
     from eigenloop.errors import InputError
     from eigenloop.verify import collect, measure, select
 
+    out = out or (DEFAULT_OUT if only is None else ONLY_OUT)
     if seed < 0:
         raise InputError(f"--seed is {seed}; it must be at least 0")
     chosen = select(collect(), only)
@@ -45,12 +54,18 @@ def verify(
 
     from eigenloop.verify_page import check_directory, write_ledger
 
+    made = not out.exists()
     check_directory(out)
-    with bars() as shown:
-        results = measure(
-            chosen, Effort(quick=quick, seed=seed), lambda done, total: shown.tell("claims", done, total),
-            workers=workers.cores(),
-        )  # fmt: skip
+    try:
+        with bars() as shown:
+            results = measure(
+                chosen, Effort(quick=quick, seed=seed), lambda done, total: shown.tell("claims", done, total),
+                workers=workers.cores(),
+            )  # fmt: skip
+    except BaseException:
+        if made and not any(out.iterdir()):
+            out.rmdir()
+        raise
     files = write_ledger(results, out, only=only, workers=workers.cores())
     if json:
         paths = {"report": str(files.page), "json": str(files.json), "csv": str(files.csv)}

@@ -5,29 +5,35 @@ says 0.1), so each claim fits one; what one learning rate cannot explain is repo
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from scipy.integrate import cumulative_simpson
 
 from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot, within
 from eigenloop.figures.values import paper_points
+from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.theory.dynamics import recursion, slope_function
-from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting
-from eigenloop.theory.summary import Spectra
+from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Target
+from eigenloop.theory.summary import Spectra, summarize
 
 ledger = Ledger("arXiv 2606.00605")
 
 READING_ERROR = 0.02
 """Relative, of the points read off the figures."""
-COMMON_RATE = 0.031
+LN_RATE = 0.03
 """The learning rate that fits the curve of the model with LN."""
+RATES = (0.003, 0.3)
+"""Learning rates that are tried."""
+SPECTRA_SEED = 0
+"""Of the theory's own averages over X: a fit must not depend on which X it drew."""
 
 
 @ledger.claim("fig2b.ln", "Fig. 2(b), LN: one learning rate explains the paper's test loss.", place="Fig. 2(b)")
 def loss_with_ln(effort: Effort) -> Finding:
-    return _fitted("ln_norm_test_loss", LayerwiseNorm(_spectra(effort)))
+    return _fitted("ln_norm_test_loss", _Curve.with_ln(_spectra(effort)))
 
 
 @ledger.claim(
@@ -36,7 +42,7 @@ def loss_with_ln(effort: Effort) -> Finding:
     place="Fig. 2(b)",
 )
 def loss_normalized(effort: Effort) -> Finding:
-    return _fitted("noln_norm_test_loss", LayerwiseLinear(_spectra(effort), "normalized"))
+    return _fitted("noln_norm_test_loss", _Curve.without_ln(_spectra(effort), "normalized"))
 
 
 @ledger.claim(
@@ -46,7 +52,7 @@ def loss_normalized(effort: Effort) -> Finding:
     known="fails",
 )
 def loss_unnormalized(effort: Effort) -> Finding:
-    return _fitted("noln_unnorm_test_loss", LayerwiseLinear(_spectra(effort), "unnormalized"))
+    return _fitted("noln_unnorm_test_loss", _Curve.without_ln(_spectra(effort), "unnormalized"))
 
 
 @ledger.claim(
@@ -56,19 +62,26 @@ def loss_unnormalized(effort: Effort) -> Finding:
     known="fails",
 )
 def common_rate(effort: Effort) -> Finding:
-    rows = _spectra(effort)
-    settings: dict[str, Setting] = {
-        "ln_norm_test_loss": LayerwiseNorm(rows), "noln_norm_test_loss": LayerwiseLinear(rows, "normalized"),
-        "noln_unnorm_test_loss": LayerwiseLinear(rows, "unnormalized"),
-    }  # fmt: skip
-    off = {name: _Theory(setting).deviation(name, COMMON_RATE)[0] for name, setting in settings.items()}
-    worst = max(off.values())
+    of, rates = _spectra(effort), np.geomspace(*RATES, 93)
+    curves = {
+        "ln_norm_test_loss": _Curve.with_ln(of),
+        "noln_norm_test_loss": _Curve.without_ln(of, "normalized"),
+        "noln_unnorm_test_loss": _Curve.without_ln(of, "unnormalized"),
+    }
+    off = np.array([[curve.deviation(name, float(rate))[0] for rate in rates] for name, curve in curves.items()])
+    best = int(np.argmin(off.max(0)))
+    worst = float(off[:, best].max())
+    fine = worst < 2 * READING_ERROR
     return Finding(
-        "holds" if worst < 2 * READING_ERROR else "fails", worst, f"below {2 * READING_ERROR:g}", 2 * READING_ERROR,
-        "root mean square, relative; twice the reading error",
-        note="" if worst < 2 * READING_ERROR else f"at {COMMON_RATE:g}, which fits two of them, the curve of the "
-        "unnormalised target falls too soon",
-        numbers=off,
+        "holds" if fine else "fails", worst, f"below {2 * READING_ERROR:g}", 2 * READING_ERROR,
+        "root mean square, relative, of the worst of the three at the best common rate; twice the reading error",
+        note="" if fine else f"at the best common rate, {rates[best]:.3g}, the worst curve is {worst:.0%} off; alone "
+        "they ask for " + ", ".join(f"{rates[int(i)]:.3g}" for i in off.argmin(1)) + " (LN; no LN, normalised target; "
+        "no LN, unnormalised target)",
+        numbers={f"{name} at the best common rate": float(value) for name, value in zip(curves, off[:, best],
+                                                                                           strict=True)},
+        plot=Plot([Curve(name, rates, row) for name, row in zip(curves, off, strict=True)], "learning rate",
+                  "deviation"),
     )  # fmt: skip
 
 
@@ -80,7 +93,7 @@ def common_rate(effort: Effort) -> Finding:
 )
 def growth(effort: Effort) -> Finding:
     x, y = paper_points("1c", "W_max")
-    setting = EndToEnd(_spectra(effort, most=32), 10)
+    setting = EndToEnd(_spectra(effort, most=32).rows, 10)
     slope = slope_function(setting)
 
     def off(log_rate: float) -> tuple[float, np.ndarray]:
@@ -93,9 +106,10 @@ def growth(effort: Effort) -> Finding:
     return Finding(
         "holds" if value < 2 * READING_ERROR else "fails", value, f"below {2 * READING_ERROR:g}", 2 * READING_ERROR,
         "root mean square, relative; twice the reading error",
-        note="" if value < 2 * READING_ERROR else "no learning rate fits: from (1, 0) the entry soon "
-        "follows t^(1/4), and the paper's points rise more steeply all along",
-        numbers={"fitted learning rate": math.exp(best), "exponent of the paper's points": _slope(x, y)},
+        note="" if value < 2 * READING_ERROR else f"no learning rate fits: the paper's points rise like "
+        f"t^{_slope(x, y):.2f}, the entry from (1, 0) like t^{_slope(x, ours):.2f} over the same steps",
+        numbers={"fitted learning rate": math.exp(best), "exponent of the paper's points": _slope(x, y),
+                 "exponent of the theory at the same steps": _slope(x, ours)},
         plot=Plot([Curve("paper", x, y, points=True), Curve("theory", x, ours)], "step", "largest entry of W"),
     )  # fmt: skip
 
@@ -107,11 +121,11 @@ def growth(effort: Effort) -> Finding:
 )
 def order_of_angles(effort: Effort) -> Finding:
     """One spectrum, (lambda_1, lambda_2), must explain the three late slopes by (1 + g l_2)/(1 + g l_1)."""
-    rows = _spectra(effort)
-    moments = {target: _optimum(LayerwiseLinear(rows, target)) for target in ("normalized", "unnormalized")}
+    of = _spectra(effort)
+    constants = summarize(of, loops=1).values
     gammas = {
-        "ln_norm_sin": float(recursion(LayerwiseNorm(rows), learning_rate=COMMON_RATE, steps=2_000).gamma[-1]),
-        "noln_unnorm_sin": moments["unnormalized"], "noln_norm_sin": moments["normalized"],
+        "ln_norm_sin": float(recursion(LayerwiseNorm(of.rows), learning_rate=LN_RATE, steps=2_000).gamma[-1]),
+        "noln_unnorm_sin": constants["gamma_star_unnormalized"], "noln_norm_sin": constants["gamma_star_normalized"],
     }  # fmt: skip
     factors, curves = {}, []
     for name in gammas:
@@ -134,57 +148,69 @@ def order_of_angles(effort: Effort) -> Finding:
     )  # fmt: skip
 
 
-def _spectra(effort: Effort, most: int = 1_000) -> np.ndarray:
-    """Spectra of Task 1, d = 16, n = 32."""
-    return Spectra.sphere(dim=16, samples=32, draws=min(effort.pick(40, 200), most), seed=effort.seed).rows
+def _spectra(effort: Effort, most: int = 1_000) -> Spectra:
+    """Spectra of Task 1, d = 16, n = 32: always the same ones, whatever the seed of the run."""
+    return Spectra.sphere(dim=16, samples=32, draws=min(effort.pick(40, 200), most), seed=SPECTRA_SEED)
 
 
-class _Theory:
-    """One setting's slope and loss as tables, shared by all learning rates."""
+class _Curve:
+    """One setting's slope and loss over gamma, shared by all learning rates."""
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting, self.slope = setting, slope_function(setting)
-        self._gammas = np.r_[0.0, np.geomspace(1e-3, 3.0, 400)]
-        slopes = np.array([self.slope(float(gamma)) for gamma in self._gammas])
-        # at gamma = 0 the output is q for both models; from there f is the integral of its slope
-        start = float(np.mean(LayerwiseLinear(setting.rows, _target(setting)).loss(0.0).value))
-        self._losses = start + cumulative_simpson(slopes, x=self._gammas, initial=0)
+    def __init__(self, slope: Callable[[float], float], losses: Callable[[np.ndarray], np.ndarray]) -> None:
+        # any setting of the right dimension: the slope is given
+        self._setting, self._slope, self._losses = LayerwiseLinear(DEFAULT_MULTIPLICITIES), slope, losses
+
+    @classmethod
+    def with_ln(cls, of: Spectra) -> "_Curve":
+        """The mean slope over spectra, and its integral from f(0), the loss of the output q."""
+        slope, gammas = slope_function(LayerwiseNorm(of.rows)), np.r_[0.0, np.geomspace(1e-3, 3.0, 400)]
+        start = _parabola(of, "normalized")(np.zeros(1))[0]
+        table = start + cumulative_simpson([slope(float(gamma)) for gamma in gammas], x=gammas, initial=0)
+        return cls(slope, lambda at: np.interp(at, gammas, table))
+
+    @classmethod
+    def without_ln(cls, of: Spectra, target: Target) -> "_Curve":
+        """mu2 (gamma - gamma*)^2 + f* of the task."""
+        found = summarize(of, loops=1).values
+        mu2, optimum = found["second_moment"], found[f"gamma_star_{target}"]
+        return cls(lambda gamma: 2 * mu2 * (gamma - optimum), _parabola(of, target))
 
     def deviation(self, series: str, rate: float) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
         """(root mean square of ours/theirs - 1, x, theirs, ours)."""
         x, y = paper_points("2b", series)
-        path = recursion(self.setting, learning_rate=rate, steps=int(x[-1]), slope=self.slope)
-        gammas = np.interp(np.log(x), np.log(path.steps[1:]), path.gamma[1:])
-        ours = np.interp(gammas, self._gammas, self._losses)
+        path = recursion(self._setting, learning_rate=rate, steps=int(x[-1]), slope=self._slope)
+        ours = self._losses(np.interp(np.log(x), np.log(path.steps[1:]), path.gamma[1:]))
         return _root_mean_square(ours / y - 1), x, y, ours
 
 
-def _fitted(series: str, setting: Setting) -> Finding:
-    """The best of a grid of learning rates, 2 % apart."""
-    theory, rates = _Theory(setting), np.geomspace(0.015, 0.06, 71)
-    off = [theory.deviation(series, float(rate))[0] for rate in rates]
-    best = float(rates[int(np.argmin(off))])
-    value, x, y, ours = theory.deviation(series, best)
-    return within(
+def _parabola(of: Spectra, target: Target) -> Callable[[np.ndarray], np.ndarray]:
+    """The task's loss without LN: mu2 is exact, E||Sq|| and E[cos] have tr S^2 as control variate."""
+    found = summarize(of, loops=1).values
+    mu2, optimum, floor = (found[name] for name in ("second_moment", f"gamma_star_{target}", f"plateau_{target}"))
+    return lambda gamma: mu2 * (gamma - optimum) ** 2 + floor
+
+
+def _fitted(series: str, curve: _Curve) -> Finding:
+    """The best of a grid of learning rates, 2.5 % apart, and the interval of those that explain the points."""
+    rates = np.geomspace(*RATES, 185)
+    off = np.array([curve.deviation(series, float(rate))[0] for rate in rates])
+    index = int(np.argmin(off))
+    value, x, y, ours = curve.deviation(series, float(rates[index]))
+    inside = 0 < index < len(rates) - 1
+    explains = rates[off <= READING_ERROR]
+    note = "" if value <= READING_ERROR else "the curve's shape is not that of any learning rate"
+    found = within(
         measured=value, expected=0.0, tolerance=READING_ERROR, relative=False,
         because="root mean square, relative; the reading error of the points",
-        note="" if value <= READING_ERROR else "the curve's shape is not that of any learning rate",
+        note=note if inside else f"the best learning rate is at the edge of {RATES[0]:g} to {RATES[1]:g}",
         numbers={
-            "fitted learning rate": best,
-            f"deviation at {COMMON_RATE:g}": theory.deviation(series, COMMON_RATE)[0],
+            "fitted learning rate": float(rates[index]),
+            "learning rates within the reading error": [float(explains[0]), float(explains[-1])] if len(explains) else
+            "none",
         },
         plot=Plot([Curve("paper", x, y, points=True), Curve("theory", x, ours)], "step", "test loss"),
     )  # fmt: skip
-
-
-def _target(setting: Setting) -> Literal["normalized", "unnormalized"]:
-    return setting.target if isinstance(setting, LayerwiseLinear) else "normalized"
-
-
-def _optimum(setting: LayerwiseLinear) -> float:
-    """gamma* of the task: a quotient of means over spectra."""
-    mu2, optimum = np.asarray(setting.second_moment().value), np.asarray(setting.optimum().value)
-    return float(np.mean(mu2 * optimum) / np.mean(mu2))
+    return found if inside else replace(found, kind="fails")
 
 
 def _root_mean_square(values: np.ndarray) -> float:

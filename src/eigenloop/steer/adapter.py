@@ -1,8 +1,8 @@
 """An edit as a LoRA adapter in the form that PEFT loads: low-rank changes of W_V and W_O, and of b_O (NumPy).
 
-PEFT keeps for a linear map W x + b two factors and, with `lora_bias`, a vector: W x + b + B (A x) + c. An edit changes
-W_V and W_O by low rank, so this form holds it exactly; the stored factors are rounded to float32. A change of b_V or b_O
-becomes c (PEFT 0.14 or newer).
+PEFT keeps for a linear map W x + b two factors and, with `lora_bias`, a vector: W x + b + B (A x) + c. An edit
+changes W_V and W_O by low rank, so this form holds it exactly; the stored factors are rounded to float32. A change of
+b_V or b_O becomes c (PEFT 0.14 or newer).
 """
 
 import json
@@ -73,7 +73,8 @@ def adapter(stack: Stack, edits: Sequence[Edit]) -> tuple[dict[str, np.ndarray],
             tensors[f"{place}.lora_B.bias"] = bias.astype(np.float32)
     largest = max(ranks.values())
     config = {
-        "peft_type": "LORA", "task_type": None, "base_model_name_or_path": stack.weights.source, "inference_mode": True,
+        "peft_type": "LORA", "task_type": None, "base_model_name_or_path": stack.weights.source,
+        "inference_mode": True,
         "r": largest, "lora_alpha": largest, "lora_dropout": 0.0, "bias": "none", "lora_bias": biased,
         "fan_in_fan_out": stack.layout.transposed, "target_modules": sorted(changes),
         "rank_pattern": ranks, "alpha_pattern": ranks, "init_lora_weights": True, "use_rslora": False, "use_dora": False,

@@ -1,7 +1,7 @@
 """A steered model as an ordinary checkpoint: the source's files with some bytes of some tensors replaced (NumPy).
 
-Every tensor that is not edited keeps its bytes, its name and its kind of number, and so does every entry of an edited one
-that stays. Files that hold weights in another form, or code, are not copied.
+Every tensor that is not edited keeps its bytes, its name and its kind of number, and so does every entry of an edited
+one that stays. Files that hold weights in another form, or code, are not copied.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a method of steering gives back: new weights of one layer, what they were meant to be, and what they cost (NumPy).
+"""What a method of steering gives back: new weights of one layer, what they were meant to be, their cost (NumPy).
 
 Column vectors, as in `eigenloop.lens.circuits`: F_h = W_O^h W_V^g(h), F = sum_h F_h. Everything is float64 until it is
 stored.

@@ -7,8 +7,8 @@
     symmetric    F' = F - lost + kappa u u^T     goes to +u or -u with the sign of u . x: a baseline that fails
     brauer       the principal mode removed, F (I - v_1 l^T), then `symmetric`: the same
 
-All but `bias` leave a model in the class of attention layers: they need no bias and no hook. mu . x > 0 for every token
-makes `signed` push every token the same way, because the rows of an attention pattern are non-negative and sum to 1.
+None but `bias` needs a bias, and none a hook. mu . x > 0 for every token makes `signed` push every token the same way,
+because the rows of an attention pattern are non-negative and sum to 1.
 
 One component of a head makes room. Its values z = W_V x + b_V lose the direction p that is seen by q, q . p = 1:
 
@@ -167,7 +167,8 @@ def brauer(site: Site, direction: Float[np.ndarray, " d"], *, strength: float) -
 def swap(site: Site, direction: Float[np.ndarray, " d"], *, strength: float) -> Edit:
     """Put u in the place of the principal right eigenvector; every eigenvalue and the left vector stay.
 
-        F' = F + c (lambda_1 I - F) u l^T,    l . v_1 = l . u = 1,    W_O' = W_O + c (lambda_1 I - F) u l^T W_O / lambda_1
+        F' = F + c (lambda_1 I - F) u l^T,    l . v_1 = l . u = 1
+        W_O' = W_O + c (lambda_1 I - F) u l^T W_O / lambda_1
 
     b_O takes (W_O - W_O') b_V, so that b_eff stays. An eigenvector has no sign: tokens go to +u or -u with the sign of
     their left coordinate.
@@ -323,8 +324,8 @@ def _overlapping(left: np.ndarray, direction: np.ndarray, layer: int) -> np.ndar
     overlap = float(left @ direction)
     if abs(overlap) < LOWEST_OVERLAP * np.linalg.norm(left) * np.linalg.norm(direction):
         raise InputError(
-            f"layer {layer} does not read the direction (l . u / |l| = {overlap / np.linalg.norm(left):.2g}), so it cannot "
-            "become an eigenvector with this left vector; use --method signed"
+            f"layer {layer} does not read the direction (l . u / |l| = {overlap / np.linalg.norm(left):.2g}), so it "
+            "cannot become an eigenvector with this left vector; use --method signed"
         )
     return direction / overlap
 

@@ -86,7 +86,7 @@ def shipped() -> tuple[str, str]:
     return "\n\n".join(paragraphs[:cut]), "\n\n".join(paragraphs[cut:])
 
 
-TEXT = "lens_text.txt"
+TEXT = "alice.txt"
 """The packaged text's file."""
 
 

@@ -1,4 +1,4 @@
-"""A model made ready to be steered: calibrated once, then any number of edits, strengths and searches (NumPy and torch).
+"""A model made ready to be steered: calibrated once, then any number of edits, strengths and searches (torch).
 
 session = Session.of(model, direction, layers="late")
 edits = session.edits(0.05)
@@ -105,10 +105,18 @@ class Session:
         written = tune(self.model, self.sites, self.direction, self.calibration, strength=strength)
         return replace(self, written=written)
 
+    def plain(self, direction: Float[np.ndarray, " d"]) -> "Session":
+        """The same for another direction, written as it is; the calibration is kept."""
+        unit = direction / np.linalg.norm(direction)
+        return replace(self, direction=unit, written=dict.fromkeys(self.sites, unit))
+
+    def allows(self, strength: float) -> bool:
+        """Whether the method takes a strength: swaps go from 0 to 1."""
+        return not self.method.startswith("swap") or 0 <= strength <= 1
+
     def towards(self, direction: Float[np.ndarray, " d"], *, strength: float) -> "Session":
         """The same for another direction; the calibration is kept."""
-        unit = direction / np.linalg.norm(direction)
-        other = replace(self, direction=unit, written=dict.fromkeys(self.sites, unit))
+        other = self.plain(direction)
         return other.tuned(strength) if self.method == "tuned" else other
 
     def edits(self, strength: float) -> tuple[Edit, ...]:

@@ -1,4 +1,4 @@
-"""Finding the strength for a signed cosine or a divergence, on calibration prompts, in a bounded number of runs (NumPy)."""
+"""Finding the strength for a signed cosine or a divergence, in a bounded number of runs (NumPy)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ def search(
     *,
     start: float = 0.05,
     largest: float = LARGEST,
+    most: int = EVALUATIONS,
     name: str = "--target",
 ) -> Found:
     """The smallest strength at which a measure that rises from strength 0 reaches a goal.
@@ -45,17 +46,18 @@ def search(
     The strength is doubled until the goal is passed, then the bracket is narrowed by regula falsi (Illinois).
 
     Args:
-        measure: strength -> value; called at most `EVALUATIONS` times.
+        measure: strength -> value.
         goal: the value wanted.
         start: first strength that is tried.
         largest: last one.
+        most: most calls of `measure`.
         name: what asked for it, for an error.
 
     Raises:
         InputError: the goal is below the value at strength 0, or not reached at the largest strength tried.
 
     Example:
-        >>> round(search(lambda c: c * c, 0.09).strength, 3)
+        >>> round(search(lambda c: c * c, 0.09).strength, 2)
         0.3
     """
     seen = {0.0: measure(0.0)}
@@ -65,7 +67,7 @@ def search(
         )
     low, high = 0.0, start
     seen[high] = measure(high)
-    while seen[high] < goal and len(seen) < EVALUATIONS:
+    while seen[high] < goal and len(seen) < most:
         if high >= largest:
             break
         low, high = high, min(2 * high, largest)
@@ -73,11 +75,11 @@ def search(
     if seen[high] < goal:
         best = max(seen, key=lambda c: seen[c])
         raise InputError(
-            f"{name} is {goal:g}, but strength {best:g} reaches {seen[best]:.4g} and no strength up to {high:g} more; ask "
-            "for less, or edit more --layers"
+            f"{name} is {goal:g}, but strength {best:g} reaches {seen[best]:.4g} and no strength up to {high:g} more; "
+            "ask for less, or edit more --layers"
         )
     below, above = seen[low] - goal, seen[high] - goal
-    while len(seen) < EVALUATIONS and abs(seen[high] - goal) > ACCURACY * abs(goal):
+    while len(seen) < most and abs(seen[high] - goal) > ACCURACY * abs(goal):
         middle = (low * above - high * below) / (above - below)
         value = seen[middle] = measure(middle)
         if value >= goal:

@@ -29,7 +29,7 @@ def steer(
     method: Annotated[
         str,
         typer.Option(
-            help="tuned (signed, with least damage), signed, bias, or the baselines swap, swap-heads, symmetric, brauer."
+            help="tuned (signed, least damage), signed, bias; as baselines swap, swap-heads, symmetric, brauer."
         ),
     ] = "tuned",
     layers: Annotated[str, typer.Option(help="all, late (the last third), or numbers and ranges: 0,3-5.")] = "late",

@@ -36,7 +36,10 @@ def factors(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     left, values, right = np.linalg.svd(change, full_matrices=False)
     rank = max(1, int(np.sum(values > RANK_TOLERANCE * values[0]))) if values[0] > 0 else 1
     root = np.sqrt(values[:rank])
-    return left[:, :rank] * root, root[:, None] * right[:rank]
+    down, up = left[:, :rank] * root, root[:, None] * right[:rank]
+    down[~np.any(change, axis=1)] = 0.0  # rows and columns that stay, stay exactly
+    up[:, ~np.any(change, axis=0)] = 0.0
+    return down, up
 
 
 def adapter(stack: Stack, edits: Sequence[Edit]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -77,7 +80,8 @@ def adapter(stack: Stack, edits: Sequence[Edit]) -> tuple[dict[str, np.ndarray],
         "inference_mode": True,
         "r": largest, "lora_alpha": largest, "lora_dropout": 0.0, "bias": "none", "lora_bias": biased,
         "fan_in_fan_out": stack.layout.transposed, "target_modules": sorted(changes),
-        "rank_pattern": ranks, "alpha_pattern": ranks, "init_lora_weights": True, "use_rslora": False, "use_dora": False,
+        "rank_pattern": ranks, "alpha_pattern": ranks, "init_lora_weights": True, "use_rslora": False,
+        "use_dora": False,
         "modules_to_save": None, "layers_to_transform": None, "layers_pattern": None,
     }  # fmt: skip
     return tensors, config

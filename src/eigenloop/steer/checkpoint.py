@@ -116,7 +116,7 @@ def save_checkpoint(source: Path, directory: Path, edits: Sequence[Edit]) -> dic
 
 
 def copy_settings(source: Path, directory: Path) -> None:
-    """Copy configuration and tokenizer, subdirectories of settings included; no weights, no code, no index of pickles."""
+    """Copy configuration and tokenizer, subdirectories of settings included; no weights, no code."""
     for file in sorted(source.rglob("*")):
         inside = file.relative_to(source)
         hidden = any(part.startswith(".") for part in inside.parts)
@@ -170,14 +170,14 @@ Method `{about["method"]}`, strength {about["strength"]:.6g}, direction: {about[
 |---|---|---|---|---|
 {rows}
 
-Changes are relative to the weights of the heads in question (F: of the whole layer), in the Frobenius norm. Tensors that
-differ from those of the base model:
+Changes are relative to the weights of the heads in question (F: of the whole layer), in the Frobenius norm. Tensors
+that differ from those of the base model:
 
 {tensors}
 
 All others are identical, bit for bit. Signed cosine of the final states with the direction, on held-out text:
-{_number(about["signed_cos_before"])} before, {_number(about["signed_cos_after"])} after; `steer.json` has every number and
-`report.html` what it costs. Written by eigenloop {about["version"]}.
+{_number(about["signed_cos_before"])} before, {_number(about["signed_cos_after"])} after; `steer.json` has every number
+and `report.html` what it costs. Written by eigenloop {about["version"]}.
 """
 
 

@@ -112,19 +112,18 @@ def check_effect(before: float, after: float) -> Check:
 def intended_error(edit: Edit, saved: Circuit, kind: str) -> tuple[float, float]:
     """(the largest error, what rounding to the saved kind of number allows) of F_h' = F_h + L R over the edited heads.
 
-    Both are Frobenius norms over that of F_h'. Rounding W_O and W_V by half a spacing each moves their product by at most
-    the spacing times ||W_O|| ||W_V||, and as much again comes from what is computed in between.
+    Both are Frobenius norms over that of F_h'. Rounding W_O and W_V by half a spacing each moves their product by at
+    most the spacing times ||W_O|| ||W_V||, and as much again comes from what is computed in between.
     """
-    worst, bound = 0.0, 0.0
+    found = [(0.0, 1.0)]
     for head, (left, right) in edit.change.items():
         intended = edit.before.head(head) + left @ right
         scale = np.linalg.norm(intended) or 1.0
         output, value = saved.factors(head)
         error = np.linalg.norm(output @ value - intended) / scale
         allowed = PRECISION[kind] * np.linalg.norm(output) * np.linalg.norm(value) / scale
-        if error - allowed >= worst - bound:
-            worst, bound = float(error), float(2 * allowed + 1e-13)
-    return worst, bound
+        found.append((float(error), float(2 * allowed + 1e-13)))
+    return max(found, key=lambda pair: pair[0] / pair[1])
 
 
 def _check_edit(edit: Edit, saved: Circuit, kind: str) -> list[Check]:

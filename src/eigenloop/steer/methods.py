@@ -17,9 +17,9 @@ One component of a head makes room. Its values z = W_V x + b_V lose the directio
 
 so each matrix changes by rank one. With z of covariance Sigma over the calibration text and R from W_O = Q R, the pair
 p, q of least loss |W_O p|^2 q^T Sigma q comes from the smallest singular value of R Sigma^(1/2); for inputs without any
-preference, Sigma = W_V W_V^T, it is the smallest singular value of F_h. The mean of what is lost goes to b_O where there
-is one. Under grouped queries W_V belongs to a group of heads, and the group is edited as one: p is taken out of all of
-them, and each writes its share of u.
+preference, Sigma = W_V W_V^T, it is the smallest singular value of F_h. The mean of what is lost goes to b_O where
+there is one. Under grouped queries W_V belongs to a group of heads, and the group is edited as one: p is taken out of
+all of them, and each writes its share of u.
 
 Source: arXiv 2605.25619 for the idea of turning the principal eigenvector; the methods are worked out here.
 """
@@ -355,4 +355,5 @@ def _stacked(
 
 
 def _added(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray:
-    return sum(part for part in (first, second) if part is not None) + 0.0
+    parts = [part for part in (first, second) if part is not None]
+    return np.sum(parts, axis=0)

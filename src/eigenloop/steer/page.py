@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -93,7 +93,8 @@ def steering_page(record: Mapping[str, Any], evidence: Evidence, checks: Sequenc
     facts: list[tuple[str, Cell]] = [
         ("model", str(record["model"])), ("direction", f"{record['direction']}: {record['direction_source']}"),
         ("method", str(record["method"])), ("layers", ", ".join(map(str, record["layers"]))),
-        ("strength", float(record["strength"])), ("prompts", f"{record['prompts']} of {record['prompt_length']} tokens"),
+        ("strength", float(record["strength"])),
+        ("prompts", f"{record['prompts']} of {record['prompt_length']} tokens"),
         ("calibration", f"{record['calibration_tokens']:,} tokens of other text"),
         ("time", f"{record['seconds']:.0f} s"),
     ]  # fmt: skip
@@ -163,8 +164,8 @@ def _edited(record: Mapping[str, Any]) -> list[report.Item]:
         "its |cos| to u",
     )  # fmt: skip
     caption = (
-        "Changes relative to the weights of the edited heads (F: of the layer); lost: what makes room, root mean square "
-        "relative to the stream; the leading eigenvalue of F has the largest |1 + lambda|"
+        "Changes relative to the weights of the edited heads (F: of the layer); lost: what makes room, root mean "
+        "square relative to the stream; the leading eigenvalue of F has the largest |1 + lambda|"
     )
     items: list[report.Item] = [report.Table(header, rows, caption=caption, downloads=FILES[2:])]
     items += [report.Note(f"Layer {layer} is not edited: {why}", "warn") for layer, why in record["left"].items()]
@@ -200,7 +201,7 @@ def _figures(evidence: Evidence) -> list[report.Figure]:
     for x, y, xlabel, ylabel in pairs:
         looks = []
         for look in (LIGHT, DARK):
-            with mpl.rc_context(dict(look)):
+            with mpl.rc_context(cast(Any, look)):
                 looks.append(file_content(_draw(evidence, x, y, xlabel, ylabel), "svg", facecolor="none").decode())
         caption = f"{ylabel[0].upper()}{ylabel[1:]} against {xlabel}"
         figures.append(report.Figure(looks[0], alt=f"{caption}: edit and activation addition", caption=caption,
@@ -236,7 +237,7 @@ def _value(point: Point, kind: str) -> tuple[float, float, float]:
         point.interval("keep" if kind == "damage" else kind),
     )
     if mean is None or interval is None:
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     return (1 - mean, 1 - interval[1], 1 - interval[0]) if kind == "damage" else (mean, *interval)
 
 

@@ -134,8 +134,8 @@ def cut(
     there = len(ids) // length
     if there < at_least:
         raise InputError(
-            f"the {name} has {len(ids)} tokens, enough for {there} prompts of {length}; at least {at_least} are needed: "
-            "give a longer text"
+            f"the {name} has {len(ids)} tokens, enough for {there} prompts of {length}; at least {at_least} are "
+            "needed: give a longer text"
         )
     starts = np.linspace(0, there - 1, min(count, there)).round().astype(int) * length
     before, after = _around(tokenizer)

@@ -1,4 +1,4 @@
-"""From a model and a direction to a written checkpoint with its evidence: what `eigenloop steer` does (NumPy and torch)."""
+"""From a model and a direction to a written checkpoint with its evidence: what `eigenloop steer` does (torch)."""
 
 import json
 import shlex

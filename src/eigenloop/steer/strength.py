@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from eigenloop.errors import InputError
 
 EVALUATIONS = 12
@@ -90,16 +88,3 @@ def search(
                 high = middle
     curve = tuple(sorted(seen.items()))
     return Found(high, seen[high], curve)
-
-
-def interpolate(x: np.ndarray, y: np.ndarray, at: float) -> float:
-    """y at a place on a rising curve (x, y); NaN outside of it.
-
-    Example:
-        >>> interpolate(np.array([0.0, 1.0]), np.array([0.0, 2.0]), 0.25)
-        0.5
-    """
-    if not x.min() <= at <= x.max():
-        return float("nan")
-    order = np.argsort(x)
-    return float(np.interp(at, x[order], y[order]))

@@ -21,8 +21,11 @@ from eigenloop.lens.models import Model
 from eigenloop.steer.edits import Site
 from eigenloop.steer.prompts import Prompts
 
-STEPS = 6
-"""L-BFGS steps, each of up to four evaluations."""
+ROUNDS, STEPS = 8, 3
+"""Most rounds of L-BFGS, and steps in each."""
+
+ENOUGH = 0.03
+"""Tuning ends when a round improves the loss by less than this fraction."""
 
 PROMPTS = 8
 """Calibration prompts that are used."""
@@ -35,7 +38,7 @@ def tune(
     prompts: Prompts,
     *,
     strength: float,
-    steps: int = STEPS,
+    rounds: int = ROUNDS,
 ) -> dict[int, np.ndarray]:
     """The vectors w_l / c to write in the place of u, for a given strength c.
 
@@ -45,7 +48,7 @@ def tune(
         direction: u, (d,), unit.
         prompts: calibration prompts, of which the first `PROMPTS` are used.
         strength: c, the size at which u would be written; the effect is kept at that of writing c u.
-        steps: of L-BFGS; 0 gives u back.
+        rounds: of L-BFGS; 0 gives u back.
 
     Returns:
         block -> (d,).
@@ -70,10 +73,12 @@ def tune(
 
         first = max(float(outcome(_final(model, prompts, _named(sites, weights), sizes))[1].detach()), 1e-12)
         optimiser = torch.optim.LBFGS(
-            [weights], lr=1.0, max_iter=steps, max_eval=2 * steps, history_size=steps + 1, line_search_fn="strong_wolfe"
+            [weights], lr=1.0, max_iter=STEPS, max_eval=2 * STEPS, history_size=20, line_search_fn="strong_wolfe"
         )
-        if steps and abs(wanted) > 1e-9:
-            optimiser.step(loss)
+        for _ in range(rounds if abs(wanted) > 1e-9 else 0):
+            before_round = float(optimiser.step(loss))
+            if not float(loss().detach()) < (1 - ENOUGH) * before_round:
+                break
     found = weights.detach().double().cpu().numpy() / strength
     return dict(zip(sites, found, strict=True)) if np.all(np.isfinite(found)) else dict.fromkeys(sites, direction)
 

@@ -76,8 +76,9 @@ def measured(kind, directions):
             equal = equal_effect(plain, bench, before, after)
             damage = after.values["keep"]
             result[method] = {
-                "moved": float(after.values["moved"].min()), "cosine": after.mean("cosine"), "before": before.mean("cosine"),
-                "damage": (1 - damage).tolist(), "addition": None if equal is None else (1 - equal.values["keep"]).tolist(),
+                "moved": float(after.values["moved"].min()), "cosine": after.mean("cosine"),
+                "before": before.mean("cosine"), "damage": (1 - damage).tolist(),
+                "addition": None if equal is None else (1 - equal.values["keep"]).tolist(),
             }  # fmt: skip
         result["seconds"] = time.monotonic() - began
         yield result
@@ -97,7 +98,8 @@ def summary(rows):
             low, high = median_interval(damage - added)
             lines.append(
                 f"{kind:8} {method:7} directions {len(mine)}, least share of tokens moved in a prompt "
-                f"{min(row[method]['moved'] for row in mine):.3f}, spread of mu.x {max(row['spread'] for row in mine):.1e}, "
+                f"{min(row[method]['moved'] for row in mine):.3f}, spread of mu.x "
+                f"{max(row['spread'] for row in mine):.1e}, "
                 f"1-keep median {np.median(damage):.2e}, activation addition {np.median(added):.2e}, "
                 f"difference {np.median(damage - added):.1e} [{low:.1e}, {high:.1e}]"
             )

@@ -76,16 +76,14 @@ def forward(model: Model, prompts: Prompts, *, trunk: bool = False) -> Iterator[
         trunk: run without the head.
     """
     last = model.blocks[model.stack.schedule[-1]]
-    seen: list[Any] = []
-    with model.running() as base, ExitStack() as stack:
-        handle = last.register_forward_hook(lambda module, arguments, result: seen.append(_stream(result)))
-        stack.callback(handle.remove)
-        for start in range(0, len(prompts), BATCH):
-            ids = torch.as_tensor(prompts.ids[start : start + BATCH], device=model.device)
+    for start in range(0, len(prompts), BATCH):
+        ids = torch.as_tensor(prompts.ids[start : start + BATCH], device=model.device)
+        seen: list[Any] = []
+        # entered for each batch: a suspended generator must not leave gradients off, or a hook, to its caller
+        with model.running() as base, ExitStack() as stack:
+            stack.callback(last.register_forward_hook(_keeper(seen)).remove)
             returned = (base if trunk else model.module)(ids, attention_mask=torch.ones_like(ids))
-            states = seen[-1]
-            seen.clear()
-            yield states, returned
+        yield seen[-1], returned
 
 
 @contextmanager
@@ -117,5 +115,5 @@ def _hooked(stack: ExitStack, register: Any, hook: Any) -> None:
     stack.callback(register(hook, with_kwargs=True).remove)
 
 
-def _stream(result: Any) -> Any:
-    return result[0] if isinstance(result, tuple) else result
+def _keeper(seen: list[Any]) -> Any:
+    return lambda module, arguments, result: seen.append(result[0] if isinstance(result, tuple) else result)

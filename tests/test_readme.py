@@ -14,7 +14,14 @@ COMMANDS = re.findall(r"^\.venv/bin/eigenloop ([^#\n]+)", (ROOT / "README.md").r
 QUICK = {"reproduce": ["--quick"], "verify": ["--quick"]}
 EXAMPLES = [
     (name, code)
-    for name in ("README.md", "docs/extending.md", "docs/lens-layouts.md", "docs/lens-cases.md", "docs/verify.md")
+    for name in (
+        "README.md",
+        "docs/extending.md",
+        "docs/lens-layouts.md",
+        "docs/lens-cases.md",
+        "docs/steering.md",
+        "docs/verify.md",
+    )
     for code in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
 ]
 

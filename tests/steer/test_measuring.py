@@ -141,16 +141,18 @@ def test_the_evidence_has_every_curve(monkeypatch):
     found = gather(session, prompts, strength=0.2, token=40)
     assert [point.strength for point in found.edit] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert found.after.strength == 0.2
-    cosines = [point.mean("cosine") for point in (found.before, *found.edit)]
+    cosines = [float(point.values["cosine"].mean()) for point in (found.before, *found.edit)]
     assert cosines == sorted(cosines)
     assert found.equal in found.addition
     assert len(found.texts) == 2
-    assert abs(found.null.mean("cosine") - found.before.mean("cosine")) < 0.5 * (cosines[2] - cosines[0])
+    assert abs(found.null.values["cosine"].mean() - cosines[0]) < 0.5 * (cosines[2] - cosines[0])
     difference = found.damage_difference()
     assert difference is not None
     assert difference[1] <= difference[0] <= difference[2]
-    low, high = found.after.interval("keep")
-    assert low <= found.after.mean("keep") <= high
+    interval, keep = found.after.interval("keep"), found.after.mean("keep")
+    assert interval is not None
+    assert keep is not None
+    assert interval[0] <= keep <= interval[1]
 
 
 def test_a_session_leaves_out_what_cannot_be_edited_and_says_so():
@@ -173,7 +175,8 @@ def test_a_session_leaves_out_what_cannot_be_edited_and_says_so():
 def test_running_leaves_gradients_on_and_no_hook():
     model, _, prompts = ready("bert")
     runs = [forward(model, prompts), forward(model, prompts)]
-    next(runs[0]), next(runs[1])
+    for each in runs:
+        next(each)
     assert torch.is_grad_enabled()
     assert all(not module._forward_hooks for module in model.module.modules())
     next(runs[0])
@@ -192,7 +195,7 @@ def test_directions_of_tokens():
     (state,) = torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     double = model.module.double()
 
-    def score(x: torch.Tensor) -> torch.Tensor:
+    def score(x):
         logits = double.lm_head(double.transformer.ln_f(x))
         return logits[..., token] - logits.mean(-1)
 

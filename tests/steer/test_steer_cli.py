@@ -35,8 +35,8 @@ def test_a_whole_run(models, tmp_path, capsys):
     status, text, _ = run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out, "--json")
     assert status == 0
     found = json.loads(text)
-    wanted = {"method", "layers", "head_per_layer", "strength", "edit_size", "signed_cos_before", "signed_cos_after", "keep",
-              "kl", "token_rank_before", "token_rank_after", "activation_addition"}  # fmt: skip
+    wanted = {"method", "layers", "head_per_layer", "strength", "edit_size", "signed_cos_before", "signed_cos_after",
+              "keep", "kl", "token_rank_before", "token_rank_after", "activation_addition"}  # fmt: skip
     assert wanted <= found.keys()
     assert found["method"] == "tuned"
     assert found["layers"] == [2]
@@ -53,9 +53,9 @@ def test_a_whole_run(models, tmp_path, capsys):
     card = (out / "README.md").read_text()
     assert f"eigenloop steer {models / 'gpt2'}" in card
     assert "transformer.h.2.attn.c_proj.weight" in card
-    rows = list(csv.DictReader((out / "curves.csv").open()))
+    rows = list(csv.DictReader((out / "curves.csv").read_text().splitlines()))
     assert {row["curve"] for row in rows} == {"edit", "activation addition", "random direction"}
-    assert len(list(csv.DictReader((out / "prompts.csv").open()))) == 24 * len(rows)
+    assert len(list(csv.DictReader((out / "prompts.csv").read_text().splitlines()))) == 24 * len(rows)
     page = (out / "report.html").read_text()
     HTMLParser().feed(page)
     for title in (

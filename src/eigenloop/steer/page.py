@@ -34,8 +34,9 @@ TERMS = (
     "signed cosine: mean of cos(x, u) over tokens, x the stream after the last block (before a final normalisation). "
     "keep: cosine between the steered and the unsteered state with u taken out of both; 1 - keep is the damage. "
     "Activation addition: c |stream| u added to the output of the same blocks by hooks, at the strength where its mean "
-    "signed cosine equals the edit's. Random direction: the same edit at the same strength towards a random vector, "
-    "measured along u. Bands and brackets: 95 % bootstrap intervals over prompts. Strength c is relative to the mean "
+    "signed cosine equals the edit's. Random direction: a signed edit at the same strength towards a random vector "
+    "(written untuned), measured along u. Bands and brackets: 95 % bootstrap intervals over prompts. Strength c is "
+    "relative to the mean "
     "length of the stream at each edited layer."
 )
 

@@ -28,7 +28,7 @@ EQUAL_RUNS = 7
 """Runs in which the strength of equal effect is searched."""
 
 RESAMPLES = 2000
-NEW_TOKENS = 24
+NEW_TOKENS = 12
 SHOWN_TEXTS = 2
 
 

@@ -92,6 +92,8 @@ def test_no_component_costs_less_than_the_room():
         losses.append(np.linalg.norm(output @ p) * np.sqrt(q @ seen @ q) / abs(q @ p))
     assert found.loss == pytest.approx(np.linalg.norm(output @ found.p) * np.sqrt(found.q @ seen @ found.q))
     assert found.loss < min(losses)
+    least = np.linalg.svd(output @ np.linalg.cholesky(seen), compute_uv=False)[-1]
+    assert found.loss == pytest.approx(least, rel=1e-6)
     nearby = [found.p + 1e-3 * rng.standard_normal(8) for _ in range(50)]
     around = [np.linalg.norm(output @ p) * np.sqrt(found.q @ seen @ found.q) / abs(found.q @ p) for p in nearby]
     assert found.loss <= min(around) * (1 + 1e-9)

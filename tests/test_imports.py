@@ -87,6 +87,23 @@ def test_the_lens_loads_no_torch_by_itself() -> None:
     assert found == []
 
 
+def test_steering_loads_no_torch_by_itself() -> None:
+    found = in_fresh_python(
+        "import json, sys\n"
+        "import eigenloop.steer, eigenloop.steer.claims\n"
+        "print(json.dumps([m for m in ('torch', 'transformers', 'jax', 'matplotlib', 'pandas') if m in sys.modules]))"
+    )
+    assert found == []
+
+
+def test_steering_stands_on_the_lens_and_the_report() -> None:
+    light = {"__version__", "claims", "drawing", "errors", "lens", "power", "report", "runs", "statistics", "steer"}
+    for name, tree in TREES.items():
+        if name.split(".")[0] == "steer":
+            assert own(tree) <= light, name
+            assert "jax" not in {module.split(".")[0] for module in imported(tree)}, name
+
+
 def test_jax_and_torch_never_meet() -> None:
     for name, tree in TREES.items():
         roots = {module.split(".")[0] for module in imported(tree)}

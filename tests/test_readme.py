@@ -28,6 +28,7 @@ EXAMPLES = [
         "docs/lens-cases.md",
         "docs/lens-alignment.md",
         "docs/lens-reading.md",
+        "docs/steering.md",
         "docs/verify.md",
     )
     for code in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
@@ -36,10 +37,11 @@ EXAMPLES = [
 
 def test_the_readme_shows_every_command():
     shown = {command.split()[0] for command in COMMANDS}
-    assert shown == {"predict", "train", "reproduce", "verify", "theory", "lens"}
+    assert shown == {"predict", "train", "reproduce", "verify", "theory", "lens", "steer"}
 
 
-HERE = [command for command in COMMANDS if not command.startswith("lens ")]
+HUB = ("lens ", "steer ")
+HERE = [command for command in COMMANDS if not command.startswith(HUB)]
 
 
 @pytest.fixture
@@ -78,6 +80,23 @@ def test_a_printed_command_of_the_lens_gives_the_printed_numbers(command, hub, t
     for name, printed in (("gain_rho", "rank correlation {:.2f}"), ("gain_slope", "slope {:.2f}")):
         middle = statistics.median(layer[name]["value"] for layer in found["layers"])
         assert printed.format(middle) in readme
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("steer ")])
+def test_a_printed_command_of_steering_moves_every_token_for_the_printed_damage(command, hub, tmp_path):
+    code = "from eigenloop.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *shlex.split(command), "--json"], cwd=tmp_path, env=hub, capture_output=True,
+        text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (tmp_path / "runs" / "steered" / "report.html").exists()
+    assert found["moved"] == 1
+    assert 1 - found["keep"] < 1 - found["activation_addition"]["keep"]
+    for printed in (f"from {found['signed_cos_before']:.3f} to {found['signed_cos_after']:.3f}",):
+        assert printed in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.slow

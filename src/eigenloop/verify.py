@@ -50,6 +50,7 @@ SOURCES: tuple[Source, ...] = (
     Source("eigenloop.theory.beyond_stability"),
     Source("eigenloop.theory.beyond_training"),
     Source("eigenloop.lens.cases", extra="lens"),
+    Source("eigenloop.steer.claims", extra="lens"),
 )
 """Where claims are looked for, in this order."""
 

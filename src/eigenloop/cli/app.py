@@ -7,6 +7,7 @@ import typer
 from eigenloop.cli.lens import lens
 from eigenloop.cli.predict import predict
 from eigenloop.cli.reproduce import reproduce
+from eigenloop.cli.steer import steer
 from eigenloop.cli.theory import theory
 from eigenloop.cli.train import train
 from eigenloop.cli.verify import verify
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, verify, theory, train, predict, lens):
+for command in (reproduce, verify, theory, train, predict, lens, steer):
     app.command()(command)
 
 

@@ -1,0 +1,205 @@
+"""A steered model as an ordinary checkpoint: the source's files with some bytes of some tensors replaced (NumPy).
+
+Every tensor that is not edited keeps its bytes, its name and its kind of number, and so does every entry of an edited
+one that stays. Files that hold weights in another form, or code, are not copied.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from eigenloop.errors import InputError
+from eigenloop.lens.checkpoint import open_weights
+from eigenloop.lens.stack import locate
+from eigenloop.steer.edits import Edit
+from eigenloop.steer.writing import changed_tensors
+
+MARK = "steer.json"
+"""The record that makes a directory ours, written last."""
+
+COPIED = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe", ".merges")
+"""Files of a checkpoint that are copied beside the weights: configuration and tokenizer."""
+
+KINDS: Mapping[str, Any] = {
+    "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,
+}  # fmt: skip
+
+
+def check_out(out: Path, source: Path | None = None) -> None:
+    """Find out, before anything is computed, that a directory may be written.
+
+    Raises:
+        InputError: it is a file, it is not empty and was not written by `eigenloop steer`, or it is the source itself.
+    """
+    if source is not None and source.exists() and out.exists() and out.resolve() == source.resolve():
+        raise InputError(f"--out {out} is the model itself; choose another directory")
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise InputError(f"{out} is a file; --out must be a directory")
+    if out.exists() and any(out.iterdir()) and not _is_ours(out):
+        raise InputError(f"{out} exists and was not written by eigenloop steer; choose a new directory")
+
+
+def write_directory(out: Path, fill: Callable[[Path], None], record: Mapping[str, Any]) -> None:
+    """Fill a new directory beside `out`, then put it in its place in one move; nothing is left after an error.
+
+    Args:
+        out: where it goes; one of ours that is there is replaced.
+        fill: writes into the directory that it is given.
+        record: what `MARK` says, JSON values.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    check_out(out)
+    fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fresh.mkdir()
+        fill(fresh)
+        (fresh / MARK).write_text(json.dumps(record, allow_nan=False, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        if out.exists():
+            old = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+            os.replace(out, old)
+            os.replace(fresh, out)
+            shutil.rmtree(old)
+        else:
+            os.replace(fresh, out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}; choose another --out") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def save_checkpoint(source: Path, directory: Path, edits: Sequence[Edit]) -> dict[str, str]:
+    """Write the steered checkpoint: weights as safetensors, configuration and tokenizer copied.
+
+    Args:
+        source: the directory of the model; safetensors files, or .bin files (which become safetensors).
+        directory: where to; it exists.
+        edits: at most one for each block.
+
+    Returns:
+        name of each tensor that differs -> the kind of number it is stored as.
+
+    Raises:
+        InputError: the source cannot be read, or a tensor of the edit is not there.
+    """
+    weights = open_weights(source)
+    changed = changed_tensors(locate(weights), edits)
+    copy_settings(source, directory)
+    files = sorted(source.glob("*.safetensors"))
+    if not files:
+        return _from_bin(weights.tensors, changed, directory)
+    kinds: dict[str, str] = {}
+    for file in files:
+        target = directory / file.name
+        shutil.copyfile(file, target)
+        with target.open("r+b") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length))
+            for name in changed.keys() & header.keys():
+                kinds[name] = weights.tensors.stored(name)
+                begin, end = header[name]["data_offsets"]
+                content = rounded(changed[name], kinds[name]).tobytes()
+                if len(content) != end - begin:
+                    raise InputError(f"{file}: {name} has another size than its header says; download it again")
+                stream.seek(8 + length + begin)
+                stream.write(content)
+    return kinds
+
+
+def copy_settings(source: Path, directory: Path) -> None:
+    """Copy configuration and tokenizer, subdirectories of settings included; no weights, no code."""
+    for file in sorted(source.rglob("*")):
+        inside = file.relative_to(source)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if hidden or len(inside.parts) > 2 or not file.is_file() or file.suffix not in COPIED or inside.name == MARK:
+            continue
+        if inside.name.endswith(".bin.index.json"):
+            continue
+        (directory / inside).parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, directory / inside)
+
+
+def rounded(values: np.ndarray, kind: str) -> np.ndarray:
+    """Float64 values in the kind of number that a tensor is stored as, little-endian.
+
+    Example:
+        >>> rounded(np.array([1.0, 3.14159265358979]), "float16")
+        array([1.   , 3.14 ], dtype=float16)
+    """
+    return np.ascontiguousarray(values).astype(KINDS[kind])
+
+
+def model_card(about: Mapping[str, Any], base: str, command: str) -> str:
+    """README.md of a steered checkpoint: what was edited, by how much, with the command.
+
+    Args:
+        about: the record that is written as `MARK`.
+        base: the model that was edited.
+        command: what wrote it.
+    """
+    rows = "\n".join(
+        f"| {layer['layer']} | {', '.join(map(str, layer['heads']))} | {layer['edit_size']['output']:.3g} | "
+        f"{layer['edit_size']['value']:.3g} | {layer['edit_size']['layer']:.3g} |"
+        for layer in about["edits"]
+    )
+    tensors = "\n".join(f"- `{name}`" for name in about["tensors"])
+    base_model = base if base.count("/") <= 1 and not base.startswith((".", "/", "~")) else Path(base).name
+    return f"""---
+base_model: {json.dumps(base_model)}
+library_name: transformers
+tags: [eigenloop, steering]
+---
+
+# {base_model}, steered towards {about["direction"]}
+
+The weights of some attention heads were changed so that the residual stream tilts towards a direction; nothing else.
+Method `{about["method"]}`, strength {about["strength"]:.6g}, direction: {about["direction_source"]}.
+
+    {command}
+
+| layer | heads | change of W_O | of W_V | of F = W_O W_V |
+|---|---|---|---|---|
+{rows}
+
+Changes are relative to the weights of the heads in question (F: of the whole layer), in the Frobenius norm. Tensors
+that differ from those of the base model:
+
+{tensors}
+
+All others are identical, bit for bit. Signed cosine of the final states with the direction, on held-out text:
+{_number(about["signed_cos_before"])} before, {_number(about["signed_cos_after"])} after; `steer.json` has every number
+and `report.html` what it costs. Written by eigenloop {about["version"]}.
+"""
+
+
+def _number(value: Any) -> str:
+    return "not measured" if value is None else f"{value:.4g}"
+
+
+def _is_ours(directory: Path) -> bool:
+    try:
+        return "eigenloop steer" in json.loads((directory / MARK).read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _from_bin(tensors: Any, changed: Mapping[str, np.ndarray], directory: Path) -> dict[str, str]:
+    """All tensors of .bin files as one safetensors file, in their own kinds of numbers."""
+    import torch
+    from safetensors.torch import save_file
+
+    held = tensors._tensors
+    everything = {name: tensor.detach().clone().contiguous() for name, tensor in held.items()}
+    for name, values in changed.items():
+        everything[name] = torch.from_numpy(values).to(held[name].dtype)
+    save_file(everything, directory / "model.safetensors", metadata={"format": "pt"})
+    return {name: tensors.stored(name) for name in changed}

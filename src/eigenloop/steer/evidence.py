@@ -1,0 +1,231 @@
+"""Effect beside damage: a steered model, activation addition at equal effect, and a random direction (NumPy and torch).
+
+Everything is measured on prompts that calibration did not see, prompt by prompt; intervals are bootstraps over prompts.
+Activation addition adds c |stream| u to the output of the same blocks by hooks, its strength searched until the mean
+signed cosine is the edit's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from eigenloop.errors import InputError
+from eigenloop.lens.models import Model
+from eigenloop.statistics import bootstrap_interval
+from eigenloop.steer.measuring import Bench, vocabulary
+from eigenloop.steer.prompts import Prompts
+from eigenloop.steer.running import activation_addition
+from eigenloop.steer.session import Report, Session
+from eigenloop.steer.strength import search
+from eigenloop.steer.writing import applied
+
+MULTIPLES = (0.5, 1.0, 1.5, 2.0)
+"""Strengths of a dose-response curve, in units of the chosen one."""
+
+EQUAL_RUNS = 7
+"""Runs in which the strength of equal effect is searched."""
+
+RESAMPLES = 2000
+NEW_TOKENS = 12
+SHOWN_TEXTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """What was measured at one strength.
+
+    Args:
+        strength: c.
+        values: kind -> one value for each prompt.
+    """
+
+    strength: float
+    values: Mapping[str, np.ndarray]
+
+    def mean(self, kind: str) -> float | None:
+        """Mean over prompts; None where it was not measured."""
+        return float(self.values[kind].mean()) if kind in self.values else None
+
+    def interval(self, kind: str) -> tuple[float, float] | None:
+        """95 % bootstrap interval of the mean over prompts."""
+        return bootstrap_interval(self.values[kind], seed=0) if kind in self.values else None
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Curves and comparisons.
+
+    Args:
+        before: the unsteered model.
+        edit: the edit's points by strength, the chosen one among them.
+        chosen: index of the chosen strength in `edit`.
+        addition: activation addition at other strengths, by strength.
+        equal: activation addition at the effect of the chosen edit; None where no strength reaches it.
+        null: the chosen edit towards a random direction, measured along u.
+        texts: (prompt, unsteered, edited, added) for causal models.
+    """
+
+    before: Point
+    edit: tuple[Point, ...]
+    chosen: int
+    addition: tuple[Point, ...]
+    equal: Point | None
+    null: Point
+    texts: tuple[tuple[str, str, str, str], ...] = field(default=())
+
+    @property
+    def after(self) -> Point:
+        """The edit at the chosen strength."""
+        return self.edit[self.chosen]
+
+    def damage_difference(self) -> tuple[float, float, float] | None:
+        """Median over prompts of the edit's 1 - keep minus activation addition's at equal effect, and its interval.
+
+        Returns:
+            (median, low, high), 95 % bootstrap over prompts; None without an addition of equal effect.
+        """
+        if self.equal is None:
+            return None
+        difference = self.equal.values["keep"] - self.after.values["keep"]
+        low, high = median_interval(difference)
+        return float(np.median(difference)), low, high
+
+
+def median_interval(values: np.ndarray, *, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median.
+
+    Example:
+        >>> low, high = median_interval(np.arange(101.0))
+        >>> bool(low < 50 < high)
+        True
+    """
+    rng = np.random.default_rng(seed)
+    medians = np.median(values[rng.integers(0, len(values), (RESAMPLES, len(values)))], axis=1)
+    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def gather(
+    session: Session,
+    prompts: Prompts,
+    *,
+    strength: float,
+    token: int | None = None,
+    seed: int = 0,
+    multiples: Sequence[float] = MULTIPLES,
+    report: Report | None = None,
+) -> Evidence:
+    """Measure.
+
+    Args:
+        session: calibrated on other prompts.
+        prompts: for evaluation.
+        strength: c, the chosen strength.
+        token: the target token, where there is one.
+        seed: of the random direction and of hidden positions.
+        multiples: strengths of the curves in units of c.
+        report: told how many runs are done.
+
+    Raises:
+        InputError: the method cannot take a strength.
+    """
+    model, done = session.model, 0
+    strengths = sorted({m * strength for m in multiples if session.allows(m * strength)} | {strength})
+    total = 3 + 2 * len(strengths) + EQUAL_RUNS
+
+    def tell(runs: int = 1) -> None:
+        nonlocal done
+        done += runs
+        if report:
+            report("runs", min(done, total), total)
+
+    bench = Bench.of(model, prompts, session.direction, token=token, seed=seed)
+    before = Point(0.0, bench.measure())
+    tell(2)
+    points = []
+    for c in strengths:
+        with applied(model, session.edits(c)):
+            points.append(Point(c, bench.measure()))
+        tell()
+    chosen = strengths.index(strength)
+    equal = equal_effect(session, bench, before, points[chosen], tell=tell)
+    unit = equal.strength if equal else strength
+    addition = [] if equal is None else [equal]
+    for multiple in sorted({c / strength for c in strengths} if strength else ()):
+        if multiple != 1.0 or equal is None:
+            with activation_addition(model, session.additions(multiple * unit)):
+                addition.append(Point(multiple * unit, bench.measure()))
+            tell()
+    rng = np.random.default_rng([seed, 2])
+    away = session.plain(rng.standard_normal(model.stack.width))
+    with applied(model, away.edits(strength)):
+        null = Point(strength, bench.measure())
+    texts = _texts(session, prompts, strength, equal) if vocabulary(model) == "causal" else ()
+    tell(total)
+    return Evidence(
+        before, tuple(points), chosen, tuple(sorted(addition, key=lambda point: point.strength)), equal, null, texts
+    )
+
+
+def equal_effect(session: Session, bench: Bench, before: Point, after: Point, *, tell: Any = None) -> Point | None:
+    """Activation addition whose mean signed cosine is that of an edit, within 1 % of the edit's effect.
+
+    Args:
+        session: for the layers and their sizes.
+        bench: the same prompts.
+        before: the unsteered model on them.
+        after: the edit.
+        tell: called after each run.
+
+    Returns:
+        The point; None where no strength reaches it.
+    """
+    tried: dict[float, Point] = {}
+    effect = float(after.values["cosine"].mean() - before.values["cosine"].mean())
+    sign = 1.0 if effect > 0 else -1.0
+
+    def measure(strength: float) -> float:
+        if strength == 0.0:
+            return 0.0
+        with activation_addition(session.model, session.additions(sign * strength)):
+            tried[strength] = Point(sign * strength, bench.measure())
+        if tell:
+            tell()
+        return float((tried[strength].values["cosine"] - before.values["cosine"]).mean()) * sign
+
+    try:
+        found = search(measure, abs(effect), start=abs(after.strength) or 0.05, most=EQUAL_RUNS, name="equal effect")
+    except InputError:
+        return None
+    return tried[found.strength]
+
+
+def _texts(
+    session: Session, prompts: Prompts, strength: float, equal: Point | None
+) -> tuple[tuple[str, str, str, str], ...]:
+    """What a causal model goes on with, greedily: unsteered, edited, and with activation addition."""
+    model, ids = session.model, prompts.ids[:SHOWN_TEXTS]
+    plain = _generate(model, ids)
+    with applied(model, session.edits(strength)):
+        edited = _generate(model, ids)
+    added = [""] * len(ids)
+    if equal is not None:
+        with activation_addition(model, session.additions(equal.strength)):
+            added = _generate(model, ids)
+    starts = [model.tokenizer.decode(row[prompts.words]) for row in ids]
+    return tuple(zip(starts, plain, edited, added, strict=True))
+
+
+def _generate(model: Model, ids: np.ndarray) -> list[str]:
+    """The most likely next token again and again."""
+    import torch
+
+    rows = torch.as_tensor(ids, device=model.device)
+    for _ in range(NEW_TOKENS):
+        seen = rows if model.context is None else rows[:, -model.context :]
+        with model.running():
+            scores = model.module(seen, attention_mask=torch.ones_like(seen)).logits[:, -1]
+        rows = torch.cat([rows, scores.argmax(-1, keepdim=True)], 1)
+    return [model.tokenizer.decode(row[ids.shape[1] :]) for row in rows.tolist()]

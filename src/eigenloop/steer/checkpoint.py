@@ -132,8 +132,8 @@ def rounded(values: np.ndarray, kind: str) -> np.ndarray:
     """Float64 values in the kind of number that a tensor is stored as, little-endian.
 
     Example:
-        >>> rounded(np.array([1.0, 3.14159265358979]), "float16")
-        array([1.   , 3.14 ], dtype=float16)
+        >>> rounded(np.array([1.0, 3.140000001]), "float16")
+        array([1.  , 3.14], dtype=float16)
     """
     return np.ascontiguousarray(values).astype(KINDS[kind])
 

@@ -162,10 +162,14 @@ class _Curve:
 
     @classmethod
     def with_ln(cls, of: Spectra) -> "_Curve":
-        """The mean slope over spectra, and its integral from f(0), the loss of the output q."""
-        slope, gammas = slope_function(LayerwiseNorm(of.rows)), np.r_[0.0, np.geomspace(1e-3, 3.0, 400)]
-        start = _parabola(of, "normalized")(np.zeros(1))[0]
-        table = start + cumulative_simpson([slope(float(gamma)) for gamma in gammas], x=gammas, initial=0)
+        """The mean slope over spectra, and its integral down from a gamma that no path reaches: positive terms only.
+
+        Up from f(0), known of the task and not of these spectra, what is left at large gamma would be a difference.
+        """
+        slope, gammas = slope_function(LayerwiseNorm(of.rows)), np.r_[0.0, np.geomspace(1e-3, 10.0, 400)]
+        slopes = np.array([slope(float(gamma)) for gamma in gammas])
+        beyond = float(np.mean([LayerwiseNorm(row).loss(gammas[-1]).value for row in of.rows]))
+        table = beyond + cumulative_simpson(-slopes[::-1], x=-gammas[::-1], initial=0)[::-1]
         return cls(slope, lambda at: np.interp(at, gammas, table))
 
     @classmethod

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eigenloop import __version__, verify, verify_page
+from eigenloop import __version__, kept, verify, verify_page
 from eigenloop.claims import Claim, Effort, Finding
 from eigenloop.errors import InputError
 from eigenloop.verify import Entry, Source, collect, measure, select
@@ -386,7 +386,9 @@ main(sys.argv[3:])
 """
 
 
-def test_ctrl_c_ends_it_at_once(shelve: Shelve, tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(
+    shelve: Shelve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = shelve("sleeps")
     out = tmp_path / "out"
     command = [sys.executable, "-c", DRIVER, str(tmp_path / "path"), source.module, "verify", "--out", str(out)]
@@ -400,8 +402,59 @@ def test_ctrl_c_ends_it_at_once(shelve: Shelve, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert time.monotonic() - began < 10
     assert "Traceback" not in err
-    assert err.count("error: interrupted") == 1
-    assert not out.exists()
+    assert err.count("error: interrupted; what was done is saved") == 1
+    assert [path.name for path in out.iterdir()] == [kept.NAME]
+
+    measured = []
+
+    def measure_here(entries: Any, effort: Any, keep: Any, workers: Any) -> None:
+        for entry in entries:
+            measured.append(entry.claim.id)
+            keep(entry, Finding("holds", 1, 1), 0.0)
+
+    monkeypatch.setattr(verify, "_measure_apart", measure_here)
+    status, _, _ = call(capsys, "verify", "--out", out)
+    assert status == 0
+    assert measured == ["slow.sleeps"]
+    assert [claim["id"] for claim in json.loads((out / "claims.json").read_text())["claims"]] == [*PLAIN, "slow.sleeps"]
+    assert kept.NAME not in [path.name for path in out.iterdir()]
+
+
+def test_kept_findings_are_the_same_to_the_last_digit(shelve: Shelve, tmp_path: Path) -> None:
+    shelve()
+    chosen = select(collect(), "thm4.1,fig1c")
+    effort = Effort(quick=True)
+    first = measure(chosen, effort, kept=kept.Kept(tmp_path, effort))
+    text = (tmp_path / kept.NAME).read_text()
+    (tmp_path / kept.NAME).write_text(text[:-20])  # killed while it wrote the last one
+    again = kept.Kept(tmp_path, effort)
+    assert list(again.found) == ["thm4.1.growth", "thm4.1.random"]
+    second = measure(chosen, effort, kept=again)
+    assert [result.finding for result in first.results] == [result.finding for result in second.results]
+    fresh = measure(chosen, effort).results
+    for one, other in zip(first.results, fresh, strict=True):
+        assert verify._plain_result(one) | {"seconds": 0} == verify._plain_result(other) | {"seconds": 0}
+        if one.finding.plot is not None and other.finding.plot is not None:
+            assert verify_page.draw(one.finding.plot) == verify_page.draw(other.finding.plot)
+
+
+def test_findings_of_other_code_or_another_effort_are_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.Kept(tmp_path, Effort()).add("demo", Finding("holds", 1, 1), 0.0)
+    assert "demo" in kept.Kept(tmp_path, Effort()).found
+    assert not kept.Kept(tmp_path, Effort(quick=True)).found
+    assert not kept.Kept(tmp_path, Effort(seed=1)).found
+    monkeypatch.setattr(kept, "code_digest", lambda: "other")
+    assert not kept.Kept(tmp_path, Effort()).found
+    kept.Kept(tmp_path, Effort()).add("demo.new", Finding("fails", 1, 2), 0.0)
+    assert list(kept.Kept(tmp_path, Effort()).found) == ["demo.new"]
+
+
+@pytest.mark.parametrize("content", ["", "no json\n", "[1]\n", '{"quick": false}\n', "\xff"])
+def test_a_file_of_kept_findings_that_is_not_ours_is_replaced(tmp_path: Path, content: str) -> None:
+    (tmp_path / kept.NAME).write_bytes(content.encode("latin-1"))
+    assert not kept.Kept(tmp_path, Effort()).found
 
 
 # --- the page

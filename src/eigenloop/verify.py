@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop import __version__
+from eigenloop import __version__, interrupts
 from eigenloop.claims import Claim, Effort, Finding, Kind, Ledger, Result
 from eigenloop.errors import InputError
+from eigenloop.kept import Kept
 from eigenloop.workers import processes, work_alone
 
 Report = Callable[[int, int], None]
@@ -180,7 +181,12 @@ def select(entries: Sequence[Entry], only: str | None) -> list[Entry]:
 
 
 def measure(
-    entries: Sequence[Entry], effort: Effort, report: Report | None = None, *, workers: int | None = None
+    entries: Sequence[Entry],
+    effort: Effort,
+    report: Report | None = None,
+    *,
+    workers: int | None = None,
+    kept: Kept | None = None,
 ) -> Results:
     """Measure claims, in order.
 
@@ -190,21 +196,32 @@ def measure(
         report: told how far it is.
         workers: processes to share them between, each with one thread; None measures in this one. A script that asks
             for processes needs the usual `if __name__ == "__main__":`.
+        kept: findings of an earlier start, of the same effort, which are not measured again; new ones are added.
 
     Raises:
         RuntimeError: an error inside a claim, which it names.
         InputError: a process was killed.
     """
     began, tell = time.monotonic(), report or (lambda done, total: None)
-    tell(0, len(entries))
+    found = {} if kept is None else {entry.claim.id: kept.found[entry.claim.id] for entry in entries
+                                     if entry.claim.id in kept.found}  # fmt: skip
+    rest = [entry for entry in entries if entry.claim.id not in found]
+
+    def keep(entry: Entry, finding: Finding, seconds: float) -> None:
+        if kept is not None and finding.kind != "not run":  # what it lacked may be installed next time
+            kept.add(entry.claim.id, finding, seconds)
+            finding, seconds = kept.found[entry.claim.id]
+        found[entry.claim.id] = finding, seconds
+        tell(len(found), len(entries))
+
+    tell(len(found), len(entries))
     if workers is None:
-        measured = []
-        for entry in entries:
-            measured.append(_measured(entry.claim, entry.source, effort))
-            tell(len(measured), len(entries))
-    else:
-        measured = _measure_apart(entries, effort, tell, max(1, min(workers, len(entries))))
-    results = tuple(Result(entry.claim, *found) for entry, found in zip(entries, measured, strict=True))
+        for entry in rest:
+            interrupts.check()
+            keep(entry, *_measured(entry.claim, entry.source, effort))
+    elif rest:
+        _measure_apart(rest, effort, keep, max(1, min(workers, len(rest))))
+    results = tuple(Result(entry.claim, *found[entry.claim.id]) for entry in entries)
     return Results(results, effort, time.monotonic() - began)
 
 
@@ -221,18 +238,20 @@ def plain(value: Any) -> Any:
     return float(value) if np.isfinite(value) else None
 
 
-def _measure_apart(entries: Sequence[Entry], effort: Effort, tell: Report, workers: int) -> list[tuple[Finding, float]]:
+def _measure_apart(
+    entries: Sequence[Entry], effort: Effort, keep: Callable[[Entry, Finding, float], None], workers: int
+) -> None:
     """In processes: a claim is found there by its source and identifier, for functions do not travel."""
     stop = multiprocessing.get_context("spawn").Event()
     with processes(workers, work_alone, stop) as pool:
-        futures = [pool.submit(_measure_found, entry.claim.id, entry.source, effort) for entry in entries]
+        futures = {pool.submit(_measure_found, entry.claim.id, entry.source, effort): entry for entry in entries}
         waiting = set(futures)
         try:
             while waiting:
+                interrupts.check()
                 done, waiting = wait(waiting, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
                 for future in done:
-                    future.result()  # raises what the claim raised
-                tell(len(futures) - len(waiting), len(futures))
+                    keep(futures[future], *future.result())  # raises what the claim raised
         except BrokenProcessPool:
             raise InputError("a process measuring claims was killed (is there enough memory?); try again") from None
         except BaseException:
@@ -240,7 +259,6 @@ def _measure_apart(entries: Sequence[Entry], effort: Effort, tell: Report, worke
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-    return [future.result() for future in futures]
 
 
 def _measure_found(id: str, source: Source, effort: Effort) -> tuple[Finding, float]:

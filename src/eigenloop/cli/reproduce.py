@@ -92,13 +92,18 @@ def _claims(out: Path, seed: int, shown: Any) -> _Claims:
     """`eigenloop verify --quick` into the same directory."""
     from eigenloop import workers
     from eigenloop.claims import Effort
+    from eigenloop.cli.safely import safely
+    from eigenloop.kept import Kept
     from eigenloop.verify import KINDS, collect, measure
     from eigenloop.verify_page import teaser, write_ledger
 
     effort = Effort(quick=True, seed=seed)
+    kept = Kept(out, effort)
     told = lambda done, total: shown.tell("claims", done, total)  # noqa: E731
-    results = measure(collect(), effort, told, workers=workers.cores())
+    with safely(lambda: True):
+        results = measure(collect(), effort, told, workers=workers.cores(), kept=kept)
     page = write_ledger(results, out, page="verify.html", workers=workers.cores()).page
+    kept.forget()
     counts = {kind: results.count(kind) for kind in KINDS}
     verdicts = {"counts": counts, "as_known": results.as_known, "summary": results.summary, "report": str(page)}
     return _Claims(teaser(results, page), {**verdicts, "seconds": results.seconds})

@@ -32,14 +32,17 @@ def verify(
 ) -> None:
     """Measure the theorems, lemmas and figures of arXiv 2606.00605 and say which hold.
 
-    Exit status 0 when every verdict is the one recorded in the package (known failures included), 1 otherwise.
+    Exit status 0 when every verdict is the one recorded in the package (known failures included), 1 otherwise. The same
+    command after an interrupted one measures only what is missing.
     """
     import json as encoder
 
     from eigenloop import workers
     from eigenloop.claims import Effort
     from eigenloop.cli.progress import bars
+    from eigenloop.cli.safely import safely
     from eigenloop.errors import InputError
+    from eigenloop.kept import Kept
     from eigenloop.verify import collect, measure, select
 
     out = out or (DEFAULT_OUT if only is None else ONLY_OUT)
@@ -56,17 +59,18 @@ def verify(
 
     made = not out.exists()
     check_directory(out)
+    effort = Effort(quick=quick, seed=seed)
+    kept = Kept(out, effort)
     try:
-        with bars() as shown:
-            results = measure(
-                chosen, Effort(quick=quick, seed=seed), lambda done, total: shown.tell("claims", done, total),
-                workers=workers.cores(),
-            )  # fmt: skip
+        with safely(lambda: bool(kept.found)), bars() as shown:
+            told = lambda done, total: shown.tell("claims", done, total)  # noqa: E731
+            results = measure(chosen, effort, told, workers=workers.cores(), kept=kept)
     except BaseException:
         if made and not any(out.iterdir()):
             out.rmdir()
         raise
     files = write_ledger(results, out, only=only, workers=workers.cores())
+    kept.forget()
     if json:
         paths = {"report": str(files.page), "json": str(files.json), "csv": str(files.csv)}
         typer.echo(encoder.dumps({**results.as_dict(), **paths}, allow_nan=False))

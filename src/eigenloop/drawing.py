@@ -55,3 +55,31 @@ def file_content(figure: Any, suffix: str, **options: Any) -> bytes:
     undated = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=undated[suffix], **options)
     return buffer.getvalue()
+
+
+def label_logarithms(axes: Any) -> None:
+    """Labels of logarithmic axes that never run into each other.
+
+    Powers of ten over two decades and more, 2 and 5 as well over fewer, and a few plain numbers within a factor of 5.
+
+    Args:
+        axes: `matplotlib.axes.Axes`, with everything drawn that decides their limits.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        if axis.get_scale() != "log":
+            continue
+        if high >= 100 * low:
+            axis.set_minor_formatter(NullFormatter())
+            continue
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(FuncFormatter(_two_or_five))
+        if high < 5 * low:
+            axis.set_major_locator(MaxNLocator(4))
+            axis.set_minor_locator(NullLocator())
+
+
+def _two_or_five(value: float, _: int | None) -> str:
+    """A tick's label where its leading digit is 2 or 5."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from eigenloop import report
 from eigenloop.claims import Effort, Finding, Kind, Plot, Result
-from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, file_content
+from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
 from eigenloop.errors import InputError
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
@@ -183,6 +183,7 @@ def _figure(plot: Plot) -> Figure:
             axes.plot(x, y, "o", markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, **style)
         else:
             axes.plot(x, y, linestyle=DASHES[index % len(DASHES)], **style)
+    label_logarithms(axes)
     if plot.curves:
         figure.legend(loc="outside lower center", ncols=min(3, len(plot.curves)), handlelength=2.8)
     return figure

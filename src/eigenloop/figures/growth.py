@@ -67,6 +67,11 @@ def growth_verdict(runs: Mapping[str, Trained], inactive: float, *, exponent: Fr
         return verdict(None, f"after {steps:,} steps {structure}; a growth of t^{exponent} shows after thousands")
     near = all(abs(found_ - exponent) < 0.2 * exponent for found_ in found)
     growth = f"the weights grow with exponents from {min(found):.3f} to {max(found):.3f}, {exponent} in theory"
+    if not near:  # a^2 - b^2 changes at second order in the learning rate only: a da = b db
+        lead = max(float(np.median(run.metrics["v_max"][-1] / run.metrics["w_max"][-1])) ** 2 for run in runs.values())
+        growth += (
+            f" (W begins at 0 and V at 1; a^2 - b^2 is all but kept, so W's exponent is (a/b)^2 = {lead:.2f} times V's)"
+        )
     return verdict(near and off < 0.5 and inactive < 1e-6, f"{growth}; {structure}")
 
 

@@ -7,9 +7,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from eigenloop.drawing import COLOURS, DASHES, MARKERS
+from eigenloop.drawing import COLOURS, DASHES, MARKERS, label_logarithms
 from eigenloop.figures.values import FigureData, Row
 
 LABELS = {
@@ -85,14 +84,7 @@ def curves(
                 series, (float(x[0]), 0), xycoords=("data", "axes fraction"), xytext=(-4, 4),
                 textcoords="offset points", ha="right", va="bottom", fontsize=7.5, alpha=0.8,
             )  # fmt: skip
-    if xscale == "log":
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    if yscale == "log":
-        low, high = axes.get_ylim()
-        few = high < 100 * low  # less than two decades: label 0.2 and 0.5 as well
-        axes.yaxis.set_minor_formatter(FuncFormatter(_two_or_five) if few else NullFormatter())
-        if few:
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    label_logarithms(axes)
 
 
 def styles(data: FigureData, *, markers: bool = False) -> dict[str, dict[str, Any]]:
@@ -140,11 +132,6 @@ def series_label(series: str) -> str:
 def _column(rows: Sequence[Row], name: str) -> np.ndarray:
     """One column of the table, NaN where it is empty."""
     return np.array([np.nan if (value := getattr(row, name)) is None else value for row in rows])
-
-
-def _two_or_five(value: float, _: int | None) -> str:
-    """A tick's label where its leading digit is 2 or 5."""
-    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
 def _every(count: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, file_content
+from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
 
 SIZE = (5.6, 3.4)
 """Inches: a phone shows it at three fifths of its natural width without scrolling."""
@@ -78,8 +78,7 @@ def over_depth(
             )  # fmt: skip
         axes.set(xlabel="layer", ylabel=ylabel, yscale="log" if log else "linear")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        if log:
-            _plain_ticks(axes)
+        label_logarithms(axes)
 
     return _both(draw)
 
@@ -104,7 +103,7 @@ def over_loops(series: Sequence[Series], *, ylabel: str, level: float | None = N
             axes.axhline(level, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7)
         axes.set(xlabel="loop", ylabel=ylabel, yscale="log")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _plain_ticks(axes)
+        label_logarithms(axes)
 
     return _both(draw)
 
@@ -124,21 +123,6 @@ def _both(draw: Callable[[Any], None]) -> tuple[str, str]:
             figure.legend(loc="outside lower center", ncols=min(3, count), handlelength=2.8)
             looks.append(file_content(figure, "svg", facecolor="none").decode())
     return looks[0], looks[1]
-
-
-def _plain_ticks(axes: Any) -> None:
-    """Where a logarithmic axis spans few decades, numbers as they are said; powers of ten otherwise."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    low, high = axes.get_ylim()
-    few = high < 1000 * low
-
-    def name(value: float, _: int | None) -> str:
-        return f"{value:g}" if f"{value:e}"[0] in "125" else ""
-
-    if few:
-        axes.yaxis.set_major_formatter(FuncFormatter(name))
-    axes.yaxis.set_minor_formatter(FuncFormatter(name) if high < 30 * low else NullFormatter())
 
 
 def _shown(values: np.ndarray, log: bool) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eigenloop import report
-from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content
+from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content, label_logarithms
 from eigenloop.report import Cell
 from eigenloop.runs import save_table
 from eigenloop.steer.checks import Check
@@ -225,6 +225,7 @@ def _draw(evidence: Evidence, x: str, y: str, xlabel: str, ylabel: str) -> Figur
         up = np.array([_value(point, y) for point in points])
         axes.plot(across, up[:, 0], linestyle=DASHES[index], label=name, **style)
         axes.fill_between(across, up[:, 1], up[:, 2], color=COLOURS[index], alpha=0.18, linewidth=0)
+    label_logarithms(axes)
     figure.legend(loc="outside lower center", ncols=3, handlelength=2.8)
     return figure
 

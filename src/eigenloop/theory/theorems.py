@@ -5,6 +5,7 @@ Task 2 (d = 16, n = 32, the default multiplicities): its expectations are exact.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,8 @@ SIGMAS = 6.0
 TARGETS: tuple[Target, Target] = ("normalized", "unnormalized")
 SMALL_RATE, SMALL_STEPS = 0.1, 200
 """Of the full model in d = 2."""
+POINTS = ((1.3, 0.4), (1.0, 0.05), (2.0, 1.5))
+"""(a, b) where sampled gradients are compared with multiples of I: on the way, near the start, and late."""
 LAST = 1e12
 """Steps to which population gradient descent is followed."""
 
@@ -73,11 +76,13 @@ def limit_loss(effort: Effort) -> Finding:
     end = normalize(effort.generator(1).standard_normal((size, 16)) * values**LOOPS)
     squares = np.sum(end[:, 1:] ** 2, axis=1)
     exact = float(LOOPED.limit_loss().value)
-    gap = float(LOOPED.loss(1e9).value) - exact
-    return within_sigmas(
+    gap, first = float(LOOPED.loss(1e9).value) - exact, float(LOOPED.upsilon1().value) / 1e9
+    found = within_sigmas(
         measured=float(squares.mean()), expected=exact, standard_error=float(squares.std() / math.sqrt(size)),
-        numbers={"power iterates": size, "f(10^9) - f_inf": gap},
+        numbers={"power iterates": size, "f(10^9) - f_inf": gap, "its first order, Y1/10^9": first},
     )  # fmt: skip
+    # the next order is 10^-9 of the first; a few digits of f are lost in the difference
+    return found if abs(gap / first - 1) < 1e-4 else replace(found, kind="fails", note="f does not tend to its limit")
 
 
 @ledger.claim(
@@ -292,42 +297,51 @@ def _structure(kind: str, effort: Effort) -> Finding:
         "no-ln": [(Layerwise("normalized"), False), (Layerwise("unnormalized"), False)],
     }
     with jax.enable_x64(True):
-        task = problems.Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32)
+        tasks = {
+            "Task 2": problems.Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32),
+            "Task 1": problems.Sphere(dim=16, samples=32),
+        }
         sizes = [2**k for k in range(8, effort.pick(13, 16))]
-        batch = problems.draw(task, jax.random.key(effort.seed), sizes[-1])
-        slopes, curves = [], []
+        batches = {name: problems.draw(task, jax.random.key(effort.seed), sizes[-1]) for name, task in tasks.items()}
+        found, curves = {}, []
         for objective, norm in objectives[kind]:
-            model = TwoBlock(a=1.3 * jnp.eye(16), b=0.4 * jnp.eye(16), norm=norm)
 
             @jax.jit
-            def gradients(model=model, objective=objective):
+            def gradients(a, b, batch, norm=norm, objective=objective):
+                model = TwoBlock(a=a * jnp.eye(16), b=b * jnp.eye(16), norm=norm)
                 grad = jax.grad(lambda m, one: objective(m, one[None])[0])
                 return jax.lax.map(lambda one: grad(model, one), batch)
 
-            found = gradients()
-            each = np.stack([np.asarray(found.a), np.asarray(found.b)], 1)  # (N, 2, d, d)
-            trace = np.trace(each, axis1=2, axis2=3)[..., None, None] / 16 * np.eye(16)
-            rest = each - trace
-            noise = float(np.sqrt((rest**2).sum((1, 2, 3)).mean()))
-            # of disjoint groups of `size` samples, the root mean square of their mean's distance from multiples of I
-            distances = [
-                float(np.sqrt((rest[: len(rest) // size * size].reshape(-1, size, 2, 16, 16).mean(1) ** 2)
-                              .sum((1, 2, 3)).mean()))
-                for size in sizes
-            ]  # fmt: skip
-            slopes.append(max(distances[i] * math.sqrt(sizes[i]) / noise for i in range(len(sizes))))
-            curves.append(
-                Curve(f"{type(objective).__name__}{'' if norm else ', no LN'}", sizes, distances, points=True)
-            )
+            words = f"{getattr(objective, 'target', 'end to end')}{'' if norm else ', no LN'}"
+            for name, batch in batches.items():
+                for a, b in POINTS:
+                    slope = gradients(a, b, batch)
+                    each = np.stack([np.asarray(slope.a), np.asarray(slope.b)], 1)  # (N, 2, d, d)
+                    rest = each - np.trace(each, axis1=2, axis2=3)[..., None, None] / 16 * np.eye(16)
+                    distances, noise = _distances(rest, sizes)
+                    found[f"{name}, a = {a:g}, b = {b:g}, {words}"] = float((distances * np.sqrt(sizes)).max() / noise)
+                    if name == "Task 2" and (a, b) == POINTS[0]:
+                        curves.append(Curve(words, sizes, distances, points=True))
     # (distance)^2 N / noise^2 has mean 1 and, over 510 nearly independent entries, a standard deviation of sqrt(2/510)
     allowed = math.sqrt(1 + 6 * math.sqrt(2 / 150))
-    kind_found = "holds" if max(slopes) < allowed else "fails"
+    worst = max(found.values())
     return Finding(
-        kind_found, max(slopes), f"at most {allowed:.2f}", None,
+        "holds" if worst < allowed else "fails", worst, f"at most {allowed:.2f}", None,
         "distance times N^(1/2) over the spread of one sample is 1 for a mean of zero; 6 standard deviations with 150 "
-        "effective entries", plot=Plot(curves, "samples N", "distance from multiples of I"),
-        numbers={"largest N": sizes[-1]},
+        "effective entries; the worst of all points", plot=Plot(curves, "samples N", "distance from multiples of I"),
+        numbers={"largest N": sizes[-1], **found},
     )  # fmt: skip
+
+
+def _distances(rest: np.ndarray, sizes: list[int]) -> tuple[np.ndarray, float]:
+    """Of disjoint groups of `size` samples, the root mean square of their mean, for each size; and of one sample."""
+    found = [
+        np.sqrt(
+            (rest[: len(rest) // size * size].reshape(-1, size, *rest.shape[1:]).mean(1) ** 2).sum((1, 2, 3)).mean()
+        )
+        for size in sizes
+    ]
+    return np.array(found), float(np.sqrt((rest**2).sum((1, 2, 3)).mean()))
 
 
 def _growth(setting: EndToEnd | LayerwiseNorm, name: str, exponent: float) -> Finding:

@@ -93,11 +93,12 @@ def summary(rows):
             lines.append(f"{kind}: refused: {mine[0]['refused']}")
             continue
         for method in ("signed", "tuned"):
-            damage = np.concatenate([row[method]["damage"] for row in mine])
-            added = np.concatenate([row[method]["addition"] for row in mine if row[method]["addition"]])
+            both = [row for row in mine if row[method]["addition"]]  # where an equal effect was found
+            damage, added = (np.array([row[method][name] for row in both]) for name in ("damage", "addition"))
             low, high = median_interval(damage - added)
             lines.append(
-                f"{kind:8} {method:7} directions {len(mine)}, least share of tokens moved in a prompt "
+                f"{kind:8} {method:7} directions {len(mine)}, compared {len(both)}, "
+                f"least share of tokens moved in a prompt "
                 f"{min(row[method]['moved'] for row in mine):.3f}, spread of mu.x "
                 f"{max(row['spread'] for row in mine):.1e}, "
                 f"1-keep median {np.median(damage):.2e}, activation addition {np.median(added):.2e}, "

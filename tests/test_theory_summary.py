@@ -326,7 +326,9 @@ def test_the_groups_are_trained_as_long_as_the_whole(monkeypatch: pytest.MonkeyP
     """Three times the steps at a third of the rate: the same end, and the same scatter (less when frozen early)."""
     monkeypatch.setattr("eigenloop.theory.endpoints.GROUPS", 3)
     of = Spectra.sphere(dim=3, samples=9, draws=6, seed=0)
-    ends = [endpoints(of, loops=1, learning_rate=rate, steps=n)["recursion"] for rate, n in ((1e-4, 9e3), (1e-4 / 3, 2.7e4))]
+    ends = [
+        endpoints(of, loops=1, learning_rate=rate, steps=n)["recursion"] for rate, n in ((1e-4, 9e3), (1e-4 / 3, 2.7e4))
+    ]
     name = "no_norm_normalized.gamma"
     assert ends[1].stderr[name] == pytest.approx(ends[0].stderr[name], rel=0.01)
 

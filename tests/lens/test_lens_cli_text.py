@@ -190,7 +190,8 @@ def test_bad_input_of_every_kind_is_one_line_and_nothing_is_written(model, text,
 def test_ctrl_c_leaves_nothing_behind(model, text, tmp_path):
     """Pressed when the first progress is seen."""
     code = "from eigenloop.cli import main; main()"
-    command = [sys.executable, "-c", code, "lens", model, "--text", text, "--loop", "0", "--out", tmp_path / "out"]
+    command = [sys.executable, "-c", code, "lens", model, "--text", text, "--loop", "0", "--loops", "1000000"]
+    command += ["--out", tmp_path / "out"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         seen = process.stderr.readline()

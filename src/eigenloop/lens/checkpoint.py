@@ -83,13 +83,15 @@ model.safetensors, or a name on the Hugging Face hub
 
 def _config(directory: Path) -> dict[str, Any]:
     file = directory / "config.json"
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is no regular file; give the directory of a saved model")
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{directory} has no config.json; give the directory of a saved model") from None
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is no JSON ({error}); download it again") from None
     if not isinstance(config, dict):
         raise InputError(f"{file} holds no object; download it again")
@@ -115,7 +117,7 @@ def _shards(index: Path) -> list[Path]:
     """The files that an index names, which must lie beside it."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{index} cannot be read ({error}); download it again") from None
     for name in names:
         if not isinstance(name, str) or PurePath(name).name != name or name == "..":
@@ -141,11 +143,12 @@ def _pickles(paths: Iterable[Path]) -> Tensors:
     for path in paths:
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-            tensors.update(loaded)
+            tensors.update({name: tensor for name, tensor in loaded.items() if isinstance(name, str)})
         except pickle.UnpicklingError:
             raise InputError(f"{path} holds more than tensors, so it is not opened; use safetensors") from None
-        except (OSError, RuntimeError, EOFError, ValueError, TypeError) as error:
-            raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}); download it again") from None
+        except (OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{path} cannot be read ({why}); download it again") from None
     return TorchTensors(tensors, ", ".join(path.name for path in paths))
 
 

@@ -4,6 +4,7 @@ The same row serves a loaded Hugging Face model and the tensor names in its safe
 dotted names. docs/lens-layouts.md shows how to add a row.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -143,7 +144,7 @@ def count(config: Mapping[str, Any], name: str) -> int:
         eigenloop.errors.InputError: n_head is 0 in config.json; it must be a whole number of at least 1
     """
     value = setting(config, name)
-    if value != int(value) or value < 1:
+    if not 1 <= value < math.inf or value != int(value):
         raise InputError(f"{name} is {value} in config.json; it must be a whole number of at least 1")
     return int(value)
 

@@ -220,7 +220,7 @@ def _header(path: Path) -> dict[str, _Entry]:
             header = json.loads(file.read(length))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path} has no readable safetensors header; download it again") from None
     try:
         entries = {_today(name): _entry(path, 8 + length, about) for name, about in header.items() if name[:2] != "__"}

@@ -9,7 +9,7 @@ from eigenloop.lens import planted as any_planted
 from eigenloop.lens.aligned import Estimate
 from eigenloop.lens.circuits import Norm
 from eigenloop.lens.dynamics import Layer
-from eigenloop.lens.gain import modes_of
+from eigenloop.lens.gain import energies, gains, log_growth, modes_of, relation, rotated_gains
 from eigenloop.lens.generators import plain_norm, with_spectrum
 from eigenloop.lens.measure import resampled
 from eigenloop.lens.modes import principal
@@ -277,3 +277,39 @@ def test_a_copy_is_compared_on_the_same_resampled_passages():
     assert null is not None
     assert null.sigmas == pytest.approx(10, rel=0.05)  # the common part cancels
     assert null.mean == 1
+
+
+def test_the_null_of_gains_holds_its_level_where_tokens_know_nothing_of_the_layer():
+    """Left vectors of a Gaussian F are far from orthogonal; 80 layers of 199 draws, 4 sigmas of a binomial."""
+    rng, below, tried = np.random.default_rng(5), np.zeros(2), 80
+    for _ in range(tried):
+        modes = modes_of(Operator(left=rng.standard_normal((DIM, DIM)) / 8, right=np.eye(DIM)))
+        assert modes is not None
+        before = rng.standard_normal((40, DIM)).cumsum(0)
+        means = np.stack([before, before @ rng.standard_normal((DIM, DIM))])
+        expected = log_growth(modes.values, Growth(shift=1.0, scale=1.0))
+        own = relation(gains(energies(modes.left, means), np.ones((1, 40))), expected)
+        drawn = relation(rotated_gains(modes.left, means, rng, 199), expected)
+        below += [
+            np.mean(np.abs(null - np.median(null)) >= abs(one[0] - np.median(null))) < 0.2
+            for one, null in zip(own, drawn, strict=True)
+        ]
+    assert np.all(abs(below / tried - 0.2) < 4 * np.sqrt(0.2 * 0.8 / tried)), below / tried
+
+
+def test_rotated_gains_at_no_rotation_are_the_gains(monkeypatch):
+    rng = np.random.default_rng(6)
+    modes = modes_of(Operator(left=rng.standard_normal((DIM, DIM)) / 8, right=np.eye(DIM)))
+    assert modes is not None
+    means = rng.standard_normal((2, 30, DIM))
+
+    class Still(np.random.Generator):
+        def choice(self, values, size):
+            return np.ones(size, np.float32)
+
+        def permutation(self, size):
+            return np.arange(size)
+
+    monkeypatch.setattr("scipy.stats.ortho_group.rvs", lambda dim, random_state: np.eye(dim))
+    found = rotated_gains(modes.left, means, Still(np.random.PCG64()), 2)
+    assert np.allclose(found, gains(energies(modes.left, means), np.ones((1, 30))), atol=1e-4)

@@ -59,6 +59,44 @@ def energies(vectors: Inexact[np.ndarray, "d m"], means: Float[np.ndarray, "2 S 
     return real**2 + imaginary**2
 
 
+def rotated_gains(
+    vectors: Inexact[np.ndarray, "d m"],
+    means: Float[np.ndarray, "2 S d"],
+    rng: np.random.Generator,
+    draws: int,
+) -> Float[np.ndarray, "draws m"]:
+    """gain_i along R w_i for random rotations R: the vectors keep their angles with each other, and lose the tokens.
+
+    Vectors drawn one by one would be independent where the left vectors of one F are not, and the null of a rank
+    correlation over them too narrow by half. R = H_1 P H_2 with two rotations H of Haar measure, drawn once, and signed
+    permutations P of the coordinates, drawn each time: R costs no decomposition.
+
+    Args:
+        vectors: w_i; a conjugate pair may stand in two columns.
+        means: mean tokens of the passages, before and after.
+        rng: random numbers.
+        draws: how many rotations.
+    """
+    from scipy.stats import ortho_group
+
+    dim, weights = len(vectors), np.ones((1, means.shape[1]))
+    imaginary = np.flatnonzero(np.imag(vectors).any(0))
+    parts = np.concatenate([np.real(vectors), np.imag(vectors)[:, imaginary]], axis=1)
+    if dim > 1:
+        turned, parts = (means @ ortho_group.rvs(dim, random_state=rng), ortho_group.rvs(dim, random_state=rng) @ parts)
+    else:
+        turned = means
+    turned, parts = turned.astype(np.float32), parts.astype(np.float32)
+    found = np.empty((draws, vectors.shape[1]))
+    for row in found:
+        signs = rng.choice(np.float32([-1, 1]), dim)
+        squares = ((turned[..., rng.permutation(dim)] * signs) @ parts) ** 2
+        energy = squares[..., : len(row)].astype(np.float64)
+        energy[..., imaginary] += squares[..., len(row) :]
+        row[:] = gains(energy, weights)[0]
+    return found
+
+
 def gains(energy: Float[np.ndarray, "2 S m"], weights: Float[np.ndarray, "b S"]) -> Float[np.ndarray, "b m"]:
     """gain_i, for each row of passage weights; NaN where a coordinate is zero.
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from eigenloop.lens.circuits import Circuit
-from eigenloop.lens.gain import Modes, energies, gains, log_growth, modes_of, relation
+from eigenloop.lens.gain import Modes, energies, gains, log_growth, modes_of, relation, rotated_gains
 from eigenloop.lens.modes import DENSE_LIMIT, Flag, principal
 from eigenloop.lens.operators import Growth
 from eigenloop.lens.projections import LayerSums, Subspaces, random_planes, spanned
@@ -268,7 +268,7 @@ def _gains(
     weights: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-    """Rank correlation and slope of the gains: in the layer's own basis, in the others', and along random lines."""
+    """Rank correlation and slope of the gains: in its own basis, in the others', and in its own turned at random."""
     modes = bases[result.block].modes
     if modes is None:
         return
@@ -281,12 +281,5 @@ def _gains(
     found = [relation(gains(energies(m.left, means), first), log_growth(m.values, factor)) for m in swapped]
     result.others.update({name: np.array([each[i][0] for each in found]) for i, name in enumerate(GAINS)})
     if sums.random is not None:
-        pool = gains(energies(sums.random.first, means), first)[0]
-        picked = np.stack([_some(rng, len(pool), len(expected)) for _ in range(len(pool))])
-        result.random.update(zip(GAINS, relation(pool[picked], expected), strict=True))
-
-
-def _some(rng: np.random.Generator, count: int, wanted: int) -> np.ndarray:
-    """Numbers below count in random order, none twice before all were taken."""
-    rounds = [rng.permutation(count) for _ in range(-(-wanted // count))]
-    return np.concatenate(rounds)[:wanted]
+        drawn = rotated_gains(modes.left, means, rng, sums.random.first.shape[1])
+        result.random.update(zip(GAINS, relation(drawn, expected), strict=True))

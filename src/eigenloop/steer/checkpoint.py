@@ -38,12 +38,17 @@ def check_out(out: Path, source: Path | None = None) -> None:
     Raises:
         InputError: it is a file, it is not empty and was not written by `eigenloop steer`, or it is the source itself.
     """
-    if source is not None and source.exists() and out.exists() and out.resolve() == source.resolve():
-        raise InputError(f"--out {out} is the model itself; choose another directory")
+    if source is not None and source.exists():
+        ours, theirs = out.resolve(), source.resolve()
+        if ours == theirs or ours in theirs.parents or theirs in ours.parents:
+            raise InputError(f"--out {out} is the model itself, holds it or lies in it; choose another directory")
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError(f"{out} is a file; --out must be a directory")
     if out.exists() and any(out.iterdir()) and not _is_ours(out):
         raise InputError(f"{out} exists and was not written by eigenloop steer; choose a new directory")
+    theirs = sorted(set(_files(out)) - set(_written(out)))
+    if theirs:
+        raise InputError(f"{out} holds {theirs[0]}, which eigenloop steer did not write; choose a new directory")
 
 
 def write_directory(out: Path, fill: Callable[[Path], None], record: Mapping[str, Any]) -> None:
@@ -57,12 +62,14 @@ def write_directory(out: Path, fill: Callable[[Path], None], record: Mapping[str
     Raises:
         InputError: the place cannot be written to.
     """
+    out = out.absolute()  # "." has no name
     check_out(out)
     fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         fresh.mkdir()
         fill(fresh)
+        record = {**record, "files": [*_files(fresh), MARK]}
         (fresh / MARK).write_text(json.dumps(record, allow_nan=False, indent=1, ensure_ascii=False) + "\n", "utf-8")
         if out.exists():
             old = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
@@ -75,6 +82,19 @@ def write_directory(out: Path, fill: Callable[[Path], None], record: Mapping[str
         raise InputError(f"cannot write {out}: {error.strerror or error}; choose another --out") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _files(directory: Path) -> list[str]:
+    """Every file below a directory, by its path there; none where it does not exist."""
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
+
+
+def _written(directory: Path) -> list[str]:
+    """The files that a directory of ours was written with."""
+    try:
+        return [str(name) for name in json.loads((directory / MARK).read_text(encoding="utf-8")).get("files", [])]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
 
 
 def save_checkpoint(source: Path, directory: Path, edits: Sequence[Edit]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from eigenloop.steer.edits import Edit, describe, leading
 from eigenloop.steer.evidence import Evidence, Point, gather
 from eigenloop.steer.measuring import Bench, vocabulary
 from eigenloop.steer.page import save_tables, steering_page
-from eigenloop.steer.prompts import check_disjoint, cut, read_text, shipped
+from eigenloop.steer.prompts import Prompts, check_disjoint, cut, read_text, shipped
 from eigenloop.steer.running import BATCH
 from eigenloop.steer.session import METHOD_NAMES, Report, Session
 from eigenloop.steer.strength import Found, search
@@ -136,6 +136,8 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
         raise InputError(f"{model.source} has no tokenizer, which calibration needs; add one to its directory")
     calibration = cut(model.tokenizer, calibration_text, count=CALIBRATION, at_least=4, name="calibration text")
     evaluation = cut(model.tokenizer, evaluation_text, count=EVALUATION, name="evaluation text")
+    for prompts in (calibration, evaluation):
+        _check_fits(model, prompts)
     start = DEFAULT_STRENGTH if request.strength is None else request.strength
     session = Session.of(
         model, direction.vector, calibration, method=request.method, layers=request.layers, strength=start
@@ -169,6 +171,21 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
     record: dict[str, Any] = {}
     write_directory(request.out, fill, record)
     return result[0]
+
+
+def _check_fits(model: Model, prompts: Prompts) -> None:
+    """Tokens beyond the embedding, or prompts beyond the context, would end inside torch."""
+    ids, rows = prompts.ids, int(model.module.get_input_embeddings().weight.shape[0])
+    if ids.max() >= rows:
+        raise InputError(
+            f"the tokenizer of {model.source} gives token {ids.max()}, and the model embeds {rows}; they do not belong "
+            "together"
+        )
+    if model.context is not None and ids.shape[1] > model.context:
+        raise InputError(
+            f"{model.source} reads {model.context} tokens, fewer than the {ids.shape[1]} of a prompt; it is too short "
+            "to steer"
+        )
 
 
 def _texts(request: Request) -> tuple[str, str]:

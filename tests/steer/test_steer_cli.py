@@ -107,14 +107,20 @@ def test_an_adapter_alone(models, tmp_path, capsys):
 
 
 def test_a_strength_is_found(models, tmp_path, capsys):
-    words = (models / "gpt2", "--toward", " the", "--method", "signed", "--json", "--out", tmp_path / "out")
+    words = (models / "gpt2", "--toward", " the", "--json", "--out", tmp_path / "out")
     status, text, _ = run(capsys, *words, "--target", "0.3")
     found = json.loads(text)
     assert status == 0
+    assert found["method"] == "tuned"
     assert found["signed_cos_after"] == pytest.approx(0.3, abs=0.06)  # searched on other text
     assert 2 <= len(found["search"]) <= 12
-    status, text, _ = run(capsys, *words, "--budget", "0.02")
-    assert json.loads(text)["kl"] == pytest.approx(0.02, rel=0.5)
+    by_strength = dict(map(tuple, found["search"]))
+    assert by_strength[found["strength"]] == pytest.approx(0.3, rel=0.01)  # what is written is what was searched
+    status, text, _ = run(capsys, *words, "--method", "signed", "--budget", "0.02")
+    found = json.loads(text)
+    assert found["kl"] == pytest.approx(0.02, rel=0.5)
+    by_strength = dict(map(tuple, found["search"]))
+    assert 0.018 < by_strength[found["strength"]] <= 0.02
 
 
 def test_strength_zero_is_reported_as_no_effect(models, tmp_path, capsys):

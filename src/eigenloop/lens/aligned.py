@@ -239,6 +239,9 @@ def _words(layer: LayerAlignment) -> str:
     if after.value is not None and after.low is not None and after.high is not None:
         place = "above" if after.low > 1 else "below" if after.high < 1 else "not told from"
         said += f". After it the share is {_span(after)} times chance, {place} chance"
+        crowd = after.nulls.get("random")  # tokens in a cone give any direction a share of its own
+        if after.low > 1 and crowd is not None and crowd.p_adjusted is not None:
+            said += f", {'and' if crowd.p_adjusted < LEVEL else 'but not clearly'} more than random directions have"
     if rho.value is None or slope.value is None:
         return f"{said}. Its spectral gains are not measured ({rho.reason})."
     others = [*_versus(rho, "other_layers", "other layers' eigenbases"), *_versus(rho, "random_init", "random init")]

@@ -106,7 +106,7 @@ def sentences(found: Spectra) -> list[str]:
         >>> about = {"source": "mine", "model_type": "planted", "stored": ("float64",), "schedule": (0,), "heads": 1}
         >>> found = Spectra(**about, width=2, placement="pre", sigma=1.0, rules=("consensus",), layers=layers)
         >>> print(sentences(found)[1])
-        One step multiplies the leading direction by 2 (layer 0). The next one grows 0.25 times as much (the gap).
+        Alone, a step multiplies the leading direction by 2 (layer 0). The next one grows 0.25 times as much (the gap).
     """
     rule, leaders = found.rule, {layer.layer: layer.modes[found.rule] for layer in found.layers}
     counts = [f"{count} {_KINDS[flag]}" for flag, count in found.counts()[rule].items() if count]
@@ -118,12 +118,12 @@ def sentences(found: Spectra) -> list[str]:
     gaps = {index: mode.gap for index, mode in leaders.items()}
     most, least = max(growths, key=growths.__getitem__), min(growths, key=growths.__getitem__)
     if most == least:
-        step = f"One step multiplies the leading direction by {growths[most]:.3g} (layer {most})."
+        step = f"Alone, a step multiplies the leading direction by {growths[most]:.3g} (layer {most})."
         step += f" The next one grows {gaps[most]:.3g} times as much (the gap)."
     else:
         step = (
-            f"One step multiplies the leading direction by {growths[least]:.3g} (layer {least}) to {growths[most]:.3g} "
-            f"(layer {most})."
+            f"Alone, a step multiplies the leading direction by {growths[least]:.3g} (layer {least}) to "
+            f"{growths[most]:.3g} (layer {most})."
         )
         clear, close = min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__)
         step += (

@@ -123,9 +123,10 @@ def _verdict(record: Mapping[str, Any], evidence: Evidence) -> report.Note:
             "No strength of activation addition has the edit's effect, so the two are not compared.", "warn"
         )
     median, low, high = difference
+    tuned = " The edit is tuned for small 1 - keep, activation addition is not." if record["method"] == "tuned" else ""
     where = f"median difference of 1 - keep {median:.2g} [{low:.2g}, {high:.2g}] over prompts, at equal effect"
     if high <= 0:
-        return report.Note(f"The edit does less damage than activation addition: {where}.", "good")
+        return report.Note(f"The edit does less damage than activation addition: {where}.{tuned}", "good")
     if low > 0:
         return report.Note(f"The edit does more damage than activation addition: {where}.", "bad")
     return report.Note(f"The edit and activation addition do about the same damage: {where}.", "neutral")

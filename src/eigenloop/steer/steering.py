@@ -142,10 +142,8 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
     session = Session.of(
         model, direction.vector, calibration, method=request.method, layers=request.layers, strength=start
     )
-    found = _searched(session, request)
+    session, found = _searched(session, request)
     strength = start if found is None else found.strength
-    if found is not None and request.method == "tuned":
-        session = session.tuned(strength)
     edits = session.edits(strength)
     changed_tensors(model.stack, edits)  # refuses what this model has no tensor for
     evidence = gather(
@@ -207,10 +205,13 @@ def _direction(model: Model, request: Request) -> Direction:
     return from_file(model, request.direction)
 
 
-def _searched(session: Session, request: Request) -> Found | None:
-    """The strength for --target or --budget, found on calibration prompts."""
+def _searched(session: Session, request: Request) -> tuple[Session, Found | None]:
+    """The strength for --target or --budget, found on calibration prompts, and the session that it was found with.
+
+    What is written is tuned for a strength: first the untuned edit says about which, then the tuned one is searched.
+    """
     if request.target is None and request.budget is None:
-        return None
+        return session, None
     if request.budget is not None and vocabulary(session.model) is None:
         raise InputError(f"--budget needs a model that predicts tokens; {session.model.source} has no such head")
     bench = Bench.of(session.model, session.calibration.part(slice(-SEARCHED, None)), session.direction)
@@ -218,12 +219,21 @@ def _searched(session: Session, request: Request) -> Found | None:
     goal = request.target if request.budget is None else request.budget
     assert goal is not None
 
-    def measure(strength: float) -> float:
-        with applied(session.model, session.edits(strength)):
-            return float(bench.measure()[kind].mean())
+    def found(session: Session, start: float = DEFAULT_STRENGTH) -> Found:
+        def measure(strength: float) -> float:
+            with applied(session.model, session.edits(strength)):
+                return float(bench.measure()[kind].mean())
 
-    largest = 1.0 if request.method.startswith("swap") else 2.0
-    return search(measure, goal, largest=largest, name="--target" if kind == "cosine" else "--budget")
+        return search(
+            measure, goal, start=start, largest=1.0 if request.method.startswith("swap") else 2.0,
+            name="--target" if kind == "cosine" else "--budget", not_above=kind == "kl",
+        )  # fmt: skip
+
+    if request.method != "tuned":
+        return session, found(session)
+    first = found(session.plain(session.direction))
+    session = session.tuned(first.strength)
+    return session, found(session, first.strength)
 
 
 def _save(

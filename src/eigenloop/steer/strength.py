@@ -38,6 +38,7 @@ def search(
     largest: float = LARGEST,
     most: int = EVALUATIONS,
     name: str = "--target",
+    not_above: bool = False,
 ) -> Found:
     """The smallest strength at which a measure that rises from strength 0 reaches a goal.
 
@@ -50,9 +51,11 @@ def search(
         largest: last one.
         most: most calls of `measure`.
         name: what asked for it, for an error.
+        not_above: the goal is a budget: the largest strength tried that stays within it.
 
     Raises:
-        InputError: the goal is below the value at strength 0, or not reached at the largest strength tried.
+        InputError: the goal is below the value at strength 0, not reached at the largest strength tried, or (a budget)
+            passed at every strength tried.
 
     Example:
         >>> round(search(lambda c: c * c, 0.09).strength, 2)
@@ -87,4 +90,11 @@ def search(
             if abs(value - goal) <= ACCURACY * abs(goal):
                 high = middle
     curve = tuple(sorted(seen.items()))
+    if not_above:
+        high = max(strength for strength, value in curve if value <= goal)
+        if high == 0.0:
+            least = min(strength for strength in seen if strength > 0)
+            raise InputError(
+                f"{name} is {goal:g}, and strength {least:.3g} has {seen[least]:.4g} already; ask for more"
+            )
     return Found(high, seen[high], curve)

@@ -37,7 +37,7 @@ LEDGER = """
 
     @shelf.claim("thm4.1.growth", "Weights grow like t^{1/4}.", place="Thm 4.1")
     def growth(effort):
-        plot = Plot([Curve("a", t, t**0.25), Curve("read off", [1, 10], [1, 1.8], points=True)], "step t", "a")
+        plot = Plot([Curve("a", t, t**0.25), Curve("read off", range(1, 3), (1, 1.8), points=True)], "step t", "a")
         numbers = {"steps": effort.pick(10, 1000), "ends": list(range(12)), "lost": float("inf")}
         return within(measured=0.251, expected=0.25, tolerance=0.01, because="next order", numbers=numbers, plot=plot)
 

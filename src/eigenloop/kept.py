@@ -91,8 +91,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _listed(value: Any) -> Any:
-    """NumPy's arrays and numbers as Python's; no digit is lost."""
-    return value.tolist()
+    """NumPy's arrays and numbers, and any other sequence, as Python's; no digit is lost."""
+    return value.tolist() if hasattr(value, "tolist") else list(value)
 
 
 def _finding(fields: dict[str, Any]) -> Finding:

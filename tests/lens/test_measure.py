@@ -303,13 +303,10 @@ def test_rotated_gains_at_no_rotation_are_the_gains(monkeypatch):
     assert modes is not None
     means = rng.standard_normal((2, 30, DIM))
 
-    class Still(np.random.Generator):
-        def choice(self, values, size):
-            return np.ones(size, np.float32)
-
-        def permutation(self, size):
-            return np.arange(size)
-
+    still = {
+        "choice": lambda self, values, size: np.ones(size, np.float32),
+        "permutation": lambda self, size: np.arange(size),
+    }
     monkeypatch.setattr("scipy.stats.ortho_group.rvs", lambda dim, random_state: np.eye(dim))
-    found = rotated_gains(modes.left, means, Still(np.random.PCG64()), 2)
+    found = rotated_gains(modes.left, means, type("Still", (np.random.Generator,), still)(np.random.PCG64()), 2)
     assert np.allclose(found, gains(energies(modes.left, means), np.ones((1, 30))), atol=1e-4)

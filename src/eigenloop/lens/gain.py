@@ -89,7 +89,7 @@ def rotated_gains(
     turned, parts = turned.astype(np.float32), parts.astype(np.float32)
     found = np.empty((draws, vectors.shape[1]))
     for row in found:
-        signs = rng.choice(np.float32([-1, 1]), dim)
+        signs = rng.choice(np.array([-1, 1], np.float32), dim)
         squares = ((turned[..., rng.permutation(dim)] * signs) @ parts) ** 2
         energy = squares[..., : len(row)].astype(np.float64)
         energy[..., imaginary] += squares[..., len(row) :]

@@ -355,7 +355,7 @@ def lens_page(tmp_path_factory) -> Path:
         layers.append(lens.layer_spectra(circuit))
     found = lens.Spectra(
         source=f"/a/{'long' * 30}/model", model_type="bert", stored=("bfloat16",), schedule=tuple(range(9)), heads=12,
-        width=48, placement="post", sigma=1.0, rules=lens.RULES, layers=tuple(layers),
+        width=48, placement="post", rules=lens.RULES, layers=tuple(layers),
     )  # fmt: skip
     wide = Section("Beside", (Figure(drawing(14, "navy"), "falls", svg_dark=drawing(14, "skyblue")),))
     page = spectra_page(found, command=f"eigenloop lens {found.source}", seconds=1.0, beside=(wide,))

@@ -18,7 +18,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +106,29 @@ def save_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]])
     atomic_write(path, buffer.getvalue().encode())
 
 
-def versions() -> dict[str, str]:
-    """Versions that decide a run's bits: this package, JAX and its compiler, NumPy, Python, the machine's kind."""
-    packages = {name: importlib.metadata.version(name) for name in ("eigenloop", "jax", "jaxlib", "numpy")}
-    return {**packages, "python": platform.python_version(), "machine": platform.machine()}
+LAB = ("eigenloop", "jax", "jaxlib", "numpy")
+"""Packages that decide the bits of a training run or a claim."""
+LENS = ("eigenloop", "numpy", "scipy", "safetensors", "torch", "transformers", "tokenizers")
+"""Packages that decide the bits of what is found in a pretrained model; the last three only where it runs."""
+
+
+def versions(packages: Sequence[str] = LAB) -> dict[str, str]:
+    """Versions that decide a run's bits: of the packages that are installed, of Python, and the machine's kind."""
+    found = {}
+    for name in packages:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return {**found, "python": platform.python_version(), "machine": platform.machine()}
+
+
+def software(packages: Sequence[str] = LAB) -> str:
+    """The versions in one line, for a page.
+
+    Example:
+        >>> software(("numpy",)).startswith("numpy ")
+        True
+    """
+    return ", ".join(f"{name} {version}" for name, version in versions(packages).items() if name != "machine")
 
 
 class RunDirectory:

@@ -18,7 +18,7 @@ from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_
 from eigenloop.errors import InputError
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
-from eigenloop.runs import atomic_write, save_table, versions
+from eigenloop.runs import atomic_write, save_table, software
 from eigenloop.verify import Results, plain
 from eigenloop.workers import cores, processes
 
@@ -128,7 +128,6 @@ def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) 
     )
     news = [report.Note(f"Not as recorded: {_news(result)}", "bad") for result in results.news]
     asked = "" if only is None else f" --only {only}"
-    software = ", ".join(f"{name} {version}" for name, version in versions().items() if name != "machine")
     return report.Page(
         TITLE,
         LEAD + results.summary,
@@ -138,7 +137,7 @@ def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) 
             ("effort", "quick: fewer samples and steps" if results.effort.quick else "whole"),
             ("time", f"{results.seconds:.0f} s"),
             ("machine", f"{platform.system()} {platform.machine()}, {cores()} of {os.cpu_count()} cores"),
-            ("versions", software),
+            ("versions", software()),
         ],
         command=f"eigenloop verify{asked}{_options(results.effort)}",
         links=[report.Link("Wu, Zhang and Cao, arXiv 2606.00605", "https://arxiv.org/abs/2606.00605")],

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -278,6 +279,27 @@ def test_numbers_that_are_not_finite_name_the_tensor(tmp_path, value):
         lens.spectra(write(tmp_path, {VALUE: bad}))
 
 
+def test_numbers_that_are_no_weights_name_the_tensor(tmp_path):
+    bad = np.ones((GROUPS * D // HEADS, D), np.float32)
+    bad[3, 4] = -1e37
+    with pytest.raises(InputError, match=rf"{VALUE} holds 1e\+37; numbers above 1e\+15 are no weights"):
+        lens.spectra(write(tmp_path, {VALUE: bad}))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"num_hidden_groups": 5}, "config.json says num_hidden_groups 5; .* holds 1; correct one"),
+        ({"num_hidden_layers": 10**8}, "config.json says 100000000 layers; at most 10,000"),
+    ],
+)
+def test_shared_weights_that_do_not_fit(config, message):
+    albert = build("albert", num_hidden_groups=1, inner_group_num=1)
+    weights = lens.open_weights(albert)
+    with pytest.raises(InputError, match=message):
+        lens.locate(replace(weights, config={**weights.config, **config}))
+
+
 def test_a_nan_in_a_loaded_model_names_the_tensor():
     torch = pytest.importorskip("torch")
     model = build("gpt2")
@@ -304,6 +326,8 @@ def test_a_nan_in_a_loaded_model_names_the_tensor():
         ({}, {"num_attention_heads": 16}, "says num_key_value_heads 2; the shape of .* says 8"),
         ({}, {"head_dim": 5}, "says head_dim 5; the shape of .* says 4"),
         ({}, {"rms_norm_eps": "small"}, "rms_norm_eps is 'small' in config.json; a number was expected"),
+        ({}, {"rms_norm_eps": -5.0}, "rms_norm_eps is -5.0 in config.json; a finite number of at least 0"),
+        ({}, {"rms_norm_eps": float("nan")}, "rms_norm_eps is nan in config.json"),
         ({}, {"num_hidden_layers": 3}, "config.json says 3 layers; .* holds 2: the checkpoint is incomplete"),
         ({VALUE: np.zeros((8, 15), np.float32)}, {}, r"v_proj\.weight has shape \(8, 15\), which does not fit 4 heads"),
         ({VALUE: np.zeros(8, np.float32)}, {}, r"v_proj\.weight has shape \(8,\); a matrix was expected"),

@@ -125,9 +125,9 @@ def test_tables_files_and_plain_values(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_layer": 4}, "have different shapes: layers 3 and 4; compare two checkpoints of one model"),
-        ({"n_embd": 40}, "have different shapes: width 32 and 40"),
-        ({"n_head": 2}, "have different shapes: heads 4 and 2"),
+        ({"n_layer": 4}, "differ: layers 3 and 4; compare two checkpoints of one model"),
+        ({"n_embd": 40}, "differ: width 32 and 40"),
+        ({"n_head": 2}, "differ: heads 4 and 2"),
     ],
 )
 def test_models_of_different_shapes_are_refused(changes, message):

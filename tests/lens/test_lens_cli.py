@@ -47,7 +47,7 @@ def test_json_has_each_layer_by_rule_and_its_heads(model, capsys):
     found = parsed(out)
     assert (found["model"], found["model_type"], found["version"]) == (str(model), "llama", __version__)
     assert (found["rule"], found["stored"], found["files"]) == ("consensus", ["float32"], {})
-    assert (found["sigma"], found["norm"], found["schedule"]) == (1.0, "pre", [0, 1])
+    assert (found["layers"][1]["sigma"], found["norm"], found["schedule"]) == (1.0, "pre", [0, 1])
     assert [layer["layer"] for layer in found["layers"]] == [0, 1]
     exact = lens.spectra(model)
     for layer, expected in zip(found["layers"], exact.layers, strict=True):
@@ -100,7 +100,7 @@ def test_the_summary_counts_flags_and_says_what_was_assumed(model, capsys):
     status, out, _ = call(capsys, model, "--weights-only")
     assert status == 0
     assert "F = W_O W_V of each layer, raw weights" in out
-    assert "the rule layernorm takes 1 for the scale sigma of the tokens" in out
+    assert "the rule layernorm takes 1 for the tokens' scale sigma" in out
     for line in ("rule modulus: F, largest |lambda|", "rule consensus: F, largest |1 + lambda|", "layers by flag: "):
         assert line in out
 

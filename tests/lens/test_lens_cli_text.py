@@ -73,6 +73,22 @@ def test_with_a_text_each_layer_has_its_statistics_with_intervals_and_nulls(mode
     assert "".join(f"<span>{word}</span> " for word in command.split()).strip() in html
 
 
+def test_a_text_gives_the_rule_layernorm_its_sigma(text, few, capsys, tmp_path):
+    """One sigma in a layer, that of the text: the leader's growth is |1 + lambda / sigma| in spectrum and alignment."""
+    gpt2 = saved(tmp_path / "gpt2", "gpt2")
+    for rule in ("layernorm", None):
+        status, printed, err = call(capsys, gpt2, "--text", text, "--json", *(("--rule", rule) if rule else ()))
+        assert status == 0, err
+        found = parsed(printed)
+        for layer, told in zip(found["layers"], found["alignment"]["layers"], strict=True):
+            mode = layer["rules"]["layernorm"]
+            assert layer["sigma"] == told["sigma"] != 1
+            assert mode["growth"] == pytest.approx(abs(1 + complex(*mode["eigenvalue"]) / layer["sigma"]), rel=1e-12)
+            if rule:
+                assert mode["eigenvalue"] == pytest.approx(told["eigenvalue"], rel=1e-9, abs=1e-12)
+        assert any("by layer for the tokens' scale sigma" in note for note in found["notes"])
+
+
 def test_shared_weights_have_an_entry_for_each_application(text, few, capsys, tmp_path):
     albert = saved(tmp_path / "albert", "albert", num_hidden_layers=4, num_hidden_groups=1, inner_group_num=1)
     status, printed, err = call(capsys, albert, "--text", text, "--json")
@@ -175,7 +191,7 @@ def test_bad_input_of_every_kind_is_one_line_and_nothing_is_written(model, text,
         ((model, "--loop", "3"), "--loop is 3; this model has the layers 0 to 2"),
         ((model, "--loop", "x"), "Input should be a valid integer"),
         ((model, *with_text, "--device", "abacus"), "there is no device 'abacus' here"),
-        ((model, "--compare", small), "have different shapes"),
+        ((model, "--compare", small), "differ: layers 3 and 2; compare two checkpoints"),
         ((model, "--compare", tmp_path / "absent"), "does not exist"),
         ((model, "--text", ""), "--text is empty; give it a value"),
     ):
@@ -189,7 +205,8 @@ def test_bad_input_of_every_kind_is_one_line_and_nothing_is_written(model, text,
 
 def test_ctrl_c_leaves_nothing_behind(model, text, tmp_path):
     """Pressed when the first progress is seen."""
-    code = "from eigenloop.cli import main; main()"
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # even where a shell ignores it
+    code = f"{heard}; from eigenloop.cli import main; main()"
     command = [sys.executable, "-c", code, "lens", model, "--text", text, "--loop", "0", "--loops", "1000000"]
     command += ["--out", tmp_path / "out"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -199,7 +216,7 @@ def test_ctrl_c_leaves_nothing_behind(model, text, tmp_path):
         began = time.monotonic()
         rest = process.stderr.read()
         status = process.wait(timeout=60)
-    assert seen.startswith("layers")
+    assert ": " in seen
     assert (status, rest.splitlines()[-1]) == (130, "error: interrupted")
     assert time.monotonic() - began < 30
     assert not (tmp_path / "out").exists()

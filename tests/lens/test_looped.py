@@ -1,6 +1,7 @@
 """A layer looped: it is the model's own layer, and planted and predicted rates come out of the loops."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from small_models import CONFIGS, build
 from eigenloop import lens
 from eigenloop.errors import InputError
 from eigenloop.lens.cases_common import centred
-from eigenloop.lens.dynamics import Layer, simulate
+from eigenloop.lens.dynamics import MIN_POINTS, Layer, simulate
 from eigenloop.lens.generators import plain_norm
-from eigenloop.lens.looped import COLUMNS, SCATTER, STEADY
+from eigenloop.lens.looped import COLUMNS, SCATTER, STEADY, _fitted
 from eigenloop.lens.looped_block import LoopedBlock
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
@@ -162,6 +163,23 @@ def test_a_random_albert_is_not_reached_and_gets_no_false_rate():
     assert plain["approach"]["fitted"] is None
     assert plain["approach"]["reasons"]["fitted"] == found.approach.reasons["fitted"]
     assert "No rate of the distance to the fixed point is given: not reached" in " ".join(found.sentences())
+
+
+def test_loops_are_foretold_only_where_the_last_ones_fell_as_predicted():
+    """A series at the predicted factor says how many are missing; one that stays where it is says that."""
+    window = (1e-4, 1e-11)
+    falling, staying = 0.9 ** np.arange(49), 0.05 + 0.9 ** np.arange(49)
+    rate, why = _fitted("spread", falling, 0.9, window)
+    assert rate is None
+    said = re.search(r"at the predicted factor (\d+) more loops go there", why)
+    assert said
+    missing = int(said[1])
+    assert falling[-1] * 0.9 ** (missing - 2 * MIN_POINTS) <= 1e-4 < falling[-1] * 0.9 ** (missing - 2 * MIN_POINTS - 1)
+    for series, factor in ((staying, 0.9), (falling, 0.99), (falling, 0.5), (np.full(49, 0.05), 0.9)):
+        rate, why = _fitted("spread", series, factor, window)
+        assert rate is None
+        assert re.search(r"each of the last 6 loops changed it by [\d.]+: it is not on the way there", why)
+        assert "more loops" not in why
 
 
 def test_a_leader_that_changes_its_sign_is_two_points_in_turn():

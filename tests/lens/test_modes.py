@@ -274,3 +274,26 @@ def test_what_arpack_cannot_settle_is_not_called_converged(monkeypatch):
     mode = Arnoldi(random_operator(np.random.default_rng(10), 60, 60)).principal(Growth())
     assert not mode.converged
     assert mode.residual > 0.1
+
+
+def test_an_operator_of_zeros_has_the_null_mode_whatever_finds_it(monkeypatch):
+    """ARPACK cannot begin where M takes the start to 0."""
+    monkeypatch.setattr("eigenloop.lens.modes.DENSE_LIMIT", 10)
+    zero = explicit(np.zeros((60, 60)))
+    for growth in RULES.values():
+        found = principal(zero, growth)
+        assert (found.eigenvalue, found.flag, found.residual, found.converged) == (0, "zero", 0, True)
+        assert found.gap == 1
+
+
+def test_eigenvalues_of_defective_matrices_are_not_called_converged():
+    """All are 0 (a shift) or 2 (a Jordan block); rounding moves each by eps^(1/n), so that none is found."""
+    shift = np.eye(100, k=1)
+    assert not Arnoldi(explicit(shift)).principal(Growth()).converged
+    turn = np.linalg.qr(np.random.default_rng(11).standard_normal((5, 5)))[0]
+    jordan = turn @ (2 * np.eye(5) + np.eye(5, k=1)) @ turn.T
+    found = principal(explicit(jordan), Growth())
+    assert abs(found.eigenvalue - 2) > 1e-4
+    assert not found.converged
+    plain = turn @ np.diag([3.0, 2, 1, 1, 0.5]) @ turn.T
+    assert principal(explicit(plain), Growth()).converged

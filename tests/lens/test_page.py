@@ -1,6 +1,7 @@
 """The lens's page: what is drawn, said and listed is what the spectra hold; plain enough for any browser."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,12 @@ def spectra_of(*matrices: np.ndarray, rules=lens.RULES, norm: Norm | None = None
     """Spectra of a model whose layers have these F."""
     circuits = [lens.planted(matrix, norm=norm) for matrix in matrices]
     layers = tuple(
-        lens.LayerSpectra(i, found.modes, found.heads, found.eigenvalues)
+        replace(found, layer=i)
         for i, found in enumerate(lens.layer_spectra(c, rules=rules, sigma=sigma) for c in circuits)
     )
     return lens.Spectra(
         source="a/planted", model_type="planted", stored=("float64",), schedule=tuple(range(len(layers))), heads=1,
-        width=len(matrices[0]), placement=circuits[0].norm.placement, sigma=sigma, rules=tuple(rules), layers=layers,
+        width=len(matrices[0]), placement=circuits[0].norm.placement, rules=tuple(rules), layers=layers,
     )  # fmt: skip
 
 
@@ -133,7 +134,7 @@ def test_the_circle_follows_the_rule():
         ("modulus", 1.0, (0, 1)), ("consensus", 1.0, (-1, 1)), ("layernorm", 2.5, (-2.5, 2.5)),
     ):  # fmt: skip
         found = spectra_of(rng.standard_normal((4, 4)), rules=(rule,), norm=norm, sigma=sigma)
-        growth = found.growth()
+        growth = found.growth(found.layers[0])
         assert (-growth.shift * growth.scale, growth.scale) == (centre, radius)
         for angle in (0.3, 2.0):
             assert abs(growth(centre + radius * np.exp(1j * angle))) == pytest.approx(1, abs=1e-12)
@@ -174,8 +175,30 @@ def test_the_whole_page_renders_with_its_command_and_files():
 
 def test_a_page_of_another_kind_is_not_replaced(tmp_path):
     report.write(report.Page("Something else"), tmp_path / "report.html")
-    with pytest.raises(InputError, match="is not a page of the lens"):
+    with pytest.raises(InputError, match=r"report.html was not written by the lens"):
         check_directory(tmp_path)
+
+
+def test_a_directory_with_a_model_or_a_table_of_another_kind_is_refused(tmp_path):
+    for name, message in (("config.json", "holds a model"), ("spectra.csv", "spectra.csv was not written by the lens")):
+        directory = tmp_path / name.replace(".", "-")
+        directory.mkdir()
+        (directory / name).write_text("precious")
+        with pytest.raises(InputError, match=message):
+            check_directory(directory)
+        assert (directory / name).read_text() == "precious"
+
+
+def test_tables_of_an_earlier_survey_do_not_stay(tmp_path):
+    from test_checkpoint import write
+
+    model, out = write(tmp_path / "model"), tmp_path / "out"
+    survey(model, compare_with=model).save(out, command="first")
+    (out / "mine.csv").write_text("precious")
+    assert (out / "comparison.csv").exists()
+    files = survey(model).save(out, command="second")
+    assert {path.name for path in out.iterdir()} == {*(Path(path).name for path in files.values()), "mine.csv"}
+    assert not (out / "comparison.csv").exists()
 
 
 def test_a_directory_that_cannot_be_made_is_told_and_none_is_made(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Sections about a text, loops and two checkpoints: counts, medians, what is missing and why, drawn where it is."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,3 +131,22 @@ def test_the_same_curves_are_the_same_bytes():
     x = np.arange(5)
     series = [curves.Series("a", x, 0.5**x), curves.Series("b", x, 0.8**x)]
     assert curves.over_loops(series, ylabel="y") == curves.over_loops(series, ylabel="y")
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "p", "words"),
+    [
+        (1.05, 0.1, 0.9, "not told from chance"),
+        (1.2, 0.1, 0.9, "above chance, but not clearly more than random directions have"),
+        (1.2, 0.1, 0.01, "above chance, and more than random directions have"),
+        (0.95, 0.1, 0.01, "not told from chance"),
+        (0.8, 0.1, 0.01, "below chance"),
+    ],
+)
+def test_a_sentence_goes_by_the_interval_and_the_null(value, width, p, words):
+    after, whole = estimate(value, p=p, width=width), found(ratios=(1.05,), p=(0.2,), slopes=(0.2,))
+    layer = replace(whole.layers[0], statistics={**whole.layers[0].statistics, "enrichment_after": after})
+    (said,) = replace(whole, layers=[layer]).sentences()
+    assert f"times chance, {words}. Gains" in said
+    assert "is not told from no change across the attention sublayer" in said
+    assert "not clearly more than along random directions, adjusted p = 0.2" in said

@@ -79,7 +79,7 @@ def test_a_loaded_model_in_bfloat16_is_converted_and_says_so():
     assert found.stored == ("bfloat16",)
     assert found.notes()[0] == "weights are stored as bfloat16 and were converted to float32 once"
     exact = lens.spectra(model.float(), layers="late")
-    assert exact.notes()[0].startswith("the rule layernorm takes 1 for the scale")
+    assert exact.notes()[0].startswith("the rule layernorm takes 1 for the tokens' scale")
     for rule in lens.RULES:
         assert found.layers[0].modes[rule].eigenvalue == exact.layers[0].modes[rule].eigenvalue
 
@@ -145,7 +145,9 @@ def test_rules_and_scales_that_do_not_exist():
     circuit = lens.planted(np.eye(2))
     with pytest.raises(InputError, match="rule 'largest' does not exist; choose modulus, consensus, layernorm"):
         lens.growth(circuit, "largest")
-    with pytest.raises(InputError, match="sigma is 0; the scale of tokens is above 0"):
+    with pytest.raises(InputError, match="sigma is 0; the scale of tokens is a finite number above 0"):
         lens.growth(circuit, "layernorm", sigma=0.0)
+    with pytest.raises(InputError, match="sigma is nan"):
+        lens.growth(circuit, "layernorm", sigma=float("nan"))
     with pytest.raises(InputError, match="rule '' does not exist"):
         lens.spectra(build("gpt2"), rules=[])

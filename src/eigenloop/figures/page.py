@@ -11,7 +11,7 @@ import eigenloop
 from eigenloop import report
 from eigenloop.figures import FigureData
 from eigenloop.figures.settings import Budget
-from eigenloop.runs import versions
+from eigenloop.runs import software
 
 LEAD = (
     "Looped linear transformers, trained by gradient descent to predict a principal component, become the power method "
@@ -51,14 +51,13 @@ def write_page(
     chosen = "" if len(made) == 8 else "".join(f"--figure {data.number} " for data in made)
     place = f" --out {shlex.quote(str(directory))}"
     command = f"eigenloop reproduce {chosen}{budget.options}".strip() + options + place
-    software = versions()
     facts = [
         ("what", "quick form: far below the paper's budget" if budget.quick else f"{budget.epochs:,} epochs"),
         ("seeds", f"{budget.seeds}, from {budget.seed}"),
         ("precision", "training in float32, looping at test time in float64"),
         ("time", f"{seconds:.0f} s in this call (runs already finished are not repeated)"),
         ("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in software.items() if name != "machine")),
+        ("versions", software()),
     ]
     page = report.Page(
         "Looped transformers learn the power method: the paper's figures",

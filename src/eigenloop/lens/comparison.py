@@ -22,7 +22,7 @@ from eigenloop.lens.layouts import Layout
 from eigenloop.lens.modes import Mode
 from eigenloop.lens.operators import product
 from eigenloop.lens.results import frame, listed, pair, saved
-from eigenloop.lens.spectra import RULES, chosen_layers, layer_spectra
+from eigenloop.lens.spectra import RULES, chosen_layers, layer_spectra, leading
 from eigenloop.lens.stack import Stack, locate
 
 COLUMNS = (
@@ -242,9 +242,7 @@ def compare(
     """
     first, second = (model if isinstance(model, Stack) else locate(model, layout) for model in (a, b))
     _same_shapes(first, second)
-    unknown = [rule for rule in rules if rule not in RULES]
-    if unknown or not rules:
-        raise InputError(f"rule {unknown[0] if rules else ''!r} does not exist; choose {', '.join(RULES)}")
+    leading(rules)
     chosen, changes = chosen_layers(layers, len(first.blocks)), []
     for done, index in enumerate(chosen):
         if report:
@@ -292,6 +290,7 @@ def relative_change(a: Circuit, b: Circuit) -> float | None:
 
 def _same_shapes(a: Stack, b: Stack) -> None:
     for name, sizes in (
+        ("normalisation", tuple(each.layout.placement_in(each.weights.config) for each in (a, b))),
         ("layers", (len(a.schedule), len(b.schedule))),
         ("blocks", (len(a.blocks), len(b.blocks))),
         ("width", (a.width, b.width)),
@@ -301,7 +300,7 @@ def _same_shapes(a: Stack, b: Stack) -> None:
     ):
         if sizes[0] != sizes[1]:
             raise InputError(
-                f"{a.weights.source} and {b.weights.source} have different shapes: {name} {sizes[0]} and {sizes[1]}; "
+                f"{a.weights.source} and {b.weights.source} differ: {name} {sizes[0]} and {sizes[1]}; "
                 "compare two checkpoints of one model"
             )
 

@@ -41,6 +41,10 @@ STEADY, SCATTER = 0.02, 0.005
 """A rate is given where its two halves differ by less than 2 % and its standard error is below 0.5 %."""
 
 
+FORECAST = 2.0
+"""How many loops are missing is said where the last ones fell by the predicted factor, to this factor in its log."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Timescale:
     """One of the two rates: what a series falls by in a loop.
@@ -387,10 +391,13 @@ def _fitted(
         why = (
             f"not reached in {loops} loops: the {what} is {last:.2g} after them, and a rate is fitted below {upper:.0e}"
         )
-        if last > 0.999 * float(series[-1 - max(1, loops // 8)]):
-            why += "; it no longer falls"
-        elif predicted is not None and 0 < predicted < 1:
-            why += f"; at the predicted factor {_loops_to(last, upper, predicted)} more loops go there"
+        steps = max(1, loops // 8)
+        lately = (last / float(series[-1 - steps])) ** (1 / steps)
+        if predicted is not None and 0 < predicted < 1:
+            if lately < 1 and 1 / FORECAST < np.log(lately) / np.log(predicted) < FORECAST:
+                why += f"; at the predicted factor {_loops_to(last, upper, predicted)} more loops go there"
+            else:
+                why += f"; each of the last {steps} loops changed it by {lately:.4f}: it is not on the way there"
         return None, why
     if not rate.converged:
         if last > lower:

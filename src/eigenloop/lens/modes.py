@@ -33,6 +33,9 @@ ARPACK_COUNT, ARPACK_BASIS = 6, 48
 TOLERANCE = 1e-8
 """A mode has converged when its residual is below this fraction of the spectral radius."""
 
+ACCURACY = 1e-3
+"""And when, to first order, rounding moves its eigenvalue by less than this fraction: condition times eps."""
+
 REAL = 1e-12
 """An eigenvalue is real when |Im| is below this fraction of its modulus (LAPACK gives exact zeros; ARPACK nearly)."""
 
@@ -52,7 +55,9 @@ class Mode:
         left_residual: ||M^T l - conj(lambda) l|| / ||l||.
         gap: |mu_2 / mu_1|, mu_2 the next factor outside a complex pair; 1 where the leading one is not unique.
         condition: ||l|| ||v|| / |l^H v| >= 1, how far rounding moves lambda; infinite where l^H v = 0.
-        converged: the residual is below `TOLERANCE` of the spectral radius.
+        converged: the residual is below `TOLERANCE` of the spectral radius, and rounding, condition * eps of the
+            radius, moves the eigenvalue by less than `ACCURACY` of it (a defective matrix has eigenvalues that no
+            arithmetic of finite length finds).
         method: "product" (r x r), "dense", "arpack" or "null space".
         operator: the formula of M.
     """
@@ -193,8 +198,10 @@ class Arnoldi:
                 break
             except sparse.ArpackNoConvergence as error:
                 factors, vectors = error.eigenvalues, error.eigenvectors
+            except sparse.ArpackError:  # M takes the start to 0: the null space is all that was found
+                break
         if not len(factors):
-            return np.zeros(1, complex), _start(dim)[:, None].astype(complex)
+            return np.zeros(2, complex), np.stack([_start(dim)] * 2, axis=1).astype(complex)
         return (factors - growth.shift) * growth.scale, vectors
 
 
@@ -333,12 +340,14 @@ def _certified(
     residual = float(np.linalg.norm(operator @ right - _like(eigenvalue, right) * right))
     conjugate = _like(eigenvalue.conjugate(), left)
     left_residual = float(np.linalg.norm(left @ operator - conjugate * left))
+    small = bool(residual <= TOLERANCE * radius or residual < 1e-14)
+    accurate = bool(abs(overlap) > np.finfo(float).eps / ACCURACY)
     flag: Flag = "complex" if eigenvalue.imag else "positive" if eigenvalue.real > 0 else "negative"
     return Mode(
         eigenvalue=eigenvalue, factor=complex(growth(eigenvalue)), flag=flag if eigenvalue else "zero", right=right,
         left=left / np.conj(overlap) if known else left, residual=residual, left_residual=left_residual,
         gap=min(gap, 1.0), condition=float(1 / abs(overlap)) if known else float("inf"),
-        converged=bool(residual <= TOLERANCE * radius or residual < 1e-14), method=method, operator=operator.formula,
+        converged=small and (accurate or method == "null space"), method=method, operator=operator.formula,
     )  # fmt: skip
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from eigenloop import report
 from eigenloop.lens.draw import DARK, LIGHT, SIGNS, Window, heads_map, plane, window
 from eigenloop.lens.modes import Mode
+from eigenloop.lens.operators import Growth
 from eigenloop.lens.spectra import LayerSpectra, Spectra
-from eigenloop.runs import versions
+from eigenloop.runs import LENS, software
 
 TITLE = "The lens: "
 """What the page's title begins with; a page of another kind is not replaced."""
@@ -55,7 +56,7 @@ def spectra_page(
         >>> layers = (layer_spectra(planted(np.diag([1.0, -1.5]))),)
         >>> about = {"source": "mine", "model_type": "planted", "stored": ("float64",), "schedule": (0,), "heads": 1}
         >>> found = Spectra(
-        ...     **about, width=2, placement="pre", sigma=1.0, rules=("modulus", "consensus", "layernorm"), layers=layers
+        ...     **about, width=2, placement="pre", rules=("modulus", "consensus", "layernorm"), layers=layers
         ... )
         >>> spectra_page(found, command="eigenloop lens mine", seconds=1.0).title
         'The lens: mine'
@@ -72,7 +73,6 @@ def spectra_page(
         report.Section("Method", _method(found)),
         report.Section("Files", (report.Facts([(name, report.Link(name, name)) for name in downloads]),)),
     ]
-    software = ", ".join(f"{name} {version}" for name, version in versions().items() if name != "machine")
     return report.Page(
         TITLE + short_name(found.source),
         words[0],
@@ -87,7 +87,7 @@ def spectra_page(
             ("leads by", f"{rule}: largest {FACTORS[rule]}"),
             *facts,
             ("time", f"{seconds:.1f} s on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
-            ("versions", software),
+            ("versions", software(LENS)),
         ],
         command=command,
         links=[
@@ -104,7 +104,7 @@ def sentences(found: Spectra) -> list[str]:
         >>> from eigenloop.lens import planted, layer_spectra
         >>> layers = (layer_spectra(planted(np.diag([1.0, -0.5])), rules=("consensus",)),)
         >>> about = {"source": "mine", "model_type": "planted", "stored": ("float64",), "schedule": (0,), "heads": 1}
-        >>> found = Spectra(**about, width=2, placement="pre", sigma=1.0, rules=("consensus",), layers=layers)
+        >>> found = Spectra(**about, width=2, placement="pre", rules=("consensus",), layers=layers)
         >>> print(sentences(found)[1])
         Alone, a step multiplies the leading direction by 2 (layer 0). The next one grows 0.25 times as much (the gap).
     """
@@ -146,18 +146,17 @@ def sentences(found: Spectra) -> list[str]:
 
 def strip(found: Spectra) -> report.Gallery:
     """A panel for each layer: its eigenvalues in the complex plane."""
-    rule, growths = found.rule, found.growth()
-    centre, radius = -growths.shift * growths.scale, growths.scale
+    rule, circles = found.rule, {layer.layer: _circle(found.growth(layer)) for layer in found.layers}
     values = {layer.layer: layer.eigenvalues.get(rule, np.empty(0)) for layer in found.layers}
     leaders = {layer.layer: _marked(layer, rule) for layer in found.layers}
-    windows = {index: window([values[index], np.array(leaders[index])], centre, radius) for index in values}
+    windows = {index: window([values[index], np.array(leaders[index])], *circles[index]) for index in values}
     sides = [each.width for each in windows.values()]
-    shared = max(sides) <= ALIKE * min(sides)
+    shared = max(sides) <= ALIKE * min(sides) and len(set(circles.values())) == 1
     if shared:
-        everything = window([*values.values(), *map(np.array, leaders.values())], centre, radius)
+        everything = window([*values.values(), *map(np.array, leaders.values())], *circles[found.layers[0].layer])
         windows = dict.fromkeys(windows, everything)
     panels = [
-        _panel(layer, rule, values[layer.layer], leaders[layer.layer], windows[layer.layer], centre, radius)
+        _panel(layer, rule, values[layer.layer], leaders[layer.layer], windows[layer.layer], *circles[layer.layer])
         for layer in found.layers
     ]
     two = any(len(each) > 1 for each in leaders.values())
@@ -242,6 +241,11 @@ _KINDS = {
     "complex": "led by a complex pair",
     "zero": "led by the null space (nothing is amplified)",
 }
+
+
+def _circle(growth: Growth) -> tuple[float, float]:
+    """Centre and radius of the eigenvalues that neither grow nor shrink."""
+    return -growth.shift * growth.scale, growth.scale
 
 
 def _marked(layer: LayerSpectra, rule: str) -> tuple[complex, ...]:

@@ -36,6 +36,22 @@ COLUMNS = (
 """Columns of the table and of spectra.csv; `head` is empty for the whole layer."""
 
 
+def leading(rules: Sequence[str]) -> str:
+    """The rule that results are told by: "consensus" where it was asked for, the first one otherwise.
+
+    Raises:
+        InputError: there is none, or one does not exist.
+
+    Example:
+        >>> leading(["modulus", "consensus"])
+        'consensus'
+    """
+    unknown = [rule for rule in rules if rule not in RULES]
+    if unknown or not rules:
+        raise InputError(f"rule {unknown[0] if rules else ''!r} does not exist; choose {', '.join(RULES)}")
+    return "consensus" if "consensus" in rules else rules[0]
+
+
 def growth(circuit: Circuit, rule: str, *, sigma: float = 1.0) -> Growth:
     """The growth factor that a rule gives to an eigenvalue of its operator.
 
@@ -49,8 +65,8 @@ def growth(circuit: Circuit, rule: str, *, sigma: float = 1.0) -> Growth:
     """
     if rule not in RULES:
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
-    if not sigma > 0:
-        raise InputError(f"sigma is {sigma:g}; the scale of tokens is above 0")
+    if not 0 < sigma < float("inf"):
+        raise InputError(f"sigma is {sigma:g}; the scale of tokens is a finite number above 0")
     return _growth(circuit.norm.placement, rule, sigma)
 
 
@@ -97,12 +113,14 @@ class LayerSpectra:
         heads: of every F_h, by rule.
         eigenvalues: all of what `modes` are of, by rule, largest modulus first: d of them, or fewer and zeros for the
             rest (grouped queries); none where ARPACK found the leader alone.
+        sigma: the scale of the tokens that "layernorm" was told, or assumed to be 1.
     """
 
     layer: int
     modes: Mapping[str, Mode]
     heads: Mapping[str, tuple[Mode, ...]]
     eigenvalues: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sigma: float = 1.0
 
 
 def layer_spectra(
@@ -155,7 +173,8 @@ def layer_spectra(
                 kept = vectors is True or (vectors == "layers" and head is None)
                 found[rule].append(mode if kept else replace(mode, right=np.empty(0), left=np.empty(0)))
     whole = {rule: modes[0] for rule, modes in found.items()}
-    return LayerSpectra(circuit.layer, whole, {rule: tuple(modes[1:]) for rule, modes in found.items()}, values)
+    single = {rule: tuple(modes[1:]) for rule, modes in found.items()}
+    return LayerSpectra(circuit.layer, whole, single, values, sigma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +189,6 @@ class Spectra:
         heads: H.
         width: d.
         placement: where the normalisation is, "pre" or "post".
-        sigma: the scale of the tokens that "layernorm" was told, or assumed to be 1.
         rules: the rules asked for.
         layers: what was found, by block.
     """
@@ -182,18 +200,17 @@ class Spectra:
     heads: int
     width: int
     placement: Placement
-    sigma: float
     rules: tuple[str, ...]
     layers: tuple[LayerSpectra, ...]
 
     @property
     def rule(self) -> str:
-        """The rule that results are told by: "consensus" where it was asked for, the first one otherwise."""
-        return "consensus" if "consensus" in self.rules else self.rules[0]
+        """The rule that results are told by."""
+        return leading(self.rules)
 
-    def growth(self, rule: str | None = None) -> Growth:
-        """The growth factor that a rule, by default `rule`, gives to an eigenvalue of its operator."""
-        return _growth(self.placement, rule or self.rule, self.sigma)
+    def growth(self, layer: LayerSpectra) -> Growth:
+        """The growth factor that `rule` gives to an eigenvalue of a layer's operator."""
+        return _growth(self.placement, self.rule, layer.sigma)
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
@@ -204,9 +221,10 @@ class Spectra:
         if len(self.schedule) > len(set(self.schedule)):
             notes.append(f"weights are shared: {len(set(self.schedule))} blocks make {len(self.schedule)} layers")
         if "layernorm" in self.rules and self.placement == "pre":
-            notes.append(
-                f"the rule layernorm takes {self.sigma:g} for the scale sigma of the tokens, which depends on the text"
-            )
+            scales = [layer.sigma for layer in self.layers]
+            low, high = min(scales), max(scales)
+            told = f"{low:.3g} to {high:.3g} by layer" if low < high else f"{low:g}"
+            notes.append(f"the rule layernorm takes {told} for the tokens' scale sigma, which depends on the text")
         loose = [layer.layer for layer in self.layers for rule in self.rules if not layer.modes[rule].converged]
         if loose:
             notes.append(f"the eigenvalues of layers {sorted(set(loose))} have not converged; see their residuals")
@@ -275,10 +293,10 @@ class Spectra:
         return {
             "model": self.source, "model_type": self.model_type, "stored": list(self.stored), "width": self.width,
             "heads_per_layer": self.heads, "schedule": list(self.schedule), "norm": self.placement,
-            "sigma": self.sigma, "rule": chosen, "counts": self.counts(), "notes": self.notes(),
+            "rule": chosen, "counts": self.counts(), "notes": self.notes(),
             "layers": [
                 {
-                    "layer": layer.layer,
+                    "layer": layer.layer, "sigma": layer.sigma,
                     **{key: _plain(layer.modes[chosen])[key] for key in ("eigenvalue", "flag", "gap", "residual")},
                     "rules": {rule: _plain(layer.modes[rule]) for rule in self.rules},
                     "heads": [_pair(mode.eigenvalue) for mode in layer.heads[chosen]],
@@ -294,7 +312,7 @@ def spectra(
     *,
     rules: Sequence[str] = RULES,
     layers: str | Sequence[int] = "all",
-    sigma: float = 1.0,
+    sigma: float | Mapping[int, float] = 1.0,
     layout: Layout | None = None,
     vectors: bool | Literal["layers"] = True,
     report: Callable[[int, int], None] | None = None,
@@ -305,7 +323,7 @@ def spectra(
         model: a directory, a hub name, a loaded model of transformers, `Weights` or a `Stack`.
         rules: which rules.
         layers: "all", "late" (the last third), numbers and ranges such as "0,3-5", or a sequence of numbers.
-        sigma: as for `growth`.
+        sigma: as for `growth`, of all layers or by block.
         layout: for an architecture that the lens does not know.
         vectors: as for `layer_spectra`; a large model has many.
         report: called with the layers done and their number.
@@ -315,19 +333,18 @@ def spectra(
     """
     stack = model if isinstance(model, Stack) else locate(model, layout)
     chosen = chosen_layers(layers, len(stack.blocks))
-    unknown = [rule for rule in rules if rule not in RULES]
-    if unknown or not rules:
-        raise InputError(f"rule {unknown[0] if rules else ''!r} does not exist; choose {', '.join(RULES)}")
+    leading(rules)
     stored, found = stack.stored(), []
     for done, index in enumerate(chosen):
         if report:
             report(done, len(chosen))
-        found.append(layer_spectra(circuits(stack, index), rules=rules, sigma=sigma, vectors=vectors))
+        scale = sigma[index] if isinstance(sigma, Mapping) else sigma
+        found.append(layer_spectra(circuits(stack, index), rules=rules, sigma=scale, vectors=vectors))
     if report:
         report(len(chosen), len(chosen))
     return Spectra(
         source=stack.weights.source, model_type=stack.weights.model_type, stored=stored, schedule=stack.schedule,
-        heads=stack.heads, width=stack.width, placement=stack.layout.placement_in(stack.weights.config), sigma=sigma,
+        heads=stack.heads, width=stack.width, placement=stack.layout.placement_in(stack.weights.config),
         rules=tuple(rules), layers=tuple(found),
     )  # fmt: skip
 

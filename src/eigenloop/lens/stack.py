@@ -10,6 +10,9 @@ from eigenloop.errors import InputError
 from eigenloop.lens.checkpoint import Weights, open_weights
 from eigenloop.lens.layouts import ROLES, Layout, Role, count, known
 
+MOST_LAYERS = 10_000
+"""Layers that a block with shared weights may be applied in."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:
@@ -182,12 +185,13 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
         raise InputError(f"{weights.source} is of type {weights.model_type!r} but has no tensor {wanted}")
     prefix = min((match[1] for match in found), key=len)
     indices = sorted(tuple(int(i) for i in match.groups()[1:]) for match in found if match[1] == prefix)
-    schedule = _schedule(indices, count(weights.config, row.layers), weights.source)
+    said = weights.config.get("num_hidden_groups") if row.block.count("{}") > 1 else None
+    schedule = _schedule(indices, count(weights.config, row.layers), said, weights.source)
     blocks = tuple(prefix + row.block.format(*index) for index in indices)
     return Stack(weights, row, prefix, blocks, schedule, count(weights.config, row.heads))
 
 
-def _schedule(indices: list[tuple[int, ...]], layers: int, source: str) -> tuple[int, ...]:
+def _schedule(indices: list[tuple[int, ...]], layers: int, said: Any, source: str) -> tuple[int, ...]:
     """The blocks in the order in which the model applies them.
 
     Blocks (g, 0..m-1) form group g of G; layer t of L applies the m blocks of group floor(t G / L) one after the other.
@@ -199,6 +203,10 @@ def _schedule(indices: list[tuple[int, ...]], layers: int, source: str) -> tuple
     if not complete or (layers != len(groups) and len(indices[0]) == 1):
         held = f"{source} holds {len(indices)}"
         raise InputError(f"config.json says {layers} layers; {held}: the checkpoint is incomplete")
+    if said not in (None, len(groups)):
+        raise InputError(f"config.json says num_hidden_groups {said!r}; {source} holds {len(groups)}; correct one")
+    if layers > MOST_LAYERS:
+        raise InputError(f"config.json says {layers} layers; at most {MOST_LAYERS:,} that share weights are applied")
     return tuple(t * len(groups) // layers * inner + i for t in range(layers) for i in range(inner))
 
 

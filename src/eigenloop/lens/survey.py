@@ -21,7 +21,7 @@ from eigenloop.lens.page import TITLE, spectra_page
 from eigenloop.lens.querykey import QueryKeys, query_keys
 from eigenloop.lens.reading import Reading, reading
 from eigenloop.lens.sections import comparison_section, query_key_section, reading_section
-from eigenloop.lens.spectra import RULES, Spectra, chosen_layers, spectra
+from eigenloop.lens.spectra import RULES, Spectra, chosen_layers, leading, spectra
 from eigenloop.lens.stack import locate
 from eigenloop.lens.text_sections import alignment_section, alignment_sentences, loops_section
 from eigenloop.lens.texts import SAMPLE, passages
@@ -37,6 +37,8 @@ FILES = {
     "alignment": "alignment.csv", "reading": "reading.csv", "query_keys": "querykey.csv", "loops": "loops.csv",
     "comparison": "comparison.csv",
 }  # fmt: skip
+TABLES = ("spectra.csv", "eigenvalues.csv", *FILES.values())
+"""Every table that a page may have beside it."""
 LOOPS = 48
 """Loops of a layer, where nothing is said."""
 LARGEST_HEADS = 2**30
@@ -116,7 +118,7 @@ class Survey:
             summary=[] if self.alignment is None else alignment_sentences(self.alignment),
             facts=[] if self.alignment is None else [("text", self.alignment.text)],
             beside=[SECTIONS[name](part) for name, part in self.parts().items()],
-            downloads=["spectra.csv", "eigenvalues.csv", *(FILES[name] for name in self.parts())],
+            downloads=[*TABLES[:2], *(FILES[name] for name in self.parts())],
         )  # fmt: skip
 
     def save(self, directory: Path, *, command: str) -> dict[str, str]:
@@ -130,33 +132,42 @@ class Survey:
             Paths by name: report, spectra, eigenvalues, and those of `parts`.
 
         Raises:
-            InputError: the directory cannot be written to, or holds a report.html of another kind.
+            InputError: as for `check_directory`.
         """
+        directory = Path(directory)
         check_directory(directory)
         html = pages.render(self.page(command=command)).encode()
         tables = {"spectra": self.spectra.save, "eigenvalues": self.spectra.save_eigenvalues}
         tables |= {name: part.save for name, part in self.parts().items()}
         written = {name: str(save(directory)) for name, save in tables.items()}
-        atomic_write(Path(directory) / PAGE, html)
-        return {"report": str(Path(directory) / PAGE), **written}
+        for stale in {*FILES.values()} - {Path(path).name for path in written.values()}:
+            (directory / stale).unlink(missing_ok=True)
+        atomic_write(directory / PAGE, html)
+        return {"report": str(directory / PAGE), **written}
 
 
 def check_directory(directory: Path) -> None:
     """Find out, before anything is measured, that results can be written; makes nothing.
 
+    A directory with a page of the lens is ours, and so are the tables beside it.
+
     Raises:
-        InputError: it is a file or cannot be written to, or its report.html is of another kind.
+        InputError: it is a file or cannot be written to, it holds a model, or a file of the name of one of ours that
+            the lens did not write.
     """
     require_writable(directory)
+    if (directory / "config.json").exists():
+        raise InputError(f"{directory} holds a model (config.json); choose another --out")
     path = directory / PAGE
     try:
         ours = f"<title>{TITLE}" in path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return
+        path = next((directory / name for name in TABLES if (directory / name).exists()), None)
+        ours = path is None
     except (OSError, UnicodeDecodeError):
         ours = False
     if not ours:
-        raise InputError(f"{path} is not a page of the lens; choose another --out")
+        raise InputError(f"{path} was not written by the lens; choose another --out")
 
 
 def survey(
@@ -204,8 +215,14 @@ def survey(
     if text is not None or loop is not None:
         passages(SAMPLE if text is None else text)  # a text that cannot be read is told before anything is computed
         loaded = load(model, device=device)
-    found = spectra(stack, rules=rules, layers=layers, vectors="layers", report=telling("layers"))
     shown: dict[str, Any] = {}
+    sigma: dict[int, float] = dict.fromkeys(range(len(stack.blocks)), 1.0)
+    if loaded is not None and text is not None:
+        with threadpool_limits(1, user_api="blas"):  # as in `layer_spectra`: more threads wait for one another
+            aligned = alignment(loaded, text, rule=leading(rules), layers=layers, report=report)
+        shown["alignment"] = aligned
+        sigma |= {layer.block: layer.sigma for layer in reversed(aligned.layers)}
+    found = spectra(stack, rules=rules, layers=layers, sigma=sigma, vectors="layers", report=telling("layers"))
     if has_vocabulary(stack):
         modes = [layer.modes[found.rule] for layer in found.layers]
         shown["reading"] = reading(stack, rule=found.rule, layers=layers, modes=modes, report=telling("tokens"))
@@ -218,9 +235,6 @@ def survey(
         shown["query_keys"] = query_keys(stack, rule=_of_heads(rules), layers=layers, report=telling("heads"))
     elif with_query_keys:
         remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")
-    if loaded is not None and text is not None:
-        with threadpool_limits(1, user_api="blas"):  # as in `layer_spectra`: more threads wait for one another
-            shown["alignment"] = alignment(loaded, text, rule=found.rule, layers=layers, report=report)
     if loaded is not None and loop is not None:
         words = SAMPLE if text is None else text
         with threadpool_limits(1, user_api="blas"):
@@ -235,7 +249,7 @@ def _join(layers: list[dict[str, Any]], told: list[dict[str, Any]], *, shared: b
     """Give each layer its own statistics of the text."""
     for layer in layers:
         mine = [
-            {key: value for key, value in each.items() if key in ("layer", "sigma", "sentence", *STATISTICS)}
+            {key: value for key, value in each.items() if key in ("layer", "sentence", *STATISTICS)}
             for each in told
             if each["block"] == layer["layer"]
         ]

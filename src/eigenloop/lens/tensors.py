@@ -18,6 +18,9 @@ from eigenloop.errors import InputError
 STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """The kinds of numbers that can be read, by their names in safetensors files."""
 
+LARGEST = 1e15
+"""No weight is larger; squares of larger ones, summed over a matrix, overflow the float32 that models run in."""
+
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 """What the first checkpoints of BERT call the gain and the bias of a LayerNorm."""
 
@@ -175,7 +178,7 @@ class TorchTensors:
 
 
 def finite(values: np.ndarray, name: str) -> np.ndarray:
-    """The array itself, once it is known to hold no NaN and no infinity.
+    """The array itself, once it is known to hold no NaN, no infinity and nothing above `LARGEST`.
 
     Raises:
         InputError: it holds some; names the tensor and counts them.
@@ -191,6 +194,9 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
         count = int(values.size - np.count_nonzero(np.isfinite(values)))
         if count:
             raise InputError(f"{name} holds {count} number(s) that are NaN or infinite; the checkpoint is damaged")
+    largest = max(values.max(), -values.min()) if values.size else 0.0
+    if largest > LARGEST:
+        raise InputError(f"{name} holds {largest:.3g}; numbers above {LARGEST:g} are no weights: damaged")
     return values
 
 

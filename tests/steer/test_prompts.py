@@ -6,7 +6,7 @@ from steer_models import tokenizer
 
 from eigenloop.errors import InputError
 from eigenloop.steer import check_disjoint, cut, shipped
-from eigenloop.steer.prompts import SHINGLE, encode, read_text
+from eigenloop.steer.prompts import RUN, SHINGLE, encode, read_text
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,19 @@ def test_texts_that_share_words_are_refused():
     check_disjoint(first, " ".join(f"word{i}" for i in range(10, 10 + SHINGLE - 1)) + " and then something else")
     with pytest.raises(InputError, match="share"):
         check_disjoint(first, first)
+
+
+def test_texts_without_spaces_between_words_are_told_apart_too():
+    rng = np.random.default_rng(0)
+    first, second = ("".join(chr(0x4E00 + i) for i in rng.integers(0, 2000, 400)) for _ in range(2))
+    check_disjoint(first, second)
+    for evaluation in (first, f"x{first}y", second + first[100 : 100 + 2 * RUN - 1]):
+        with pytest.raises(InputError, match="share"):
+            check_disjoint(first, evaluation)
+    check_disjoint(first, second + first[100 : 100 + RUN - 1])
+    symbols = "!!! ??? ... " * 30
+    with pytest.raises(InputError, match="share"):
+        check_disjoint(symbols, symbols)
 
 
 def test_files_that_are_no_text_are_refused(tmp_path):

@@ -17,10 +17,10 @@ from eigenloop.lens.models import load
 from eigenloop.lens.stack import locate
 from eigenloop.steer import Site, applied, save_adapter, save_checkpoint, signed, swap_heads
 from eigenloop.steer.adapter import LARGEST_RANK, adapter, factors
-from eigenloop.steer.checkpoint import check_out, rounded, write_directory
+from eigenloop.steer.checkpoint import check_out, write_directory
 from eigenloop.steer.checks import Overlaid, check_effect, check_saved, intended_error
 from eigenloop.steer.steering import _merged
-from eigenloop.steer.writing import has_bias
+from eigenloop.steer.writing import has_bias, rounded
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
@@ -218,8 +218,11 @@ def test_checks_notice_what_is_wrong(tmp_path):
     assert verdicts({}) == [True, True, False]
     error, bound = intended_error(edit, edit.after, "float32")
     assert error < 1e-13 < bound < 1e-5
-    assert check_effect(0.1, 0.1 + 1e-7).passed is False
-    assert check_effect(0.1, 0.2).passed is True
+    for effect, passed in (
+        (np.full(9, 1e-7), False), (np.full(9, 0.1), True), (np.full(9, -0.1), True),
+        (np.array([0.1, -0.1, 0.05, -0.06]), False),
+    ):  # fmt: skip
+        assert check_effect(effect).passed is passed
 
 
 def test_a_shared_layer_and_siblings_are_reported():

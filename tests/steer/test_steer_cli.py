@@ -123,6 +123,44 @@ def test_a_strength_is_found(models, tmp_path, capsys):
     assert 0.018 < by_strength[found["strength"]] <= 0.02
 
 
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """A Llama stored in bfloat16, whose spacing is 2^-7."""
+    torch = pytest.importorskip("torch")
+    return saved(tmp_path_factory.mktemp("half") / "llama", "llama", dtype=torch.bfloat16, attention_bias=True)
+
+
+@pytest.mark.parametrize("strength", [1e-3, 0.3])
+def test_the_evidence_is_that_of_the_numbers_that_were_written(half, strength, tmp_path, capsys):
+    """Signed cosine of the written checkpoint, run by itself on the same prompts: rounded to bfloat16 it is another."""
+    from eigenloop.lens import load
+    from eigenloop.steer import Bench, cut, shipped
+    from eigenloop.steer.directions import toward_token
+
+    out = tmp_path / "out"
+    words = ("--toward", " the", "--method", "signed", "--strength", strength, "--layers", "all", "--json")
+    status, text, err = run(capsys, half, *words, "--out", out)
+    if status == 2 and "reads no common mean" in err:
+        pytest.skip(err)
+    assert status == 0, err
+    found = json.loads(text)
+    direction = toward_token(load(half), " the")
+    written = load(out)
+    bench = Bench.of(written, cut(written.tokenizer, shipped()[1], count=24), direction.vector)
+    assert found["signed_cos_after"] == pytest.approx(bench.measure()["cosine"].mean(), abs=1e-7)
+
+
+def test_an_edit_that_only_takes_away_has_no_effect(models, tmp_path, capsys):
+    """At a strength of 1e-12 a head still loses its component along u; the direction does nothing."""
+    words = ("--toward", " the", "--method", "signed", "--strength", "1e-12", "--out", tmp_path / "out", "--json")
+    status, text, _ = run(capsys, models / "gpt2", *words)
+    found = json.loads(text)
+    assert status == 0
+    assert abs(found["signed_cos_after"] - found["signed_cos_before"]) > 1e-7
+    effect = next(check for check in found["checks"] if "effect" in check["check"])
+    assert effect["passed"] is False
+
+
 def test_strength_zero_is_reported_as_no_effect(models, tmp_path, capsys):
     status, text, _ = run(
         capsys, models / "gpt2", "--toward", " the", "--strength", "0", "--out", tmp_path / "out", "--json"

@@ -12,24 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from eigenloop.errors import InputError
 from eigenloop.lens.checkpoint import open_weights
 from eigenloop.lens.stack import locate
+from eigenloop.runs import require_writable
 from eigenloop.steer.edits import Edit
-from eigenloop.steer.writing import changed_tensors
+from eigenloop.steer.writing import changed_tensors, rounded
 
 MARK = "steer.json"
 """The record that makes a directory ours, written last."""
 
 COPIED = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe", ".merges")
 """Files of a checkpoint that are copied beside the weights: configuration and tokenizer."""
-
-KINDS: Mapping[str, Any] = {
-    "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,
-}  # fmt: skip
 
 
 def check_out(out: Path, source: Path | None = None) -> None:
@@ -44,6 +40,7 @@ def check_out(out: Path, source: Path | None = None) -> None:
             raise InputError(f"--out {out} is the model itself, holds it or lies in it; choose another directory")
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError(f"{out} is a file; --out must be a directory")
+    require_writable(out.absolute().parent)
     if out.exists() and any(out.iterdir()) and not _is_ours(out):
         raise InputError(f"{out} exists and was not written by eigenloop steer; choose a new directory")
     theirs = sorted(set(_files(out)) - set(_written(out)))
@@ -146,16 +143,6 @@ def copy_settings(source: Path, directory: Path) -> None:
             continue
         (directory / inside).parent.mkdir(exist_ok=True)
         shutil.copyfile(file, directory / inside)
-
-
-def rounded(values: np.ndarray, kind: str) -> np.ndarray:
-    """Float64 values in the kind of number that a tensor is stored as, little-endian.
-
-    Example:
-        >>> rounded(np.array([1.0, 3.140000001]), "float16")
-        array([1.  , 3.14], dtype=float16)
-    """
-    return np.ascontiguousarray(values).astype(KINDS[kind])
 
 
 def model_card(about: Mapping[str, Any], base: str, command: str) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from eigenloop.lens.circuits import Circuit, circuits
 from eigenloop.lens.stack import Stack
 from eigenloop.lens.tensors import Tensors
+from eigenloop.statistics import bootstrap_interval
 from eigenloop.steer.edits import Edit
 
 PRECISION = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -98,15 +100,20 @@ def check_saved(before: Stack, after: Stack, edits: Sequence[Edit], changed: Ite
     return found
 
 
-def check_effect(before: float, after: float) -> Check:
-    """Say whether the mean signed cosine moved at all.
+def check_effect(effect: Float[np.ndarray, " prompts"]) -> Check:
+    """Say whether the direction moves the mean signed cosine at all: by more than `NO_EFFECT`, clear of 0.
+
+    Args:
+        effect: on each prompt, as `Evidence.effect`; what an edit takes away whatever its direction is not in it.
 
     Example:
-        >>> check_effect(0.1, 0.1).passed
+        >>> check_effect(np.zeros(3)).passed
         False
     """
-    moved = abs(after - before)
-    return Check("the edit has an effect on the final states", moved > NO_EFFECT, f"signed cosine moves by {moved:.3g}")
+    mean, (low, high) = float(effect.mean()), bootstrap_interval(effect, seed=0)
+    passed = abs(mean) > NO_EFFECT and (low > 0 or high < 0)
+    detail = f"the direction moves the signed cosine by {mean:.3g} [{low:.3g}, {high:.3g}]"
+    return Check("the edit has an effect on the final states", passed, detail)
 
 
 def intended_error(edit: Edit, saved: Circuit, kind: str) -> tuple[float, float]:

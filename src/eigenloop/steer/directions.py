@@ -148,10 +148,11 @@ def from_file(model: Model, path: Path) -> Direction:
 
 
 def _unit(vector: np.ndarray, name: str) -> np.ndarray:
-    length = np.linalg.norm(vector)
-    if not length > 0:
+    largest = np.abs(vector).max()
+    if not largest > 0:
         raise InputError(f"the direction of {name} is zero; give one that is not")
-    return vector / length
+    vector = vector / largest  # so that no square overflows or vanishes
+    return vector / np.linalg.norm(vector)
 
 
 def _tokenizer(model: Model, option: str) -> Any:

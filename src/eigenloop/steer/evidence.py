@@ -19,7 +19,6 @@ from eigenloop.steer.prompts import Prompts
 from eigenloop.steer.running import activation_addition
 from eigenloop.steer.session import Report, Session
 from eigenloop.steer.strength import search
-from eigenloop.steer.writing import applied
 
 MULTIPLES = (0.5, 1.0, 1.5, 2.0)
 """Strengths of a dose-response curve, in units of the chosen one."""
@@ -64,6 +63,8 @@ class Evidence:
         addition: activation addition at other strengths, by strength.
         equal: activation addition at the effect of the chosen edit; None where no strength reaches it.
         null: the chosen edit towards a random direction, measured along u.
+        mirror: the chosen edit with the opposite sign, which takes the same component away from the heads; None where
+            the method has no sign.
         texts: (prompt, unsteered, edited, added) for causal models.
     """
 
@@ -73,12 +74,19 @@ class Evidence:
     addition: tuple[Point, ...]
     equal: Point | None
     null: Point
+    mirror: Point | None = None
     texts: tuple[tuple[str, str, str, str], ...] = field(default=())
 
     @property
     def after(self) -> Point:
         """The edit at the chosen strength."""
         return self.edit[self.chosen]
+
+    def effect(self) -> np.ndarray:
+        """Of the direction on the signed cosine, by prompt: half of edit minus mirror, or edit minus before."""
+        if self.mirror is None:
+            return self.after.values["cosine"] - self.before.values["cosine"]
+        return (self.after.values["cosine"] - self.mirror.values["cosine"]) / 2
 
     def damage_difference(self) -> tuple[float, float, float] | None:
         """Median over prompts of the edit's 1 - keep minus activation addition's at equal effect, and its interval.
@@ -141,7 +149,7 @@ def gather(
     """
     model, done = session.model, 0
     strengths = sorted({m * strength for m in multiples if session.allows(m * strength)} | {strength})
-    total = 3 + 2 * len(strengths) + EQUAL_RUNS
+    total = 4 + 2 * len(strengths) + EQUAL_RUNS
 
     def tell(runs: int = 1) -> None:
         nonlocal done
@@ -154,7 +162,7 @@ def gather(
     tell(2)
     points = []
     for c in strengths:
-        with applied(model, session.edits(c)):
+        with session.applied(c):
             points.append(Point(c, bench.measure()))
         tell()
     chosen = strengths.index(strength)
@@ -168,12 +176,24 @@ def gather(
             tell()
     rng = np.random.default_rng([seed, 2])
     away = session.plain(rng.standard_normal(model.stack.width))
-    with applied(model, away.edits(strength)):
+    with away.applied(strength):
         null = Point(strength, bench.measure())
+    mirror = None
+    if strength and session.allows(-strength):
+        with session.applied(-strength):
+            mirror = Point(-strength, bench.measure())
+        tell()
     texts = _texts(session, prompts, strength, equal) if vocabulary(model) == "causal" else ()
     tell(total)
     return Evidence(
-        before, tuple(points), chosen, tuple(sorted(addition, key=lambda point: point.strength)), equal, null, texts
+        before,
+        tuple(points),
+        chosen,
+        tuple(sorted(addition, key=lambda point: point.strength)),
+        equal,
+        null,
+        mirror,
+        texts,
     )
 
 
@@ -216,7 +236,7 @@ def _texts(
     """What a causal model goes on with, greedily: unsteered, edited, and with activation addition."""
     model, ids = session.model, prompts.ids[:SHOWN_TEXTS]
     plain = _generate(model, ids)
-    with applied(model, session.edits(strength)):
+    with session.applied(strength):
         edited = _generate(model, ids)
     added = [""] * len(ids)
     if equal is not None:

@@ -117,7 +117,7 @@ def signed(site: Site, direction: Float[np.ndarray, " d"], *, strength: float) -
     reading = site.reading
     if strength and (reading.positive < 1 or not reading.push > 0):
         raise InputError(
-            f"layer {site.circuit.layer} reads no common mean: mu . x > 0 for {100 * reading.positive:.0f} % of the "
+            f"layer {site.circuit.layer} reads no common mean: mu . x > 0 for {100 * reading.positive:.4g} % of the "
             "calibration tokens kept aside, so a signed edit would push the others the wrong way; choose other --layers"
             + (" or --method bias" if site.output_bias else "")
         )

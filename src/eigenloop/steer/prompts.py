@@ -21,6 +21,12 @@ LENGTH = 24
 SHINGLE = 8
 """Texts share words when this many come in the same order in both."""
 
+RUN = 16
+"""Characters that texts are compared by where one of them has no words: every RUN-th run of one, any of the other."""
+
+LONGEST_WORD = 16
+"""Characters of a text for each word in it, on average, above which it has no spaces between words."""
+
 LARGEST = 1 << 24
 """Bytes of a text that are read."""
 
@@ -91,7 +97,7 @@ TEXT = "alice.txt"
 
 
 def check_disjoint(calibration: str, evaluation: str) -> None:
-    """Refuse texts that share `SHINGLE` words in a row.
+    """Refuse texts that share `SHINGLE` words in a row; without spaces between words, 2 `RUN` - 1 characters.
 
     Raises:
         InputError: they do; shows the words.
@@ -103,14 +109,17 @@ def check_disjoint(calibration: str, evaluation: str) -> None:
         eigenloop.errors.InputError: calibration and evaluation text share "a b c"; take different texts, or the \
 evaluation would know the answers
     """
-    first, second = _words(calibration), _words(evaluation)
-    size = max(1, min(SHINGLE, len(first), len(second)))
-    known = {tuple(first[i : i + size]) for i in range(len(first) - size + 1)}
+    texts, between, size = (_words(calibration), _words(evaluation)), " ", SHINGLE
+    if any(len(text) > LONGEST_WORD * len(words) for text, words in zip((calibration, evaluation), texts, strict=True)):
+        texts, between, size = (_characters(calibration), _characters(evaluation)), "", RUN
+    first, second = texts
+    size = max(1, min(size, len(first), len(second)))
+    known = {tuple(first[i : i + size]) for i in range(0, len(first) - size + 1, 1 if between else size)}
     for i in range(len(second) - size + 1):
         if tuple(second[i : i + size]) in known:
             raise InputError(
-                f'calibration and evaluation text share "{" ".join(second[i : i + size])}"; take different texts, or '
-                "the evaluation would know the answers"
+                f'calibration and evaluation text share "{between.join(second[i : i + size])}"; take different texts, '
+                "or the evaluation would know the answers"
             )
 
 
@@ -171,3 +180,7 @@ def _around(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
+
+
+def _characters(text: str) -> list[str]:
+    return [character for character in text.lower() if not character.isspace()]

@@ -2,11 +2,12 @@
 
 session = Session.of(model, direction, layers="late")
 edits = session.edits(0.05)
-with applied(session.model, edits): ...
+with session.applied(0.05): ...
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +21,7 @@ from eigenloop.steer.edits import Edit, Site
 from eigenloop.steer.methods import METHODS
 from eigenloop.steer.prompts import Prompts
 from eigenloop.steer.running import layer_inputs
-from eigenloop.steer.writing import has_bias
+from eigenloop.steer.writing import applied, has_bias
 
 METHOD_NAMES = ("tuned", *METHODS)
 """Every method: those of `methods`, and "tuned", a signed edit that writes what `tuning` finds in the place of u."""
@@ -38,6 +39,7 @@ class Session:
         calibration: the prompts that were read.
         written: block -> what is written there in the place of u, (d,).
         left: block -> why it is not edited.
+        kinds: as for `applied`; tensors that are not named are not rounded.
     """
 
     model: Model
@@ -47,6 +49,7 @@ class Session:
     calibration: Prompts
     written: Mapping[int, np.ndarray]
     left: Mapping[int, str]
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -128,6 +131,10 @@ class Session:
         method = METHODS["signed" if self.method == "tuned" else self.method]
         made = (method(site, self.written[block], strength=strength) for block, site in self.sites.items())
         return tuple(replace(edit, method=self.method) for edit in made)
+
+    def applied(self, strength: float) -> AbstractContextManager[Model]:
+        """Steer the model at a strength c while the block lasts, with the numbers that a checkpoint would hold."""
+        return applied(self.model, self.edits(strength), self.kinds)
 
     def additions(self, strength: float) -> dict[int, np.ndarray]:
         """The vectors c |stream| u of ordinary activation addition at the same layers."""

@@ -4,7 +4,7 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from eigenloop.steer.prompts import Prompts, check_disjoint, cut, read_text, shi
 from eigenloop.steer.running import BATCH
 from eigenloop.steer.session import METHOD_NAMES, Report, Session
 from eigenloop.steer.strength import Found, search
-from eigenloop.steer.writing import applied, changed_tensors
+from eigenloop.steer.writing import changed_tensors, has_bias, stored_kinds
 
 CALIBRATION, EVALUATION, SEARCHED = 64, 24, 2 * BATCH
 """Prompts to calibrate on, to evaluate on, and to search a strength on (the last of the calibration prompts)."""
@@ -92,6 +92,8 @@ class Request:
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and low <= value <= high):
                 raise InputError(f"--{name} is {value:g}; it must be between {low:g} and {high:g}")
+        if self.seed < 0:
+            raise InputError(f"--seed is {self.seed}; it must be 0 or more")
         if self.method.startswith("swap") and self.strength is not None and not 0 <= self.strength <= 1:
             raise InputError(f"--strength is {self.strength:g}; for --method {self.method} it is from 0 to 1")
 
@@ -142,6 +144,9 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
     session = Session.of(
         model, direction.vector, calibration, method=request.method, layers=request.layers, strength=start
     )
+    if not request.adapter:  # whose factors are float32, beside weights that stay as they are
+        files = locate(open_weights(_directory_of(request.model)))
+        session = replace(session, kinds=stored_kinds(model.stack, files))
     session, found = _searched(session, request)
     strength = start if found is None else found.strength
     edits = session.edits(strength)
@@ -154,8 +159,7 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
 
     def fill(directory: Path) -> None:
         saved, tensors, checks = _save(model, request, directory, edits)
-        effect = check_effect(evidence.before.mean("cosine") or 0.0, evidence.after.mean("cosine") or 0.0)
-        checks = (*checks, effect)
+        checks = (*checks, check_effect(evidence.effect()))
         about = _record(
             session, request, direction, found, strength, edits, saved, tensors, evidence, checks,
             command=words, seconds=time.monotonic() - began,
@@ -221,7 +225,7 @@ def _searched(session: Session, request: Request) -> tuple[Session, Found | None
 
     def found(session: Session, start: float = DEFAULT_STRENGTH) -> Found:
         def measure(strength: float) -> float:
-            with applied(session.model, session.edits(strength)):
+            with session.applied(strength):
                 return float(bench.measure()[kind].mean())
 
         return search(
@@ -353,6 +357,12 @@ def _notes(session: Session, request: Request, edits: Sequence[Edit]) -> list[st
         notes.append("this method has no sign: tokens go to +u or -u with the sign of their own coordinate")
     if request.adapter:
         notes.append("biases are stored as lora_bias, which PEFT reads from version 0.14 on")
+        stack = session.model.stack
+        if any(sum(has_bias(stack, edit.layer)) == 1 for edit in edits):
+            notes.append(
+                "one of W_V and W_O has no bias in this model, so PEFT runs the adapter but cannot merge it; to have "
+                "it merged, write the checkpoint"
+            )
     if all(edit.is_identity for edit in edits):
         notes.append("the strength is zero: every weight is as it was")
     return notes

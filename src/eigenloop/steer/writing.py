@@ -3,9 +3,11 @@
 Only entries that differ are replaced, so that everything else in a tensor keeps its bits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from eigenloop.errors import InputError
@@ -14,6 +16,10 @@ from eigenloop.lens.layouts import ROLES
 from eigenloop.lens.models import Model
 from eigenloop.lens.stack import Stack
 from eigenloop.steer.edits import Edit
+
+KINDS: Mapping[str, Any] = {
+    "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,
+}  # fmt: skip
 
 
 def has_bias(stack: Stack, layer: int) -> tuple[bool, bool]:
@@ -56,13 +62,44 @@ def changed_tensors(stack: Stack, edits: Sequence[Edit]) -> dict[str, np.ndarray
     return result
 
 
+def rounded(values: np.ndarray, kind: str) -> np.ndarray:
+    """Float64 values in the kind of number that a tensor is stored as, little-endian.
+
+    Example:
+        >>> rounded(np.array([1.0, 3.140000001]), "float16")
+        array([1.  , 3.14], dtype=float16)
+    """
+    return np.ascontiguousarray(values).astype(KINDS[kind])
+
+
+def stored_kinds(stack: Stack, source: Stack) -> dict[str, str]:
+    """The kind of number that each tensor an edit may change is stored as.
+
+    Args:
+        stack: of the loaded model, whose names are used.
+        source: of the files, where names may have another prefix.
+
+    Returns:
+        name -> "float32", "bfloat16", ...
+    """
+    names, kinds = set(source.weights.tensors.names()), {}
+    for layer in range(len(stack.blocks)):
+        for part in (stack.layout.output, stack.layout.value):
+            for end in ("weight", "bias"):
+                name = f"{source.module(layer, part)}.{end}"
+                if name in names:
+                    kinds[f"{stack.module(layer, part)}.{end}"] = source.weights.tensors.stored(name)
+    return kinds
+
+
 @contextmanager
-def applied(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
+def applied(model: Model, edits: Sequence[Edit], kinds: Mapping[str, str] | None = None) -> Iterator[Model]:
     """Steer a loaded model for as long as the block lasts; its weights come back bit for bit, after an exception too.
 
     Args:
         model: a model that runs, in float32 or float64.
         edits: at most one for each block, made from this model's weights.
+        kinds: name -> the kind of number that a tensor will be stored as, to which it is rounded here already.
 
     Raises:
         InputError: as for `changed_tensors`.
@@ -76,7 +113,8 @@ def applied(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
     with torch.no_grad():
         try:
             for name, tensor in tensors.items():
-                tensor.copy_(torch.from_numpy(new[name]))
+                values = rounded(new[name], kinds[name]).astype(np.float64) if kinds and name in kinds else new[name]
+                tensor.copy_(torch.from_numpy(values))
             yield model
         finally:
             for name, tensor in tensors.items():

@@ -1,6 +1,7 @@
 """What is measured, against naive oracles; searches for equal effect; directions."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from eigenloop.steer import (
     toward_token,
 )
 from eigenloop.steer.directions import single_token
-from eigenloop.steer.evidence import Point, equal_effect, gather, median_interval
+from eigenloop.steer.evidence import Evidence, Point, equal_effect, gather, median_interval
 from eigenloop.steer.measuring import HIDDEN, vocabulary
 from eigenloop.steer.running import forward
 from eigenloop.steer.tuning import tune
@@ -254,3 +255,13 @@ def test_intervals_of_the_median_cover_it_when_directions_or_prompts_differ(effe
         low, high = median_interval(sides + rng.standard_normal(shape), seed=trial)
         covered += low < 0 < high
     assert covered >= 100 * (0.95 - 4 * np.sqrt(0.95 * 0.05 / 100))
+
+
+def test_the_effect_of_the_direction_leaves_out_what_both_signs_take_away():
+    def point(strength: float, cosine: float) -> Point:
+        return Point(strength, {"cosine": np.array([cosine, cosine + 0.1])})
+
+    before, after, mirror = point(0.0, 0.1), point(0.2, 0.45), point(-0.2, 0.25)
+    signed = Evidence(before, (after,), 0, (), None, before, mirror)
+    np.testing.assert_allclose(signed.effect(), 0.1, rtol=1e-12)
+    np.testing.assert_allclose(replace(signed, mirror=None).effect(), 0.35, rtol=1e-12)

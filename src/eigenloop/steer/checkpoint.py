@@ -160,15 +160,18 @@ def model_card(about: Mapping[str, Any], base: str, command: str) -> str:
     )
     tensors = "\n".join(f"- `{name}`" for name in about["tensors"])
     base_model = base if base.count("/") <= 1 and not base.startswith((".", "/", "~")) else Path(base).name
+    what = "Weights of attention sublayers were changed"
+    if about["adapter"]:
+        what = "A LoRA adapter for PEFT, to be loaded into the model with its head: it changes attention sublayers"
     return f"""---
 base_model: {json.dumps(base_model)}
-library_name: transformers
+library_name: {"peft" if about["adapter"] else "transformers"}
 tags: [eigenloop, steering]
 ---
 
 # {base_model}, steered towards {about["direction"]}
 
-The weights of some attention heads were changed so that the residual stream tilts towards a direction; nothing else.
+{what} so that the residual stream tilts towards a direction; the tensors below, and nothing else.
 Method `{about["method"]}`, strength {about["strength"]:.6g}, direction: {about["direction_source"]}.
 
     {command}

@@ -307,8 +307,8 @@ def _record(
     pairs = [(edit, session.sites[edit.layer].reading) for edit in edits]
     return {
         "version": __version__, "command": command, "model": request.model, "model_type": session.model.model_type,
-        "method": request.method, "direction": direction.name, "direction_source": direction.source,
-        "token": direction.token, "layers": [edit.layer for edit in edits],
+        "method": request.method, "adapter": request.adapter, "direction": direction.name,
+        "direction_source": direction.source, "token": direction.token, "layers": [edit.layer for edit in edits],
         "head_per_layer": {str(edit.layer): list(edit.heads) for edit in edits}, "strength": strength,
         "edit_size": max((max(edit.sizes().values()) for edit in edits), default=0.0),
         "signed_cos_before": before.mean("cosine"), "signed_cos_after": after.mean("cosine"),

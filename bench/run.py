@@ -21,10 +21,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from eigenloop.blocks import TwoBlock
-from eigenloop.objectives import EndToEnd
-from eigenloop.problems import Sphere, draw
-from eigenloop.training import TrainConfig, Trainer
+from eigenloop.lab.blocks import TwoBlock
+from eigenloop.lab.objectives import EndToEnd
+from eigenloop.lab.problems import Sphere, draw
+from eigenloop.lab.training import TrainConfig, Trainer
 
 try:
     import baseline_torch

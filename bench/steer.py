@@ -16,10 +16,10 @@ import numpy as np
 import torch
 import transformers
 
-from eigenloop.errors import InputError
-from eigenloop.lens.models import load
+from eigenloop.lens.model.loaded import load
 from eigenloop.steer import Bench, Prompts, Session, applied, cut, shipped
 from eigenloop.steer.evidence import Point, equal_effect, median_interval
+from eigenloop.system.errors import InputError
 
 SIZES = {
     "gpt2": {},

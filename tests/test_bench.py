@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from eigenloop.training import train
+from eigenloop.lab.training import train
 
 BENCH = Path(__file__).parents[1] / "bench"
 FROZEN = {

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eigenloop.blocks import TwoBlock, linear_loops
-from eigenloop.objectives import EndToEnd, Layerwise, Model, Objective
-from eigenloop.power import normalize, power_method
-from eigenloop.problems import Batch, Rotated, Sphere, draw
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES, random_orthogonal, symmetric_with_spectrum
-from eigenloop.transformer import LoopedTransformer
+from eigenloop.lab.blocks import TwoBlock, linear_loops
+from eigenloop.lab.objectives import EndToEnd, Layerwise, Model, Objective
+from eigenloop.lab.problems import Batch, Rotated, Sphere, draw
+from eigenloop.lab.transformer import LoopedTransformer
+from eigenloop.numerics.power import normalize, power_method
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES, random_orthogonal, symmetric_with_spectrum
 
 x64 = pytest.mark.usefixtures("x64")
 

@@ -15,10 +15,11 @@ import jax
 import numpy as np
 import pytest
 
-from eigenloop import __version__, interrupts
-from eigenloop.checkpoints import load_run
+from eigenloop import __version__
 from eigenloop.cli import main
-from eigenloop.runs import load_arrays, read_config
+from eigenloop.lab.checkpoints import load_run
+from eigenloop.lab.run_directory import load_arrays, read_config
+from eigenloop.system import interrupts
 
 TINY = ["--dim", "3", "--samples", "5", "--batch", "8", "--train-size", "40", "--test-size", "16", "--loops", "2"]
 KEYS = {
@@ -261,7 +262,7 @@ def test_directories_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureF
 
 DRIVER = """
 import signal, sys
-from eigenloop import training
+from eigenloop.lab import training
 from eigenloop.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
@@ -322,7 +323,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
 
 WAITING = """
 import time
-from eigenloop import interrupts
+from eigenloop.system import interrupts
 with interrupts.handled(), interrupts.deferred():
     while True:
         time.sleep(0.1)

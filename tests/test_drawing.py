@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from eigenloop.drawing import label_logarithms
+from eigenloop.report.drawing import label_logarithms
 
 
 @pytest.mark.parametrize("high", [1.01, 1.3, 2.1, 4.9, 7.0, 30.0, 99.0, 150.0, 1e5, 1e12])

@@ -9,13 +9,14 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import check_estimator
 
-from eigenloop import estimator, memory, prediction
-from eigenloop.errors import InputError
-from eigenloop.estimator import Blocks, LoopedPCA, Target, cached_blocks, predict, training_recipe
-from eigenloop.power import power_method, predicted_sines, sine_bounds
-from eigenloop.spectrum import symmetric_with_spectrum, unit_columns_with_spectrum
-from eigenloop.tables import read_table
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
+from eigenloop.numerics.power import power_method, predicted_sines, sine_bounds
+from eigenloop.numerics.spectrum import symmetric_with_spectrum, unit_columns_with_spectrum
+from eigenloop.predict import estimator, prediction
+from eigenloop.predict.estimator import Blocks, LoopedPCA, Target, cached_blocks, predict, training_recipe
+from eigenloop.predict.tables import read_table
+from eigenloop.system import memory
+from eigenloop.system.errors import InputError
 
 
 def scalar(dim: int, *, a: float, b: float) -> Blocks:
@@ -187,7 +188,7 @@ def test_the_cache_trains_once_and_mends_itself(tmp_path: Path, monkeypatch: pyt
         trained.append(config)
         return scalar(3, a=1.0 + config.seed, b=0.5)
 
-    monkeypatch.setattr("eigenloop.recipes.train_blocks", counting)
+    monkeypatch.setattr("eigenloop.predict.recipes.train_blocks", counting)
     first = cached_blocks(recipe, tmp_path, note=notes.append)
     again = cached_blocks(recipe, tmp_path, note=notes.append)
     assert (len(trained), notes) == (1, [])

@@ -17,19 +17,21 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from eigenloop import checkpoints, figures, looping, workers
-from eigenloop.blocks import TwoBlock
-from eigenloop.errors import InputError
+from eigenloop import figures
 from eigenloop.figures import figure5, points, running, settings
 from eigenloop.figures.growth import deviation
 from eigenloop.figures.levels import levels
 from eigenloop.figures.page import write_page
 from eigenloop.figures.values import FigureData, Row, curve, paper_points, read_table
-from eigenloop.power import power_method, predicted_sines, sin_angle
-from eigenloop.problems import draw
+from eigenloop.lab import checkpoints, looping
+from eigenloop.lab.blocks import TwoBlock
+from eigenloop.lab.problems import draw
+from eigenloop.lab.run_directory import RunDirectory, load_arrays, save_arrays
+from eigenloop.lab.training import METRICS, Progress, TrainConfig
+from eigenloop.numerics.power import power_method, predicted_sines, sin_angle
 from eigenloop.report import inline_svg
-from eigenloop.runs import RunDirectory, load_arrays, save_arrays
-from eigenloop.training import METRICS, Progress, TrainConfig
+from eigenloop.system import workers
+from eigenloop.system.errors import InputError
 
 NUMBERS = range(1, 9)
 SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
@@ -127,7 +129,7 @@ def test_the_fixed_point_starts_nearly_orthogonal() -> None:
 
 def test_held_out_points_are_the_test_set_of_the_run() -> None:
     config = TrainConfig.create(dim=4, samples=8, steps=1, train_size=128, test_size=64, objective="layerwise")
-    from eigenloop.training import train
+    from eigenloop.lab.training import train
 
     test_set = points.held_out(config)
     target = np.einsum("bij,bj->bi", test_set.gram, test_set.query)
@@ -242,7 +244,7 @@ def test_both_tasks_and_the_papers_points_are_drawn(quick: dict[int, FigureData]
 
 
 def test_heatmaps_hold_the_trained_matrices(quick: dict[int, FigureData], runs: Path) -> None:
-    from eigenloop.training import load_run
+    from eigenloop.lab.training import load_run
 
     w = np.asarray(load_run(runs / "looped-sphere").model.w, np.float64)[0]
     for row in quick[1].panel("Task 1, W"):

@@ -13,9 +13,9 @@ import numpy as np
 import optax
 import pytest
 
-from eigenloop.identity import describe
-from eigenloop.objectives import Layerwise
-from eigenloop.problems import Rotated
+from eigenloop.lab.identity import describe
+from eigenloop.lab.objectives import Layerwise
+from eigenloop.lab.problems import Rotated
 
 
 @dataclass
@@ -100,7 +100,8 @@ def test_what_is_computed_on_first_use_does_not_count() -> None:
 def test_the_word_begins_with_the_name_and_holds_in_another_process(tmp_path: Path) -> None:
     assert describe(Layerwise()).split()[0] == "Layerwise"
     code = (
-        "import optax, jax\nfrom eigenloop.identity import describe\nfrom eigenloop.objectives import Layerwise\n"
+        "import optax, jax\nfrom eigenloop.lab.identity import describe\n"
+        "from eigenloop.lab.objectives import Layerwise\n"
         "print(describe(optax.adamw(1e-3)), describe(Layerwise()), describe(lambda x: {1, 'two'} and x))"
     )
     said = {

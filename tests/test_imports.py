@@ -58,7 +58,7 @@ def test_training_loads_neither_torch_nor_matplotlib_and_changes_no_setting() ->
     found = in_fresh_python(
         "import json, sys, jax\n"
         "before = dict(jax.config.values)\n"
-        "import eigenloop, eigenloop.cli, eigenloop.training\n"
+        "import eigenloop, eigenloop.cli, eigenloop.lab.training\n"
         "[getattr(eigenloop, name) for name in eigenloop.__all__ if name != 'LoopedPCA']\n"
         f"heavy = [m for m in {HEAVY[1:5]} if m in sys.modules]\n"
         "changed = [k for k, v in dict(jax.config.values).items() if k in before and before[k] != v]\n"
@@ -70,7 +70,7 @@ def test_training_loads_neither_torch_nor_matplotlib_and_changes_no_setting() ->
 def test_the_lemmas_are_listed_without_jax() -> None:
     found = in_fresh_python(
         "import json, sys\n"
-        "from eigenloop.theory.lemmas import ledger\n"
+        "from eigenloop.theory.claims.lemmas import ledger\n"
         f"print(json.dumps([len(ledger.claims), [m for m in {HEAVY[:6]} if m in sys.modules]]))"
     )
     assert found[0] > 30

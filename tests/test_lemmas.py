@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eigenloop import problems, transformer
 from eigenloop.claims import Claim, Effort
-from eigenloop.power import normalize
+from eigenloop.lab import problems, transformer
+from eigenloop.numerics.power import normalize
 from eigenloop.theory import dynamics
+from eigenloop.theory.claims.lemmas import auxiliary, data, layerwise, ledger, linear, looped, oracle
 from eigenloop.theory.integrals import Estimate
-from eigenloop.theory.lemmas import auxiliary, data, layerwise, ledger, linear, looped, oracle
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm
 
 QUICK = Effort(quick=True)

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eigenloop.blocks import TwoBlock
-from eigenloop.errors import InputError
-from eigenloop.objectives import EndToEnd, Layerwise, Model, Objective
-from eigenloop.power import power_method
-from eigenloop.problems import Batch, Rotated, Sphere, draw
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.lab.blocks import TwoBlock
+from eigenloop.lab.objectives import EndToEnd, Layerwise, Model, Objective
+from eigenloop.lab.problems import Batch, Rotated, Sphere, draw
+from eigenloop.numerics.power import power_method
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.system.errors import InputError
 
 x64 = pytest.mark.usefixtures("x64")
 

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 import eigenloop
-from eigenloop.power import contraction_factor
+from eigenloop.numerics.power import contraction_factor
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "eigenloop"

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eigenloop.blocks import TwoBlock
-from eigenloop.errors import InputError
-from eigenloop.power import (
+from eigenloop.lab.blocks import TwoBlock
+from eigenloop.numerics.power import (
     contraction_factor,
     loops_needed,
     normalize,
@@ -21,7 +20,8 @@ from eigenloop.power import (
     sin_angle,
     sine_bounds,
 )
-from eigenloop.spectrum import random_orthogonal, symmetric_with_spectrum
+from eigenloop.numerics.spectrum import random_orthogonal, symmetric_with_spectrum
+from eigenloop.system.errors import InputError
 
 gammas = st.one_of(st.none(), st.just(0.0), st.floats(1e-3, 1e3))
 

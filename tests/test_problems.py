@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eigenloop.errors import InputError
-from eigenloop.problems import (
+from eigenloop.lab.problems import (
     Distribution,
     Observed,
     Rejected,
@@ -21,7 +20,8 @@ from eigenloop.problems import (
     haar_rotations,
     uniform_queries,
 )
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES, unit_columns_with_spectrum
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES, unit_columns_with_spectrum
+from eigenloop.system.errors import InputError
 
 TASK_2 = Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32)
 

@@ -16,7 +16,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from eigenloop.errors import InputError
 from eigenloop.report import (
     Column,
     Command,
@@ -34,6 +33,7 @@ from eigenloop.report import (
     render,
     write,
 )
+from eigenloop.system.errors import InputError
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{}</svg>'
@@ -398,7 +398,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_page(tmp_path, monkeypatch, 
 
     path = tmp_path / "page.html"
     path.write_text("old")
-    monkeypatch.setattr(f"eigenloop.runs.os.{step}", fail)
+    monkeypatch.setattr(f"eigenloop.lab.run_directory.os.{step}", fail)
     with pytest.raises(InputError, match=r"cannot write .*page.html: no space left"):
         write(page_with("new"), path)
     assert path.read_text() == "old"

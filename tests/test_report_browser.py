@@ -14,7 +14,9 @@ import pytest
 
 from eigenloop import lens
 from eigenloop.claims import Claim, Curve, Effort, Finding, Kind, Plot, Result
-from eigenloop.lens.page import spectra_page
+from eigenloop.claims.measuring import Results
+from eigenloop.claims.page import ledger_page
+from eigenloop.lens.page.spectra import spectra_page
 from eigenloop.report import (
     Column,
     Command,
@@ -30,8 +32,6 @@ from eigenloop.report import (
     Tag,
     write,
 )
-from eigenloop.verify import Results
-from eigenloop.verify_page import ledger_page
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

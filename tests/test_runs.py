@@ -13,9 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eigenloop import runs
-from eigenloop.errors import InputError
-from eigenloop.runs import RunDirectory, atomic_write, load_arrays, read_config, save_arrays, save_table, versions
+from eigenloop.lab import run_directory as runs
+from eigenloop.lab.run_directory import (
+    RunDirectory,
+    atomic_write,
+    load_arrays,
+    read_config,
+    save_arrays,
+    save_table,
+    versions,
+)
+from eigenloop.system.errors import InputError
 
 CONFIG: dict[str, Any] = {"task": "sphere", "rate": 0.1, "sizes": [3, 2], "steps": 10, "nothing": None}
 STATE = {"x": np.arange(6.0).reshape(2, 3), "step": np.int64(7)}

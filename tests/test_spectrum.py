@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eigenloop.errors import InputError
-from eigenloop.spectrum import (
+from eigenloop.numerics.spectrum import (
     DEFAULT_MULTIPLICITIES,
     check_multiplicities,
     random_orthogonal,
@@ -18,6 +17,7 @@ from eigenloop.spectrum import (
     top_multiplicity,
     unit_columns_with_spectrum,
 )
+from eigenloop.system.errors import InputError
 
 seeds = st.integers(0, 2**32 - 1)
 weights = st.one_of(st.just(0.0), st.floats(1e-6, 1.0))

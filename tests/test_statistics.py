@@ -10,8 +10,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eigenloop.errors import InputError
-from eigenloop.statistics import bootstrap_interval, fit_power_law, standard_error
+from eigenloop.numerics.statistics import bootstrap_interval, fit_power_law, standard_error
+from eigenloop.system.errors import InputError
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from eigenloop.errors import InputError
-from eigenloop.tables import DATASETS, read_table
+from eigenloop.predict.tables import DATASETS, read_table
+from eigenloop.system.errors import InputError
 
 VALUES = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.5]])
 

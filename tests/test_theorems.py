@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Claim, Effort
-from eigenloop.power import sine_bounds
-from eigenloop.theory import contraction, theorems
+from eigenloop.numerics.power import sine_bounds
+from eigenloop.theory.claims import power_method as contraction
+from eigenloop.theory.claims import theorems
 from eigenloop.theory.integrals import Estimate
 from eigenloop.theory.population import LayerwiseLinear, LayerwiseNorm
 from eigenloop.theory.regression import of_images, of_spectra

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from eigenloop.errors import InputError
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
+from eigenloop.system.errors import InputError
 from eigenloop.theory import dynamics
 from eigenloop.theory.dynamics import SlopeTable, asymptotic, long_run, recorded_steps, recursion
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
 from eigenloop.theory.landscape import Landscape, minimum, split_minimum
 from eigenloop.theory.population import LayerwiseLinear, Target
 from eigenloop.theory.stability import hessian

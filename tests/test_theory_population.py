@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eigenloop.errors import InputError
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
+from eigenloop.system.errors import InputError
 from eigenloop.theory.integrals import Estimate, log_norm_mean
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, mean_power_norm
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting
 from eigenloop.theory.stability import hessian, limit_hessian, sectors, sharpness
 

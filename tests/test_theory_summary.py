@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from eigenloop import __version__
-from eigenloop.errors import InputError
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
-from eigenloop.statistics import jackknife, standard_error
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.numerics.statistics import jackknife, standard_error
+from eigenloop.system.errors import InputError
 from eigenloop.theory.endpoints import QUANTITIES, SETTINGS, endpoints
 from eigenloop.theory.population import LayerwiseLinear, mean_power_norm
 from eigenloop.theory.summary import Spectra, Summary, summarize

@@ -14,11 +14,13 @@ import numpy as np
 import optax
 import pytest
 
-from eigenloop import checkpoints, memory, objectives, problems, runs, training
-from eigenloop.errors import InputError
-from eigenloop.problems import Batch
-from eigenloop.runs import load_arrays
-from eigenloop.training import METRICS, Progress, TrainConfig, Trained, load_run, metric_steps, train
+from eigenloop.lab import checkpoints, objectives, problems, training
+from eigenloop.lab import run_directory as runs
+from eigenloop.lab.problems import Batch
+from eigenloop.lab.run_directory import load_arrays
+from eigenloop.lab.training import METRICS, Progress, TrainConfig, Trained, load_run, metric_steps, train
+from eigenloop.system import memory
+from eigenloop.system.errors import InputError
 
 x64 = pytest.mark.usefixtures("x64")
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eigenloop.problems import Sphere, draw
-from eigenloop.spectrum import random_orthogonal, unit_columns_with_spectrum
-from eigenloop.transformer import LoopedTransformer, attention_layer
+from eigenloop.lab.problems import Sphere, draw
+from eigenloop.lab.transformer import LoopedTransformer, attention_layer
+from eigenloop.numerics.spectrum import random_orthogonal, unit_columns_with_spectrum
 
 pytestmark = pytest.mark.usefixtures("x64")
 

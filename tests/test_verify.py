@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eigenloop import __version__, kept, verify, verify_page
+from eigenloop import __version__
 from eigenloop.claims import Claim, Effort, Finding
-from eigenloop.errors import InputError
-from eigenloop.verify import Entry, Source, collect, measure, select
+from eigenloop.claims import journal as kept
+from eigenloop.claims import measuring as verify
+from eigenloop.claims import page as verify_page
+from eigenloop.claims.measuring import Entry, Source, collect, measure, select
+from eigenloop.system.errors import InputError
 from test_cli import call, parsed
 
 LEDGER = """
@@ -30,7 +33,7 @@ LEDGER = """
     import numpy as np
 
     from eigenloop.claims import Curve, Finding, Ledger, Plot, every, within, within_sigmas
-    from eigenloop.errors import InputError
+    from eigenloop.system.errors import InputError
 
     shelf = Ledger("arXiv 2606.00605")
     t = np.logspace(0, 4, 500)
@@ -376,7 +379,7 @@ def test_a_choice_does_not_replace_the_ledger_of_all_claims(
 
 DRIVER = """
 import signal, sys
-from eigenloop import verify
+from eigenloop.claims import measuring as verify
 from eigenloop.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background

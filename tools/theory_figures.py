@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eigenloop.drawing import COLOURS, LIGHT
-from eigenloop.power import contraction_factor, predicted_sines, sine_bounds
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.numerics.power import contraction_factor, predicted_sines, sine_bounds
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.report.drawing import COLOURS, LIGHT
 from eigenloop.theory import dynamics, landscape, stability
-from eigenloop.theory.lemmas import linear
+from eigenloop.theory.claims.lemmas import linear
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "theory"
@@ -172,7 +172,7 @@ def lemmas(panels: list[Axes]) -> None:
         ylim=(4e-3, None),
     )
     panels[0].legend(fontsize=7.5)
-    from eigenloop.theory.lemmas.auxiliary import inverse_square, inverse_square_constant
+    from eigenloop.theory.claims.lemmas.auxiliary import inverse_square, inverse_square_constant
 
     ratios = np.logspace(-4, 0, 60)
     for dim, colour, dash in ((2, GREEN, ":"), (3, BLUE, "-"), (8, ORANGE, "--"), (32, PINK, "-.")):

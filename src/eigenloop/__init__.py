@@ -7,16 +7,16 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Batch": "problems", "Distribution": "problems", "Observed": "problems", "Rejected": "problems",
-    "Rotated": "problems", "Sphere": "problems", "draw": "problems",
-    "EndToEnd": "objectives", "Layerwise": "objectives",
-    "InputError": "errors",
-    "LoopedPCA": "estimator",
-    "LoopedTransformer": "transformer",
-    "TrainConfig": "config", "Trained": "checkpoints", "load_run": "checkpoints", "train": "training",
-    "TwoBlock": "blocks",
-    "contraction_factor": "power", "loops_needed": "power", "power_method": "power", "sin_angle": "power",
-    "sine_bounds": "power",
+    "Batch": "lab.problems", "Distribution": "lab.problems", "Observed": "lab.problems", "Rejected": "lab.problems",
+    "Rotated": "lab.problems", "Sphere": "lab.problems", "draw": "lab.problems",
+    "EndToEnd": "lab.objectives", "Layerwise": "lab.objectives",
+    "InputError": "system.errors",
+    "LoopedPCA": "predict.estimator",
+    "LoopedTransformer": "lab.transformer",
+    "TrainConfig": "lab.config", "Trained": "lab.checkpoints", "load_run": "lab.checkpoints", "train": "lab.training",
+    "TwoBlock": "lab.blocks",
+    "contraction_factor": "numerics.power", "loops_needed": "numerics.power", "power_method": "numerics.power",
+    "sin_angle": "numerics.power", "sine_bounds": "numerics.power",
 }  # fmt: skip
 
 __all__ = ["__version__", *sorted(_HOMES)]  # pyright: ignore[reportUnsupportedDunderAll]

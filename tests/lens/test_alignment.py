@@ -11,10 +11,10 @@ import pytest
 from small_models import CONFIGS, build
 from words import sentences, tokenizer
 
-from eigenloop.errors import InputError
 from eigenloop.lens import SAMPLE, Alignment, align, alignment, circuits, load, states
-from eigenloop.lens.aligned import COLUMNS, STATISTICS
-from eigenloop.lens.models import randomised
+from eigenloop.lens.model.loaded import randomised
+from eigenloop.lens.text.aligned import COLUMNS, STATISTICS
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_numbers_whatever_the_batches(monkeypatch):
     first = alignment(loaded, text, seed=3, **QUICK)
     assert first.as_dict() == alignment(loaded, text, seed=3, **QUICK).as_dict()
     assert first.as_dict() != alignment(loaded, text, seed=4, **QUICK).as_dict()
-    monkeypatch.setattr("eigenloop.lens.texts.TOKENS_PER_BATCH", 20)
+    monkeypatch.setattr("eigenloop.lens.text.texts.TOKENS_PER_BATCH", 20)
     other = alignment(loaded, text, seed=3, **QUICK)
     for layer in range(3):
         assert value(other, layer, "ratio") == pytest.approx(value(first, layer, "ratio"), rel=1e-4)
@@ -144,7 +144,7 @@ def test_the_random_copy_may_be_given():
 
 
 def test_too_wide_layers_go_without_an_eigenbasis_and_say_why(monkeypatch):
-    monkeypatch.setattr("eigenloop.lens.measure.DENSE_LIMIT", 16)
+    monkeypatch.setattr("eigenloop.lens.text.measure.DENSE_LIMIT", 16)
     found = alignment(model("bert"), sentences(9), **QUICK)
     for name in ("percentile", "gain_rho", "gain_slope"):
         assert found.layers[0][name].as_dict() == {

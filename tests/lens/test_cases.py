@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Claim, Effort
-from eigenloop.lens import cases, cases_layers
-from eigenloop.lens.dynamics import Layer, Unit
-from eigenloop.lens.generators import plain_norm, with_spectrum
-from eigenloop.verify import Source, collect, select
+from eigenloop.claims.measuring import Source, collect, select
+from eigenloop.lens.cases import layers as cases_layers
+from eigenloop.lens.cases import uniform as cases
+from eigenloop.lens.cases.dynamics import Layer, Unit
+from eigenloop.lens.cases.generators import plain_norm, with_spectrum
 
 QUICK = Effort(quick=True)
 CLAIMS = {claim.id: claim for claim in cases.ledger.claims}
@@ -78,7 +79,7 @@ NAMES = [(id, place) for id, breaks in BREAKS.items() for place in range(len(bre
 
 
 def test_verify_finds_every_case_by_its_beginning() -> None:
-    found = select(collect([Source("eigenloop.lens.cases")]), "case")
+    found = select(collect([Source("eigenloop.lens.cases.uniform")]), "case")
     assert [entry.claim.id for entry in found] == list(CLAIMS)
     assert set(BREAKS) == set(CLAIMS)
 

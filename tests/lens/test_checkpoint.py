@@ -16,9 +16,9 @@ from safetensors.numpy import load_file, save_file
 from small_models import CONFIGS, build
 
 from eigenloop import lens
-from eigenloop.errors import InputError
-from eigenloop.lens import tensors
-from eigenloop.lens.checkpoint import open_weights
+from eigenloop.lens.model import tensors
+from eigenloop.lens.model.checkpoint import open_weights
+from eigenloop.system.errors import InputError
 
 D, HEADS, GROUPS = 16, 4, 2
 

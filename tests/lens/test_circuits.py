@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from small_models import CONFIGS, build
 
-from eigenloop.errors import InputError
 from eigenloop.lens import LAYOUTS, Norm, circuits, planted
-from eigenloop.lens.checkpoint import Weights, open_weights
-from eigenloop.lens.layouts import Layout
-from eigenloop.lens.stack import locate
+from eigenloop.lens.model.checkpoint import Weights, open_weights
+from eigenloop.lens.model.layouts import Layout
+from eigenloop.lens.model.stack import locate
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 

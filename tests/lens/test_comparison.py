@@ -10,9 +10,9 @@ from naive import leading_mode
 from small_models import build
 
 from eigenloop import lens
-from eigenloop.errors import InputError
-from eigenloop.lens.comparison import COLUMNS, chance_angles, principal_angles, relative_change
-from eigenloop.spectrum import random_orthogonal
+from eigenloop.lens.weights.comparison import COLUMNS, chance_angles, principal_angles, relative_change
+from eigenloop.numerics.spectrum import random_orthogonal
+from eigenloop.system.errors import InputError
 
 
 @given(st.integers(0, 10_000), st.integers(1, 2), st.integers(1, 2))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from eigenloop.lens import contraction
-from eigenloop.lens.contraction import attractor, leading_eigenvalue
-from eigenloop.lens.generators import with_spectrum
+from eigenloop.lens.cases.generators import with_spectrum
+from eigenloop.lens.loops import contraction
+from eigenloop.lens.loops.contraction import attractor, leading_eigenvalue
 
 
 def affine(values, *, seed=0, condition=3.0):

@@ -8,9 +8,9 @@ import pytest
 from small_models import CONFIGS, SMALL, build
 
 from eigenloop import lens
-from eigenloop.errors import InputError
-from eigenloop.lens import embeddings
-from eigenloop.lens.embeddings import input_embedding, output_embedding
+from eigenloop.lens.model import embeddings
+from eigenloop.lens.model.embeddings import input_embedding, output_embedding
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
@@ -180,8 +180,8 @@ def test_a_large_vocabulary_is_never_whole_in_memory(tmp_path):
         "import re, pathlib\n"
         "import numpy as np\n"
         "from eigenloop import lens\n"
-        "from eigenloop.lens.reading import nearest\n"
-        "from eigenloop.lens.embeddings import input_embedding\n"
+        "from eigenloop.lens.weights.reading import nearest\n"
+        "from eigenloop.lens.model.embeddings import input_embedding\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1]) / 1024\n"
         f"embedding = input_embedding(lens.locate({str(tmp_path)!r}))\n"
         "planes = [np.eye(1024)[:, i : i + 1] for i in range(8)]\n"

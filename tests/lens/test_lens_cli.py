@@ -12,7 +12,7 @@ from test_checkpoint import VALUE, write
 
 from eigenloop import __version__, lens
 from eigenloop.cli import main
-from eigenloop.lens.spectra import COLUMNS
+from eigenloop.lens.weights.spectra import COLUMNS
 
 HEAVY = ("torch", "transformers", "huggingface_hub", "jax", "pandas", "matplotlib")
 

@@ -10,12 +10,12 @@ import pytest
 from small_models import CONFIGS, build
 
 from eigenloop import lens
-from eigenloop.errors import InputError
-from eigenloop.lens.cases_common import centred
-from eigenloop.lens.dynamics import MIN_POINTS, Layer, simulate
-from eigenloop.lens.generators import plain_norm
-from eigenloop.lens.looped import COLUMNS, SCATTER, STEADY, _fitted
-from eigenloop.lens.looped_block import LoopedBlock
+from eigenloop.lens.cases.common import centred
+from eigenloop.lens.cases.dynamics import MIN_POINTS, Layer, simulate
+from eigenloop.lens.cases.generators import plain_norm
+from eigenloop.lens.loops.block import LoopedBlock
+from eigenloop.lens.loops.looped import COLUMNS, SCATTER, STEADY, _fitted
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 
@@ -150,7 +150,7 @@ def test_fitted_rates_of_random_layers_are_the_predicted_ones(kind, part):
 def test_a_random_albert_is_not_reached_and_gets_no_false_rate():
     """Weights as for training from scratch, without biases: gap near 1, and 48 loops show no rate."""
     transformers = pytest.importorskip("transformers")
-    from eigenloop.lens.models import randomised
+    from eigenloop.lens.model.loaded import randomised
 
     config = transformers.AlbertConfig(
         **{**CONFIGS["albert"], "hidden_size": 64, "num_hidden_groups": 1, "inner_group_num": 1}
@@ -195,7 +195,7 @@ def test_a_leader_that_changes_its_sign_is_two_points_in_turn():
 
 
 def test_a_complex_leader_turns_for_ever_and_has_no_fixed_point():
-    from eigenloop.lens.generators import growth_spectrum, with_spectrum
+    from eigenloop.lens.cases.generators import growth_spectrum, with_spectrum
 
     rng = np.random.default_rng(0)
     q = np.linalg.svd(np.ones((1, DIM)))[2][1:].T

@@ -6,17 +6,17 @@ from scipy import stats
 
 from eigenloop.lens import align
 from eigenloop.lens import planted as any_planted
-from eigenloop.lens.aligned import Estimate
-from eigenloop.lens.circuits import Norm
-from eigenloop.lens.dynamics import Layer
-from eigenloop.lens.gain import energies, gains, log_growth, modes_of, relation, rotated_gains
-from eigenloop.lens.generators import plain_norm, with_spectrum
-from eigenloop.lens.measure import resampled
-from eigenloop.lens.modes import principal
-from eigenloop.lens.nulls import from_copy, from_draws, max_statistic
-from eigenloop.lens.operators import Growth, Operator
-from eigenloop.lens.projections import random_planes, spanned
-from eigenloop.lens.tokens import States
+from eigenloop.lens.cases.dynamics import Layer
+from eigenloop.lens.cases.generators import plain_norm, with_spectrum
+from eigenloop.lens.text.aligned import Estimate
+from eigenloop.lens.text.gain import energies, gains, log_growth, modes_of, relation, rotated_gains
+from eigenloop.lens.text.measure import resampled
+from eigenloop.lens.text.nulls import from_copy, from_draws, max_statistic
+from eigenloop.lens.text.projections import random_planes, spanned
+from eigenloop.lens.text.tokens import States
+from eigenloop.lens.weights.circuits import Norm
+from eigenloop.lens.weights.modes import principal
+from eigenloop.lens.weights.operators import Growth, Operator
 
 DIM = 16
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from small_models import CONFIGS, build
 
-from eigenloop.errors import InputError
-from eigenloop.lens.models import Model, load, randomised
+from eigenloop.lens.model.loaded import Model, load, randomised
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 

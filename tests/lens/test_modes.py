@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import ArpackNoConvergence, eigs
 
-from eigenloop.lens.modes import Arnoldi, Mode, Spectrum, principal
-from eigenloop.lens.operators import Growth, Operator, product
+from eigenloop.lens.weights.modes import Arnoldi, Mode, Spectrum, principal
+from eigenloop.lens.weights.operators import Growth, Operator, product
 
 RULES = {"modulus": Growth(), "consensus": Growth(shift=1.0), "scaled": Growth(shift=1.0, scale=4.5)}
 
@@ -253,7 +253,7 @@ def test_arpack_asked_for_one_eigenvalue_can_give_a_wrong_one():
 
 def test_arpack_on_factors_and_above_the_limit(monkeypatch):
     operator = random_operator(np.random.default_rng(9), 120, 20)
-    monkeypatch.setattr("eigenloop.lens.modes.DENSE_LIMIT", 10)
+    monkeypatch.setattr("eigenloop.lens.weights.modes.DENSE_LIMIT", 10)
     for growth in RULES.values():
         found, exact = principal(operator, growth), Spectrum(operator).principal(growth)
         assert found.method == "arpack"
@@ -278,7 +278,7 @@ def test_what_arpack_cannot_settle_is_not_called_converged(monkeypatch):
 
 def test_an_operator_of_zeros_has_the_null_mode_whatever_finds_it(monkeypatch):
     """ARPACK cannot begin where M takes the start to 0."""
-    monkeypatch.setattr("eigenloop.lens.modes.DENSE_LIMIT", 10)
+    monkeypatch.setattr("eigenloop.lens.weights.modes.DENSE_LIMIT", 10)
     zero = explicit(np.zeros((60, 60)))
     for growth in RULES.values():
         found = principal(zero, growth)

@@ -9,11 +9,12 @@ import pytest
 from small_models import CONFIGS, build
 
 from eigenloop import lens, report
-from eigenloop.errors import InputError
-from eigenloop.lens import draw, page
-from eigenloop.lens.circuits import Norm
+from eigenloop.lab.run_directory import require_writable
+from eigenloop.lens.page import draw
+from eigenloop.lens.page import spectra as page
 from eigenloop.lens.survey import check_directory, survey
-from eigenloop.runs import require_writable
+from eigenloop.lens.weights.circuits import Norm
+from eigenloop.system.errors import InputError
 
 rng = np.random.default_rng(0)
 NUMBER = r"-?[\d.]+"
@@ -141,7 +142,7 @@ def test_the_circle_follows_the_rule():
 
 
 def test_without_all_eigenvalues_the_page_says_so(monkeypatch):
-    monkeypatch.setattr("eigenloop.lens.modes.DENSE_LIMIT", 10)
+    monkeypatch.setattr("eigenloop.lens.weights.modes.DENSE_LIMIT", 10)
     found = spectra_of(rng.standard_normal((60, 60)), rules=("consensus",))
     assert not len(found.layers[0].eigenvalues["consensus"])
     strip = page.strip(found)

@@ -8,9 +8,9 @@ from naive import leading_mode, reading_mode
 from small_models import CONFIGS, build
 
 from eigenloop import lens
-from eigenloop.errors import InputError
-from eigenloop.lens.querykey import COLUMNS, OVERLAPS, SHARE, query_key
-from eigenloop.spectrum import random_orthogonal
+from eigenloop.lens.weights.querykey import COLUMNS, OVERLAPS, SHARE, query_key
+from eigenloop.numerics.spectrum import random_orthogonal
+from eigenloop.system.errors import InputError
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

@@ -7,11 +7,11 @@ import pytest
 from small_models import CONFIGS, build
 
 from eigenloop import lens
-from eigenloop.errors import InputError
-from eigenloop.lens import embeddings
-from eigenloop.lens.reading import COLUMNS, chance_cosine, nearest, p_largest
-from eigenloop.lens.vocabulary import vocabulary
-from eigenloop.spectrum import random_orthogonal
+from eigenloop.lens.model import embeddings
+from eigenloop.lens.model.vocabulary import vocabulary
+from eigenloop.lens.weights.reading import COLUMNS, chance_cosine, nearest, p_largest
+from eigenloop.numerics.spectrum import random_orthogonal
+from eigenloop.system.errors import InputError
 
 TEXT = [kind for kind in CONFIGS if kind != "vit"]
 

@@ -5,8 +5,8 @@ import pytest
 from small_models import CONFIGS, build
 
 from eigenloop import lens
-from eigenloop.errors import InputError
-from eigenloop.lens.spectra import COLUMNS, chosen_layers
+from eigenloop.lens.weights.spectra import COLUMNS, chosen_layers
+from eigenloop.system.errors import InputError
 
 
 def leader(values: np.ndarray) -> complex:

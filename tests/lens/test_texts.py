@@ -6,9 +6,9 @@ from small_models import build
 from words import sentences as some
 from words import tokenizer
 
-from eigenloop.errors import InputError
-from eigenloop.lens.models import load
-from eigenloop.lens.texts import SAMPLE, TOKENS_PER_BATCH, Passages, encode, passages, sentences
+from eigenloop.lens.model.loaded import load
+from eigenloop.lens.text.texts import SAMPLE, TOKENS_PER_BATCH, Passages, encode, passages, sentences
+from eigenloop.system.errors import InputError
 
 
 def model(model_type="bert", **options):
@@ -60,7 +60,7 @@ def test_files_that_are_no_text_are_refused(tmp_path):
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("eigenloop.lens.texts.LARGEST", 10)
+    monkeypatch.setattr("eigenloop.lens.text.texts.LARGEST", 10)
     (tmp_path / "long.txt").write_text("eleven bytes")
     with pytest.raises(InputError, match="has 12 bytes; at most 10 are read"):
         passages(tmp_path / "long.txt")

@@ -10,11 +10,11 @@ import pytest
 from small_models import CONFIGS, build
 from words import sentences, tokenizer
 
-from eigenloop.errors import InputError
-from eigenloop.lens.circuits import circuits
-from eigenloop.lens.models import load
-from eigenloop.lens.texts import encode, passages
-from eigenloop.lens.tokens import States, images, states, stream
+from eigenloop.lens.model.loaded import load
+from eigenloop.lens.text.texts import encode, passages
+from eigenloop.lens.text.tokens import States, images, states, stream
+from eigenloop.lens.weights.circuits import circuits
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 

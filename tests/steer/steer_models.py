@@ -7,7 +7,7 @@ import pytest
 from small_models import CONFIGS, build
 
 from eigenloop.lens import Circuit, circuits
-from eigenloop.lens.stack import locate
+from eigenloop.lens.model.stack import locate
 from eigenloop.steer import Reading, Site, shipped
 from eigenloop.steer.writing import has_bias
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from eigenloop.errors import InputError
 from eigenloop.lens import Norm
 from eigenloop.steer.calibration import choose_mu, reading
+from eigenloop.system.errors import InputError
 
 
 def tokens(n: int = 1200, d: int = 24, *, mean: float = 0.0, seed: int = 0) -> np.ndarray:

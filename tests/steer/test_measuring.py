@@ -8,8 +8,7 @@ import pytest
 from steer_models import speaking, tokenizer, unit
 from transformers import AutoModel
 
-from eigenloop.errors import InputError
-from eigenloop.lens.models import load
+from eigenloop.lens.model.loaded import load
 from eigenloop.steer import (
     Bench,
     Session,
@@ -26,6 +25,7 @@ from eigenloop.steer.evidence import Evidence, Point, equal_effect, gather, medi
 from eigenloop.steer.measuring import HIDDEN, vocabulary
 from eigenloop.steer.running import forward
 from eigenloop.steer.tuning import tune
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 

@@ -7,10 +7,10 @@ import pytest
 from small_models import CONFIGS
 from steer_models import site, unit, white
 
-from eigenloop.errors import InputError
 from eigenloop.lens import planted
 from eigenloop.steer import METHODS, Site, brauer, room, signed, swap, swap_heads, symmetric
 from eigenloop.steer.methods import members
+from eigenloop.system.errors import InputError
 
 DENSE = np.array([[0.4, 0.3, 0.0, 0.1], [0.0, 0.5, 0.2, 0.0], [0.1, 0.0, -0.6, 0.0], [0.0, 0.1, 0.0, 1.7]])
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from steer_models import tokenizer
 
-from eigenloop.errors import InputError
 from eigenloop.steer import check_disjoint, cut, shipped
 from eigenloop.steer.prompts import RUN, SHINGLE, encode, read_text
+from eigenloop.system.errors import InputError
 
 
 @pytest.fixture(scope="module")

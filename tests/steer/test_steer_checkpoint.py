@@ -10,17 +10,17 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from steer_models import saved, speaking, unit, white
 
-from eigenloop.errors import InputError
 from eigenloop.lens import circuits
-from eigenloop.lens.checkpoint import Weights, open_weights
-from eigenloop.lens.models import load
-from eigenloop.lens.stack import locate
+from eigenloop.lens.model.checkpoint import Weights, open_weights
+from eigenloop.lens.model.loaded import load
+from eigenloop.lens.model.stack import locate
 from eigenloop.steer import Site, applied, save_adapter, save_checkpoint, signed, swap_heads
 from eigenloop.steer.adapter import LARGEST_RANK, adapter, factors
 from eigenloop.steer.checkpoint import check_out, write_directory
 from eigenloop.steer.checks import Overlaid, check_effect, check_saved, intended_error
 from eigenloop.steer.steering import _merged
 from eigenloop.steer.writing import has_bias, rounded
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")

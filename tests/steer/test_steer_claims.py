@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Effort
-from eigenloop.lens.dynamics import Layer
+from eigenloop.claims.measuring import collect, select
+from eigenloop.lens.cases.dynamics import Layer
 from eigenloop.steer import claims
-from eigenloop.verify import collect, select
 
 QUICK = Effort(quick=True)
 CLAIMS = {claim.id: claim for claim in claims.ledger.claims}

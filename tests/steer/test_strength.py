@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eigenloop.errors import InputError
 from eigenloop.steer.strength import ACCURACY, EVALUATIONS, search
+from eigenloop.system.errors import InputError
 
 
 @pytest.mark.parametrize("goal", [0.001, 0.1, 0.5, 0.95])

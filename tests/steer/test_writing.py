@@ -5,15 +5,15 @@ import pytest
 from small_models import CONFIGS, build
 from steer_models import site, speaking, unit, white
 
-from eigenloop.errors import InputError
 from eigenloop.lens import circuits
-from eigenloop.lens.models import load
+from eigenloop.lens.model.loaded import load
 from eigenloop.steer import Site, activation_addition, applied, changed_tensors, signed
 from eigenloop.steer.edits import PARTS
 from eigenloop.steer.methods import bias
 from eigenloop.steer.prompts import Prompts
 from eigenloop.steer.running import forward, layer_inputs
 from eigenloop.steer.writing import has_bias
+from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
 

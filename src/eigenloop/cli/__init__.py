@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from eigenloop.errors import InputError
+from eigenloop.system.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 input that cannot be used, 130 interrupted."""
-    from eigenloop import interrupts
+    from eigenloop.system import interrupts
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

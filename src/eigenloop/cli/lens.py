@@ -68,11 +68,11 @@ def lens(
     from rich.console import Console
 
     from eigenloop import __version__
-    from eigenloop.cli.progress import bars
     from eigenloop.cli.safely import safely
-    from eigenloop.errors import InputError
     from eigenloop.lens import RULES
     from eigenloop.lens.survey import LOOPS, check_directory, survey
+    from eigenloop.system.errors import InputError
+    from eigenloop.system.progress import bars
 
     for name, given in (("--text", text), ("--loop", loop)):
         if weights_only and given is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from eigenloop.estimator import Prediction
+    from eigenloop.predict.estimator import Prediction
 
 
 def predict(
@@ -48,9 +48,10 @@ def predict(
     with safely():
         from rich.console import Console
 
-        from eigenloop import __version__, estimator
-        from eigenloop.cli.progress import bars
-        from eigenloop.tables import read_table
+        from eigenloop import __version__
+        from eigenloop.predict import estimator
+        from eigenloop.predict.tables import read_table
+        from eigenloop.system.progress import bars
 
     began, stderr = time.monotonic(), Console(stderr=True)
     estimator.check_settings(loops=loops, tolerance=tolerance)
@@ -87,7 +88,7 @@ def _summary(console: Any, found: "Prediction", source: str, names: tuple[str, .
     from rich.markup import escape
     from rich.table import Table
 
-    from eigenloop.estimator import ORIENTATION, PLATEAU_REASON
+    from eigenloop.predict.estimator import ORIENTATION, PLATEAU_REASON
 
     console.print(
         f"[bold]{escape(source)}[/]: {found.samples} rows (samples) x {found.dim} columns (features); {ORIENTATION}"

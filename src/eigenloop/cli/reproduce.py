@@ -40,8 +40,8 @@ def reproduce(
 
     with safely():
         from eigenloop import figures
-        from eigenloop.cli.progress import bars
         from eigenloop.figures.page import write_page
+        from eigenloop.system.progress import bars
 
     began = time.monotonic()
     budget = figures.Budget(epochs=epochs, seeds=seeds, seed=seed, quick=quick)
@@ -90,12 +90,12 @@ class _Claims(NamedTuple):
 
 def _claims(out: Path, seed: int, shown: Any) -> _Claims:
     """`eigenloop verify --quick` into the same directory."""
-    from eigenloop import workers
     from eigenloop.claims import Effort
+    from eigenloop.claims.journal import Kept
+    from eigenloop.claims.measuring import KINDS, collect, measure
+    from eigenloop.claims.page import teaser, write_ledger
     from eigenloop.cli.safely import safely
-    from eigenloop.kept import Kept
-    from eigenloop.verify import KINDS, collect, measure
-    from eigenloop.verify_page import teaser, write_ledger
+    from eigenloop.system import workers
 
     effort = Effort(quick=True, seed=seed)
     kept = Kept(out, effort)

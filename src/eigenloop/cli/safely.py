@@ -23,7 +23,7 @@ def safely(saved: Callable[[], bool] = nothing) -> Iterator[None]:
     Raises:
         InterruptedCommandError: in place of KeyboardInterrupt, which Typer would swallow.
     """
-    from eigenloop import interrupts
+    from eigenloop.system import interrupts
 
     try:
         with interrupts.deferred():

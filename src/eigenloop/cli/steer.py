@@ -64,9 +64,9 @@ def steer(
 
     from rich.console import Console
 
-    from eigenloop.cli.progress import bars
     from eigenloop.steer.steering import Request
     from eigenloop.steer.steering import steer as run
+    from eigenloop.system.progress import bars
 
     request = Request(
         model=model, out=out, toward=toward, direction=direction, contrast=contrast, method=method, layers=layers,

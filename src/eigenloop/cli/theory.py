@@ -40,8 +40,8 @@ def theory(
     import time
 
     from eigenloop import __version__
-    from eigenloop.cli.progress import bars
-    from eigenloop.errors import InputError
+    from eigenloop.system.errors import InputError
+    from eigenloop.system.progress import bars
     from eigenloop.theory.summary import Spectra, summarize
 
     began = time.monotonic()
@@ -86,13 +86,13 @@ def theory(
 
 
 def _default() -> tuple[int, ...]:
-    from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
+    from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 
     return DEFAULT_MULTIPLICITIES
 
 
 def _numbers(name: str, text: str, example: str) -> list[float]:
-    from eigenloop.errors import InputError
+    from eigenloop.system.errors import InputError
 
     try:
         found = [float(part) for part in text.split(",")]

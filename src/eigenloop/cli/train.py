@@ -74,9 +74,9 @@ def train(
     with safely():
         from rich.console import Console
 
-        from eigenloop import problems, training
-        from eigenloop.cli.progress import bars
-        from eigenloop.errors import InputError
+        from eigenloop.lab import problems, training
+        from eigenloop.system.errors import InputError
+        from eigenloop.system.progress import bars
 
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     with safely():
@@ -105,9 +105,9 @@ def train(
 
 
 def _unit_rows(source: str) -> Any:
-    from eigenloop.errors import InputError
-    from eigenloop.prediction import treated
-    from eigenloop.tables import read_table
+    from eigenloop.predict.prediction import treated
+    from eigenloop.predict.tables import read_table
+    from eigenloop.system.errors import InputError
 
     rows = treated(read_table(source).rows, rounding=0.0, unit=True)
     if not rows.any(axis=1).all():

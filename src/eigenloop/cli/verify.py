@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from eigenloop.verify import Results
+    from eigenloop.claims.measuring import Results
 
 DEFAULT_OUT, ONLY_OUT = Path("runs/verify"), Path("runs/verify-only")
 """A choice of claims does not replace the ledger of all of them."""
@@ -37,13 +37,13 @@ def verify(
     """
     import json as encoder
 
-    from eigenloop import workers
     from eigenloop.claims import Effort
-    from eigenloop.cli.progress import bars
+    from eigenloop.claims.journal import Kept
+    from eigenloop.claims.measuring import collect, measure, select
     from eigenloop.cli.safely import safely
-    from eigenloop.errors import InputError
-    from eigenloop.kept import Kept
-    from eigenloop.verify import collect, measure, select
+    from eigenloop.system import workers
+    from eigenloop.system.errors import InputError
+    from eigenloop.system.progress import bars
 
     out = out or (DEFAULT_OUT if only is None else ONLY_OUT)
     if seed < 0:
@@ -55,7 +55,7 @@ def verify(
         typer.echo(lines)
         return
 
-    from eigenloop.verify_page import check_directory, write_ledger
+    from eigenloop.claims.page import check_directory, write_ledger
 
     made = not out.exists()
     check_directory(out)
@@ -105,7 +105,7 @@ def _summary(results: "Results", page: Path) -> None:
 
 
 def _shown(value: Any) -> str:
-    from eigenloop.verify import plain
+    from eigenloop.claims.measuring import plain
 
     found = plain(value)
     if isinstance(found, list):

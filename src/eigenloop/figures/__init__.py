@@ -13,16 +13,16 @@ from typing import Any, cast
 
 import matplotlib as mpl
 
-from eigenloop import interrupts
-from eigenloop.drawing import DARK, LIGHT, file_content
-from eigenloop.errors import InputError
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
 from eigenloop.figures.running import POLL_SECONDS, Report, require_budget, side_by_side, silent, train_all
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData, Row, read_table
-from eigenloop.runs import atomic_write, save_table
-from eigenloop.training import TrainConfig
-from eigenloop.workers import processes
+from eigenloop.lab.run_directory import atomic_write, save_table
+from eigenloop.lab.training import TrainConfig
+from eigenloop.report.drawing import DARK, LIGHT, file_content
+from eigenloop.system import interrupts
+from eigenloop.system.errors import InputError
+from eigenloop.system.workers import processes
 
 __all__ = [
     "FIGURES", "Budget", "FigureData", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs", "save",

@@ -14,7 +14,7 @@ from scipy.integrate import cumulative_simpson
 
 from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot, within
 from eigenloop.figures.values import paper_points
-from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.theory.dynamics import recursion, slope_function
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Target
 from eigenloop.theory.summary import Spectra, summarize

@@ -23,7 +23,7 @@ from eigenloop.figures.growth import (
 from eigenloop.figures.running import Report, silent, train_all
 from eigenloop.figures.settings import TASKS, Budget, checks, looped
 from eigenloop.figures.values import FigureData, listed, paper_points, settings_of
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
 
 TITLE = "Looped transformer, 10 loops: structure and growth of the weights"
 PAPER_SAYS = (

@@ -17,7 +17,7 @@ from eigenloop.figures.points import held_out
 from eigenloop.figures.running import Report, models, silent, train_all
 from eigenloop.figures.settings import PAPER_WINDOW, TASKS, Budget, compared
 from eigenloop.figures.values import FigureData, Row, curve, listed, paper_points, settings_of, verdict
-from eigenloop.training import TrainConfig, Trained
+from eigenloop.lab.training import TrainConfig, Trained
 
 TITLE = "One layer with and without LN: losses, and the angle when looped"
 PAPER_SAYS = (

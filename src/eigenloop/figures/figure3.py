@@ -13,7 +13,7 @@ from eigenloop.figures.growth import growth_exponent
 from eigenloop.figures.running import Report, silent, train_all
 from eigenloop.figures.settings import Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, curve, settings_of, verdict
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
 
 TITLE = "One layer with LN: training and test loss for several sizes, Task 1"
 PAPER_SAYS = "The losses decay for every size, and training and test loss are nearly the same."

@@ -12,7 +12,7 @@ from eigenloop.figures.growth import draw_growth, growth_rows, growth_verdict, g
 from eigenloop.figures.running import Report, silent, train_all
 from eigenloop.figures.settings import TASKS, Budget, checks, layerwise
 from eigenloop.figures.values import FigureData, settings_of
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
 
 TITLE = "One layer with LN: structure and growth of the weights"
 PAPER_SAYS = (

@@ -15,8 +15,8 @@ from eigenloop.figures.points import Points, held_out
 from eigenloop.figures.running import Report, models, silent, train_all
 from eigenloop.figures.settings import TASKS, Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, band, curve, settings_of, verdict
-from eigenloop.power import predicted_sines, sine_bounds
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
+from eigenloop.numerics.power import predicted_sines, sine_bounds
 
 TITLE = "One layer with LN, looped at test time: angle against loops for snapshots of training"
 PAPER_SAYS = (

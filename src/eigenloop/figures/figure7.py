@@ -13,7 +13,7 @@ from eigenloop.figures.fixed_points import compute_fixed_points, draw_fixed_poin
 from eigenloop.figures.running import Report, silent
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
 
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:

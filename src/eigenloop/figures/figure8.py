@@ -16,7 +16,7 @@ from eigenloop.figures.points import Points, held_out, spectrum_points, table_po
 from eigenloop.figures.running import Report, models, silent, train_all
 from eigenloop.figures.settings import REAL_TABLES, TASKS, Budget, layerwise, looped, real
 from eigenloop.figures.values import FigureData, Row, curve, settings_of, verdict
-from eigenloop.training import TrainConfig, Trained
+from eigenloop.lab.training import TrainConfig, Trained
 
 TITLE = "Looped transformer out of distribution: angle against layers on other spectra and real tables"
 PAPER_SAYS = (

@@ -11,7 +11,7 @@ from eigenloop.figures.levels import levels
 from eigenloop.figures.running import Report, at_step, silent, train_all
 from eigenloop.figures.settings import FIXED_POINT_STEP, TASKS, Budget, Task, checks, without_norm
 from eigenloop.figures.values import FigureData, Row, cells, curve, listed, settings_of, verdict
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
 
 PAPER_SAYS = (
     "For both targets all entries but the diagonals of the two active blocks vanish, and the active weights quickly "

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.errors import InputError
 from eigenloop.figures import panels
 from eigenloop.figures.running import at_step
 from eigenloop.figures.settings import TASKS, Task
 from eigenloop.figures.values import FigureData, Row, cells, curve, verdict
-from eigenloop.statistics import PowerLawFit, fit_power_law
-from eigenloop.training import Trained
+from eigenloop.lab.training import Trained
+from eigenloop.numerics.statistics import PowerLawFit, fit_power_law
+from eigenloop.system.errors import InputError
 
 DECADES = 1_000
 """Steps below which a growth exponent means nothing."""

@@ -16,11 +16,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from eigenloop.errors import InputError
-from eigenloop.statistics import jackknife
+from eigenloop.lab.training import TrainConfig
+from eigenloop.numerics.statistics import jackknife
+from eigenloop.system.errors import InputError
 from eigenloop.theory.population import LayerwiseLinear, mean_power_norm
 from eigenloop.theory.summary import Spectra
-from eigenloop.training import TrainConfig
 
 DRAWS = 512
 

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eigenloop.drawing import COLOURS, DASHES, MARKERS, label_logarithms
 from eigenloop.figures.values import FigureData, Row
+from eigenloop.report.drawing import COLOURS, DASHES, MARKERS, label_logarithms
 
 LABELS = {
     "a": "$a$",

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 from sklearn import datasets
 
-from eigenloop import problems
-from eigenloop.looping import looped_sines, power_method_sines
-from eigenloop.power import normalize
-from eigenloop.spectrum import Numbers, unit_columns_with_spectrum
-from eigenloop.training import TrainConfig
+from eigenloop.lab import problems
+from eigenloop.lab.looping import looped_sines, power_method_sines
+from eigenloop.lab.training import TrainConfig
+from eigenloop.numerics.power import normalize
+from eigenloop.numerics.spectrum import Numbers, unit_columns_with_spectrum
 
 START_COSINES = (0.08, 0.12)
 """Range of |c_1| of the fixed test point of Figures 2 and 5: 83 to 85 degrees from the principal direction."""

@@ -12,12 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from eigenloop import interrupts
-from eigenloop.errors import InputError
 from eigenloop.figures.settings import Budget
-from eigenloop.runs import RunDirectory
-from eigenloop.training import Progress, TrainConfig, Trained, load_run, train
-from eigenloop.workers import cores, orphaned, processes, saving
+from eigenloop.lab.run_directory import RunDirectory
+from eigenloop.lab.training import Progress, TrainConfig, Trained, load_run, train
+from eigenloop.system import interrupts
+from eigenloop.system.errors import InputError
+from eigenloop.system.workers import cores, orphaned, processes, saving
 
 Report = Callable[[str, Progress], None]
 """Told the run's name and how far it is, in the caller's thread."""
@@ -52,7 +52,7 @@ def train_all(
             starts Python anew, so a script that asks for it needs the usual `if __name__ == "__main__":`.
 
     Raises:
-        InputError: as for `eigenloop.training.train`; a process that was killed.
+        InputError: as for `eigenloop.lab.training.train`; a process that was killed.
         KeyboardInterrupt: after every run under way has been saved.
     """
     folders = {name: Path(directory) / name for name in configs}

@@ -8,8 +8,8 @@ that its curves fit (0.031, 0.03, 0.02).
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eigenloop.errors import InputError
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
+from eigenloop.system.errors import InputError
 
 Task = Literal["sphere", "planted"]
 

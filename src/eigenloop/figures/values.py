@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from eigenloop.errors import InputError
-from eigenloop.training import TrainConfig
+from eigenloop.lab.training import TrainConfig
+from eigenloop.system.errors import InputError
 
 Kind = Literal["line", "points", "reference", "band", "level", "mark", "cell"]
 

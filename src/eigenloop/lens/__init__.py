@@ -5,24 +5,24 @@ Importing it loads no torch: weights are read with NumPy, and torch comes with t
 
 # Eager, and light (NumPy): `alignment`, `circuits` and `spectra` are modules and functions of this package, and the
 # functions are the public names.
-from eigenloop.lens.aligned import Alignment, Estimate, HeadAlignment, LayerAlignment
-from eigenloop.lens.alignment import align, alignment
-from eigenloop.lens.checkpoint import Weights, open_weights
-from eigenloop.lens.circuits import Circuit, Norm, circuits, planted
-from eigenloop.lens.comparison import Comparison, compare
-from eigenloop.lens.embeddings import input_embedding, output_embedding
-from eigenloop.lens.layouts import LAYOUTS, Layout
-from eigenloop.lens.looped import Loops, Timescale, looped
-from eigenloop.lens.models import Model, load
-from eigenloop.lens.modes import Arnoldi, Mode, Spectrum, principal, solver
-from eigenloop.lens.nulls import Null
-from eigenloop.lens.operators import Growth, Operator
-from eigenloop.lens.querykey import QueryKey, QueryKeys, query_keys
-from eigenloop.lens.reading import Reading, reading
-from eigenloop.lens.spectra import RULES, LayerSpectra, Spectra, growth, layer_spectra, operator, spectra
-from eigenloop.lens.stack import Stack, locate
-from eigenloop.lens.texts import SAMPLE, Batch, Encoded, Passages, encode, passages
-from eigenloop.lens.tokens import States, images, states, stream
+from eigenloop.lens.loops.looped import Loops, Timescale, looped
+from eigenloop.lens.model.checkpoint import Weights, open_weights
+from eigenloop.lens.model.embeddings import input_embedding, output_embedding
+from eigenloop.lens.model.layouts import LAYOUTS, Layout
+from eigenloop.lens.model.loaded import Model, load
+from eigenloop.lens.model.stack import Stack, locate
+from eigenloop.lens.text.aligned import Alignment, Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.text.alignment import align, alignment
+from eigenloop.lens.text.nulls import Null
+from eigenloop.lens.text.texts import SAMPLE, Batch, Encoded, Passages, encode, passages
+from eigenloop.lens.text.tokens import States, images, states, stream
+from eigenloop.lens.weights.circuits import Circuit, Norm, circuits, planted
+from eigenloop.lens.weights.comparison import Comparison, compare
+from eigenloop.lens.weights.modes import Arnoldi, Mode, Spectrum, principal, solver
+from eigenloop.lens.weights.operators import Growth, Operator
+from eigenloop.lens.weights.querykey import QueryKey, QueryKeys, query_keys
+from eigenloop.lens.weights.reading import Reading, reading
+from eigenloop.lens.weights.spectra import RULES, LayerSpectra, Spectra, growth, layer_spectra, operator, spectra
 
 __all__ = [
     "LAYOUTS", "RULES", "SAMPLE", "Alignment", "Arnoldi", "Batch", "Circuit", "Comparison", "Encoded", "Estimate",

@@ -10,22 +10,22 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from eigenloop import report as pages
-from eigenloop.errors import InputError
-from eigenloop.lens.aligned import STATISTICS, Alignment
-from eigenloop.lens.alignment import alignment
-from eigenloop.lens.comparison import Comparison, compare
-from eigenloop.lens.embeddings import has_vocabulary
-from eigenloop.lens.looped import Loops, looped
-from eigenloop.lens.models import load
-from eigenloop.lens.page import TITLE, spectra_page
-from eigenloop.lens.querykey import QueryKeys, query_keys
-from eigenloop.lens.reading import Reading, reading
-from eigenloop.lens.sections import comparison_section, query_key_section, reading_section
-from eigenloop.lens.spectra import RULES, Spectra, chosen_layers, leading, spectra
-from eigenloop.lens.stack import locate
-from eigenloop.lens.text_sections import alignment_section, alignment_sentences, loops_section
-from eigenloop.lens.texts import SAMPLE, passages
-from eigenloop.runs import atomic_write, require_writable
+from eigenloop.lab.run_directory import atomic_write, require_writable
+from eigenloop.lens.loops.looped import Loops, looped
+from eigenloop.lens.model.embeddings import has_vocabulary
+from eigenloop.lens.model.loaded import load
+from eigenloop.lens.model.stack import locate
+from eigenloop.lens.page.spectra import TITLE, spectra_page
+from eigenloop.lens.page.text import alignment_section, alignment_sentences, loops_section
+from eigenloop.lens.page.weights import comparison_section, query_key_section, reading_section
+from eigenloop.lens.text.aligned import STATISTICS, Alignment
+from eigenloop.lens.text.alignment import alignment
+from eigenloop.lens.text.texts import SAMPLE, passages
+from eigenloop.lens.weights.comparison import Comparison, compare
+from eigenloop.lens.weights.querykey import QueryKeys, query_keys
+from eigenloop.lens.weights.reading import Reading, reading
+from eigenloop.lens.weights.spectra import RULES, Spectra, chosen_layers, leading, spectra
+from eigenloop.system.errors import InputError
 
 PAGE = "report.html"
 SECTIONS: Mapping[str, Callable[[Any], pages.Section]] = {

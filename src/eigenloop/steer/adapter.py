@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from eigenloop.errors import InputError
-from eigenloop.lens.stack import Stack
+from eigenloop.lens.model.stack import Stack
 from eigenloop.steer.edits import Edit
 from eigenloop.steer.writing import changed_tensors
+from eigenloop.system.errors import InputError
 
 RANK_TOLERANCE = 1e-9
 """Singular values of a change below this fraction of the largest are rounding."""

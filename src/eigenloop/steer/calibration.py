@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from eigenloop.errors import InputError
 from eigenloop.steer.edits import Reading
+from eigenloop.system.errors import InputError
 
 RIDGES = (np.inf, 10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-6)
 """The rho that are tried, relative to the mean variance of a coordinate."""

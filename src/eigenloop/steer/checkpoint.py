@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.errors import InputError
-from eigenloop.lens.checkpoint import open_weights
-from eigenloop.lens.stack import locate
-from eigenloop.runs import require_writable
+from eigenloop.lab.run_directory import require_writable
+from eigenloop.lens.model.checkpoint import open_weights
+from eigenloop.lens.model.stack import locate
 from eigenloop.steer.edits import Edit
 from eigenloop.steer.writing import changed_tensors, rounded
+from eigenloop.system.errors import InputError
 
 MARK = "steer.json"
 """The record that makes a directory ours, written last."""

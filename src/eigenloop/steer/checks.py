@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from eigenloop.lens.circuits import Circuit, circuits
-from eigenloop.lens.stack import Stack
-from eigenloop.lens.tensors import Tensors
-from eigenloop.statistics import bootstrap_interval
+from eigenloop.lens.model.stack import Stack
+from eigenloop.lens.model.tensors import Tensors
+from eigenloop.lens.weights.circuits import Circuit, circuits
+from eigenloop.numerics.statistics import bootstrap_interval
 from eigenloop.steer.edits import Edit
 
 PRECISION = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}

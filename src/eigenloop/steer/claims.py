@@ -11,9 +11,9 @@ mu = u gives the threshold kappa* = max |1 + eig(P F P)| - 1 over the complement
 import numpy as np
 
 from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot, every, within
-from eigenloop.lens.dynamics import Layer, Unit, simulate
-from eigenloop.lens.generators import growth_spectrum, with_spectrum
-from eigenloop.power import normalize
+from eigenloop.lens.cases.dynamics import Layer, Unit, simulate
+from eigenloop.lens.cases.generators import growth_spectrum, with_spectrum
+from eigenloop.numerics.power import normalize
 
 ledger = Ledger("arXiv 2605.25619")
 

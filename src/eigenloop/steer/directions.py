@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eigenloop.errors import InputError
-from eigenloop.lens.models import Model
+from eigenloop.lens.model.loaded import Model
 from eigenloop.steer.prompts import encode
+from eigenloop.system.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eigenloop.lens.circuits import Circuit
-from eigenloop.lens.modes import Mode, principal
-from eigenloop.lens.operators import Growth, Operator
+from eigenloop.lens.weights.circuits import Circuit
+from eigenloop.lens.weights.modes import Mode, principal
+from eigenloop.lens.weights.operators import Growth, Operator
 
 CONSENSUS = Growth(shift=1.0)
 """What leads in a spectrum here: the largest |1 + lambda|, as with the residual connection."""

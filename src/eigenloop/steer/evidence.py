@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.errors import InputError
-from eigenloop.lens.models import Model
-from eigenloop.statistics import bootstrap_interval
+from eigenloop.lens.model.loaded import Model
+from eigenloop.numerics.statistics import bootstrap_interval
 from eigenloop.steer.measuring import Bench, vocabulary
 from eigenloop.steer.prompts import Prompts
 from eigenloop.steer.running import activation_addition
 from eigenloop.steer.session import Report, Session
 from eigenloop.steer.strength import search
+from eigenloop.system.errors import InputError
 
 MULTIPLES = (0.5, 1.0, 1.5, 2.0)
 """Strengths of a dose-response curve, in units of the chosen one."""

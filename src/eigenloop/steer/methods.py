@@ -30,11 +30,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from eigenloop.errors import InputError
-from eigenloop.lens.circuits import Circuit
-from eigenloop.lens.modes import principal
-from eigenloop.lens.operators import Growth, Operator
+from eigenloop.lens.weights.circuits import Circuit
+from eigenloop.lens.weights.modes import principal
+from eigenloop.lens.weights.operators import Growth, Operator
 from eigenloop.steer.edits import CONSENSUS, Edit, Site
+from eigenloop.system.errors import InputError
 
 Method = Callable[..., Edit]
 """(site, direction, strength=c) -> edit."""

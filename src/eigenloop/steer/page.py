@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eigenloop import report
-from eigenloop.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content, label_logarithms
+from eigenloop.lab.run_directory import LENS, save_table, software
 from eigenloop.report import Cell
-from eigenloop.runs import LENS, save_table, software
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content, label_logarithms
 from eigenloop.steer.checks import Check
 from eigenloop.steer.evidence import Evidence, Point
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from eigenloop.errors import InputError
+from eigenloop.system.errors import InputError
 
 LENGTH = 24
 """Tokens of a prompt, special ones apart."""
@@ -106,8 +106,8 @@ def check_disjoint(calibration: str, evaluation: str) -> None:
         >>> check_disjoint("a b c", "A, b; c!")
         Traceback (most recent call last):
             ...
-        eigenloop.errors.InputError: calibration and evaluation text share "a b c"; take different texts, or the \
-evaluation would know the answers
+        eigenloop.system.errors.InputError: calibration and evaluation text share "a b c"; take different texts, or \
+the evaluation would know the answers
     """
     texts, between, size = (_words(calibration), _words(evaluation)), " ", SHINGLE
     if any(len(text) > LONGEST_WORD * len(words) for text, words in zip((calibration, evaluation), texts, strict=True)):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from eigenloop.lens.models import Model
+from eigenloop.lens.model.loaded import Model
 from eigenloop.steer.prompts import Prompts
 
 BATCH = 8

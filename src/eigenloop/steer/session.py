@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from eigenloop.errors import InputError
-from eigenloop.lens.circuits import circuits
-from eigenloop.lens.models import Model
-from eigenloop.lens.spectra import chosen_layers
+from eigenloop.lens.model.loaded import Model
+from eigenloop.lens.weights.circuits import circuits
+from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.steer.calibration import reading
 from eigenloop.steer.edits import Edit, Site
 from eigenloop.steer.methods import METHODS
 from eigenloop.steer.prompts import Prompts
 from eigenloop.steer.running import layer_inputs
 from eigenloop.steer.writing import applied, has_bias
+from eigenloop.system.errors import InputError
 
 METHOD_NAMES = ("tuned", *METHODS)
 """Every method: those of `methods`, and "tuned", a signed edit that writes what `tuning` finds in the place of u."""

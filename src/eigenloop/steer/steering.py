@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from eigenloop import __version__, report
-from eigenloop.errors import InputError
-from eigenloop.lens.checkpoint import Weights, open_weights
-from eigenloop.lens.circuits import circuits
-from eigenloop.lens.models import Model, load
-from eigenloop.lens.stack import Stack, locate
+from eigenloop.lens.model.checkpoint import Weights, open_weights
+from eigenloop.lens.model.loaded import Model, load
+from eigenloop.lens.model.stack import Stack, locate
+from eigenloop.lens.weights.circuits import circuits
 from eigenloop.steer.adapter import save_adapter
 from eigenloop.steer.checkpoint import check_out, model_card, save_checkpoint, write_directory
 from eigenloop.steer.checks import Check, Overlaid, check_effect, check_saved
@@ -29,6 +28,7 @@ from eigenloop.steer.running import BATCH
 from eigenloop.steer.session import METHOD_NAMES, Report, Session
 from eigenloop.steer.strength import Found, search
 from eigenloop.steer.writing import changed_tensors, has_bias, stored_kinds
+from eigenloop.system.errors import InputError
 
 CALIBRATION, EVALUATION, SEARCHED = 64, 24, 2 * BATCH
 """Prompts to calibrate on, to evaluate on, and to search a strength on (the last of the calibration prompts)."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eigenloop.errors import InputError
+from eigenloop.system.errors import InputError
 
 EVALUATIONS = 12
 """Most runs of a search."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from eigenloop.lens.models import Model
+from eigenloop.lens.model.loaded import Model
 from eigenloop.steer.edits import Site
 from eigenloop.steer.prompts import Prompts
 

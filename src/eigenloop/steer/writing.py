@@ -10,12 +10,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from eigenloop.errors import InputError
-from eigenloop.lens.circuits import Circuit
-from eigenloop.lens.layouts import ROLES
-from eigenloop.lens.models import Model
-from eigenloop.lens.stack import Stack
+from eigenloop.lens.model.layouts import ROLES
+from eigenloop.lens.model.loaded import Model
+from eigenloop.lens.model.stack import Stack
+from eigenloop.lens.weights.circuits import Circuit
 from eigenloop.steer.edits import Edit
+from eigenloop.system.errors import InputError
 
 KINDS: Mapping[str, Any] = {
     "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,

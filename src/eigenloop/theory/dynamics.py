@@ -17,7 +17,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from scipy.integrate import solve_ivp
 
-from eigenloop.errors import InputError
+from eigenloop.system.errors import InputError
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting
 
 START = (1.0, 0.0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eigenloop.errors import InputError
+from eigenloop.system.errors import InputError
 from eigenloop.theory.dynamics import STEPWISE, Path, asymptotic, check_steps, long_run, recursion
 from eigenloop.theory.population import (
     EndToEnd,

@@ -12,8 +12,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from scipy.special import expit, roots_jacobi
 
-from eigenloop.errors import InputError
-from eigenloop.spectrum import Numbers, require_gap, sorted_eigenvalues
+from eigenloop.numerics.spectrum import Numbers, require_gap, sorted_eigenvalues
+from eigenloop.system.errors import InputError
 from eigenloop.theory.integrals import (
     AGREED,
     Estimate,
@@ -56,7 +56,7 @@ def spectra(eigenvalues: Numbers) -> np.ndarray:
     """(B, d) float64, each row in descending order and none a tight frame.
 
     Raises:
-        InputError: as for `eigenloop.spectrum.require_gap`; rows whose largest eigenvalues differ in multiplicity.
+        InputError: as for `eigenloop.numerics.require_gap`; rows whose largest eigenvalues differ in multiplicity.
     """
     values = np.asarray(eigenvalues, dtype=np.float64)
     if values.ndim == 1:

@@ -70,8 +70,8 @@ def planted_images(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """q and S q, (N, d) each, of Task 2 as the package draws X and q for training, in float64."""
     import jax
 
-    from eigenloop import problems
-    from eigenloop.spectrum import DEFAULT_MULTIPLICITIES
+    from eigenloop.lab import problems
+    from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 
     task, queries, images = problems.Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32), [], []
     with jax.enable_x64(True):

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from eigenloop.errors import InputError
-from eigenloop.spectrum import Numbers
-from eigenloop.statistics import jackknife
+from eigenloop.numerics.spectrum import Numbers
+from eigenloop.numerics.statistics import jackknife
+from eigenloop.system.errors import InputError
 from eigenloop.theory.integrals import Estimate
 from eigenloop.theory.population import (
     EPSILON,
@@ -106,7 +106,7 @@ class Spectra:
         """One spectrum (Task 2, Example 3.3).
 
         Raises:
-            InputError: as for `eigenloop.spectrum.require_gap`; eigenvalues whose squares leave float64's range.
+            InputError: as for `eigenloop.numerics.require_gap`; eigenvalues whose squares leave float64's range.
         """
         rows = spectra(np.asarray(eigenvalues, dtype=np.float64).ravel())
         top = rows[0, 0]

@@ -1,0 +1,357 @@
+"""Measuring the claims of every wing: which there are, a choice of them, and what came out.
+
+    claims = select(collect(), "thm4.1,lemA.4")
+    results = measure(claims, Effort(quick=True))
+
+A wing that is not installed says so in place of a verdict; an error inside a claim is a bug and ends the run.
+"""
+
+import importlib
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from eigenloop import __version__
+from eigenloop.claims.journal import Kept
+from eigenloop.claims.ledger import Claim, Effort, Finding, Kind, Ledger, Result
+from eigenloop.system import interrupts
+from eigenloop.system.errors import InputError
+from eigenloop.system.workers import processes, work_alone
+
+Report = Callable[[int, int], None]
+"""Told how many claims are measured, and of how many, in the caller's thread."""
+
+KINDS: tuple[Kind, ...] = ("holds", "holds only", "fails", "not run")
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Source:
+    """A module that holds ledgers.
+
+    Args:
+        module: its full name; skipped where this version of the package has no such module.
+        extra: the optional dependencies that it or its claims may need.
+    """
+
+    module: str
+    extra: str | None = None
+
+
+SOURCES: tuple[Source, ...] = (
+    Source("eigenloop.theory.claims.theorems"),
+    Source("eigenloop.theory.claims.power_method"),
+    Source("eigenloop.theory.claims.lemmas"),
+    Source("eigenloop.figures.claims"),
+    Source("eigenloop.theory.claims.stability"),
+    Source("eigenloop.theory.claims.training"),
+    Source("eigenloop.lens.cases.uniform", extra="lens"),
+    Source("eigenloop.steer.claims", extra="lens"),
+)
+"""Where claims are looked for, in this order."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim, and the source that another process finds it in."""
+
+    claim: Claim
+    source: Source
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was measured, in the order of the ledgers.
+
+    Args:
+        results: one for each claim.
+        effort: what they were measured with.
+        seconds: from the start to the end, several at a time.
+    """
+
+    results: tuple[Result, ...]
+    effort: Effort
+    seconds: float
+
+    @property
+    def as_known(self) -> bool:
+        """Whether every verdict is the one recorded in the package."""
+        return all(result.as_known for result in self.results)
+
+    @property
+    def news(self) -> tuple[Result, ...]:
+        """Those with another verdict than the recorded one."""
+        return tuple(result for result in self.results if not result.as_known)
+
+    def count(self, kind: Kind) -> int:
+        """How many verdicts begin like this."""
+        return sum(result.finding.kind == kind for result in self.results)
+
+    @property
+    def summary(self) -> str:
+        """One sentence on the verdicts, and one on whether they are the recorded ones."""
+        words = {
+            "holds": "as stated",
+            "holds only": "in a narrower or different form",
+            "fails": "as stated",
+            "not run": "here",
+        }
+        verbs = {"holds": ("holds", "hold"), "holds only": ("holds only", "hold only"), "fails": ("fails", "fail"),
+                 "not run": ("was not run", "were not run")}  # fmt: skip
+        counted = [(self.count(kind), kind) for kind in KINDS]
+        parts = [f"{n} {verbs[kind][n != 1]} {words[kind]}" for n, kind in counted if n]
+        total = len(self.results)
+        if not total:
+            return "There was no claim to measure."
+        found = f"Of {total} claim{'s' if total != 1 else ''}, {_joined(parts)}."
+        if self.as_known:
+            return f"{found} Every verdict is the one recorded in the package."
+        ids = _joined([f"{r.claim.id} ({r.finding.kind}, recorded: {r.claim.known})" for r in self.news])
+        return f"{found} Not as recorded: {ids}."
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: no NaN or infinity, None with a reason."""
+        return {
+            "claims": [_plain_result(result) for result in self.results],
+            "quick": self.effort.quick,
+            "as_known": self.as_known,
+            "summary": self.summary,
+            "version": __version__,
+            "seed": self.effort.seed,
+            "seconds": self.seconds,
+        }
+
+
+def collect(sources: Sequence[Source] | None = None) -> list[Entry]:
+    """Every claim of every source (all of `SOURCES` by default), in order.
+
+    A source whose optional dependencies are missing gives one entry that stands for all its claims and is not run.
+
+    Raises:
+        ValueError: two claims with one identifier.
+    """
+    found: list[Entry] = []
+    for source in SOURCES if sources is None else sources:
+        try:
+            claims = _claims(source.module)
+        except ModuleNotFoundError as error:
+            if f"{source.module}.".startswith(f"{error.name}."):
+                continue
+            if not _is_missing_extra(error, source):
+                raise
+            claims = [_stand_in(source)]
+        found += [Entry(claim, source) for claim in claims]
+    ids = [entry.claim.id for entry in found]
+    twice = sorted({id for id in ids if ids.count(id) > 1})
+    if twice:
+        raise ValueError(f"claim {twice[0]!r} is written in two modules")
+    return found
+
+
+def select(entries: Sequence[Entry], only: str | None) -> list[Entry]:
+    """Those that `only` names: identifiers or their beginnings up to a dot, separated by commas.
+
+    Args:
+        entries: as from `collect`.
+        only: "thm4.1,lemA.4.sign"; None for all.
+
+    Raises:
+        InputError: a name that fits no claim; lists the known ones.
+
+    Example:
+        >>> demo = [Entry(Claim(id, "", "", lambda effort: None), Source("demo")) for id in ("thm4.1.rate", "thm4.10")]
+        >>> [entry.claim.id for entry in select(demo, "thm4.1")]
+        ['thm4.1.rate']
+    """
+    if only is None:
+        return list(entries)
+    asked = [name.strip() for name in only.split(",") if name.strip()]
+    if not asked:
+        raise InputError(f"--only is {only!r}; give claims separated by commas, e.g. thm4.1, or leave it out")
+    known = [entry.claim.id for entry in entries]
+    for name in asked:
+        if not any(_names(name, id) for id in known):
+            raise InputError(f"--only names {name!r}, which is no claim; known are {_near(name, known)}")
+    return [entry for entry in entries if any(_names(name, entry.claim.id) for name in asked)]
+
+
+def measure(
+    entries: Sequence[Entry],
+    effort: Effort,
+    report: Report | None = None,
+    *,
+    workers: int | None = None,
+    kept: Kept | None = None,
+) -> Results:
+    """Measure claims, in order.
+
+    Args:
+        entries: which.
+        effort: quick or whole, and the seed.
+        report: told how far it is.
+        workers: processes to share them between, each with one thread; None measures in this one. A script that asks
+            for processes needs the usual `if __name__ == "__main__":`.
+        kept: findings of an earlier start, of the same effort, which are not measured again; new ones are added.
+
+    Raises:
+        RuntimeError: an error inside a claim, which it names.
+        InputError: a process was killed.
+    """
+    began, tell = time.monotonic(), report or (lambda done, total: None)
+    found = {} if kept is None else {entry.claim.id: kept.found[entry.claim.id] for entry in entries
+                                     if entry.claim.id in kept.found}  # fmt: skip
+    rest = [entry for entry in entries if entry.claim.id not in found]
+
+    def keep(entry: Entry, finding: Finding, seconds: float) -> None:
+        if kept is not None and finding.kind != "not run":  # what it lacked may be installed next time
+            kept.add(entry.claim.id, finding, seconds)
+            finding, seconds = kept.found[entry.claim.id]
+        found[entry.claim.id] = finding, seconds
+        tell(len(found), len(entries))
+
+    tell(len(found), len(entries))
+    if workers is None:
+        for entry in rest:
+            interrupts.check()
+            keep(entry, *_measured(entry.claim, entry.source, effort))
+    elif rest:
+        _measure_apart(rest, effort, keep, max(1, min(workers, len(rest))))
+    results = tuple(Result(entry.claim, *found[entry.claim.id]) for entry in entries)
+    return Results(results, effort, time.monotonic() - began)
+
+
+def plain(value: Any) -> Any:
+    """A claim's value as JSON takes it: lists, Python's numbers, None for what is not finite."""
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, np.ndarray | Sequence):
+        return [plain(item) for item in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(value) if np.isfinite(value) else None
+
+
+def _measure_apart(
+    entries: Sequence[Entry], effort: Effort, keep: Callable[[Entry, Finding, float], None], workers: int
+) -> None:
+    """In processes: a claim is found there by its source and identifier, for functions do not travel."""
+    stop = multiprocessing.get_context("spawn").Event()
+    with processes(workers, work_alone, stop) as pool:
+        futures = {pool.submit(_measure_found, entry.claim.id, entry.source, effort): entry for entry in entries}
+        waiting = set(futures)
+        try:
+            while waiting:
+                interrupts.check()
+                done, waiting = wait(waiting, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+                for future in done:
+                    keep(futures[future], *future.result())  # raises what the claim raised
+        except BrokenProcessPool:
+            raise InputError("a process measuring claims was killed (is there enough memory?); try again") from None
+        except BaseException:
+            stop.set()  # nobody waits for what is still being measured
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _measure_found(id: str, source: Source, effort: Effort) -> tuple[Finding, float]:
+    claim = next(entry.claim for entry in collect([source]) if entry.claim.id == id)
+    return _measured(claim, source, effort)
+
+
+def _measured(claim: Claim, source: Source, effort: Effort) -> tuple[Finding, float]:
+    began = time.monotonic()
+    try:
+        found = claim.run(effort)
+    except Exception as error:
+        if _is_missing_extra(error, source):
+            return _not_run(source), time.monotonic() - began
+        # also what a user's bad input would raise: here it is none
+        raise RuntimeError(f"claim {claim.id} broke: {type(error).__name__}: {error}") from error
+    return _portable(found.finding), found.seconds
+
+
+def _portable(finding: Finding) -> Finding:
+    """Without read-only views of mappings and the like, which do not travel between processes."""
+    return replace(finding, numbers=dict(finding.numbers))
+
+
+def _claims(module: str) -> list[Claim]:
+    """What the ledgers of a module hold."""
+    found = vars(importlib.import_module(module)).values()
+    ledgers = {id(value): value for value in found if isinstance(value, Ledger)}
+    return [claim for ledger in ledgers.values() for claim in ledger.claims]
+
+
+def _is_missing_extra(error: Exception, source: Source) -> bool:
+    ours = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "eigenloop"
+    return isinstance(error, ModuleNotFoundError) and source.extra is not None and not ours
+
+
+def _not_run(source: Source) -> Finding:
+    return Finding("not run", None, None, note=f"needs eigenloop[{source.extra}]")
+
+
+def _stand_in(source: Source) -> Claim:
+    name = source.module.removeprefix("eigenloop.")
+    return Claim(name, f"The claims of {source.module}.", source.module, lambda effort: _not_run(source))
+
+
+def _names(name: str, id: str) -> bool:
+    return id == name or id.startswith(f"{name}.")
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """The claims of the group that `name` seems to mean, or else the groups."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        same = [id for id in known if _names(name, id)]
+        if same:
+            return ", ".join(same)
+    groups = dict.fromkeys(id.rpartition(".")[0] or id for id in known)
+    return ", ".join(groups) if groups else "none: this version holds no claims"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _plain_result(result: Result) -> dict[str, Any]:
+    claim, finding = result.claim, result.finding
+    values = {"measured": finding.measured, "expected": finding.expected, "tolerance": finding.tolerance}
+    reasons = {name: _why_none(name, value, finding) for name, value in values.items() if plain(value) is None}
+    lost = {name: "not finite" for name, value in finding.numbers.items() if value is not None and _holes(value)}
+    return {
+        "id": claim.id,
+        "source": claim.source,
+        "statement": claim.statement,
+        **{name: plain(value) for name, value in values.items()},
+        "because": finding.because,
+        "verdict": result.verdict,
+        "known": claim.known,
+        "as_known": result.as_known,
+        "seconds": result.seconds,
+        "numbers": {name: plain(value) for name, value in finding.numbers.items()},
+        "reasons": {**reasons, **lost},
+    }
+
+
+def _why_none(name: str, value: Any, finding: Finding) -> str:
+    if finding.kind == "not run":
+        return finding.note or "not run"
+    if value is not None:
+        return "not finite"
+    return finding.because or f"the claim has no {name}" if name == "tolerance" else "not a single value"
+
+
+def _holes(value: Any) -> bool:
+    found = plain(value)
+    return found is None or (isinstance(found, list) and None in found)

@@ -1,0 +1,283 @@
+"""The claims ledger as one page, one JSON file and one table: what was stated, what was measured, and the evidence."""
+
+import json
+import os
+import platform
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from eigenloop import report
+from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
+from eigenloop.claims.measuring import Results, plain
+from eigenloop.lab.run_directory import atomic_write, save_table, software
+from eigenloop.report import Cell, Tone
+from eigenloop.report.cells import shown
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
+from eigenloop.system.errors import InputError
+from eigenloop.system.workers import cores, processes
+
+TITLE = "The theorems, measured: the claims ledger"
+LEAD = (
+    "Every statement of the paper that can be checked, as a claim: what is stated, what was measured, how far apart "
+    "the two may be and why. Each row opens to its evidence and to the command that repeats it. "
+)
+VERDICTS = (
+    "A claim holds when what was measured agrees with the statement within the tolerance given beside it; it holds "
+    "only in a narrower or different form where the words after the verdict say which; it fails where the evidence is "
+    "against it as stated, with the reason found. The package records the verdict it knows for each claim, failures "
+    "included; a verdict that differs from the recorded one is marked as news."
+)
+TONES: Mapping[Kind, Tone] = {"holds": "good", "holds only": "warn", "fails": "bad", "not run": "neutral"}
+HEADER = (
+    "id", "source", "statement", "verdict", "known", "measured", "expected", "tolerance", "because", "seconds",
+)  # fmt: skip
+MOST_POINTS = 200
+"""Points of a curve that a small figure keeps."""
+LISTED = 8
+"""Numbers of a sequence that the page shows; claims.json holds all."""
+DIGITS, NARROW = ".12g", 24
+
+
+class Written(NamedTuple):
+    """The ledger's files."""
+
+    page: Path
+    json: Path
+    csv: Path
+
+
+def check_directory(directory: Path) -> None:
+    """Find out before anything is measured that the results can be written; makes the directory.
+
+    Raises:
+        InputError: it is a file or cannot be written to.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; --out must be a directory")
+    probe = directory / ".probe"
+    atomic_write(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
+def write_ledger(
+    results: Results, directory: Path, *, only: str | None = None, page: str | None = None, workers: int = 1
+) -> Written:
+    """Write the page, claims.json and claims.csv, each in one move.
+
+    Args:
+        results: what was measured.
+        directory: where to.
+        only: the choice of claims, for the command that repeats it.
+        page: the page's name; by default `page_path` decides.
+        workers: processes that draw.
+
+    Raises:
+        InputError: the directory cannot be written to.
+    """
+    path = page_path(directory) if page is None else directory / page
+    files = Written(path, directory / "claims.json", directory / "claims.csv")
+    found = results.as_dict()
+    atomic_write(files.json, (json.dumps(found, allow_nan=False, indent=1, ensure_ascii=False) + "\n").encode())
+    rows = [[_flat(claim[name]) for name in HEADER] for claim in found["claims"]]
+    save_table(files.csv, HEADER, rows)
+    atomic_write(files.page, report.render(ledger_page(results, only=only, workers=workers)).encode())
+    return files
+
+
+def page_path(directory: Path) -> Path:
+    """Where the page goes: report.html, or verify.html where that is another page (of `eigenloop reproduce`)."""
+    path = directory / "report.html"
+    try:
+        ours = f"<title>{TITLE}</title>" in path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        ours = True
+    except (OSError, UnicodeDecodeError):
+        ours = False
+    return path if ours else path.with_name("verify.html")
+
+
+def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) -> report.Page:
+    """The page.
+
+    Args:
+        results: what was measured.
+        only: the choice of claims that was asked for.
+        workers: processes that draw the small figures.
+
+    Example:
+        >>> from eigenloop.claims.ledger import Effort
+        >>> ledger_page(Results((), Effort(), 0.0)).title
+        'The theorems, measured: the claims ledger'
+    """
+    plots = [result.finding.plot for result in results.results]
+    drawn = iter(draw_all([plot for plot in plots if plot is not None], workers=workers))
+    pictures = [None if plot is None else _picture(plot, *next(drawn)) for plot in plots]
+    rows = [
+        report.Row(_cells(result), _evidence(result, picture, results.effort))
+        for result, picture in zip(results.results, pictures, strict=True)
+    ]
+    header = ("verdict", "claim", "measured", "expected")
+    table = report.Table(
+        header, rows, caption=f"{len(rows)} claims", filter="verdict", downloads=("claims.json", "claims.csv")
+    )
+    news = [report.Note(f"Not as recorded: {_news(result)}", "bad") for result in results.news]
+    asked = "" if only is None else f" --only {only}"
+    return report.Page(
+        TITLE,
+        LEAD + results.summary,
+        (report.Section("Claims", (*news, table)), report.Section("How to read it", (VERDICTS,))),
+        facts=[
+            *((kind, results.count(kind)) for kind in TONES if results.count(kind)),
+            ("effort", "quick: fewer samples and steps" if results.effort.quick else "whole"),
+            ("time", f"{results.seconds:.0f} s"),
+            ("machine", f"{platform.system()} {platform.machine()}, {cores()} of {os.cpu_count()} cores"),
+            ("versions", software()),
+        ],
+        command=f"eigenloop verify{asked}{_options(results.effort)}",
+        links=[report.Link("Wu, Zhang and Cao, arXiv 2606.00605", "https://arxiv.org/abs/2606.00605")],
+    )
+
+
+def teaser(results: Results, page: Path) -> report.Section:
+    """The verdicts in short, for a page in the same directory that leads to the ledger."""
+    counts = [(kind, results.count(kind)) for kind in TONES if results.count(kind)]
+    tone: Tone = "neutral" if results.as_known else "bad"
+    leads = report.Facts([("every claim with its evidence", report.Link(page.name, page.name)), *counts])
+    words = f"{results.summary} {'The quick form: fewer samples and steps. ' if results.effort.quick else ''}".strip()
+    return report.Section("The theorems, measured", (report.Note(words, tone), leads))
+
+
+def draw_all(plots: Sequence[Plot], *, workers: int = 1) -> list[tuple[str, str]]:
+    """Each plot as SVG text for a light and for a dark page, both with a transparent ground."""
+    if workers == 1 or len(plots) < 8:
+        return [draw(plot) for plot in plots]
+    with processes(workers) as pool:
+        return list(pool.map(draw, plots, chunksize=4))
+
+
+def draw(plot: Plot) -> tuple[str, str]:
+    """One plot, light and dark: the layout is solved once, in the light look."""
+    looks = []
+    for look in (LIGHT, DARK):
+        with mpl.rc_context(cast(Any, look)):
+            figure = _figure(plot)
+            looks.append(file_content(figure, "svg", facecolor="none").decode())
+    return looks[0], looks[1]
+
+
+def _figure(plot: Plot) -> Figure:
+    figure = Figure(figsize=(4.8, 3.1), layout="constrained")
+    axes = figure.add_subplot(facecolor="none")
+    axes.set(xscale=plot.xscale, yscale=plot.yscale, xlabel=plot.xlabel, ylabel=plot.ylabel)
+    for index, curve in enumerate(plot.curves):
+        x, y = _thinned(curve.x, curve.y)
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": curve.name}
+        if curve.points:
+            axes.plot(x, y, "o", markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, **style)
+        else:
+            axes.plot(x, y, linestyle=DASHES[index % len(DASHES)], **style)
+    label_logarithms(axes)
+    if plot.curves:
+        figure.legend(loc="outside lower center", ncols=min(3, len(plot.curves)), handlelength=2.8)
+    return figure
+
+
+def _thinned(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """At most `MOST_POINTS` of a curve, its ends among them."""
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if x.size <= MOST_POINTS:
+        return x, y
+    kept = np.unique(np.linspace(0, x.size - 1, MOST_POINTS).round().astype(int))
+    return x[kept], y[kept]
+
+
+def _picture(plot: Plot, light: str, dark: str) -> report.Figure:
+    names = ", ".join(curve.name for curve in plot.curves)
+    return report.Figure(light, alt=f"{plot.ylabel} against {plot.xlabel}: {names}", svg_dark=dark)
+
+
+def _cells(result: Result) -> tuple[Cell, ...]:
+    finding = result.finding
+    word = finding.kind if result.as_known else f"{finding.kind} (news)"
+    tag = report.Tag(word, "bad" if not result.as_known else TONES[finding.kind])
+    measured, expected = (_cell(value, finding) for value in (finding.measured, finding.expected))
+    return tag, f"{result.claim.id}: {result.claim.statement}", measured, expected
+
+
+def _cell(value: Any, finding: Finding) -> Cell:
+    found = plain(value)
+    if found is None:
+        return report.Missing(finding.note or "not run" if finding.kind == "not run" else "no single value")
+    if isinstance(found, str | list):  # the evidence has it whole; a narrow column leaves the statement its room
+        return textwrap.shorten(_text(found, ".4g"), NARROW, placeholder=" …")
+    return found
+
+
+def _evidence(result: Result, picture: report.Figure | None, effort: Effort) -> list[report.Item]:
+    claim, finding = result.claim, result.finding
+    items: list[report.Item] = []
+    if not result.as_known:
+        items.append(report.Note(_news(result), "bad"))
+    if finding.note:
+        items.append(report.Note(f"{finding.kind.capitalize()}: {finding.note}", TONES[finding.kind]))
+    facts: list[tuple[str, Cell]] = []
+    if finding.kind != "not run":
+        facts += [("measured", _text(finding.measured)), ("expected", _text(finding.expected))]
+    if finding.tolerance is not None or finding.because:
+        facts.append(("tolerance", _tolerance(finding)))
+    facts += [("source", claim.source), ("recorded", claim.known), ("time", _seconds(result.seconds))]
+    items.append(report.Facts(facts))
+    if picture is not None:
+        items.append(picture)
+    if finding.numbers:
+        numbers = [(name, _number(value)) for name, value in finding.numbers.items()]
+        items.append(report.Table(("number", "value"), numbers, caption="Numbers behind it"))
+    items.append(report.Command(f"eigenloop verify --only {claim.id}{_options(effort)}", "Repeat this claim"))
+    return items
+
+
+def _tolerance(finding: Finding) -> str:
+    reason = finding.because
+    if finding.tolerance is None:
+        return reason
+    return f"{_text(finding.tolerance, '.3g')}{f': {reason}' if reason else ''}"
+
+
+def _text(value: Any, digits: str = DIGITS) -> str:
+    """A value in words: enough digits to compare, and the first few of a long list."""
+    found = plain(value)
+    if not isinstance(found, list):
+        return shown(found, digits).text
+    listed = ", ".join(_text(item, digits) for item in found[:LISTED])
+    return listed if len(found) <= LISTED else f"{listed}, … ({len(found)} in all)"
+
+
+def _number(value: Any) -> Cell:
+    return report.Missing("not finite") if plain(value) is None else _text(value)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 0.05 else "under 0.1 s"
+
+
+def _news(result: Result) -> str:
+    claim = result.claim
+    return f"{claim.id} {result.finding.kind} here, and the package records that it {_recorded(claim.known)}."
+
+
+def _recorded(known: str) -> str:
+    return {"holds only": "holds only in another form", "not run": "is not run"}.get(known, known)
+
+
+def _options(effort: Effort) -> str:
+    return f"{' --quick' if effort.quick else ''}{f' --seed {effort.seed}' if effort.seed else ''}"
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value

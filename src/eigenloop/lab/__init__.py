@@ -1,0 +1,1 @@
+"""The looped transformers of arXiv 2606.00605 and their training (JAX)."""

@@ -1,0 +1,162 @@
+"""The exact reduction of the looped transformer to two d x d blocks, A = V_21 and B = W_12 (JAX, equinox).
+
+    q_l = N(q_{l-1} + A S B q_{l-1}),   y_L = q_L        (without N: the same, unnormalised)
+
+From the paper's start the other six blocks have zero gradient on every single sample, for any A and B, so training the
+full model and training (A, B) are the same thing (arXiv 2606.00605, Lemma A.2 shows it for the population and multiples
+of I; docs/reduction.md has the argument for every sample). One loop costs O(d^2) in place of O(d n^2 + d^2 n).
+"""
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from eigenloop.lab.problems import Batch
+from eigenloop.lab.transformer import LoopedTransformer
+from eigenloop.numerics.power import normalize
+
+RESCALE_EVERY = 4
+"""Loops between rescalings: growth per loop, 1 + ||A|| ||B|| lambda_1, may reach 1e9 before float32 overflows."""
+
+
+class TwoBlock(eqx.Module):
+    """The reduced model: A and B, the only blocks that training moves.
+
+    Example:
+        >>> model = TwoBlock.initial(dim=2, norm=True)
+        >>> model(jnp.diag(jnp.array([2.0, 1.0])), jnp.array([0.6, 0.8]), loops=3)
+        Array([0.6, 0.8], dtype=float32)
+    """
+
+    a: Float[Array, "*K d d"]
+    b: Float[Array, "*K d d"]
+    norm: bool = eqx.field(static=True)
+
+    @classmethod
+    def initial(cls, *, dim: int, norm: bool) -> "TwoBlock":
+        """The paper's start, A = I and B = 0."""
+        return cls(a=jnp.eye(dim), b=jnp.zeros((dim, dim)), norm=norm)
+
+    @classmethod
+    def from_full(cls, model: LoopedTransformer) -> "TwoBlock":
+        """The active blocks of a full model (whatever stands in the other six is dropped)."""
+        dim = model.v.shape[-1] // 2
+        return cls(a=model.v[..., dim:, :dim], b=model.w[..., :dim, dim:], norm=model.norm)
+
+    def lift(self) -> LoopedTransformer:
+        """The full model with V_21 = A, W_12 = B and zeros elsewhere."""
+        dim = self.a.shape[-1]
+        zeros = jnp.zeros((*self.a.shape[:-2], 2 * dim, 2 * dim), dtype=self.a.dtype)
+        return LoopedTransformer(
+            v=zeros.at[..., dim:, :dim].set(self.a), w=zeros.at[..., :dim, dim:].set(self.b), norm=self.norm
+        )
+
+    def layer(self, gram: Float[Array, "d d"], query: Float[Array, " d"]) -> Float[Array, " d"]:
+        """One loop of one example: N(q + A S B q)."""
+        out = query + self.a @ (gram @ (self.b @ query))
+        return normalize(out) if self.norm else out
+
+    def __call__(self, gram: Float[Array, "d d"], query: Float[Array, " d"], *, loops: int) -> Float[Array, " d"]:
+        """y_L for one example (S, q)."""
+        for _ in range(loops):
+            query = self.layer(gram, query)
+        return query
+
+    def outputs(self, batch: Batch, *, loops: int) -> Float[Array, "b d"]:
+        """y_L for every example of a batch, through `linear_loops`: normalising once at the end is the same map."""
+        scaled = linear_loops(loops, self.a, self.b, batch.gram, batch.query)
+        state, scale = scaled  # pyright: ignore[reportGeneralTypeIssues]  # partial hides custom_vjp's type
+        if not self.norm:
+            return state / scale
+        peak = lax.stop_gradient(jnp.max(jnp.abs(state), axis=1, keepdims=True))  # its square must not overflow
+        return normalize(state / jnp.where(peak > 0, peak, 1))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def linear_loops(
+    loops: int,
+    a: Float[Array, "d d"],
+    b: Float[Array, "d d"],
+    gram: Float[Array, "n d d"],
+    query: Float[Array, "n d"],
+) -> tuple[Float[Array, "n d"], Float[Array, "n 1"]]:
+    """R (I + A S B)^L q for a batch, and R, a positive scale per example that keeps floats in range.
+
+    The same as L plain loops, at 60 % of the arithmetic, and its reverse pass too. With p = B x and C = B A one loop is
+    p <- p + C z, z = S p: one product fewer, because x is read only at the end, x_L = q + A sum_l z_l. Backwards, with
+    h = A^T g, h <- h + C^T w, w = S h: both gradients come from one matrix Q = sum_{k>l} w_k z_l^T,
+
+        dA = g_L (sum_l z_l)^T + B^T Q,        dB = (sum_l w_l) q^T + Q A^T.
+
+    R is treated as a constant: a later normalisation removes it, or the caller divides by it. Where loops shrink the
+    state (eigenvalues of A S B near -1), x_L is a small difference: its error is rounding of ||q||, not of ||x_L||.
+
+    Args:
+        loops: L >= 0.
+        a: A.
+        b: B.
+        gram: S, one for each example.
+        query: q.
+
+    Returns:
+        The scaled state, and R (ones for L < 4; it underflows only where the plain state would overflow).
+    """
+    return _forward(loops, a, b, gram, query)[0]
+
+
+def _forward(loops: int, a: Array, b: Array, gram: Array, query: Array) -> tuple[tuple[Array, Array], tuple]:
+    mix = b @ a  # C
+    p, total, scale = query @ b.T, jnp.zeros_like(query), jnp.ones_like(query[:, :1])
+    limit = jnp.max(jnp.abs(p), axis=1, keepdims=True)
+    before = []  # per loop: p, sum of z so far, R so far; and the factor that ends the loop
+    for loop in range(loops):
+        z = _products(gram, p)
+        grown = p + z @ mix.T
+        shrink = _shrink(limit, grown) if loop % RESCALE_EVERY == RESCALE_EVERY - 1 else None
+        before.append((p, total, scale, shrink))
+        p, total = grown, total + z
+        if shrink is not None:
+            p, total, scale = p * shrink, total * shrink, scale * shrink
+    return (scale * query + total @ a.T, scale), (a, b, mix, gram, query, total, scale, before)
+
+
+def _backward(loops: int, saved: tuple, cotangents: tuple[Array, Array]) -> tuple[Array, Array, Array, Array]:
+    a, b, mix, gram, query, total, scale, before = saved
+    g = cotangents[0]  # R counts as a constant, so its own cotangent is dropped
+    h, later = g @ a, []  # h = A^T g and the w = S h, last loop first
+    start, d_gram = jnp.zeros_like(query), jnp.zeros_like(gram)
+    for p, _, scale_before, shrink in reversed(before):
+        h = h if shrink is None else h * shrink
+        w = _products(gram, h)
+        later.append(w)
+        start = start + w * scale_before
+        d_gram = d_gram + h[:, :, None] * p[:, None, :]
+        h = h + w @ mix
+    q_matrix = jnp.zeros_like(a)
+    if loops > 1:  # the first loop has no earlier z
+        q_matrix = jnp.concatenate(later[-2::-1]).T @ jnp.concatenate([sums for _, sums, _, _ in before[1:]])
+    d_a = g.T @ total + b.T @ q_matrix
+    d_b = start.T @ query + q_matrix @ a.T
+    return d_a, d_b, d_gram, g * scale + start @ b
+
+
+linear_loops.defvjp(_forward, _backward)
+
+
+def _products(gram: Float[Array, "n d d"], vectors: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """S v for each example; S is symmetric, and contracting its first index is the faster of the two on CPUs."""
+    return jnp.einsum("nji,nj->ni", gram, vectors)
+
+
+def _shrink(limit: Float[Array, "n 1"], vectors: Float[Array, "n d"]) -> Float[Array, "n 1"]:
+    """Factor that brings the largest entry of each vector down to `limit`; 1 where it is not above, or the limit is 0.
+
+    Never above 1: p may fall to 0 while the state goes to a limit, and R would overflow.
+    """
+    peak = jnp.max(jnp.abs(vectors), axis=1, keepdims=True)
+    above = (limit > 0) & (peak > limit)
+    return jnp.where(above, limit / jnp.where(above, peak, 1), 1)

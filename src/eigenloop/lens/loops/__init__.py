@@ -1,0 +1,1 @@
+"""One layer applied again and again."""

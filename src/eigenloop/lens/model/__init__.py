@@ -1,0 +1,1 @@
+"""Where the weights of a pretrained model are, and how it runs."""

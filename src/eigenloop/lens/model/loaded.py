@@ -1,0 +1,320 @@
+"""A pretrained model loaded for running: its module, tokenizer and layout, in eager attention and without gradients.
+
+torch and transformers are imported inside the functions. Code that a checkpoint brings along is never run.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eigenloop.lens.model.checkpoint import Weights, open_weights
+from eigenloop.lens.model.layouts import Layout, known
+from eigenloop.lens.model.stack import Stack, locate
+from eigenloop.lens.model.tensors import TorchTensors
+from eigenloop.system.errors import InputError
+
+HALVES = ("float16", "bfloat16")
+"""Kinds of numbers that are converted to float32 before anything is run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model that can be run and whose weights can be read.
+
+    Args:
+        module: the torch model, with its head where the checkpoint has one.
+        tokenizer: its tokenizer; None where there is none.
+        stack: its blocks, found by a layout; the tensors are those of `module`.
+        device: where it runs: "cpu", "cuda:0", ...
+        notes: what was converted or is missing, in sentences.
+        held: the caller made the module, and finds it as it was after every use.
+    """
+
+    module: Any
+    tokenizer: Any
+    stack: Stack
+    device: str
+    notes: tuple[str, ...] = ()
+    held: bool = False
+
+    @property
+    def source(self) -> str:
+        """The directory, the hub name or the class."""
+        return self.stack.weights.source
+
+    @property
+    def model_type(self) -> str:
+        """The architecture, as config.json names it."""
+        return self.stack.weights.model_type
+
+    @property
+    def trunk(self) -> Any:
+        """The module without its head: embeddings, blocks and final normalisation."""
+        return getattr(self.module, "base_model", self.module)
+
+    @property
+    def blocks(self) -> tuple[Any, ...]:
+        """The module of each distinct block."""
+        return tuple(self.module.get_submodule(name) for name in self.stack.blocks)
+
+    def submodule(self, block: int, part: str) -> Any:
+        """A module in a block by its name in the layout; None where this model leaves it out.
+
+        Args:
+            block: index of the block.
+            part: `layout.output`, `layout.norm`, ...
+        """
+        try:
+            return self.module.get_submodule(self.stack.module(block, part))
+        except AttributeError:
+            return None
+
+    def outside(self, name: str | None) -> Any:
+        """A module outside the blocks (`layout.embedding`, `layout.final_norm`, ...); None where there is none."""
+        try:
+            return None if name is None else self.module.get_submodule(self.stack.prefix + name)
+        except AttributeError:
+            return None
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether the model reads tokens (a ViT reads images)."""
+        return hasattr(self.module.config, "vocab_size")
+
+    @cached_property
+    def context(self) -> int | None:
+        """The most tokens that fit into one input, special ones included; None where nothing says so."""
+        limits = []
+        positions = getattr(self.module.config, "max_position_embeddings", None)
+        if positions:
+            limits.append(int(positions) - self.stack.layout.reserved_positions)
+        spoken = getattr(self.tokenizer, "model_max_length", None)
+        if spoken and spoken < 1e9:  # transformers writes 1e30 where the checkpoint says nothing
+            limits.append(int(spoken))
+        return min(limits, default=None)
+
+    @contextmanager
+    def running(self) -> Iterator[Any]:
+        """Eager attention, evaluation mode and no gradients; a held module is put back as it was, also after an error.
+
+        Yields:
+            The trunk.
+        """
+        import torch
+
+        before = [(part, part.training) for part in self.module.modules()]
+        attention = attention_of(self.module)
+        try:
+            self.module.eval()
+            force_eager(self.module)
+            with torch.no_grad():
+                yield self.trunk
+        finally:
+            for part, training in before:
+                part.training = training
+            if attention != "eager":
+                self.module.set_attn_implementation(attention)
+
+
+def load(model: Any, *, tokenizer: Any = None, device: str = "auto", layout: Layout | None = None) -> Model:
+    """A model ready to run, from a local directory, a hub name, or one that the caller holds.
+
+    What is loaded here is float32 (float64 where it is stored so), in eager attention, in evaluation mode and without
+    gradients. A held model stays on its device and in its precision, but half precision is copied to float32.
+
+    Args:
+        model: a directory with config.json and weights, a name on the Hugging Face hub, a model of transformers, or
+            `Model`, which is given back as it is.
+        tokenizer: for a held model; a loaded one brings its own unless this is given.
+        device: "auto" (a GPU where there is one; where it is, for a held model), "cpu", "cuda", "cuda:1", ...
+        layout: for an architecture that the lens does not know.
+
+    Raises:
+        InputError: there is no such model and nothing from the hub, its weights are incomplete or damaged, it has an
+            encoder and a decoder, its architecture is unknown, or there is no such device.
+
+    Example:
+        >>> load("/nowhere/at/all")
+        Traceback (most recent call last):
+            ...
+        eigenloop.system.errors.InputError: /nowhere/at/all does not exist; give a directory with config.json and \
+model.safetensors, or a name on the Hugging Face hub
+    """
+    if isinstance(model, Model):
+        return model if tokenizer is None else replace(model, tokenizer=tokenizer)
+    weights = open_weights(model)
+    if weights.model is not None:
+        return _held(weights, tokenizer, device, layout)
+    if isinstance(model, Weights):
+        raise InputError(f"the weights of {model.source} cannot be run; give the directory, the name or the model")
+    stored = locate(weights, layout).stored()
+    _require_torch()
+    place, notes = _device(device), []
+    module = _from_pretrained(str(model), weights, "float64" if stored == ("float64",) else "float32", layout)
+    if any(kind in HALVES for kind in stored):
+        kinds = " and ".join(kind for kind in stored if kind in HALVES)
+        notes.append(f"weights are stored as {kinds} and were converted to float32 once")
+    if tokenizer is None:
+        tokenizer, missing = _tokenizer(str(model))
+        notes += [missing] if missing and hasattr(module.config, "vocab_size") else []
+    module = module.to(place).eval().requires_grad_(False)
+    force_eager(module)
+    stack = _stack(module, weights, layout)
+    return Model(module, tokenizer, stack, place, tuple(notes))
+
+
+def randomised(model: Model, *, seed: int) -> Model:
+    """A copy of a model's trunk with weights drawn as its configuration says for training from scratch.
+
+    torch's own generators are left as they were.
+
+    Args:
+        model: for configuration, tokenizer, precision and device.
+        seed: of the weights.
+    """
+    import copy
+
+    import torch
+
+    trunk = model.trunk
+    config = copy.deepcopy(trunk.config)
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = type(trunk)(config)
+    module = module.to(device=model.device, dtype=trunk.dtype).eval().requires_grad_(False)
+    force_eager(module)
+    weights = replace(model.stack.weights, source=f"{model.source}, random weights (seed {seed})")
+    own = model.stack.layout if not _is_known(model.stack) else None
+    return Model(module, model.tokenizer, _stack(module, weights, own), model.device)
+
+
+def attention_of(module: Any) -> str:
+    """The attention implementation that a module of transformers runs with."""
+    return str(module.config._attn_implementation)
+
+
+def force_eager(module: Any) -> None:
+    """Switch to eager attention, the only one that computes its patterns where they can be seen.
+
+    Raises:
+        InputError: the model has no eager attention.
+    """
+    if attention_of(module) != "eager":
+        module.set_attn_implementation("eager")
+    if attention_of(module) != "eager":
+        raise InputError(f"{type(module).__name__} stays in {attention_of(module)} attention; the lens needs eager")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' log and progress bars off the screen, and leave them as they were."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _held(weights: Weights, tokenizer: Any, device: str, layout: Layout | None) -> Model:
+    import copy
+
+    module, notes = weights.model, []
+    kind = str(module.dtype).removeprefix("torch.")
+    if kind in HALVES:
+        module = copy.deepcopy(module).float()
+        notes.append(f"the model is held in {kind} and was copied to float32 once")
+    place = str(next(module.parameters()).device)
+    if device != "auto" and _device(device) != place:
+        raise InputError(f"the model is on {place}, not on {device}; move it with .to({device!r}) first")
+    return Model(module, tokenizer, _stack(module, weights, layout), place, tuple(notes), held=kind not in HALVES)
+
+
+def _stack(module: Any, weights: Weights, layout: Layout | None) -> Stack:
+    """The layout found in the tensors of the module itself."""
+    tensors = TorchTensors(module.state_dict(), weights.source)
+    config = {**module.config.to_dict(), "model_type": weights.model_type}
+    return locate(Weights(config, tensors, weights.source, module), layout)
+
+
+def _is_known(stack: Stack) -> bool:
+    try:
+        return stack.layout in known(stack.weights.model_type)
+    except InputError:
+        return False
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"running a model needs {error.name}: pip install 'eigenloop[lens]'") from None
+
+
+def _device(device: str) -> str:
+    """The full name of a device that is there."""
+    import torch
+
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        wanted = torch.device(device)
+        there = str(torch.empty(0, device=wanted).device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+        raise InputError(f"there is no device {device!r} here; give auto, cpu or cuda") from None
+    if wanted.type not in ("cpu", "cuda", "mps", "xpu"):
+        raise InputError(f"device {device!r} computes nothing; give auto, cpu or cuda")
+    return there
+
+
+def _from_pretrained(name: str, weights: Weights, dtype: str, layout: Layout | None) -> Any:
+    """The class that the checkpoint was saved from, or the plain trunk, with every weight of the stream present."""
+    import torch
+    import transformers
+
+    named = [kind for kind in weights.config.get("architectures") or () if isinstance(kind, str)]
+    kind: Any = getattr(transformers, named[0], transformers.AutoModel) if named else transformers.AutoModel
+    source = Path(name) if Path(name).is_dir() else name
+    with quiet():
+        try:
+            loaded, about = kind.from_pretrained(
+                source, attn_implementation="eager", dtype=getattr(torch, dtype), trust_remote_code=False,
+                output_loading_info=True,
+            )  # fmt: skip
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise InputError(f"{name} cannot be loaded by transformers: {first}") from None
+    layout = locate(weights, layout).layout
+    parts = [part for part in (layout.embedding, layout.projection, layout.final_norm) if part]
+    start = layout.block.split("{}")[0]
+    missing = sorted(key for key in about["missing_keys"] if any(part in key for part in (start, *parts)))
+    if missing:
+        raise InputError(f"{name} lacks {missing[0]} and {len(missing) - 1} more tensors; the checkpoint is incomplete")
+    return loaded
+
+
+def _tokenizer(name: str) -> tuple[Any, str]:
+    """The tokenizer, or None and why."""
+    import transformers
+
+    source = Path(name) if Path(name).is_dir() else name
+    with quiet():
+        try:
+            found = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        except Exception as error:  # tokenizers raise errors of several libraries
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            return None, f"{name} has no tokenizer that can be loaded ({reason}); texts need one"
+    # Where the files are missing, transformers makes a tokenizer without a word but its special tokens.
+    added = {str(token) for token in found.added_tokens_decoder.values()}
+    if set(found.get_vocab()) <= {*found.all_special_tokens, *added, "▁"}:
+        return None, f"{name} has no tokenizer files; texts need them beside the weights, or tokenizer= from Python"
+    return found, ""

@@ -1,0 +1,256 @@
+"""Named tensors read piece by piece: safetensors files through NumPy alone, and whatever torch has loaded.
+
+bfloat16 and float16 become float32 as they are read; float32 and float64 stay as they are.
+Format: https://github.com/huggingface/safetensors (eight bytes of length, a JSON header, the bytes of the tensors).
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from eigenloop.system.errors import InputError
+
+STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""The kinds of numbers that can be read, by their names in safetensors files."""
+
+LARGEST = 1e15
+"""No weight is larger; squares of larger ones, summed over a matrix, overflow the float32 that models run in."""
+
+OLD_NAMES = {"gamma": "weight", "beta": "bias"}
+"""What the first checkpoints of BERT call the gain and the bias of a LayerNorm."""
+
+CHUNK = 1 << 20
+"""Bytes read at a time."""
+
+Rows = slice
+"""A contiguous range with start and stop."""
+
+
+@runtime_checkable
+class Tensors(Protocol):
+    """What the lens needs of a model's weights: names, shapes, kinds, and pieces of them as NumPy arrays."""
+
+    def names(self) -> Iterable[str]:
+        """Every tensor's dotted name."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Its shape."""
+        ...
+
+    def stored(self, name: str) -> str:
+        """The kind of number it is stored as: "float32", "bfloat16", ..."""
+        ...
+
+    def read(self, name: str, rows: Rows | None = None, columns: Rows | None = None) -> np.ndarray:
+        """It, or a block of it, as float32 (float64 where it is stored so)."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: Path
+    kind: str
+    shape: tuple[int, ...]
+    begin: int
+
+
+class SafetensorsFiles:
+    """The tensors of one or more safetensors files; only headers are read until a tensor is asked for.
+
+    Args:
+        paths: the files (the shards of one model).
+
+    Raises:
+        InputError: a file is missing, truncated or malformed, or two files hold a tensor of the same name.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        """Read the headers."""
+        self._entries: dict[str, _Entry] = {}
+        for path in paths:
+            for name, entry in _header(Path(path)).items():
+                if name in self._entries:
+                    raise InputError(f"{self._entries[name].path} and {path} both hold {name}; keep one of them")
+                self._entries[name] = entry
+
+    def names(self) -> Iterable[str]:
+        """Every tensor's dotted name, by today's words for a gain and a bias."""
+        return self._entries.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Its shape."""
+        return self._entries[name].shape
+
+    def stored(self, name: str) -> str:
+        """The kind of number it is stored as.
+
+        Raises:
+            InputError: integers or eight-bit floats.
+        """
+        entry = self._entries[name]
+        if entry.kind not in STORED:
+            raise InputError(
+                f"{entry.path}: {name} is stored as {entry.kind}, which needs scales that only its quantiser knows; "
+                "save the model in float32, bfloat16 or float16"
+            )
+        return STORED[entry.kind]
+
+    def read(self, name: str, rows: Rows | None = None, columns: Rows | None = None) -> np.ndarray:
+        """It, or a block of it, from the file; no more than `CHUNK` bytes beyond the result are held.
+
+        Raises:
+            InputError: the file cannot be read, the numbers are quantised, or some are not finite.
+        """
+        entry, stored = self._entries[name], self.stored(name)
+        raw = np.dtype("<u2" if stored == "bfloat16" else f"<{stored[0]}{np.dtype(stored).itemsize}")
+        shape = entry.shape or (1,)
+        width = math.prod(shape[1:])
+        top = rows or slice(0, shape[0])
+        kept = shape[1:] if columns is None else (columns.stop - columns.start, *shape[2:])
+        result = np.empty((top.stop - top.start, *kept), _read_as(stored))
+        step = max(1, CHUNK // max(1, width * raw.itemsize))
+        try:
+            with entry.path.open("rb") as file:
+                for start in range(top.start, top.stop, step):
+                    stop = min(start + step, top.stop)
+                    file.seek(entry.begin + start * width * raw.itemsize)
+                    block = np.fromfile(file, raw, (stop - start) * width).reshape(stop - start, *shape[1:])
+                    block = block if columns is None else block[:, columns]
+                    result[start - top.start : stop - top.start] = _from_bfloat16(block) if raw.kind == "u" else block
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {name} from {entry.path}: {error}") from None
+        return finite(result if entry.shape else result[0], f"{entry.path}: {name}")
+
+
+class TorchTensors:
+    """The tensors of a loaded torch model (its `state_dict()`); torch itself is not imported here.
+
+    Args:
+        tensors: name -> torch tensor.
+        source: what to call it in an error.
+    """
+
+    def __init__(self, tensors: Mapping[str, Any], source: str) -> None:
+        """Remember; nothing is copied."""
+        self._tensors = {_today(name): tensor for name, tensor in tensors.items() if hasattr(tensor, "detach")}
+        self._source = source
+
+    def names(self) -> Iterable[str]:
+        """Every tensor's dotted name."""
+        return self._tensors.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self._tensors[name].shape)
+
+    def stored(self, name: str) -> str:
+        """The kind of number it is stored as.
+
+        Raises:
+            InputError: integers or eight-bit floats.
+        """
+        kind = str(self._tensors[name].dtype).removeprefix("torch.")
+        if kind not in STORED.values():
+            raise InputError(
+                f"{self._source}: {name} is stored as {kind}, which needs scales that only its quantiser knows; "
+                "load the model in float32, bfloat16 or float16"
+            )
+        return kind
+
+    def read(self, name: str, rows: Rows | None = None, columns: Rows | None = None) -> np.ndarray:
+        """It, or a block of it, copied to the CPU.
+
+        Raises:
+            InputError: the numbers are quantised, or some are not finite.
+        """
+        kind = _read_as(self.stored(name))
+        tensor = self._tensors[name].detach()
+        tensor = tensor[rows] if rows else tensor
+        tensor = tensor[:, columns] if columns else tensor
+        tensor = tensor.double() if kind == "float64" else tensor.float()
+        return finite(np.array(tensor.cpu().numpy()), f"{self._source}: {name}")
+
+
+def finite(values: np.ndarray, name: str) -> np.ndarray:
+    """The array itself, once it is known to hold no NaN, no infinity and nothing above `LARGEST`.
+
+    Raises:
+        InputError: it holds some; names the tensor and counts them.
+
+    Example:
+        >>> finite(np.array([1.0, np.nan]), "h.0.attn")
+        Traceback (most recent call last):
+            ...
+        eigenloop.system.errors.InputError: h.0.attn holds 1 number(s) that are NaN or infinite; the \
+checkpoint is damaged
+    """
+    # One sum in float64 is finite unless a number is not: no array of flags for the usual case.
+    if values.size and not np.isfinite(np.sum(values, dtype=np.float64)):
+        count = int(values.size - np.count_nonzero(np.isfinite(values)))
+        if count:
+            raise InputError(f"{name} holds {count} number(s) that are NaN or infinite; the checkpoint is damaged")
+    largest = max(values.max(), -values.min()) if values.size else 0.0
+    if largest > LARGEST:
+        raise InputError(f"{name} holds {largest:.3g}; numbers above {LARGEST:g} are no weights: damaged")
+    return values
+
+
+def _read_as(stored: str) -> str:
+    return "float64" if stored == "float64" else "float32"
+
+
+def _from_bfloat16(block: np.ndarray) -> np.ndarray:
+    """A bfloat16 is the upper half of a float32."""
+    return (block.astype(np.uint32) << 16).view(np.float32)
+
+
+def _today(name: str) -> str:
+    stem, _, last = name.rpartition(".")
+    return f"{stem}.{OLD_NAMES[last]}" if last in OLD_NAMES else name
+
+
+def _header(path: Path) -> dict[str, _Entry]:
+    """The entries of one file, checked against its length."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or not 2 <= length <= size - 8:
+                raise InputError(f"{path} is truncated or no safetensors file ({size} bytes); download it again")
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} has no readable safetensors header; download it again") from None
+    try:
+        entries = {_today(name): _entry(path, 8 + length, about) for name, about in header.items() if name[:2] != "__"}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} has a malformed safetensors header ({error}); download it again") from None
+    for name, (entry, bytes_given) in entries.items():
+        bits = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16}.get(entry.kind)
+        if bits and math.prod(entry.shape) * bits != 8 * bytes_given:
+            raise InputError(
+                f"{path} has a malformed safetensors header ({name}: {bytes_given} bytes for shape {entry.shape}); "
+                "download it again"
+            )
+        if entry.begin + bytes_given > size:
+            raise InputError(
+                f"{path} is truncated: {name} ends at byte {entry.begin + bytes_given:,}, the file at {size:,}; "
+                "download it again"
+            )
+    return {name: entry for name, (entry, _) in entries.items()}
+
+
+def _entry(path: Path, data: int, about: Mapping[str, Any]) -> tuple[_Entry, int]:
+    begin, end = about["data_offsets"]
+    shape = tuple(about["shape"])
+    if not 0 <= begin <= end or any(not isinstance(size, int) or size < 0 for size in (begin, end, *shape)):
+        raise ValueError(f"offsets {begin}, {end}, shape {shape}")
+    return _Entry(path, str(about["dtype"]), shape, data + begin), end - begin

@@ -1,0 +1,1 @@
+"""Results of the lens as sections of a page."""

@@ -1,0 +1,1 @@
+"""Whether the tokens of a text follow the directions that layers and heads amplify."""

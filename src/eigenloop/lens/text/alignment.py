@@ -1,0 +1,226 @@
+"""Do the tokens of a text tilt towards the direction that a layer amplifies, and do its modes grow as they should?
+
+For each layer, with x the residual stream before its attention sublayer, x + o after it, v the leading mode of F (by
+the rule asked for) and Q an orthonormal basis of its line or, for a complex pair, of its plane (k = 2):
+
+    cosine        mean ||Q^T x|| / ||x||, which for a line is mean |cos(x, v)|               (arXiv 2605.25619)
+    enrichment    mean ||Q^T x||^2 / ||x||^2 * d/k, of which chance is 1
+    ratio         enrichment after / enrichment before
+    percentile    of that ratio among the layer's own eigen-subspaces
+    gain_rho      Spearman's rho of gain_i and log|1 + lambda_i|, and
+    gain_slope    the least-squares slope; before a pre-LN sublayer lambda_i(F diag(gain) P)/sigma in place of lambda_i
+
+and the first five for single heads. Each has a bootstrap interval over passages and three nulls; the cosine has no
+random null, since it shares that of the enrichment. See `eigenloop.lens.text.gain`, `eigenloop.lens.text.nulls` and
+docs/lens-alignment.md. What the statistics but the cosine are was worked out here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eigenloop.lens.model.layouts import Layout
+from eigenloop.lens.model.loaded import Model, load, randomised
+from eigenloop.lens.text.aligned import STATISTICS, Alignment, Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.text.measure import PROJECTED, Measured, Run, measure, resampled
+from eigenloop.lens.text.nulls import Kind, Null, from_copy, from_draws, max_statistic
+from eigenloop.lens.text.texts import Encoded, Passages, encode, passages
+from eigenloop.lens.text.tokens import stream
+from eigenloop.lens.weights.circuits import Circuit, circuits
+from eigenloop.lens.weights.spectra import RULES, chosen_layers
+from eigenloop.system.errors import InputError
+
+RESAMPLES, DRAWS = 1000, 499
+"""Bootstrap samples, and random directions."""
+
+WIDE = "the eigenbasis of so wide a layer is not computed, so percentiles and gains are missing"
+FEW = "too few modes of a layer differ in their growth for a correlation"
+
+
+def alignment(
+    model: Any,
+    text: Path | str | Sequence[str] | Passages,
+    *,
+    rule: str = "consensus",
+    layers: str | Sequence[int] = "all",
+    special: bool = False,
+    tokenizer: Any = None,
+    device: str = "auto",
+    layout: Layout | None = None,
+    copy: Any = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    draws: int = DRAWS,
+    report: Callable[[str, int, int], None] | None = None,
+) -> Alignment:
+    """How the tokens of a text lie to the leading modes of a model's layers and heads, before and after attention.
+
+    The states are streamed: what is kept is about 24 bytes for each layer, passage and dimension, and the eigenbases of
+    every layer, whatever the number of tokens. One pass through the model, one through a copy with random weights (two
+    of each for rule "layernorm").
+
+    Args:
+        model: a directory, a hub name, a loaded model of transformers, or `Model`.
+        text: a file (a Path), a text (a str), or passages; what intervals resample.
+        rule: which mode leads: "modulus", "consensus" or "layernorm".
+        layers: which blocks: "all", "late", "0,3-5", or numbers. Other layers as a null are those chosen.
+        special: count special tokens ([CLS], [SEP], ...); they are in the input in any case.
+        tokenizer: for a model that the caller holds.
+        device: as for `load`.
+        layout: for an architecture that the lens does not know.
+        copy: the model that the null random_init looks at; by default one with weights drawn from the configuration.
+        seed: of everything random.
+        resamples: bootstrap samples, at least 99.
+        draws: random directions, at least 99.
+        report: called with a word for what is done, how much of it, and the whole.
+
+    Raises:
+        InputError: the model or the text cannot be read, there are fewer than 2 passages, or a layer or rule does not
+            exist.
+    """
+    if rule not in RULES:
+        raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
+    for name, value in (("resamples", resamples), ("draws", draws)):
+        if value < 99:
+            raise InputError(f"{name} is {value}; it must be at least 99")
+    found = passages(text)
+    loaded = load(model, tokenizer=tokenizer, device=device, layout=layout)
+    chosen = chosen_layers(layers, len(loaded.stack.blocks))
+    encoded = encode(loaded, found, special=special)
+    if encoded.passages < 2:
+        hint = "; give a file as Path(...)" if isinstance(text, str) else ""
+        raise InputError(f"{found.source} has {encoded.passages} passage; intervals need at least 2{hint}")
+    null = randomised(loaded, seed=seed) if copy is None else load(copy, tokenizer=loaded.tokenizer, device=device)
+    if null.stack.schedule != loaded.stack.schedule or null.stack.width != loaded.stack.width:
+        raise InputError(f"{null.source} is no copy of {loaded.source}: its layers or its width differ")
+    weights = resampled(encoded.passages, seed=seed, resamples=resamples)
+
+    def measured(which: Model, words: str, **options: Any) -> list[Measured]:
+        def told(done: int, total: int) -> None:
+            if report:
+                report(f"eigenbases, {words}", done, total)
+
+        return measure(
+            {block: circuits(which.stack, block) for block in chosen}, which.stack.schedule,
+            _streamed(which, encoded, words, report), weights, rule=rule, seed=seed, report=told, **options,
+        )  # fmt: skip
+
+    real = measured(loaded, "model", draws=draws)
+    baseline = measured(null, "random weights", heads=False, own=False)
+    remarks = [*loaded.notes, *encoded.notes]
+    if len(chosen) < len(loaded.stack.blocks):
+        remarks.append(f"only {len(chosen)} of {len(loaded.stack.blocks)} blocks were looked at, also as other layers")
+    if len(chosen) == 1:
+        remarks.append("there is one block, so there are no other layers to compare it with")
+    return assembled(
+        real, baseline, source=loaded.source, text=found.source, rule=rule, seed=seed, passages=encoded.passages,
+        tokens=encoded.tokens, resamples=resamples, draws=draws, remarks=remarks,
+    )  # fmt: skip
+
+
+def align(
+    layers: Sequence[Circuit],
+    run: Run,
+    *,
+    passages: int,
+    schedule: Sequence[int] | None = None,
+    rule: str = "consensus",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    draws: int = DRAWS,
+) -> Alignment:
+    """The same for known circuits and states from anywhere (a simulator, another library): NumPy alone, no random copy.
+
+    Args:
+        layers: the circuits of the blocks.
+        run: streams states to a visitor.
+        passages: how many there are, numbered from 0; each has tokens.
+        schedule: the block of every layer; by default each once.
+        rule: which mode leads.
+        seed: of everything random.
+        resamples: bootstrap samples.
+        draws: random directions.
+    """
+    order = tuple(schedule) if schedule is not None else tuple(range(len(layers)))
+    weights = resampled(passages, seed=seed, resamples=resamples)
+    found = measure(dict(enumerate(layers)), order, run, weights, rule=rule, draws=draws, seed=seed)
+    return assembled(
+        found, None, source="circuits", text="states", rule=rule, seed=seed, passages=passages, tokens=0,
+        resamples=resamples, draws=draws, remarks=(),
+    )  # fmt: skip
+
+
+def _streamed(model: Model, encoded: Encoded, words: str, report: Callable[[str, int, int], None] | None) -> Run:
+    told = None if report is None else lambda done: report(f"text, {words}", done, len(encoded.batches))
+    return lambda visit: stream(model, encoded.batches, visit, report=told)
+
+
+def assembled(real: Sequence[Measured], baseline: Sequence[Measured] | None, **about: Any) -> Alignment:
+    """Numbers to estimates: intervals, nulls, and p-values adjusted over layers, and over all heads.
+
+    Args:
+        real: the model's layers.
+        baseline: those of the random copy.
+        about: the other fields of `Alignment`.
+    """
+    adjusted = [_adjusted([(layer.values, layer.random) for layer in real])]
+    heads = _adjusted([head for layer in real for head in layer.heads])
+    found, start = [], 0
+    for number, layer in enumerate(real):
+        copies = baseline[number].values if baseline else {}
+        statistics = {
+            name: _estimate(name, layer.values, layer.random, layer.others, copies, adjusted[0].get(name), number)
+            for name in STATISTICS
+        }
+        inner = []
+        for head, (values, random) in enumerate(layer.heads):
+            estimates = {name: _estimate(name, values, random, {}, {}, heads.get(name), start) for name in PROJECTED}
+            mode, start = layer.leaders[1 + head], start + 1
+            inner.append(HeadAlignment(head=head, eigenvalue=mode.eigenvalue, flag=mode.flag, statistics=estimates))
+        mode = layer.leaders[0]
+        found.append(LayerAlignment(
+            layer=layer.layer, block=layer.block, eigenvalue=mode.eigenvalue, flag=mode.flag, sigma=layer.sigma,
+            statistics=statistics, heads=inner,
+        ))  # fmt: skip
+    return Alignment(layers=tuple(found), **about)
+
+
+def _adjusted(tests: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+    """Adjusted p-values of each statistic over a family of tests (values, draws)."""
+    result = {}
+    for name in STATISTICS:
+        drawn = [random.get(name) for _, random in tests]
+        size = max((len(each) for each in drawn if each is not None), default=0)
+        if size:
+            table = np.stack([np.full(size, np.nan) if each is None else each for each in drawn])
+            observed = np.array([values[name][0] if name in values else np.nan for values, _ in tests])
+            result[name] = max_statistic(name, observed, table)
+    return result
+
+
+def _estimate(
+    name: str,
+    values: Mapping[str, np.ndarray],
+    random: Mapping[str, np.ndarray],
+    others: Mapping[str, np.ndarray],
+    copies: Mapping[str, np.ndarray],
+    adjusted: np.ndarray | None,
+    number: int,
+) -> Estimate:
+    if name not in values or not np.isfinite(values[name][0]):
+        reason = WIDE if name not in values else FEW if name.startswith("gain") else "no token has a share before"
+        return Estimate(value=None, nulls={}, reason=reason)
+    value, bootstrap = float(values[name][0]), values[name][1:]
+    low, high = np.nanquantile(bootstrap, [0.025, 0.975])
+    p_adjusted = None if adjusted is None or not np.isfinite(adjusted[number]) else float(adjusted[number])
+    nulls: dict[Kind, Null | None] = {}
+    if name in random:
+        nulls["random"] = from_draws(name, value, random[name], kind="random", p_adjusted=p_adjusted)
+    if name in others:
+        nulls["other_layers"] = from_draws(name, value, others[name], kind="other_layers")
+    if name in copies:
+        nulls["random_init"] = from_copy(name, values[name], copies[name])
+    kept: dict[Kind, Null] = {kind: null for kind, null in nulls.items() if null is not None}
+    return Estimate(value=value, low=float(low), high=float(high), nulls=kept)

@@ -1,0 +1,367 @@
+"""The tokens that a layer's principal mode writes and reads, through the model's own embeddings (NumPy).
+
+The layer writes its right vector v, and reads the stream by its left vector l. With r_t the row of a token (the output
+embedding for v, the input embedding for l; eigenloop.lens.model.embeddings), tokens are ranked by
+
+    cos(r_t, v) = r_t . v / (||r_t|| ||v||)        a real mode, both signs
+    ||Q^T r_t|| / ||r_t||                          a complex pair, Q an orthonormal basis of its plane
+
+Beside them stands what a random direction reaches: for |V| independent rows the largest |cos| is below c with
+probability I_{c^2}(k/2, (d - k)/2)^|V|. Rows that resemble one another reach less (Sidak's inequality), so that the
+p-value is too large rather than too small. Worked out here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import betainc, betaincinv
+
+from eigenloop.lens.model.embeddings import Embedding, Side, input_embedding, output_embedding
+from eigenloop.lens.model.layouts import Layout
+from eigenloop.lens.model.results import frame, listed, saved
+from eigenloop.lens.model.stack import Stack, locate
+from eigenloop.lens.model.vocabulary import Vocabulary, vocabulary
+from eigenloop.lens.weights.circuits import circuits
+from eigenloop.lens.weights.modes import Flag, Mode
+from eigenloop.lens.weights.spectra import RULES, chosen_layers, layer_spectra
+from eigenloop.system.errors import InputError
+
+COLUMNS = (
+    "layer", "rule", "flag", "vector", "embedding", "side", "rank", "token_id", "token", "cosine", "largest", "chance",
+    "p_value", "mean",
+)  # fmt: skip
+"""Columns of the table and of reading.csv; `side` is "+", "-", or "plane" for a complex pair."""
+
+LEVEL = 0.05
+"""A list means something where a random direction would reach its largest cosine less often than this."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Neighbours:
+    """The tokens of an embedding that are nearest to a line or a plane.
+
+    Args:
+        tokens: ids by falling cosine.
+        cosines: of these, signed for a line.
+        opposite: ids by rising (negative) cosine, for a line; empty for a plane.
+        opposite_cosines: of these.
+        largest: largest |cos| over the vocabulary.
+        mean: mean cosine over the vocabulary: of a line signed, how far all tokens lean to one side of it.
+        size: tokens whose row is not zero; only these are ranked.
+    """
+
+    tokens: Int[np.ndarray, " top"]
+    cosines: Float[np.ndarray, " top"]
+    opposite: Int[np.ndarray, " low"]
+    opposite_cosines: Float[np.ndarray, " low"]
+    largest: float
+    mean: float
+    size: int
+
+
+def nearest(embedding: Embedding, planes: Sequence[Float[np.ndarray, "d _"]], *, top: int) -> list[Neighbours]:
+    """The nearest tokens of several lines and planes, in one pass over the embedding.
+
+    Args:
+        embedding: whose rows.
+        planes: orthonormal columns, one for a line, two for a plane.
+        top: how many tokens.
+
+    Returns:
+        One for each plane.
+
+    Raises:
+        InputError: top is below 1, or a tensor cannot be read.
+    """
+    if top < 1:
+        raise InputError(f"top is {top}; at least 1 token must be asked for")
+    starts = np.cumsum([0, *(plane.shape[1] for plane in planes)])
+    columns = np.concatenate([np.asarray(plane, np.float64) for plane in planes], axis=1)
+    best = [(np.empty(0, int), np.empty(0)) for _ in planes]
+    worst = list(best)
+    total, size = np.zeros(len(planes)), 0
+    for first, rows in embedding.blocks():
+        lengths = np.linalg.norm(rows, axis=1)
+        there = np.flatnonzero(lengths)
+        products = (rows @ columns)[there] / lengths[there, None]
+        size += len(there)
+        for i, (begin, end) in enumerate(pairwise(starts)):
+            cosines = products[:, begin] if end - begin == 1 else np.linalg.norm(products[:, begin:end], axis=1)
+            total[i] += cosines.sum()
+            best[i] = _first(best[i], first + there, cosines, top, falling=True)
+            if end - begin == 1:
+                worst[i] = _first(worst[i], first + there, cosines, top, falling=False)
+    if not size:
+        raise InputError(f"{embedding.name} holds nothing but zeros; the checkpoint is damaged")
+    return [
+        Neighbours(
+            tokens=high[0], cosines=high[1], opposite=low[0], opposite_cosines=low[1],
+            largest=float(max(abs(high[1][0]), abs(low[1][0]) if len(low[1]) else 0.0)), mean=float(mean / size),
+            size=size,
+        )
+        for high, low, mean in zip(best, worst, total, strict=True)
+    ]  # fmt: skip
+
+
+def _first(
+    held: tuple[np.ndarray, np.ndarray], tokens: np.ndarray, cosines: np.ndarray, top: int, *, falling: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `top` of what is held and a block, ties by id."""
+    keys = -cosines if falling else cosines
+    if len(keys) > top:
+        kept = np.argpartition(keys, top - 1)[:top]
+        tokens, cosines = tokens[kept], cosines[kept]
+    tokens, cosines = np.concatenate([held[0], tokens]), np.concatenate([held[1], cosines])
+    order = np.lexsort((tokens, -cosines if falling else cosines))[:top]
+    return tokens[order], cosines[order]
+
+
+def p_largest(cosine: float, *, dim: int, size: int, rank: int = 1) -> float:
+    """Probability that a random line or plane has a |cos| of at least this with one of |V| independent directions.
+
+    1 - I_{c^2}(k/2, (d - k)/2)^|V|
+
+    Args:
+        cosine: c.
+        dim: d.
+        size: |V|.
+        rank: k, 1 for a line, 2 for a plane.
+
+    Example:
+        >>> round(p_largest(0.5, dim=2, size=1), 12)  # 60 degrees or less, of 90
+        0.666666666667
+    """
+    tail = betainc((dim - rank) / 2, rank / 2, max(1 - cosine**2, 0.0))
+    return float(-np.expm1(size * np.log1p(-tail))) if tail < 1 else 1.0
+
+
+def chance_cosine(*, dim: int, size: int, rank: int = 1, level: float = LEVEL) -> float:
+    """The largest |cos| that a random line or plane exceeds with probability `level`: `p_largest` solved for c.
+
+    Example:
+        >>> c = chance_cosine(dim=768, size=50_000)
+        >>> round(c, 3), round(p_largest(c, dim=768, size=50_000), 6)
+        (0.175, 0.05)
+    """
+    tail = -np.expm1(np.log1p(-level) / size)
+    return float(np.sqrt(1 - betaincinv((dim - rank) / 2, rank / 2, tail)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Direction:
+    """What one vector of a layer's principal mode points at.
+
+    Args:
+        layer: index of the block.
+        flag: of the eigenvalue.
+        vector: "right" (what the layer writes) or "left" (what it reads).
+        embedding: through which embedding.
+        neighbours: the tokens.
+        rank: 1, or 2 for a complex pair's plane.
+        chance: largest |cos| that a random direction exceeds with probability `LEVEL`.
+        p_value: how often a random direction reaches the largest |cos| found.
+    """
+
+    layer: int
+    flag: Flag
+    vector: str
+    embedding: Side
+    neighbours: Neighbours
+    rank: int
+    chance: float
+    p_value: float
+
+    def sides(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """(side, ids, cosines): "+" and "-" of a line, "plane" of a plane."""
+        found = self.neighbours
+        if self.rank > 1:
+            return [("plane", found.tokens, found.cosines)]
+        return [("+", found.tokens, found.cosines), ("-", found.opposite, found.opposite_cosines)]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reading:
+    """The tokens that the principal modes of a model's layers point at.
+
+    Args:
+        source: the model, as it was named.
+        model_type: its architecture.
+        rule: by which the modes lead.
+        operator: whose modes they are.
+        norm: the final normalisation is folded into the output embedding.
+        width: d.
+        vocabulary: for the words.
+        directions: two for each layer, right and left.
+        remarks: of the embeddings, in sentences.
+    """
+
+    source: str
+    model_type: str
+    rule: str
+    operator: str
+    norm: bool
+    width: int
+    vocabulary: Vocabulary
+    directions: tuple[Direction, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> float:
+        """The level for one list among all of them (Bonferroni)."""
+        return LEVEL / len(self.directions)
+
+    def notes(self) -> list[str]:
+        """What a reader has to know beside the numbers, in sentences."""
+        notes = [*self.remarks, *self.vocabulary.notes()]
+        notes.append(
+            "the right vector is read through the output embedding "
+            + ("with the gain and centring of the norms before it" if self.norm else "as it is stored, without norms")
+            + ", the left vector through the input embedding"
+        )
+        notes.append(
+            f"chance is the largest |cosine| that a random direction exceeds in {LEVEL:.0%} of cases; lists are "
+            f"called more than chance below p = {self.level:.2g} ({len(self.directions)} lists looked at)"
+        )
+        return notes
+
+    def sentences(self) -> list[str]:
+        """One sentence for each layer and vector, no more than the numbers say."""
+        verbs = {"right": "writes", "left": "reads"}
+        said = []
+        for each in self.directions:
+            found = each.neighbours
+            numbers = f"largest |cosine| {found.largest:.2f}, chance {each.chance:.2f}"
+            words = " | ".join(
+                ", ".join(self.vocabulary.quoted(token) for token in ids[:5].tolist()) for _, ids, _ in each.sides()
+            )
+            what = f"layer {each.layer} {verbs[each.vector]} a direction"
+            what = what if each.rank == 1 else f"layer {each.layer} {verbs[each.vector]} a plane"
+            if each.p_value < self.level:
+                text = f"{what} near the tokens {words} ({numbers})"
+                if abs(found.mean) > found.largest / 2:
+                    text += f"; all tokens share a cosine of {found.mean:.2f} with it, which the list cannot tell apart"
+            else:
+                text = f"{what} that is no nearer to any token than a random one may be ({numbers})"
+            said.append(f"{text}.")
+        return said
+
+    def rows(self) -> list[tuple]:
+        """One row for each layer, vector, side and token, in the order of `COLUMNS`."""
+        return [
+            (
+                each.layer, self.rule, each.flag, each.vector, each.embedding, side, rank + 1, int(token),
+                self.vocabulary.text(int(token)), float(cosine), each.neighbours.largest, each.chance, each.p_value,
+                each.neighbours.mean,
+            )
+            for each in self.directions
+            for side, tokens, cosines in each.sides()
+            for rank, (token, cosine) in enumerate(zip(tokens, cosines, strict=True))
+        ]  # fmt: skip
+
+    def table(self) -> Any:
+        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
+        return frame(COLUMNS, self.rows())
+
+    def save(self, directory: Path) -> Path:
+        """Write reading.csv and give its path.
+
+        Raises:
+            InputError: the directory cannot be written to.
+        """
+        return saved(directory, "reading.csv", COLUMNS, self.rows())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "model": self.source, "model_type": self.model_type, "rule": self.rule, "operator": self.operator,
+            "norm": self.norm, "vocabulary": self.vocabulary.size, "level": self.level, "notes": self.notes(),
+            "directions": [
+                {
+                    "layer": each.layer, "flag": each.flag, "vector": each.vector, "embedding": each.embedding,
+                    "largest": each.neighbours.largest, "chance": each.chance, "p_value": each.p_value,
+                    "mean": each.neighbours.mean,
+                    "sides": {
+                        side: [[int(t), self.vocabulary.text(int(t)), float(c)] for t, c in zip(ids, cos, strict=True)]
+                        for side, ids, cos in each.sides()
+                    },
+                }
+                for each in self.directions
+            ],
+        }  # fmt: skip
+
+
+def reading(
+    model: Any,
+    *,
+    rule: str = "consensus",
+    layers: str | Sequence[int] = "all",
+    top: int = 10,
+    norm: bool = False,
+    tokenizer: Any = None,
+    layout: Layout | None = None,
+    modes: Sequence[Mode] | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Reading:
+    """The tokens that each layer's principal mode writes and reads, from the weights alone.
+
+    Args:
+        model: a directory, a hub name, a loaded text model of transformers, `Weights` or a `Stack`.
+        rule: which mode leads: "modulus", "consensus" or "layernorm" (whose left vector acts on the stream before LN).
+        layers: as for `spectra`.
+        top: tokens on each side.
+        norm: fold the final normalisation (and the LN in a head for masked tokens) into the output embedding.
+        tokenizer: a tokenizer.json, or a tokenizer with `decode`; by default the one beside the weights.
+        layout: for an architecture that the lens does not know.
+        modes: those of the chosen layers by the rule, with their vectors, where they are known already.
+        report: called with the layers done and their number.
+
+    Raises:
+        InputError: the model cannot be read or has no vocabulary, a layer or rule does not exist, or top is below 1.
+    """
+    stack = model if isinstance(model, Stack) else locate(model, layout)
+    chosen = chosen_layers(layers, len(stack.blocks))
+    if rule not in RULES:
+        raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
+    sides = {"right": output_embedding(stack, norm=norm), "left": input_embedding(stack)}
+    words = vocabulary(stack, tokenizer, size=sides["right"].size)
+    if modes is None:
+        modes = []
+        for done, index in enumerate(chosen):
+            if report:
+                report(done, len(chosen))
+            modes.append(layer_spectra(circuits(stack, index), rules=[rule], heads=False).modes[rule])
+    found: dict[str, list[Neighbours]] = {}
+    bases = {
+        "right": [mode.plane() for mode in modes],
+        "left": [mode.left_plane() for mode in modes],
+    }
+    for vector, embedding in sides.items():
+        found[vector] = nearest(embedding, bases[vector], top=min(top, embedding.size))
+    if report:
+        report(len(chosen), len(chosen))
+    directions = []
+    for i, (index, mode) in enumerate(zip(chosen, modes, strict=True)):
+        for vector, embedding in sides.items():
+            near, rank = found[vector][i], bases[vector][i].shape[1]
+            directions.append(
+                Direction(
+                    layer=index, flag=mode.flag, vector=vector, embedding=embedding.side, neighbours=near, rank=rank,
+                    chance=chance_cosine(dim=stack.width, size=near.size, rank=rank),
+                    p_value=p_largest(near.largest, dim=stack.width, size=near.size, rank=rank),
+                )
+            )  # fmt: skip
+    remarks = list(sides["right"].notes)
+    zero = [index for index, mode in zip(chosen, modes, strict=True) if mode.flag == "zero"]
+    if zero:
+        remarks.append(
+            f"the null space leads in layers {listed(zero)}: their vectors are one choice among many; see another rule"
+        )
+    return Reading(
+        source=stack.weights.source, model_type=stack.weights.model_type, rule=rule, operator=modes[0].operator,
+        norm=norm, width=stack.width, vocabulary=words, directions=tuple(directions), remarks=tuple(remarks),
+    )  # fmt: skip

@@ -1,0 +1,400 @@
+"""The principal modes of every layer and head by three rules, and the tables that come of them.
+
+    modulus     mu = lambda(F)              the power method on F alone
+    consensus   mu = 1 + lambda(F)          x + F x: the mean token under uniform attention
+    layernorm   pre:  mu = 1 + lambda(F diag(gain) P) / sigma    with sigma the tokens' scale
+                post: mu = lambda(diag(gain) P (I + F))          up to the division by sigma
+                (RMSNorm has no P; a head of a post-LN layer: lambda(diag(gain) P F_h), its own contribution)
+
+Source: arXiv 2605.25619 for modulus; the other two follow from the residual connection and the normalisation.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from eigenloop.lab.run_directory import save_table
+from eigenloop.lens.model.layouts import Layout, Placement
+from eigenloop.lens.model.stack import Stack, locate
+from eigenloop.lens.weights.circuits import Circuit, circuits
+from eigenloop.lens.weights.modes import Flag, Mode, Spectrum, solver
+from eigenloop.lens.weights.operators import Growth, Operator
+from eigenloop.system.errors import InputError
+
+RULES = ("modulus", "consensus", "layernorm")
+"""What "leads" can mean."""
+
+COLUMNS = (
+    "layer", "head", "rule", "operator", "eigenvalue_re", "eigenvalue_im", "growth", "flag", "gap", "residual",
+    "condition", "converged", "method",
+)  # fmt: skip
+"""Columns of the table and of spectra.csv; `head` is empty for the whole layer."""
+
+
+def leading(rules: Sequence[str]) -> str:
+    """The rule that results are told by: "consensus" where it was asked for, the first one otherwise.
+
+    Raises:
+        InputError: there is none, or one does not exist.
+
+    Example:
+        >>> leading(["modulus", "consensus"])
+        'consensus'
+    """
+    unknown = [rule for rule in rules if rule not in RULES]
+    if unknown or not rules:
+        raise InputError(f"rule {unknown[0] if rules else ''!r} does not exist; choose {', '.join(RULES)}")
+    return "consensus" if "consensus" in rules else rules[0]
+
+
+def growth(circuit: Circuit, rule: str, *, sigma: float = 1.0) -> Growth:
+    """The growth factor that a rule gives to an eigenvalue of its operator.
+
+    Args:
+        circuit: one layer, for the placement of its normalisation.
+        rule: "modulus", "consensus" or "layernorm".
+        sigma: the tokens' scale, used by "layernorm" before the attention.
+
+    Raises:
+        InputError: no such rule, or sigma is not positive.
+    """
+    if rule not in RULES:
+        raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
+    if not 0 < sigma < float("inf"):
+        raise InputError(f"sigma is {sigma:g}; the scale of tokens is a finite number above 0")
+    return _growth(circuit.norm.placement, rule, sigma)
+
+
+def _growth(placement: Placement, rule: str, sigma: float) -> Growth:
+    if rule == "layernorm" and placement == "pre":
+        return Growth(shift=1.0, scale=sigma)
+    return Growth(shift=float(rule == "consensus"))
+
+
+def operator(circuit: Circuit, *, head: int | None = None) -> Operator:
+    """What multiplies the stream: of a raw circuit F or F_h, of a folded one F or F_h with what was folded in.
+
+    A folded circuit whose normalisation comes after the attention carries the residual connection along, except for a
+    single head: diag(gain) P (I + F).
+
+    Args:
+        circuit: one layer, raw or folded.
+        head: one head in place of their sum.
+
+    Raises:
+        InputError: no such head.
+    """
+    if head is not None:
+        left, right = circuit.factors(head)
+        return Operator(left=left, right=right, formula=circuit.operator.replace("F", f"F_{head}"))
+    left, right = circuit.summed_factors()
+    if circuit.norm.placement == "pre":
+        gain = circuit.norm.gain if circuit.gain else None
+        return Operator(left=left, right=right, gain=gain, center=circuit.center, formula=circuit.operator)
+    if circuit.operator == "F":
+        return Operator(left=left, right=right)
+    left = circuit.norm.after(left, gain=circuit.gain, center=circuit.center)
+    base = circuit.norm.after(np.eye(circuit.width), gain=circuit.gain, center=circuit.center)
+    return Operator(left=left, right=right, base=base, formula=circuit.operator.replace("F", "(I + F)"))
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSpectra:
+    """The principal modes of one layer.
+
+    Args:
+        layer: index of the block.
+        modes: of F (or of F with the normalisation), by rule.
+        heads: of every F_h, by rule.
+        eigenvalues: all of what `modes` are of, by rule, largest modulus first: d of them, or fewer and zeros for the
+            rest (grouped queries); none where ARPACK found the leader alone.
+        sigma: the scale of the tokens that "layernorm" was told, or assumed to be 1.
+    """
+
+    layer: int
+    modes: Mapping[str, Mode]
+    heads: Mapping[str, tuple[Mode, ...]]
+    eigenvalues: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sigma: float = 1.0
+
+
+def layer_spectra(
+    circuit: Circuit,
+    *,
+    rules: Sequence[str] = RULES,
+    sigma: float = 1.0,
+    heads: bool = True,
+    vectors: bool | Literal["layers"] = True,
+) -> LayerSpectra:
+    """The principal modes of one layer and its heads.
+
+    Each operator's eigenvalues are computed once for all rules that read them. BLAS runs on one thread meanwhile:
+    its threads mostly wait for one another here, and so the bits do not depend on how many cores there are.
+
+    Args:
+        circuit: one layer, raw.
+        rules: which rules.
+        sigma: as for `operator`.
+        heads: look at single heads too.
+        vectors: keep the vectors, "layers" those of whole layers alone; without them a mode's `right` and `left` are
+            empty.
+
+    Raises:
+        InputError: no such rule, or sigma is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> from eigenloop.lens import planted
+        >>> found = layer_spectra(planted(np.diag([1.0, -1.5])))
+        >>> [found.modes[rule].eigenvalue.real for rule in ("modulus", "consensus")]
+        [-1.5, 1.0]
+    """
+    growths = {rule: growth(circuit, rule, sigma=sigma) for rule in rules}
+    wanted = [None, *range(circuit.heads)] if heads else [None]
+    found: dict[str, list[Mode]] = {rule: [] for rule in rules}
+    values: dict[str, np.ndarray] = {}
+    for folds in (False, True):
+        family = [rule for rule in rules if (rule == "layernorm") is folds]
+        source = circuit.folded() if folds else circuit
+        for head in wanted if family else ():
+            common = operator(source, head=head)
+            with threadpool_limits(1):
+                solved = solver(common)
+                modes = {rule: solved.principal(growths[rule]) for rule in family}
+            if head is None:
+                everything = solved.eigenvalues if isinstance(solved, Spectrum) else np.empty(0, complex)
+                values |= dict.fromkeys(family, everything)
+            for rule, mode in modes.items():
+                kept = vectors is True or (vectors == "layers" and head is None)
+                found[rule].append(mode if kept else replace(mode, right=np.empty(0), left=np.empty(0)))
+    whole = {rule: modes[0] for rule, modes in found.items()}
+    single = {rule: tuple(modes[1:]) for rule, modes in found.items()}
+    return LayerSpectra(circuit.layer, whole, single, values, sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """The principal modes of the layers of a model.
+
+    Args:
+        source: the model, as it was named.
+        model_type: its architecture.
+        stored: the kinds of numbers its weights are stored as.
+        schedule: the block that each layer applies.
+        heads: H.
+        width: d.
+        placement: where the normalisation is, "pre" or "post".
+        rules: the rules asked for.
+        layers: what was found, by block.
+    """
+
+    source: str
+    model_type: str
+    stored: tuple[str, ...]
+    schedule: tuple[int, ...]
+    heads: int
+    width: int
+    placement: Placement
+    rules: tuple[str, ...]
+    layers: tuple[LayerSpectra, ...]
+
+    @property
+    def rule(self) -> str:
+        """The rule that results are told by."""
+        return leading(self.rules)
+
+    def growth(self, layer: LayerSpectra) -> Growth:
+        """The growth factor that `rule` gives to an eigenvalue of a layer's operator."""
+        return _growth(self.placement, self.rule, layer.sigma)
+
+    def notes(self) -> list[str]:
+        """What a reader has to know beside the numbers, in sentences."""
+        notes = []
+        small = [kind for kind in self.stored if kind in ("bfloat16", "float16")]
+        if small:
+            notes.append(f"weights are stored as {' and '.join(small)} and were converted to float32 once")
+        if len(self.schedule) > len(set(self.schedule)):
+            notes.append(f"weights are shared: {len(set(self.schedule))} blocks make {len(self.schedule)} layers")
+        if "layernorm" in self.rules and self.placement == "pre":
+            scales = [layer.sigma for layer in self.layers]
+            low, high = min(scales), max(scales)
+            told = f"{low:.3g} to {high:.3g} by layer" if low < high else f"{low:g}"
+            notes.append(f"the rule layernorm takes {told} for the tokens' scale sigma, which depends on the text")
+        loose = [layer.layer for layer in self.layers for rule in self.rules if not layer.modes[rule].converged]
+        if loose:
+            notes.append(f"the eigenvalues of layers {sorted(set(loose))} have not converged; see their residuals")
+        return notes
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many layers are led by a positive, negative, complex or zero eigenvalue, by rule."""
+        flags = {rule: [layer.modes[rule].flag for layer in self.layers] for rule in self.rules}
+        return {rule: {flag: found.count(flag) for flag in get_args(Flag)} for rule, found in flags.items()}
+
+    def rows(self) -> list[tuple]:
+        """One row for each layer, head and rule, in the order of `COLUMNS`."""
+        rows = []
+        for layer in self.layers:
+            for rule in self.rules:
+                for head, mode in ((None, layer.modes[rule]), *enumerate(layer.heads[rule])):
+                    rows.append((
+                        layer.layer, head, rule, mode.operator, mode.eigenvalue.real, mode.eigenvalue.imag,
+                        mode.growth, mode.flag, mode.gap, mode.residual, _finite(mode.condition), mode.converged,
+                        mode.method,
+                    ))  # fmt: skip
+        return rows
+
+    def table(self) -> Any:
+        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
+        try:
+            import pandas
+        except ImportError:
+            return [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()]
+        return pandas.DataFrame(self.rows(), columns=list(COLUMNS))
+
+    def save(self, directory: Path) -> Path:
+        """Write spectra.csv and give its path.
+
+        Raises:
+            InputError: the directory cannot be written to.
+        """
+        path = Path(directory) / "spectra.csv"
+        save_table(path, COLUMNS, self.rows())
+        return path
+
+    def save_eigenvalues(self, directory: Path) -> Path:
+        """Write eigenvalues.csv, all eigenvalues behind the modes of whole layers, and give its path.
+
+        Rules that read the same matrix share its rows. A layer has none where ARPACK found the leader alone.
+
+        Raises:
+            InputError: the directory cannot be written to.
+        """
+        path = Path(directory) / "eigenvalues.csv"
+        rows = [
+            (layer.layer, formula, value.real, value.imag)
+            for layer in self.layers
+            for formula, values in {layer.modes[r].operator: layer.eigenvalues[r] for r in self.rules}.items()
+            for value in values.tolist()
+        ]
+        save_table(path, ("layer", "operator", "eigenvalue_re", "eigenvalue_im"), rows)
+        return path
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: for each layer the leading eigenvalue with flag, gap and residual, by rule; its heads.
+
+        `eigenvalue`, `flag`, `gap`, `residual` and `heads` beside `rules` repeat those of `rule`.
+        """
+        chosen = self.rule
+        return {
+            "model": self.source, "model_type": self.model_type, "stored": list(self.stored), "width": self.width,
+            "heads_per_layer": self.heads, "schedule": list(self.schedule), "norm": self.placement,
+            "rule": chosen, "counts": self.counts(), "notes": self.notes(),
+            "layers": [
+                {
+                    "layer": layer.layer, "sigma": layer.sigma,
+                    **{key: _plain(layer.modes[chosen])[key] for key in ("eigenvalue", "flag", "gap", "residual")},
+                    "rules": {rule: _plain(layer.modes[rule]) for rule in self.rules},
+                    "heads": [_pair(mode.eigenvalue) for mode in layer.heads[chosen]],
+                    "heads_by_rule": {rule: [_plain(m) for m in layer.heads[rule]] for rule in self.rules},
+                }
+                for layer in self.layers
+            ],
+        }  # fmt: skip
+
+
+def spectra(
+    model: Any,
+    *,
+    rules: Sequence[str] = RULES,
+    layers: str | Sequence[int] = "all",
+    sigma: float | Mapping[int, float] = 1.0,
+    layout: Layout | None = None,
+    vectors: bool | Literal["layers"] = True,
+    report: Callable[[int, int], None] | None = None,
+) -> Spectra:
+    """The principal modes of a model's layers and heads, from its weights alone, one layer at a time.
+
+    Args:
+        model: a directory, a hub name, a loaded model of transformers, `Weights` or a `Stack`.
+        rules: which rules.
+        layers: "all", "late" (the last third), numbers and ranges such as "0,3-5", or a sequence of numbers.
+        sigma: as for `growth`, of all layers or by block.
+        layout: for an architecture that the lens does not know.
+        vectors: as for `layer_spectra`; a large model has many.
+        report: called with the layers done and their number.
+
+    Raises:
+        InputError: the model cannot be read, or a layer or rule does not exist.
+    """
+    stack = model if isinstance(model, Stack) else locate(model, layout)
+    chosen = chosen_layers(layers, len(stack.blocks))
+    leading(rules)
+    stored, found = stack.stored(), []
+    for done, index in enumerate(chosen):
+        if report:
+            report(done, len(chosen))
+        scale = sigma[index] if isinstance(sigma, Mapping) else sigma
+        found.append(layer_spectra(circuits(stack, index), rules=rules, sigma=scale, vectors=vectors))
+    if report:
+        report(len(chosen), len(chosen))
+    return Spectra(
+        source=stack.weights.source, model_type=stack.weights.model_type, stored=stored, schedule=stack.schedule,
+        heads=stack.heads, width=stack.width, placement=stack.layout.placement_in(stack.weights.config),
+        rules=tuple(rules), layers=tuple(found),
+    )  # fmt: skip
+
+
+def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
+    """The numbers that "all", "late", "0,3-5" or a sequence name, in order and once each.
+
+    Args:
+        layers: what to choose; "late" is the last third, rounded up.
+        count: how many blocks there are.
+
+    Raises:
+        InputError: a layer does not exist, or the text cannot be read.
+
+    Example:
+        >>> chosen_layers("late", 12), chosen_layers("0,3-5", 12)
+        ((8, 9, 10, 11), (0, 3, 4, 5))
+    """
+    if layers == "all":
+        return tuple(range(count))
+    if layers == "late":
+        return tuple(range(count - -(-count // 3), count))
+    numbers: set[int] = set()
+    for part in layers.split(",") if isinstance(layers, str) else layers:
+        ends = re.fullmatch(r"(\d+)(?:-(\d+))?", str(part).strip())
+        if not ends:
+            raise InputError(f"--layers has {part!r}; give all, late, or numbers and ranges such as 0,3-5")
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        if not first <= last < count:
+            raise InputError(f"--layers has {str(part).strip()}; this model has the layers 0 to {count - 1}")
+        numbers.update(range(first, last + 1))
+    if not numbers:
+        raise InputError("--layers names no layer; give all, late, or numbers and ranges such as 0,3-5")
+    return tuple(sorted(numbers))
+
+
+def _pair(value: complex) -> list[float]:
+    return [value.real, value.imag]
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _plain(mode: Mode) -> dict[str, Any]:
+    plain = {
+        "eigenvalue": _pair(mode.eigenvalue), "factor": _pair(mode.factor), "growth": mode.growth, "flag": mode.flag,
+        "gap": mode.gap, "residual": mode.residual, "condition": _finite(mode.condition),
+        "converged": mode.converged, "method": mode.method, "operator": mode.operator,
+    }  # fmt: skip
+    if plain["condition"] is None:
+        plain["reasons"] = {"condition": "the left and the right vector are orthogonal"}
+    return plain

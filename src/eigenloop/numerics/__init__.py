@@ -1,0 +1,1 @@
+"""Spectra with multiplicity, the power method and its bounds, statistics (NumPy, SciPy)."""

@@ -1,0 +1,1 @@
+"""A trained transformer applied to a table, and `LoopedPCA` (scikit-learn)."""

@@ -1,0 +1,153 @@
+"""Where trained blocks come from: a recipe, trained now or kept in a cache, or a run of the user's own.
+
+Cost: a training holds `BATCH` matrices S in float32 at once, 4 BATCH d^2 bytes for each copy (2 MB at d = 64, 300 MB at
+d = 784, 2 GB at d = 2000). Measured on 2 busy cores: d = 64 trains in 11 to 14 s; d = 784 takes 0.9 s a step (half an
+hour for 2,000, once; an interrupted training starts again) and 1.2 GB at its peak.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from eigenloop import __version__
+from eigenloop.lab.blocks import TwoBlock
+from eigenloop.lab.checkpoints import load_config, load_run, load_weights
+from eigenloop.lab.config import TrainConfig
+from eigenloop.lab.run_directory import RunDirectory, load_arrays, save_arrays
+from eigenloop.lab.training import Progress, train
+from eigenloop.predict.prediction import Blocks
+from eigenloop.system.errors import InputError
+
+BATCH = 128
+TRAINING_STEPS = 2000
+MAX_COLUMNS = 32
+"""Most columns of a training X: what a step costs beyond it buys no accuracy (see `training_recipe`)."""
+
+
+def silent(message: str) -> None:
+    """Say nothing."""
+
+
+def training_recipe(dim: int, *, steps: int = TRAINING_STEPS, seed: int = 0) -> TrainConfig:
+    """How the model that `predict` applies is trained: one layer with LN, layerwise, on fresh samples of Task 1.
+
+    The learning rate starts at d, since the gradient of a d x d block at a multiple of I has 1/d of the trace's
+    derivative, and falls to 0 along a cosine, which averages the noise in A and B away. Plateau angles on the digits
+    (d = 64, 2,000 steps, seed 0, 2 busy cores): with 128 columns and batch 64, 0.0077 at a constant rate d/4, 0.0029
+    with the cosine, 0.0009 with the cosine from d (16 to 26 s); with 32 columns and batch 128, from d, 0.0014 (11 s).
+
+    X has min(2d, 32) columns: beyond 32 a step mostly pays for drawing X and forming S. Assumption 3.2 (A3),
+    E[1/lambda_d] < infinity, fails with n < d + 2; it is sufficient only, and what Theorem 4.3 needs of it,
+    Y2 = E[(||q||^2 ||Sq||^2 - (q.Sq)^2) / ||Sq||^4] < infinity, holds here, as ||Sq||^2 >= ||X^T q||^4 and
+    E[1/||X^T q||^4] is finite from n = 5 columns on.
+
+    Args:
+        dim: d >= 2.
+        steps: length of the training.
+        seed: of the training.
+
+    Example:
+        >>> training_recipe(64).samples, training_recipe(4).samples
+        (32, 8)
+    """
+    return TrainConfig.create(
+        dim=dim, samples=min(2 * dim, MAX_COLUMNS), objective="layerwise", loops=1, fresh=True, steps=steps,
+        learning_rate=float(dim), batch=BATCH, test_size=BATCH, seed=seed,
+    )  # fmt: skip
+
+
+def train_blocks(config: TrainConfig, *, report: Callable[[Progress], None] = lambda progress: None) -> Blocks:
+    """Train by a `training_recipe`, with its cosine schedule."""
+
+    def learning_rate(step: Any) -> jax.Array:
+        phase = jnp.pi * step.astype(jnp.float32) / config.total_steps
+        return config.learning_rate * 0.5 * (1 + jnp.cos(phase))
+
+    model = TwoBlock.from_full(train(config, optimizer=optax.sgd(learning_rate), report=report).model)
+    return _checked_blocks(np.asarray(model.a[0]), np.asarray(model.b[0]), "the training")
+
+
+def cached_blocks(
+    config: TrainConfig,
+    folder: Path | None = None,
+    *,
+    report: Callable[[Progress], None] = lambda progress: None,
+    note: Callable[[str], None] = silent,
+) -> Blocks:
+    """The blocks of a recipe from the cache, trained and kept there if they are not.
+
+    Args:
+        config: from `training_recipe`.
+        folder: the cache; None for `cache_folder()`. Files are named by version, dimension and configuration.
+        report: called while training.
+        note: told in one line when an entry is damaged (it is trained again) or cannot be kept.
+    """
+    schedule = f"{config.model_dump_json()} cosine {jax.__version__}"
+    digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
+    path = (folder or cache_folder()) / f"predict-{__version__}-d{config.dim}-{digest}.safetensors"
+    if path.exists():
+        try:
+            arrays = load_arrays(path)
+            if arrays.keys() != {"A", "B"} or any(m.shape != (config.dim, config.dim) for m in arrays.values()):
+                raise InputError(f"{path} does not hold A and B of dimension {config.dim}")
+            return _checked_blocks(arrays["A"], arrays["B"], str(path))
+        except InputError as error:
+            note(f"the cached model cannot be used and is trained again: {error}")
+    blocks = train_blocks(config, report=report)
+    try:
+        save_arrays(path, {"A": blocks.a.astype(np.float32), "B": blocks.b.astype(np.float32)})
+    except (InputError, OSError):
+        note(f"the trained model is not kept: {path.parent} cannot be written; set XDG_CACHE_HOME to choose another")
+    return blocks
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/eigenloop, or ~/.cache/eigenloop."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "eigenloop"
+
+
+def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = silent) -> Blocks:
+    """A and B of a run made by `eigenloop train` (its first seed where it has several).
+
+    Args:
+        directory: the run's; config.toml and weights.safetensors are enough.
+        dim: that the model must have.
+        note: told in one line where the run is unfinished.
+
+    Raises:
+        InputError: no such run, a damaged one, or one of another dimension.
+    """
+    config = load_config(directory)
+    if config.dim != dim:
+        raise InputError(
+            f"{directory} was trained with --dim {config.dim}, but the data have {dim} features; "
+            f"train one with --dim {dim} or leave --run out"
+        )
+    folder = Path(directory)
+    weights, checkpoint = (folder / name for name in (RunDirectory.WEIGHTS, RunDirectory.CHECKPOINT))
+    if weights.exists() and not checkpoint.exists():
+        full = load_weights(folder, config)
+    else:
+        run = load_run(folder)
+        full = run.model
+        if run.done < config.total_steps:
+            note(
+                f"{directory} is unfinished: the model applied is that of step {run.done:,} of {config.total_steps:,}; "
+                "start its training again to finish it"
+            )
+    model = TwoBlock.from_full(full)
+    return _checked_blocks(np.asarray(model.a[0]), np.asarray(model.b[0]), str(directory))
+
+
+def _checked_blocks(a: np.ndarray, b: np.ndarray, source: str) -> Blocks:
+    if not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
+        raise InputError(f"{source} gave matrices that are not finite; train with a smaller learning rate")
+    return Blocks(a.astype(np.float64), b.astype(np.float64))

@@ -1,0 +1,202 @@
+"""Appendix F: rotations, and bounds on ||Sq|| (Lemmas F.1, F.2 and F.4, Remark F.3)."""
+
+import numpy as np
+from scipy.special import beta
+
+from eigenloop.claims import Curve, Effort, Finding, Plot, every, within_sigmas
+from eigenloop.numerics.spectrum import random_orthogonal
+from eigenloop.numerics.statistics import standard_error
+from eigenloop.theory.claims.lemmas.book import TASK2, ledger, random_spectra, unit_vectors
+from eigenloop.theory.integrals import Estimate, log_expectation, log_sum
+from eigenloop.theory.population import LayerwiseLinear, mean_power_norm
+
+DIMS = (2, 3, 5, 8, 16)
+SLACK = 1e-12
+"""What rounding may add to either side of an inequality, relative."""
+
+
+def rotation(rng: np.random.Generator, dim: int) -> np.ndarray:
+    """A proper rotation, det = 1."""
+    q = random_orthogonal(rng, dim)
+    q[:, 0] *= np.sign(np.linalg.det(q))
+    return q
+
+
+def norm_bounds(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """n/d, (tr(S^2)/d)^{1/2} and n/d^{1/2}, (B,) each, with n = tr S."""
+    n, dim = rows.sum(1), rows.shape[1]
+    return n / dim, np.sqrt((rows**2).mean(1)), n / np.sqrt(dim)
+
+
+def optimum_bounds(n: np.ndarray, dim: int, *, target: str) -> tuple[np.ndarray, np.ndarray]:
+    """What n and d alone say of gamma*: 0 to (d/n)(d^{1/2} - 1), normalised; 1 - d/n to 1 - 1/n, unnormalised."""
+    if target == "normalized":
+        return np.zeros_like(n, dtype=float), dim / n * (np.sqrt(dim) - 1)
+    return 1 - dim / n, 1 - 1 / n
+
+
+def inverse_square_constant(dim: int) -> float:
+    """C_d = pi / B(1/2, (d-1)/2) = pi^{1/2} Gamma(d/2) / Gamma((d-1)/2).
+
+    With x = c_1^2 ~ Beta(1/2, (d-1)/2), u = x/(1-x) and e = lambda_d/lambda_1,
+
+        lambda_1 lambda_d E[1/||Sq||^2] <= e E[1/(x + e^2 (1-x))]
+                                         = e/B int_0^inf u^{-1/2} (1+u)^{-(d-2)/2} / (u + e^2) du <= pi/B.
+
+    Example:
+        >>> round(inverse_square_constant(2), 12), round(inverse_square_constant(3), 12)
+        (1.0, 1.570796326795)
+    """
+    return float(np.pi / beta(0.5, (dim - 1) / 2))
+
+
+def inverse_square(rows: np.ndarray) -> Estimate:
+    """E[1/||Sq||^2] = int_0^inf P(t) sum_i u_i dt with weights lambda_i^2, all positive; (B,)."""
+    top = rows[:, :1]
+    log_weights = 2 * np.log(rows / top)
+    found = log_expectation(lambda nodes: log_sum(nodes.log_v - log_weights[:, None, :]), log_weights, p=1.0)
+    return Estimate(np.exp(found.value) / top[:, 0] ** 2, found.error)
+
+
+@ledger.claim(
+    "lemF.1",
+    "A d x d matrix that commutes with every rotation is a multiple of I, for d >= 3 (in d = 2 only with reflections).",
+    place="Lemma F.1",
+)
+def schur(effort: Effort) -> Finding:
+    """The dimension of what commutes with a few random rotations, from singular values."""
+    rng, dims = effort.generator(), range(2, effort.pick(6, 9))
+    found = []
+    for dim in dims:
+        eye, rows = np.eye(dim), []
+        for _ in range(4):
+            r = rotation(rng, dim)
+            rows.append(np.kron(r, eye) - np.kron(eye, r.T))  # vec(R A - A R), row by row
+        singular = np.linalg.svd(np.concatenate(rows), compute_uv=False)
+        found.append(int((singular < 1e-10 * singular[0]).sum()))
+    return Finding(
+        "holds" if found == [2] + [1] * (len(dims) - 1) else "fails", found, [2] + [1] * (len(dims) - 1), None,
+        "whole numbers; random rotations generate a dense subgroup", "",
+        {"dimensions d": list(dims)},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemF.2",
+    "n/d <= E||Sq|| <= (tr(S^2)/d)^{1/2} <= n/d^{1/2}, for each X with unit columns and so in the mean.",
+    place="Lemma F.2",
+)
+def norm_between(effort: Effort) -> Finding:
+    """The exact E||Sq|| of many random spectra; a tight frame attains the lower bound."""
+    rng, passed, count = effort.generator(), 0, 0
+    shares, uppers = [], []
+    for dim in DIMS:
+        rows, _ = random_spectra(rng, dim=dim, count=effort.pick(40, 400), full_rank=False)
+        value = mean_power_norm(rows).value
+        low, middle, high = norm_bounds(rows)
+        inside = (low <= value * (1 + SLACK)) & (value <= middle * (1 + SLACK)) & (middle <= high * (1 + SLACK))
+        passed, count = passed + int(inside.sum()), count + len(rows)
+        shares.append(value / low)
+        uppers.append(value / middle)
+    near = np.array([2.0 + 1e-6] + [2.0] * 7)
+    return every(
+        passed, count, because="an inequality; 1e-12 for rounding",
+        numbers={"smallest E||Sq||/(n/d)": float(np.concatenate(shares).min()),
+                 "largest E||Sq||/(tr(S^2)/d)^(1/2)": float(np.concatenate(uppers).max()),
+                 "E||Sq||/(n/d) - 1, nearly a tight frame": float(mean_power_norm(near).value / near.mean() - 1)},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemF.2.mean",
+    "E||Sq|| is (1/(2 pi^{1/2})) int (1 - P(t)) t^{-3/2} dt / E||z||: the number that the bounds are about.",
+    place="Lemma F.2",
+)
+def norm_sampled(effort: Effort) -> Finding:
+    """A plain mean over sampled q."""
+    q = unit_vectors(effort.generator(), dim=len(TASK2), count=effort.pick(50_000, 500_000))
+    norms = np.linalg.norm(q * np.array(TASK2), axis=1)
+    return within_sigmas(
+        measured=float(norms.mean()), expected=float(mean_power_norm(TASK2).value),
+        standard_error=float(standard_error(norms)), sigmas=6, numbers={"samples": len(q)},
+    )  # fmt: skip
+
+
+def _optimum_inside(effort: Effort, target: str) -> Finding:
+    rng, passed, count, uppers, lowers = effort.generator(), 0, 0, [], []
+    for dim in DIMS:
+        rows, n = random_spectra(rng, dim=dim, count=effort.pick(40, 400), full_rank=False)
+        value = LayerwiseLinear(rows, target=target).optimum().value  # type: ignore[arg-type]
+        low, high = optimum_bounds(n, dim, target=target)
+        inside = (value > 0) & (value >= low - SLACK) & (value <= high + SLACK)
+        passed, count = passed + int(inside.sum()), count + len(rows)
+        uppers.append(value / high)
+        lowers.append(value - low)
+    return every(
+        passed, count, because="an inequality; 1e-12 for rounding",
+        numbers={"largest share of the upper bound": float(np.concatenate(uppers).max()),
+                 "smallest distance from the lower bound": float(np.concatenate(lowers).min())},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "rem.F.3.norm",
+    "For the normalised target 0 < gamma* <= (d/n)(d^{1/2} - 1), because n^2/d^2 <= mu2 <= n^2/d.",
+    place="Remark F.3",
+)
+def normalized_optimum(effort: Effort) -> Finding:
+    """gamma* of many random spectra."""
+    return _optimum_inside(effort, "normalized")
+
+
+@ledger.claim(
+    "rem.F.3.unnorm",
+    "For the unnormalised target 1 - d/n <= gamma* <= 1 - 1/n, because n^2/d^2 <= mu2 <= n^2/d.",
+    place="Remark F.3",
+)
+def unnormalized_optimum(effort: Effort) -> Finding:
+    """gamma* of many random spectra."""
+    return _optimum_inside(effort, "unnormalized")
+
+
+@ledger.claim(
+    "lemF.4",
+    "E[1/||Sq||^2 | X] <= C_d/(lambda_1 lambda_d); the smallest such C_d is pi/B(1/2, (d-1)/2), 1 for d = 2.",
+    place="Lemma F.4",
+)
+def inverse_square_bounded(effort: Effort) -> Finding:
+    """The exact expectation of many random spectra; and of (1, e, ..., e), which comes as near as one likes."""
+    rng, passed, count = effort.generator(), 0, 0
+    ratios, tight = [], []
+    ends = np.logspace(-1, -6, 6)
+    for dim in DIMS:
+        rows, _ = random_spectra(rng, dim=dim, count=effort.pick(40, 400), full_rank=True)
+        ratio = inverse_square(rows).value * rows[:, 0] * rows[:, -1] / inverse_square_constant(dim)
+        passed, count = passed + int((ratio <= 1 + SLACK).sum()), count + len(rows)
+        ratios.append(ratio)
+        sharp = np.concatenate([np.ones((ends.size, 1)), np.repeat(ends[:, None], dim - 1, axis=1)], axis=1)
+        tight.append(inverse_square(sharp).value * ends / inverse_square_constant(dim))
+        passed, count = passed + int(abs(tight[-1][-1] - 1) < 1e-4), count + 1
+    return every(
+        passed, count, because="an inequality; 1e-12 for rounding. Sharp: within O(lambda_d/lambda_1) of equality",
+        numbers={"largest share of the bound, random spectra": float(np.concatenate(ratios).max()),
+                 "share at (1, 1e-6, ..., 1e-6), d = 16": float(tight[-1][-1]),
+                 "C_16": inverse_square_constant(16)},
+        plot=Plot([Curve(f"d = {d}", ends, t, points=True) for d, t in zip(DIMS, tight, strict=True)],
+                  "lambda_d/lambda_1", "E[1/||Sq||^2] lambda_1 lambda_d / C_d", yscale="linear"),
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemF.4.mean",
+    "E[1/||Sq||^2] is int P(t) sum_i u_i dt, u_i = 1/(1 + 2 t lambda_i^2): the number that the bound is about.",
+    place="Lemma F.4",
+)
+def inverse_square_sampled(effort: Effort) -> Finding:
+    """A plain mean over sampled q; ||Sq|| >= lambda_d bounds each sample."""
+    q = unit_vectors(effort.generator(), dim=len(TASK2), count=effort.pick(50_000, 500_000))
+    values = 1 / (q**2 @ np.array(TASK2) ** 2)
+    return within_sigmas(
+        measured=float(values.mean()), expected=float(inverse_square(np.array([TASK2])).value[0]),
+        standard_error=float(standard_error(values)), sigmas=6, numbers={"samples": len(q)},
+    )  # fmt: skip

@@ -1,0 +1,282 @@
+"""Appendix C: one layer with LN, layerwise (Lemmas C.1 to C.6)."""
+
+from functools import cache
+from itertools import permutations, product
+
+import numpy as np
+
+from eigenloop.claims import Curve, Effort, Finding, Plot, every, within
+from eigenloop.numerics.power import normalize
+from eigenloop.numerics.statistics import fit_power_law
+from eigenloop.theory import dynamics
+from eigenloop.theory.claims.lemmas import oracle
+from eigenloop.theory.claims.lemmas.book import TASK2, ledger
+from eigenloop.theory.claims.lemmas.looped import ROUNDING, draw_samples
+from eigenloop.theory.population import LayerwiseNorm
+
+RATE = 0.1
+
+
+@cache
+def long_path(steps: float) -> dynamics.Path:
+    """Population gradient descent on Task 2."""
+    return dynamics.long_run(LayerwiseNorm(TASK2), learning_rate=RATE, steps=steps)
+
+
+def one_layer(v: np.ndarray, w: np.ndarray, samples: oracle.Sampled) -> np.ndarray:
+    """The last column before N, (b, 2d), with p = S W_12 q and s = q . W_22 q.
+
+    h_1 = V_11 p + s V_12 q,    h_2 = q + V_21 p + s V_22 q,    y = h_2 / (||h_1||^2 + ||h_2||^2)^{1/2}.
+    """
+    dim = samples.query.shape[1]
+    q, gram = samples.query, samples.columns @ samples.columns.mT
+    p = np.einsum("bij,bj->bi", gram, q @ w[:dim, dim:].T)
+    s = np.einsum("bi,ij,bj->b", q, w[dim:, dim:], q)[:, None]
+    upper = p @ v[:dim, :dim].T + s * (q @ v[:dim, dim:].T)
+    lower = q + p @ v[dim:, :dim].T + s * (q @ v[dim:, dim:].T)
+    return np.concatenate([upper, lower], axis=1)
+
+
+def cube_rotations() -> np.ndarray:
+    """The 24 proper rotations of a cube, (24, 3, 3).
+
+    They act irreducibly on R^3 and on no symmetric traceless matrix trivially, so the mean of R G R^T over them is that
+    over all rotations.
+    """
+    found = []
+    for order, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
+        matrix = np.zeros((3, 3))
+        matrix[range(3), order] = signs
+        if np.linalg.det(matrix) > 0:
+            found.append(matrix)
+    return np.array(found)
+
+
+def sphere_nodes(polar: int, around: int) -> tuple[np.ndarray, np.ndarray]:
+    """q and weights on S^2: Gauss-Legendre in the height, equidistant in the angle; (N, 3) and (N,), sum 1."""
+    height, weight = np.polynomial.legendre.leggauss(polar)
+    angle = 2 * np.pi * (np.arange(around) + 0.5) / around
+    flat = np.sqrt(1 - height**2)
+    q = np.stack(
+        [np.outer(flat, np.cos(angle)), np.outer(flat, np.sin(angle)), np.outer(height, np.ones(around))], axis=-1
+    )
+    return q.reshape(-1, 3), np.repeat(weight / 2 / around, around)
+
+
+def equivariant_maps(gram: np.ndarray, query: np.ndarray) -> dict[str, np.ndarray]:
+    """Matrix functions with G(RX, Rq) = R G(X, q) R^T, (N, d, d) each."""
+    image = np.einsum("ij,nj->ni", gram, query) if gram.ndim == 2 else np.einsum("nij,nj->ni", gram, query)
+    target = normalize(image)
+    output = normalize(query + 0.7 * image)
+    outer = {
+        "q q^T": (query, query),
+        "y (Sq)^T": (output, image),
+        "(y - v) q^T": (output - target, query),
+        "q v^T": (query, target),
+    }
+    found = {name: x[:, :, None] * y[:, None, :] for name, (x, y) in outer.items()}
+    return {**found, "S (y - v) q^T": gram @ found["(y - v) q^T"]}
+
+
+@ledger.claim(
+    "lemC.1",
+    "For any V, W one layer with LN returns h_2/(||h_1||^2 + ||h_2||^2)^{1/2}; W_11, W_21 never enter.",
+    place="Lemma C.1",
+)
+def one_layer_output(effort: Effort) -> Finding:
+    """The full model with eight random blocks."""
+    rng, dim = effort.generator(), 4
+    samples = draw_samples(rng, dim=dim, samples=6, count=effort.pick(100, 2000))
+    worst = 0.0
+    for _ in range(effort.pick(3, 20)):
+        v, w = rng.standard_normal((2, 2 * dim, 2 * dim))
+        column = one_layer(v, w, samples)
+        found = oracle.outputs(v, w, samples, loops=1, norm=True)
+        worst = max(worst, float(abs(found - normalize(column)[:, dim:]).max()))
+    return within(
+        measured=worst, expected=0.0, tolerance=ROUNDING, relative=False,
+        because="the same arithmetic in another order",
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemC.2",
+    "If G(RX, Rq) = R G(X, q) R^T for every rotation R, then E[G] is a multiple of I.",
+    place="Lemma C.2",
+)
+def equivariant_means(effort: Effort) -> Finding:
+    """Five such G, d = 3, by quadrature on the sphere and over the rotations of a cube."""
+    gram = np.diag([3.0, 2.0, 1.0])
+    query, weight = sphere_nodes(effort.pick(32, 64), effort.pick(64, 128))
+    worst, turned, numbers = 0.0, 0.0, {}
+    means = {name: np.zeros((3, 3)) for name in equivariant_maps(gram, query[:1])}
+    turns = cube_rotations()
+    for turn in turns:
+        for name, values in equivariant_maps(turn @ gram @ turn.T, query).items():
+            means[name] += np.einsum("n,nij->ij", weight, values) / len(turns)
+    fixed = equivariant_maps(gram, query)
+    for name, mean in means.items():
+        direct = np.einsum("n,nii->", weight, fixed[name]) / 3
+        worst = max(worst, float(abs(mean - direct * np.eye(3)).max()))
+        numbers[f"E[{name}] / I"] = float(direct)
+        turned = max(turned, oracle.off_scalar(np.einsum("n,nij->ij", weight, fixed[name])))
+    numbers["largest share off multiples of I with X held fixed"] = turned
+    return within(
+        measured=worst, expected=0.0, tolerance=1e-11, relative=False, numbers=numbers,
+        because="quadrature on the sphere converges geometrically, (1/3)^nodes here; its mean over rotations is finite",
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemC.3",
+    "Gradient descent on one layer with LN keeps V_21 = aI, W_12 = bI and zeros elsewhere.",
+    place="Lemma C.3",
+)
+def structure(effort: Effort) -> Finding:
+    """Descent of the full model on the exact population of d = 2, against the scalar recursion."""
+    steps, rate = effort.pick(50, 600), 0.5
+    full = oracle.descend(oracle.circle((2, 1)), loss="normalized", norm=True, learning_rate=rate, steps=steps)
+    path = dynamics.recursion(LayerwiseNorm([2.0, 1.0]), learning_rate=rate, steps=steps)
+    at = path.steps.astype(int)
+    apart = float(max(abs(full.a[at] - path.a).max(), abs(full.b[at] - path.b).max()))
+    return within(
+        measured=max(apart, full.off_structure), expected=0.0, tolerance=1e-9, relative=False,
+        because="quadratures exact to rounding, f' interpolated to 1e-13; the recursion does not amplify errors",
+        numbers={"largest entry off the structure": full.off_structure, "largest difference from the recursion": apart,
+                 "steps": steps},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemC.4.sign",
+    "The common factor of both updates never has the wrong sign: each sample's loss falls with gamma.",
+    place="Appendix C.2.1, step 2",
+)
+def slope_is_negative(effort: Effort) -> Finding:
+    """Autodiff of single samples in the full model."""
+    samples = draw_samples(effort.generator(), dim=4, samples=6, count=effort.pick(200, 4000))
+    gammas = np.concatenate([[0.0], np.logspace(-2, 2, 9)])
+    slopes = oracle.gamma_slopes(samples, gammas, loss="normalized")
+    return every(
+        int((slopes < 0).sum()), slopes.size, because="a strict inequality has no tolerance",
+        numbers={"largest slope": float(slopes.max())},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemC.4",
+    "gamma_t increases at every step and passes every bound.",
+    place="Lemma C.4",
+)
+def gamma_diverges(effort: Effort) -> Finding:
+    """The scalar recursion step by step; the flow that interpolates it far beyond."""
+    setting = LayerwiseNorm(TASK2)
+    slope, steps = dynamics.slope_function(setting), effort.pick(1_000, 100_000)
+    increasing, (a, b) = 0, dynamics.START
+    for _ in range(steps):
+        k = -RATE / setting.dim * slope(a * b)
+        after = a + k * b, b + k * a
+        increasing += after[0] * after[1] > a * b
+        a, b = after
+    path = long_path(effort.pick(10**15, 10**18))
+    bounds = 10.0 ** np.arange(0, 5)
+    passed = [float(path.steps[path.gamma > bound][0]) if (path.gamma > bound).any() else None for bound in bounds]
+    rising = int((np.diff(path.gamma) > 0).sum())
+    return every(
+        increasing + rising + sum(step is not None for step in passed), steps + len(path.gamma) - 1 + len(bounds),
+        because="an inequality at every step",
+        numbers={f"first recorded step with gamma above {bound:g}": step
+                 for bound, step in zip(bounds, passed, strict=True)},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemC.5",
+    "gamma_t^3 grows by 12 eta Upsilon_2/d a step in the limit, so gamma_t lies between two multiples of t^{1/3}.",
+    place="Lemma C.5",
+)
+def gamma_grows(effort: Effort) -> Finding:
+    """One step of the recursion from points of its path; and gamma_t over its asymptote."""
+    setting = LayerwiseNorm(TASK2)
+    path = long_path(effort.pick(10**15, 10**18))
+    chosen = np.flatnonzero(path.gamma > 3)[:: effort.pick(40, 10)]
+    increments = []
+    for a, b in zip(path.a[chosen], path.b[chosen], strict=True):
+        gamma, k = a * b, -RATE / setting.dim * float(setting.slope(a * b).value)
+        rise = k * (a * a + b * b) + k * k * gamma
+        increments.append(rise * (3 * gamma**2 + 3 * gamma * rise + rise**2))
+    gammas, increments = path.gamma[chosen], np.array(increments)
+    expected = 12 * RATE * float(setting.upsilon2().value) / setting.dim
+    share = path.gamma[chosen] / (expected * path.steps[chosen]) ** (1 / 3)
+    return within(
+        measured=float(increments[-1]), expected=expected, tolerance=10 / (gammas[-1] * TASK2[-1]),
+        because="f' = -2 Y2/gamma^3 (1 + O(1/(gamma lambda_d))): three norms of q + gamma Sq, one in G",
+        numbers={"steps": float(path.steps[chosen[-1]]), "gamma": float(gammas[-1]),
+                 "gamma_t/(12 eta Y2 t/d)^{1/3}, last": float(share[-1]), "its least": float(share.min()),
+                 "its largest": float(share.max())},
+        plot=Plot([Curve("gamma_t/(12 eta Y2 t/d)^{1/3}", path.steps[chosen], share, points=True),
+                   Curve("1", path.steps[chosen], np.ones(len(chosen)))], "step t", "share of the asymptote",
+                  yscale="linear"),
+    )  # fmt: skip
+
+
+def loss_bound(samples: oracle.Sampled, gammas: np.ndarray) -> np.ndarray:
+    """2 sin^2(angle)'s bound, 2 G/(gamma^2 ||Sq||^4) with G = ||q||^2 ||Sq||^2 - (q.Sq)^2, (len(gammas), b)."""
+    image = np.einsum("bij,bj->bi", samples.columns @ samples.columns.mT, samples.query)
+    along = np.einsum("bi,bi->b", normalize(image), samples.query)
+    rest = samples.query - along[:, None] * normalize(image)
+    return 2 * (rest**2).sum(1) / (image**2).sum(1) / gammas[:, None] ** 2
+
+
+@ledger.claim(
+    "lemC.6.bound",
+    "A sample's loss is at most 2 sin^2 of its angle, so f(gamma) <= 2 Upsilon_2/gamma^2; half of that in the limit.",
+    place="Lemma C.6",
+)
+def loss_bounded(effort: Effort) -> Finding:
+    """Losses of single samples in the full model; f of Task 2 from its integral."""
+    samples = draw_samples(effort.generator(), dim=4, samples=8, count=effort.pick(300, 5000))
+    gammas, passed = np.array([0.1, 1.0, 10.0]), 0
+    bounds = loss_bound(samples, gammas)
+    for gamma, bound in zip(gammas, bounds, strict=True):
+        found = oracle.losses(*oracle.scalar_weights(4, gamma, 1.0), samples, loss="normalized", norm=True)
+        passed += int((found <= bound * (1 + 1e-9) + 1e-15).sum())
+    setting = LayerwiseNorm(TASK2)
+    constant = float(setting.upsilon2().value)
+    grid = np.logspace(-1, 6, effort.pick(8, 15))
+    share = np.array([float(setting.loss(float(gamma)).value) * gamma**2 / constant for gamma in grid])
+    passed += int((share <= 2).sum()) + int(abs(share[-1] - 1) < 1e-4)
+    return every(
+        passed, bounds.size + len(grid) + 1, because="an inequality, rounding aside; gamma^2 f = Y2 (1 + O(1/gamma))",
+        numbers={"largest gamma^2 f/Y2": float(share.max()), "gamma^2 f/Y2 at 1e6": float(share[-1])},
+        plot=Plot([Curve("gamma^2 f/Y2", grid, share, points=True),
+                   Curve("the proof's bound", grid, np.full(len(grid), 2.0))],
+                  "gamma", "gamma^2 f(gamma)/Upsilon_2", yscale="linear"),
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemC.6.time",
+    "The loss falls below eps for good after T(eps) ~ (d/(12 eta Y2)) (Y2/eps)^{3/2} steps, Y2 = Upsilon_2.",
+    place="Lemma C.6",
+)
+def steps_needed(effort: Effort) -> Finding:
+    """Where the loss along the path crosses eps, and the exponent of T(eps)."""
+    setting = LayerwiseNorm(TASK2)
+    constant = float(setting.upsilon2().value)
+    path = long_path(10**15)
+    late = np.flatnonzero(path.steps > 1e5)[:: effort.pick(12, 4)]
+    losses = np.array([float(setting.loss(float(gamma)).value) for gamma in path.gamma[late]])
+    steps = path.steps[late]
+    predicted = setting.dim / (12 * RATE * constant) * (constant / losses) ** 1.5
+    order = fit_power_law(losses[-4:], steps[-4:])
+    falls = bool((np.diff(losses) < 0).all())
+    found = within(
+        measured=float(steps[-1]), expected=float(predicted[-1]), tolerance=float(30 / path.gamma[late[-1]]),
+        because="three halves of the O(1/(gamma lambda_d)) in gamma^2 f, and that of gamma_t^3",
+        numbers={"eps": float(losses[-1]), "exponent": order.exponent, "T/prediction at the first":
+                 float(steps[0] / predicted[0])},
+        plot=Plot([Curve("steps", losses, steps, points=True), Curve("leading order", losses, predicted)],
+                  "eps", "T(eps)"),
+    )  # fmt: skip
+    return found if falls else Finding("fails", "rises", "falls", None, "the loss must stay below")

@@ -1,0 +1,291 @@
+"""Appendix B: one layer without LN, layerwise (Lemma B.1, Remark B.2, Theorem B.3, Corollary B.4).
+
+Gradient descent from (a, b) = (1, 0) on mu2 (gamma - gamma*)^2 + f* depends on the learning rate through one number,
+
+    kappa = 2 eta mu2 / d,    k = kappa (gamma* - gamma),    a' = a + k b,    b' = b + k a.
+
+With s = a^2 + b^2, e = gamma* - gamma and s* = (c_inf^2 + 4 gamma*^2)^{1/2}, c_inf = lim (a^2 - b^2),
+
+    kappa <= 1/s*                                 gamma_t rises to gamma* and never passes it;
+    kappa <= 8 / (1 + (1 + 16 gamma*^2)^{1/2})    iterates stay bounded; above, they diverge.
+
+The second is exact. With P = kappa (a + b)^2/4, M = kappa (a - b)^2/4, g = kappa gamma* < 2 and
+F = P/(2 + g) + M/(2 - g) one step obeys F' - 1 = (F - 1)(1 + k^2 - k g), whose last factor is positive: the sign of
+F - 1 never changes. At the start F = kappa/(4 - g^2), and F <= 1 says kappa + kappa^2 gamma*^2 <= 4. (On F = 1 itself
+the step is x -> x (3 - 4x)^2 with x = P/(2 + g), the map of sin^2 under tripling of the angle: chaotic, and bounded.)
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from eigenloop.claims import Curve, Effort, Finding, Plot, every, within
+from eigenloop.theory import dynamics
+from eigenloop.theory.claims.lemmas import oracle
+from eigenloop.theory.claims.lemmas.auxiliary import optimum_bounds
+from eigenloop.theory.claims.lemmas.book import TASK2, ledger, random_spectra, unit_vectors
+from eigenloop.theory.population import LayerwiseLinear, Target
+
+TARGETS: tuple[Target, Target] = ("normalized", "unnormalized")
+BLOWN_UP = 1e12
+
+
+class Run(NamedTuple):
+    """Iterates of one descent: gamma* - gamma_t, and the factor between one and the next."""
+
+    errors: np.ndarray
+    factors: np.ndarray
+    c: float
+    """a^2 - b^2 at the end."""
+    bounded: bool
+
+
+def descend(kappa: float, optimum: float, steps: int) -> Run:
+    """The recursion in (e, c), e = gamma* - gamma: e' = e (1 - kappa s - kappa^2 e gamma), c' = c (1 - kappa^2 e^2).
+
+    Its factors keep their signs however small e becomes.
+    """
+    error, c, errors, factors = optimum, 1.0, [optimum], []
+    for _ in range(steps):
+        gamma = optimum - error
+        factor = 1 - kappa * math.hypot(c, 2 * gamma) - kappa**2 * error * gamma
+        c, error = c * (1 - (kappa * error) ** 2), error * factor
+        factors.append(factor)
+        errors.append(error)
+        if abs(error) > BLOWN_UP or error == 0:
+            break
+    return Run(np.array(errors), np.array(factors), c, abs(error) <= BLOWN_UP)
+
+
+def safe_kappa(optimum: float | np.ndarray) -> float | np.ndarray:
+    """1/(4 s_max), s_max = (1 + 16 gamma*^2)^{1/2}: what the proof of Theorem B.3 needs, with our constant.
+
+    On the initial level set gamma lies in [0, 2 gamma*] and s <= s_max. To first order a step changes the loss by
+    -2 kappa s (f - f*); the higher orders then take away at most half of that.
+    """
+    return 1 / (4 * np.sqrt(1 + 16 * np.square(optimum)))
+
+
+def overshoot_kappa(optimum: float, c_limit: float) -> float:
+    """1/s* = 1/(c_inf^2 + 4 gamma*^2)^{1/2}."""
+    return 1 / math.hypot(c_limit, 2 * optimum)
+
+
+def divergence_kappa(optimum: float) -> float:
+    """8 / (1 + (1 + 16 gamma*^2)^{1/2}), the root of kappa + kappa^2 gamma*^2 = 4."""
+    return 8 / (1 + math.sqrt(1 + 16 * optimum**2))
+
+
+def safe_rate(n: np.ndarray, dim: int, *, target: Target) -> np.ndarray:
+    """Corollary B.4: the rate d^2/(8 n^2 (1 + 16 G^2)^{1/2}), with G the bound on gamma* of Remark F.3."""
+    return dim**2 / (2 * n**2) * safe_kappa(optimum_bounds(n, dim, target=target)[1])
+
+
+@ledger.claim(
+    "lemB.1",
+    "Without LN gradient descent keeps V_21 = aI, W_12 = bI and zeros elsewhere, for both targets.",
+    place="Lemma B.1",
+)
+def structure(effort: Effort) -> Finding:
+    """Descent of the full model on the exact population of d = 2, against the scalar recursion."""
+    steps, worst, off = effort.pick(40, 300), 0.0, 0.0
+    for target in TARGETS:
+        full = oracle.descend(oracle.circle((2, 1)), loss=target, norm=False, learning_rate=0.15, steps=steps)
+        path = dynamics.recursion(LayerwiseLinear([2.0, 1.0], target), learning_rate=0.15, steps=steps)
+        at = path.steps.astype(int)
+        worst = max(worst, abs(full.a[at] - path.a).max(), abs(full.b[at] - path.b).max())
+        off = max(off, full.off_structure)
+    return within(
+        measured=float(max(worst, off)), expected=0.0, tolerance=1e-10, relative=False,
+        because="both quadratures are exact to rounding, and the descent contracts",
+        numbers={"largest entry off the structure": off, "largest difference from the recursion": float(worst),
+                 "steps": steps},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "rem.B.2",
+    "For the unnormalised target gamma* = 0, and training never moves, only if the columns of X are orthogonal.",
+    place="Remark B.2",
+)
+def degenerate(effort: Effort) -> Finding:
+    """The start's gradients in the full model at orthogonal columns; gamma* of random spectra."""
+    rng, dim = effort.generator(), 3
+    still = 0.0
+    for n in (2, 3):
+        columns = np.stack([np.linalg.qr(rng.standard_normal((dim, dim)))[0][:, :n] for _ in range(20)])
+        samples = oracle.Sampled(columns, unit_vectors(rng, dim=dim, count=20))
+        # E over q of q q^T exactly: the six points +-e_i, here as e_i
+        spread = oracle.Sampled(np.repeat(columns, dim, axis=0), np.tile(np.eye(dim), (len(samples.query), 1)))
+        found = oracle.gradients(*oracle.scalar_weights(dim, 1.0, 0.0), spread, loss="unnormalized", norm=False)
+        still = max(still, *(float(abs(g).max()) for g in found.active))
+    rows, _ = random_spectra(rng, dim=4, count=effort.pick(300, 5000), full_rank=False)
+    optimum = LayerwiseLinear(rows, "unnormalized").optimum().value
+    moved = int(((optimum > 0) & (optimum < 1)).sum())
+    return every(
+        moved + int(still < 1e-13), len(rows) + 1, because="an inequality; a gradient of 0 to rounding",
+        numbers={"largest gradient at orthogonal columns": still, "smallest gamma* elsewhere": float(optimum.min())},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemB.3.levelset",
+    "With kappa <= 1/(4 s_max) the loss never rises, iterates keep to its first level set, 0 < gamma_1 <= gamma_t.",
+    place="Theorem B.3 (1)",
+)
+def level_set(effort: Effort) -> Finding:
+    """Every step on many spectra; and of the full model in d = 2."""
+    rng, passed, count, steps = effort.generator(), 0, 0, effort.pick(100, 300)
+    for dim in (2, 5, 16):
+        rows, _ = random_spectra(rng, dim=dim, count=effort.pick(15, 60), full_rank=False)
+        for target in TARGETS:
+            for optimum in LayerwiseLinear(rows, target).optimum().value:
+                run = descend(float(safe_kappa(optimum)), float(optimum), steps)
+                passed += int(((run.factors >= 0) & (run.factors <= 1)).sum())
+                count += len(run.factors)
+    numbers: dict[str, float | str] = {"steps": count}
+    for target in TARGETS:
+        setting = LayerwiseLinear([2.0, 1.0], target)
+        optimum, mu2 = float(setting.optimum().value), float(setting.second_moment().value)
+        rate = float(safe_kappa(optimum)) * setting.dim / (2 * mu2)
+        full = oracle.descend(oracle.circle((2, 1)), loss=target, norm=False, learning_rate=rate, steps=60)
+        rising = (np.diff(full.gamma) > 0) & (full.gamma[1:] < optimum)
+        passed, count = passed + int(rising.sum()), count + len(rising)
+        numbers[f"full model, d = 2, {target}: gamma_60 / gamma*"] = float(full.gamma[-1] / optimum)
+    return every(passed, count, because="an inequality at every step", numbers=numbers)
+
+
+@ledger.claim(
+    "lemB.3.rate",
+    "f(gamma_t) - f* falls at least by the factor 1 - 2 kappa^2 gamma* a step; in the limit by (1 - kappa s*)^2.",
+    place="Theorem B.3 (3)",
+)
+def linear_rate(effort: Effort) -> Finding:
+    """The bound at every step on many spectra; the limit on Task 2."""
+    rng, passed, count, numbers = effort.generator(), 0, 0, {}
+    for dim in (2, 5, 16):
+        rows, _ = random_spectra(rng, dim=dim, count=effort.pick(15, 60), full_rank=False)
+        for target in TARGETS:
+            for optimum in LayerwiseLinear(rows, target).optimum().value:
+                kappa = float(safe_kappa(optimum))
+                run = descend(kappa, float(optimum), 100)
+                # gamma_1 = kappa gamma*, and s >= 2 gamma >= 2 gamma_1 from then on
+                passed += int((run.factors[1:] ** 2 <= 1 - 2 * kappa * (kappa * optimum)).sum())
+                count += len(run.factors) - 1
+    for target in TARGETS:
+        optimum = float(LayerwiseLinear(TASK2, target).optimum().value)
+        kappa = float(safe_kappa(optimum))
+        run = descend(kappa, optimum, 400)
+        limit = 1 - kappa * math.hypot(run.c, 2 * optimum)
+        passed, count = passed + int(abs(run.factors[-1] - limit) < 1e-12), count + 1
+        numbers[f"{target}: factor of the loss, limit"] = limit**2
+        numbers[f"{target}: factor of the loss, the proof's bound"] = 1 - 2 * kappa**2 * optimum
+    return every(passed, count, because="an inequality; the limit to rounding", numbers=numbers)
+
+
+@ledger.claim(
+    "lemB.3.overshoot",
+    "gamma_t never passes gamma* exactly when kappa <= 1/s*; above, it swings around gamma* (but for kappa = 1).",
+    place="Theorem B.3, beyond its step size",
+)
+def overshoot(effort: Effort) -> Finding:
+    """The smallest kappa with a change of sign, by bisection; and the full model 2 % to either side of it."""
+    worst, numbers, sides = 0.0, {}, 0
+    optima = [float(LayerwiseLinear(TASK2, target).optimum().value) for target in TARGETS]
+    found = []
+    for optimum in [*optima, 0.2, 1.0, 3.0]:
+        low, high = 0.01, 0.999  # kappa = 1 is left out: it lands on gamma* in one step
+        for _ in range(effort.pick(40, 50)):
+            middle = (low + high) / 2
+            low, high = (low, middle) if (descend(middle, optimum, 300).factors < 0).any() else (middle, high)
+        worst = max(worst, abs(low / overshoot_kappa(optimum, descend(low, optimum, 300).c) - 1))
+        found.append(low)
+    for target, kappa in zip(TARGETS, found[:2], strict=True):
+        mu2 = float(LayerwiseLinear(TASK2, target).second_moment().value)
+        numbers[f"{target}: kappa"] = kappa
+        numbers[f"{target}: learning rate on Task 2"] = kappa * len(TASK2) / (2 * mu2)
+    small = LayerwiseLinear([2.0, 1.0], "unnormalized")
+    optimum, mu2 = float(small.optimum().value), float(small.second_moment().value)
+    # in d = 2 the step to try follows from kappa = 1/s*(kappa), a few rounds of which converge
+    kappa = 0.6
+    for _ in range(50):
+        kappa = overshoot_kappa(optimum, descend(kappa, optimum, 300).c)
+    for share, passes in ((0.98, False), (1.02, True)):
+        rate = share * kappa * small.dim / (2 * mu2)
+        full = oracle.descend(oracle.circle((2, 1)), loss="unnormalized", norm=False, learning_rate=rate, steps=60)
+        sides += int(bool((full.gamma > optimum + 1e-9).any()) == passes)
+    numbers["full model: sides right"] = sides
+    result = within(
+        measured=worst, expected=0.0, tolerance=1e-9, relative=False, numbers=numbers,
+        because="bisection to 1e-12; factors keep their sign however small the error is",
+    )  # fmt: skip
+    return result if sides == 2 else Finding("fails", sides, 2, None, "the full model on both sides of the threshold")
+
+
+@ledger.claim(
+    "lemB.3.diverge",
+    "Iterates stay bounded exactly when kappa + kappa^2 gamma*^2 <= 4, with kappa = 2 eta mu2/d.",
+    place="Theorem B.3, beyond its step size",
+)
+def diverge(effort: Effort) -> Finding:
+    """Where descent blows up, by bisection, for gamma* from 0.001 to 3; and the full model 2 % to either side of it."""
+    optima = [float(LayerwiseLinear(TASK2, target).optimum().value) for target in TARGETS]
+    optima += [1e-3, 0.2, 1.0, 3.0]
+    steps, found, numbers, sides = effort.pick(1_500, 8_000), [], {}, 0
+    for optimum in optima:
+        low, high = 0.1, 6.0
+        for _ in range(20):
+            middle = (low + high) / 2
+            low, high = (middle, high) if descend(middle, optimum, steps).bounded else (low, middle)
+        found.append(low)
+    predicted = [divergence_kappa(optimum) for optimum in optima]
+    for target, kappa in zip(TARGETS, found[:2], strict=True):
+        mu2 = float(LayerwiseLinear(TASK2, target).second_moment().value)
+        numbers[f"{target}: learning rate on Task 2"] = kappa * len(TASK2) / (2 * mu2)
+        numbers[f"{target}: kappa"] = kappa
+    small = LayerwiseLinear([2.0, 1.0], "unnormalized")
+    kappa = divergence_kappa(float(small.optimum().value))
+    for share, bounded in ((0.98, True), (1.02, False)):
+        rate = share * kappa * small.dim / (2 * float(small.second_moment().value))
+        full = oracle.descend(oracle.circle((2, 1)), loss="unnormalized", norm=False, learning_rate=rate, steps=300)
+        sides += int(bool(np.isfinite(full.gamma).all() and abs(full.gamma).max() < 10) == bounded)
+    numbers["full model: sides right"] = sides
+    worst = max(abs(x / y - 1) for x, y in zip(found, predicted, strict=True))
+    grid = np.logspace(-3, 0.5, 60)
+    result = within(
+        measured=worst, expected=0.0, tolerance=1e-4, relative=False, numbers=numbers,
+        because="bisection to 6e-6; below it iterates are bounded for ever, above it F - 1 grows exponentially",
+        plot=Plot([Curve("diverges above", grid, np.array([divergence_kappa(g) for g in grid])),
+                   Curve("measured", optima, found, points=True),
+                   Curve("no stable limit above", grid[grid > 0.2], 1 / grid[grid > 0.2]),
+                   Curve("overshoots above (c_inf = 1)", grid, np.array([overshoot_kappa(g, 1.0) for g in grid]))],
+                  "gamma*", "kappa = 2 eta mu2 / d"),
+    )  # fmt: skip
+    return result if sides == 2 else Finding("fails", sides, 2, None, "the full model on both sides of the threshold")
+
+
+@ledger.claim(
+    "lemB.4",
+    "A learning rate from n and d alone, of order d^2/n^2, gives monotone linear convergence for every spectrum.",
+    place="Corollary B.4",
+)
+def dimension_only(effort: Effort) -> Finding:
+    """eta = d^2/(8 n^2 (1 + 16 G^2)^{1/2}) on many spectra: below the safe step, and the bound with gamma_1 holds."""
+    rng, passed, count, shares = effort.generator(), 0, 0, []
+    for dim in (2, 5, 16):
+        rows, n = random_spectra(rng, dim=dim, count=effort.pick(30, 120), full_rank=False)
+        for target in TARGETS:
+            setting = LayerwiseLinear(rows, target)
+            kappas = 2 * safe_rate(n, dim, target=target) * setting.second_moment().value / dim
+            for kappa, optimum in zip(kappas, setting.optimum().value, strict=True):
+                run = descend(float(kappa), float(optimum), 60)
+                falls = (run.factors >= 0) & (run.factors <= 1)
+                bound = run.factors[1:] ** 2 <= 1 - 2 * kappa * (kappa * optimum)
+                passed += int(falls.all() and bound.all() and kappa <= safe_kappa(optimum) * (1 + 1e-12))
+                count += 1
+                shares.append(kappa / safe_kappa(optimum))
+    return every(
+        passed, count, because="inequalities at every step",
+        numbers={"share of the spectrum's own safe step, least": float(min(shares)), "most": float(max(shares))},
+    )  # fmt: skip

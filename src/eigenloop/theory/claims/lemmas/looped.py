@@ -1,0 +1,263 @@
+"""Appendix A: the looped transformer with LN, end to end (Lemmas A.1 to A.5)."""
+
+from functools import cache
+
+import numpy as np
+
+from eigenloop.claims import Curve, Effort, Finding, Plot, every, within, within_sigmas
+from eigenloop.numerics.power import normalize, predicted_sines
+from eigenloop.numerics.spectrum import top_multiplicity
+from eigenloop.numerics.statistics import fit_power_law, standard_error
+from eigenloop.theory import dynamics
+from eigenloop.theory.claims.lemmas import oracle
+from eigenloop.theory.claims.lemmas.book import LOOPS, TASK2, ledger, random_spectra, unit_columns, unit_vectors
+from eigenloop.theory.population import EndToEnd
+
+ROUNDING = 1e-12
+"""A few thousand operations in float64 at 2e-16 each, on numbers of order one."""
+
+
+def draw_samples(rng: np.random.Generator, *, dim: int, samples: int, count: int) -> oracle.Sampled:
+    """Task 1: independent (X, q)."""
+    columns = np.stack([unit_columns(rng, dim=dim, samples=samples) for _ in range(count)])
+    return oracle.Sampled(columns, unit_vectors(rng, dim=dim, count=count))
+
+
+def coordinates(samples: oracle.Sampled) -> tuple[np.ndarray, np.ndarray]:
+    """(lambda_i descending, c_i = u_i . q) of every sample, (b, d) each."""
+    values, vectors = np.linalg.eigh(samples.columns @ samples.columns.mT)
+    return values[:, ::-1], np.einsum("bdi,bd->bi", vectors, samples.query)[:, ::-1]
+
+
+def scalar_loops(samples: oracle.Sampled, *, gamma: float, loops: int) -> np.ndarray:
+    """N((I + gamma S)^L q), (b, d)."""
+    gram = samples.columns @ samples.columns.mT
+    power = np.linalg.matrix_power(np.eye(gram.shape[-1]) + gamma * gram, loops)
+    return normalize(np.einsum("bij,bj->bi", power, samples.query))
+
+
+def slope_bound(values: np.ndarray, *, loops: int) -> np.ndarray:
+    """(L/2)(1/lambda_d - 1/lambda_1): what gamma^2 |d/d gamma| of one sample's loss stays below."""
+    return loops / 2 * (1 / values[..., -1] - 1 / values[..., 0])
+
+
+@cache
+def long_path(rate: float, steps: float) -> dynamics.Path:
+    """Population gradient descent on Task 2."""
+    return dynamics.long_run(EndToEnd(TASK2, LOOPS), learning_rate=rate, steps=steps)
+
+
+@ledger.claim(
+    "lemA.1",
+    "With V_21 = aI, W_12 = bI, zeros elsewhere, the model returns N((I + ab S)^L q), with the loss of Eq. (D.1).",
+    place="Lemma A.1",
+)
+def forward_reduction(effort: Effort) -> Finding:
+    """The full model, layer by layer, against the matrix power; its losses against sines from the spectrum."""
+    rng = effort.generator()
+    samples = draw_samples(rng, dim=4, samples=7, count=effort.pick(64, 512))
+    values, c = coordinates(samples)
+    worst, worst_loss = 0.0, 0.0
+    for a, b in ((1.0, 0.3), (0.7, 2.0), (3.0, 5.0)):
+        weights = oracle.scalar_weights(4, a, b)
+        for loops in (1, 2, 5):
+            found = oracle.outputs(*weights, samples, loops=loops, norm=True)
+            worst = max(worst, abs(found - scalar_loops(samples, gamma=a * b, loops=loops)).max())
+        full = oracle.losses(*weights, samples, loss="end to end", loops=5, norm=True)
+        sines = [predicted_sines(v, q, loops=5, gamma=a * b)[-1] for v, q in zip(values, c, strict=True)]
+        worst_loss = max(worst_loss, abs(full - np.square(sines)).max())
+    return within(
+        measured=float(max(worst, worst_loss)), expected=0.0, tolerance=ROUNDING, relative=False,
+        because="both sides are the same arithmetic in another order",
+        numbers={"largest difference of outputs": worst, "largest difference of losses": worst_loss,
+                 "samples": len(c)},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemA.2",
+    "At A = aI, B = bI the six inactive blocks have zero gradient; this needs no expectation, it is so on each sample.",
+    place="Lemma A.2",
+)
+def inactive_blocks(effort: Effort) -> Finding:
+    """Every sample's gradient of the full model."""
+    samples = draw_samples(effort.generator(), dim=4, samples=6, count=effort.pick(64, 1024))
+    worst, smallest = 0.0, np.inf
+    for a, b, loops in ((1.0, 0.0, 3), (1.3, 0.8, 3)):
+        found = oracle.gradients(
+            *oracle.scalar_weights(4, a, b), samples, loss="end to end", loops=loops, norm=True, each=True
+        )
+        worst = max(worst, float(abs(found.inactive).max()))
+        smallest = min(smallest, float(np.median(abs(found.active[1]).max((1, 2)))))
+    return within(
+        measured=worst, expected=0.0, tolerance=ROUNDING * smallest, relative=False,
+        because="rounding, relative to the active blocks' gradients; sums of exact zeros are zero",
+        numbers={"median of the active gradients": smallest, "samples": len(samples.query)},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemA.3",
+    "At A = aI, B = bI the population gradients of A and B are (b f'(gamma)/d) I and (a f'(gamma)/d) I.",
+    place="Lemma A.3",
+)
+def active_gradients(effort: Effort) -> Finding:
+    """Full-model autodiff on the exact population of d = 2 against the one-dimensional integral for f'."""
+    worst, numbers = 0.0, {}
+    for multiplicities in ((2, 1), (3, 1))[: effort.pick(1, 2)]:
+        # the integrand's nearest pole lies (mu_2/mu_1)^L off the real axis: 0.0145 at worst here
+        population = oracle.circle(multiplicities, queries=effort.pick(128, 2048))
+        for a, b, loops in ((1.0, 0.0, 3), (1.2, 0.9, 3), (0.8, 2.5, 5))[: effort.pick(2, 3)]:
+            weights = oracle.scalar_weights(2, a, b)
+            found = oracle.gradients(*weights, population, loss="end to end", loops=loops, norm=True)
+            slope = float(EndToEnd([float(m) for m in multiplicities], loops).slope(a * b).value)
+            for block, factor in zip(found.active, (b, a), strict=True):
+                worst = max(worst, float(abs(block - factor * slope / 2 * np.eye(2)).max() / abs(slope)))
+            numbers[f"f' at lambda = {multiplicities}, a = {a:g}, b = {b:g}, L = {loops}"] = slope
+    return within(
+        measured=worst, expected=0.0, tolerance=1e-10, relative=False,
+        because="the quadratures over two angles and over t are exact to rounding; relative to f'", numbers=numbers,
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemA.4.sign",
+    "f'(gamma) < 0 at every gamma >= 0; indeed every single sample's loss falls.",
+    place="Lemma A.4",
+)
+def slope_is_negative(effort: Effort) -> Finding:
+    """Autodiff of single samples in the full model, and f' of random spectra."""
+    rng = effort.generator()
+    gammas = np.concatenate([[0.0], np.logspace(-2, 2, 9)])
+    samples = draw_samples(rng, dim=4, samples=6, count=effort.pick(200, 3000))
+    single = oracle.gamma_slopes(samples, gammas, loss="end to end", loops=3)
+    slopes = []
+    for dim in (2, 5, 16):
+        rows, _ = random_spectra(rng, dim=dim, count=effort.pick(10, 40), full_rank=False)
+        slopes += [EndToEnd(rows, LOOPS).slope(gamma).value for gamma in (0.0, 1e-2, 1.0, 1e2, 1e6)]
+    population = np.concatenate(slopes)
+    return every(
+        int((single < 0).sum() + (population < 0).sum()), single.size + population.size,
+        because="a strict inequality has no tolerance",
+        numbers={"single samples": single.size, "spectra and gammas": population.size,
+                 "largest f' found": float(max(single.max(), population.max()))},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemA.4.bound",
+    "gamma^2 |d loss/d gamma| of a sample is bounded for all gamma, our constant being (L/2)(1/lambda_d - 1/lambda_1).",
+    place="Lemma A.4",
+)
+def slope_is_bounded(effort: Effort) -> Finding:
+    """Autodiff of single samples against the bound, which two eigenvalues attain."""
+    loops, gammas = 3, np.logspace(-1, 4, effort.pick(6, 11))
+    samples = draw_samples(effort.generator(), dim=3, samples=6, count=effort.pick(300, 3000))
+    # sharp as gamma -> infinity where q has c_2 = 0 and c_1^2 = c_3^2 (lambda_3/lambda_1)^{2L}
+    query = np.array([3.0**-loops, 0.0, 1.0])
+    samples = oracle.Sampled(
+        np.concatenate([samples.columns, np.repeat(np.eye(3), (3, 2, 1), axis=1)[None]]),
+        np.concatenate([samples.query, query[None] / np.linalg.norm(query)]),
+    )
+    bounds = slope_bound(coordinates(samples)[0], loops=loops)
+    ratios = gammas[:, None] ** 2 * abs(oracle.gamma_slopes(samples, gammas, loss="end to end", loops=loops)) / bounds
+    sharp = float(ratios[-1, -1])
+    return every(
+        int((ratios <= 1).sum()) + int(sharp > 0.999), ratios.size + 1,
+        because="an inequality has no tolerance; sharp up to 1/gamma where q lies in span(u_1, u_d), gamma = 1e4",
+        numbers={"largest ratio to the bound": float(ratios[:, :-1].max()), "ratio where it is sharp": sharp},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemA.4.limit",
+    "gamma^2 f'(gamma) -> -Upsilon_1 as gamma -> infinity, with an error of order 1/gamma.",
+    place="Lemma A.4",
+)
+def slope_limit(effort: Effort) -> Finding:
+    """f' from its own integral at growing gamma, against the integral for Upsilon_1."""
+    setting = EndToEnd(TASK2, LOOPS)
+    limit = float(setting.upsilon1().value)
+    gammas = np.logspace(1, 8, effort.pick(8, 29))
+    scaled = np.array([-(gamma**2) * float(setting.slope(float(gamma)).value) for gamma in gammas])
+    late = (gammas >= 1e2) & (gammas <= 1e6)
+    order = fit_power_law(gammas[late], abs(scaled[late] / limit - 1)).exponent
+    found = within(
+        measured=float(scaled[-1]), expected=limit, tolerance=2 * (LOOPS + 1) / (gammas[-1] * TASK2[-1]),
+        because="each r_i^{2L} and each 1/(1 + gamma lambda_i) is off by at most 1/(gamma lambda_d), 2L + 2 of them",
+        numbers={"gamma": float(gammas[-1]), "exponent of the error": order},
+        plot=Plot([Curve("|-gamma^2 f'/Y1 - 1|", gammas, abs(scaled / limit - 1), points=True),
+                   Curve("1/gamma", gammas, 1 / gammas)], "gamma", "relative distance from Upsilon_1"),
+    )  # fmt: skip
+    return found if abs(order + 1) < 0.02 else Finding("fails", order, -1.0, 0.02, "the error's order")
+
+
+@ledger.claim(
+    "lemA.4.constant",
+    "Upsilon_1 is the mean over q of 2L P R/(P + W)^2, positive and finite (P, W, R sums of c_i^2 over the spectrum).",
+    place="Lemma A.4",
+)
+def upsilon1_sampled(effort: Effort) -> Finding:
+    """A plain mean over sampled q, bounded by (L/2)(1/lambda_d - 1/lambda_1), against the integral."""
+    values = np.array(TASK2)
+    m, rho = top_multiplicity(values), values / values[0]
+    squares = unit_vectors(effort.generator(), dim=values.size, count=effort.pick(100_000, 1_000_000)) ** 2
+    rest = squares[:, m:] @ (rho[m:] ** (2 * LOOPS - 1) * (1 - rho[m:]) / values[0])
+    whole = squares @ rho ** (2 * LOOPS)
+    sampled = 2 * LOOPS * squares[:, :m].sum(1) * rest / whole**2
+    return within_sigmas(
+        measured=float(sampled.mean()), expected=float(EndToEnd(TASK2, LOOPS).upsilon1().value),
+        standard_error=float(standard_error(sampled)), sigmas=6,
+        numbers={"samples": len(sampled), "largest sample": float(sampled.max()),
+                 "its bound": float(slope_bound(values[None], loops=LOOPS)[0])},
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lemA.5.increase",
+    "gamma_t, a_t and b_t increase at every step, whatever the learning rate.",
+    place="Lemma A.5",
+)
+def gamma_increases(effort: Effort) -> Finding:
+    """The scalar recursion, every step of it."""
+    steps, rates = effort.pick(1_000, 100_000), (0.01, 0.1, 1.0, 10.0, 100.0)
+    slope = dynamics.slope_function(EndToEnd(TASK2, LOOPS))
+    increasing, numbers = 0, {}
+    for rate in rates:
+        a, b = dynamics.START
+        for _ in range(steps):
+            k = -rate / len(TASK2) * slope(a * b)
+            after = a + k * b, b + k * a
+            increasing += after[0] * after[1] > a * b and after[0] >= a and after[1] > b
+            a, b = after
+        numbers[f"gamma after {steps:,} steps at {rate:g}"] = a * b
+    return every(increasing, steps * len(rates), because="an inequality at every step", numbers=numbers)
+
+
+@ledger.claim(
+    "lemA.5.growth",
+    "gamma_{t+1}^2 - gamma_t^2 -> 4 eta Upsilon_1/d, so gamma_t grows like t^{1/2} and a_t, b_t like t^{1/4}.",
+    place="Lemma A.5",
+)
+def gamma_grows(effort: Effort) -> Finding:
+    """One step of the recursion from points of its path, out to 10^12 steps."""
+    rate, setting = 0.1, EndToEnd(TASK2, LOOPS)
+    path = long_path(rate, effort.pick(10**10, 10**12))
+    chosen = np.flatnonzero(path.gamma > 10)[:: effort.pick(20, 5)]
+    increments = []
+    for a, b in zip(path.a[chosen], path.b[chosen], strict=True):
+        k = -rate / setting.dim * float(setting.slope(a * b).value)
+        # gamma' - gamma = k (a^2 + b^2) + k^2 ab, without the difference of two large numbers
+        rise = k * (a * a + b * b) + k * k * a * b
+        increments.append(rise * (2 * a * b + rise))
+    gammas, increments = path.gamma[chosen], np.array(increments)
+    expected = 4 * rate * float(setting.upsilon1().value) / setting.dim
+    ratio = path.a[chosen[-1]] / path.b[chosen[-1]]
+    return within(
+        measured=float(increments[-1]), expected=expected, tolerance=2 * (LOOPS + 1) / (gammas[-1] * TASK2[-1]),
+        because="gamma^2 f' is off by (2L + 2)/(gamma lambda_d) at most, and a^2 + b^2 = 2 gamma + O(1/gamma)",
+        numbers={"steps": float(path.steps[chosen[-1]]), "gamma": float(gammas[-1]), "a/b": float(ratio)},
+        plot=Plot([Curve("gamma_{t+1}^2 - gamma_t^2", path.steps[chosen], increments, points=True),
+                   Curve("4 eta Y1/d", path.steps[chosen], np.full(len(chosen), expected))], "step t", "increment",
+                  yscale="linear"),
+    )  # fmt: skip

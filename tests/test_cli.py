@@ -18,8 +18,9 @@ import pytest
 from eigenloop import __version__
 from eigenloop.cli import main
 from eigenloop.lab.checkpoints import load_run
-from eigenloop.lab.run_directory import load_arrays, read_config
+from eigenloop.lab.run_directory import read_config
 from eigenloop.system import interrupts
+from eigenloop.system.files import load_arrays
 
 TINY = ["--dim", "3", "--samples", "5", "--batch", "8", "--train-size", "40", "--test-size", "16", "--loops", "2"]
 KEYS = {

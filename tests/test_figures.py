@@ -26,12 +26,13 @@ from eigenloop.figures.values import FigureData, Row, curve, paper_points, read_
 from eigenloop.lab import checkpoints, looping
 from eigenloop.lab.blocks import TwoBlock
 from eigenloop.lab.problems import draw
-from eigenloop.lab.run_directory import RunDirectory, load_arrays, save_arrays
+from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.training import METRICS, Progress, TrainConfig
 from eigenloop.numerics.power import power_method, predicted_sines, sin_angle
 from eigenloop.report import inline_svg
 from eigenloop.system import workers
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import load_arrays, save_arrays
 
 NUMBERS = range(1, 9)
 SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'

@@ -10,10 +10,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from eigenloop.cli.predict import predict
-from eigenloop.lab.run_directory import save_arrays
 from eigenloop.lab.training import Progress, TrainConfig, train
 from eigenloop.predict.tables import read_table
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import save_arrays
 
 KEYS = {
     "component", "angle_to_exact", "plateau_angle", "loops_predicted", "loops_taken", "explained", "dim", "samples",

@@ -14,16 +14,10 @@ import numpy as np
 import pytest
 
 from eigenloop.lab import run_directory as runs
-from eigenloop.lab.run_directory import (
-    RunDirectory,
-    atomic_write,
-    load_arrays,
-    read_config,
-    save_arrays,
-    save_table,
-    versions,
-)
+from eigenloop.lab.run_directory import RunDirectory, read_config
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import atomic_write, load_arrays, save_arrays, save_table
+from eigenloop.system.versions import versions
 
 CONFIG: dict[str, Any] = {"task": "sphere", "rate": 0.1, "sizes": [3, 2], "steps": 10, "nothing": None}
 STATE = {"x": np.arange(6.0).reshape(2, 3), "step": np.int64(7)}

@@ -17,10 +17,10 @@ import pytest
 from eigenloop.lab import checkpoints, objectives, problems, training
 from eigenloop.lab import run_directory as runs
 from eigenloop.lab.problems import Batch
-from eigenloop.lab.run_directory import load_arrays
 from eigenloop.lab.training import METRICS, Progress, TrainConfig, Trained, load_run, metric_steps, train
 from eigenloop.system import memory
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import load_arrays
 
 x64 = pytest.mark.usefixtures("x64")
 

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from eigenloop.lens.cases.dynamics import FeedForward, Layer, Rate, Unit, fit_rate, simulate
+from eigenloop.lens.cases.dynamics import FeedForward, Layer, Unit, simulate
 from eigenloop.lens.cases.generators import growth_spectrum, plain_norm, split, with_spectrum
 from eigenloop.lens.weights.circuits import Norm
+from eigenloop.numerics.statistics import Rate, fit_rate
 from eigenloop.system.errors import InputError
 
 DIM, COUNT = 5, 4

@@ -11,10 +11,11 @@ from small_models import CONFIGS, build
 
 from eigenloop import lens
 from eigenloop.lens.cases.common import centred
-from eigenloop.lens.cases.dynamics import MIN_POINTS, Layer, simulate
+from eigenloop.lens.cases.dynamics import Layer, simulate
 from eigenloop.lens.cases.generators import plain_norm
 from eigenloop.lens.loops.block import LoopedBlock
 from eigenloop.lens.loops.looped import COLUMNS, SCATTER, STEADY, _fitted
+from eigenloop.numerics.statistics import MIN_POINTS
 from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")

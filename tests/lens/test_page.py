@@ -9,12 +9,12 @@ import pytest
 from small_models import CONFIGS, build
 
 from eigenloop import lens, report
-from eigenloop.lab.run_directory import require_writable
 from eigenloop.lens.page import draw
 from eigenloop.lens.page import spectra as page
 from eigenloop.lens.survey import check_directory, survey
 from eigenloop.lens.weights.circuits import Norm
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import require_writable
 
 rng = np.random.default_rng(0)
 NUMBER = r"-?[\d.]+"

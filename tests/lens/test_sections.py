@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from eigenloop import lens, report
-from eigenloop.lens.cases.dynamics import Rate
 from eigenloop.lens.loops.contraction import Attractor
 from eigenloop.lens.loops.looped import Loops, Timescale
 from eigenloop.lens.page import curves
 from eigenloop.lens.page.text import alignment_section, alignment_sentences, loops_section
 from eigenloop.lens.text.aligned import STATISTICS, Alignment, Estimate, HeadAlignment, LayerAlignment
 from eigenloop.lens.text.nulls import Null
+from eigenloop.numerics.statistics import Rate
 
 
 def estimate(value: float, *, p: float = 0.5, copy: float = 1.0, width: float = 0.1) -> Estimate:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from eigenloop.claims.ledger import Curve, Effort, Finding, Plot
-from eigenloop.lab.run_directory import versions
 from eigenloop.system.errors import InputError
+from eigenloop.system.versions import versions
 
 NAME = ".measured.jsonl"
 

@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from eigenloop import report
 from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
 from eigenloop.claims.measuring import Results, plain
-from eigenloop.lab.run_directory import atomic_write, save_table, software
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
 from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import atomic_write, save_table
+from eigenloop.system.versions import software
 from eigenloop.system.workers import cores, processes
 
 TITLE = "The theorems, measured: the claims ledger"

@@ -17,11 +17,11 @@ from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figur
 from eigenloop.figures.running import POLL_SECONDS, Report, require_budget, side_by_side, silent, train_all
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData, Row, read_table
-from eigenloop.lab.run_directory import atomic_write, save_table
 from eigenloop.lab.training import TrainConfig
 from eigenloop.report.drawing import DARK, LIGHT, file_content
 from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import processes
 
 __all__ = [

@@ -11,7 +11,7 @@ import eigenloop
 from eigenloop import report
 from eigenloop.figures import FigureData
 from eigenloop.figures.settings import Budget
-from eigenloop.lab.run_directory import software
+from eigenloop.system.versions import software
 
 LEAD = (
     "Looped linear transformers, trained by gradient descent to predict a principal component, become the power method "

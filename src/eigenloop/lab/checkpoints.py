@@ -19,9 +19,10 @@ import numpy as np
 
 from eigenloop.lab.blocks import TwoBlock
 from eigenloop.lab.config import TrainConfig
-from eigenloop.lab.run_directory import RunDirectory, load_arrays, read_config, save_arrays, save_table
+from eigenloop.lab.run_directory import RunDirectory, read_config
 from eigenloop.lab.transformer import LoopedTransformer
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import load_arrays, save_arrays, save_table
 
 METRICS = (
     "train_loss", "test_loss", "a", "b", "gamma", "v_max", "w_max", "off_diagonal_ratio", "inactive_max",

@@ -23,10 +23,11 @@ from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.identity import describe
 from eigenloop.lab.objectives import Objective
 from eigenloop.lab.problems import Batch, Distribution
-from eigenloop.lab.run_directory import RunDirectory, save_arrays
+from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.transformer import LoopedTransformer
 from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import save_arrays
 from eigenloop.system.memory import require_memory
 
 __all__ = ["METRICS", "Progress", "TrainConfig", "Trained", "Trainer", "load_run", "metric_steps", "train"]

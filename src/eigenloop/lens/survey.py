@@ -10,7 +10,6 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from eigenloop import report as pages
-from eigenloop.lab.run_directory import atomic_write, require_writable
 from eigenloop.lens.loops.looped import Loops, looped
 from eigenloop.lens.model.embeddings import has_vocabulary
 from eigenloop.lens.model.loaded import load
@@ -26,6 +25,7 @@ from eigenloop.lens.weights.querykey import QueryKeys, query_keys
 from eigenloop.lens.weights.reading import Reading, reading
 from eigenloop.lens.weights.spectra import RULES, Spectra, chosen_layers, leading, spectra
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import atomic_write, require_writable
 
 PAGE = "report.html"
 SECTIONS: Mapping[str, Callable[[Any], pages.Section]] = {

@@ -4,9 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from eigenloop.numerics.spectrum import Numbers
 from eigenloop.system.errors import InputError
+
+WINDOW = (1e-4, 1e-11)
+"""A rate is fitted where its series is below the first and above the second, which is above round-off."""
+
+MIN_POINTS = 8
+"""Fewest loops that a rate is fitted to."""
 
 
 def standard_error(values: Numbers, *, axis: int = 0) -> np.ndarray:
@@ -119,3 +126,52 @@ def fit_power_law(x: Numbers, y: Numbers) -> PowerLawFit:
     residual = v - v.mean() - exponent * centred
     stderr = float(np.sqrt(residual @ residual / (x.size - 2) / (centred @ centred)))
     return PowerLawFit(exponent=exponent, prefactor=float(np.exp(v.mean() - exponent * u.mean())), stderr=stderr)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A factor per loop, fitted to the logarithm of a series by least squares.
+
+    Args:
+        value: the factor; NaN where there was too little to fit.
+        stderr: standard error of its logarithm (residual scatter).
+        first: first loop of the fit.
+        points: loops in the fit.
+    """
+
+    value: float
+    stderr: float
+    first: int
+    points: int
+
+    @property
+    def converged(self) -> bool:
+        """Whether there is a fit."""
+        return self.points >= MIN_POINTS
+
+
+def fit_rate(series: Float[np.ndarray, " k"], *, window: tuple[float, float] = WINDOW) -> Rate:
+    """The factor r of s_k ~ C r^k, between where s_k stays below the window's upper end and falls below the lower.
+
+    Only the second half of these loops is fitted, because faster modes fade in the first.
+
+    Args:
+        series: s_0, s_1, ..., positive.
+        window: upper and lower end.
+
+    Example:
+        >>> round(fit_rate(0.5 ** np.arange(60.0)).value, 12)
+        0.5
+    """
+    first = int(np.flatnonzero(np.r_[True, series >= window[0]])[-1])
+    outside = np.flatnonzero(series[first:] <= window[1])
+    points = int(outside[0]) if outside.size else len(series) - first
+    first, points = first + points // 2, points - points // 2
+    if points < MIN_POINTS:
+        return Rate(float("nan"), float("nan"), first, points)
+    loops = np.arange(points) - (points - 1) / 2
+    logs = np.log(series[first : first + points])
+    slope = float(loops @ logs / (loops @ loops))
+    residual = logs - logs.mean() - slope * loops
+    stderr = float(np.sqrt(residual @ residual / (points - 2) / (loops @ loops)))
+    return Rate(float(np.exp(slope)), stderr, first, points)

@@ -20,10 +20,11 @@ from eigenloop import __version__
 from eigenloop.lab.blocks import TwoBlock
 from eigenloop.lab.checkpoints import load_config, load_run, load_weights
 from eigenloop.lab.config import TrainConfig
-from eigenloop.lab.run_directory import RunDirectory, load_arrays, save_arrays
+from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.training import Progress, train
 from eigenloop.predict.prediction import Blocks
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import load_arrays, save_arrays
 
 BATCH = 128
 TRAINING_STEPS = 2000

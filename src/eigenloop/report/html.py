@@ -13,10 +13,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from eigenloop.lab.run_directory import atomic_write
 from eigenloop.report.cells import shown
 from eigenloop.report.svg import inline_svg
 from eigenloop.report.values import Figure, Page, Panel, Table
+from eigenloop.system.files import atomic_write
 
 
 def render(page: Page) -> str:

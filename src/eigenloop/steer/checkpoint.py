@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.lab.run_directory import require_writable
 from eigenloop.lens.model.checkpoint import open_weights
 from eigenloop.lens.model.stack import locate
 from eigenloop.steer.edits import Edit
 from eigenloop.steer.writing import changed_tensors, rounded
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import require_writable
 
 MARK = "steer.json"
 """The record that makes a directory ours, written last."""

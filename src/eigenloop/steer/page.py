@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eigenloop import report
-from eigenloop.lab.run_directory import LENS, save_table, software
 from eigenloop.report import Cell
 from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content, label_logarithms
 from eigenloop.steer.checks import Check
 from eigenloop.steer.evidence import Evidence, Point
+from eigenloop.system.files import save_table
+from eigenloop.system.versions import LENS, software
 
 KINDS: Mapping[str, str] = {
     "cosine": "signed cosine", "moved": "share moved towards u", "keep": "keep", "kl": "KL to unsteered, nats",

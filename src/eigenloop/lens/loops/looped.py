@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from eigenloop.lens.cases.dynamics import MIN_POINTS, WINDOW, Rate, fit_rate
 from eigenloop.lens.loops.block import PARTS, LoopedBlock
 from eigenloop.lens.loops.contraction import Attractor, attractor, leading_eigenvalue
 from eigenloop.lens.model.layouts import Placement
@@ -29,6 +28,7 @@ from eigenloop.lens.model.results import frame, pair, saved
 from eigenloop.lens.weights.circuits import circuits
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.spectra import layer_spectra
+from eigenloop.numerics.statistics import MIN_POINTS, WINDOW, Rate, fit_rate
 from eigenloop.system.errors import InputError
 
 COLUMNS = ("loop", "spread", "cosine", "alignment", "enrichment", "distance")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eigenloop.lab.run_directory import save_table
+from eigenloop.system.files import save_table
 
 
 def frame(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from eigenloop import report
-from eigenloop.lab.run_directory import LENS, software
 from eigenloop.lens.page.draw import DARK, LIGHT, SIGNS, Window, heads_map, plane, window
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.operators import Growth
 from eigenloop.lens.weights.spectra import LayerSpectra, Spectra
+from eigenloop.system.versions import LENS, software
 
 TITLE = "The lens: "
 """What the page's title begins with; a page of another kind is not replaced."""

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eigenloop.lab.run_directory import save_table
 from eigenloop.lens.text.nulls import KINDS, Kind, Null
 from eigenloop.lens.weights.modes import Flag
+from eigenloop.system.files import save_table
 
 STATISTICS = (
     "cosine_before", "cosine_after", "enrichment_before", "enrichment_after", "ratio", "percentile", "gain_rho",

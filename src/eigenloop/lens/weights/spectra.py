@@ -18,13 +18,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from eigenloop.lab.run_directory import save_table
 from eigenloop.lens.model.layouts import Layout, Placement
 from eigenloop.lens.model.stack import Stack, locate
 from eigenloop.lens.weights.circuits import Circuit, circuits
 from eigenloop.lens.weights.modes import Flag, Mode, Spectrum, solver
 from eigenloop.lens.weights.operators import Growth, Operator
 from eigenloop.system.errors import InputError
+from eigenloop.system.files import save_table
 
 RULES = ("modulus", "consensus", "layernorm")
 """What "leads" can mean."""

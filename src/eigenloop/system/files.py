@@ -1,0 +1,88 @@
+"""Files that are replaced in one move: bytes, named arrays, tables; and whether a directory can be written to."""
+
+import csv
+import io
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_bytes
+from safetensors.numpy import save as save_bytes
+
+from eigenloop.system.errors import InputError
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Replace a file in one move: readers see the old one or the new one, never a part.
+
+    Raises:
+        InputError: the directory cannot be written to, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = temporary.open("xb")  # with the permissions that the user's umask gives any file
+    except OSError as error:
+        raise InputError(f"cannot write to {path.parent}: {error.strerror or error}; choose another --out") from None
+    try:
+        with file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+        raise
+
+
+def require_writable(directory: Path) -> None:
+    """Find out that a directory can be written to, or made, without making it.
+
+    Raises:
+        InputError: it is a file, or it or the nearest directory above it cannot be written to.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; --out must be a directory")
+    above = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise InputError(f"{above} is a file; choose another --out")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {above}; choose another --out")
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as safetensors, atomically."""
+    atomic_write(path, save_bytes({name: np.array(value, order="C") for name, value in arrays.items()}))
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read named arrays from safetensors.
+
+    Raises:
+        InputError: the file is missing, truncated or no safetensors file.
+    """
+    try:
+        return load_bytes(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give the directory of a run made by `eigenloop train`") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is truncated or no safetensors file ({reason}); delete it to start again") from None
+
+
+def save_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a CSV file, atomically; None becomes an empty cell and floats keep every digit."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if value is None else repr(value) if isinstance(value, float) else value for value in row])
+    atomic_write(path, buffer.getvalue().encode())

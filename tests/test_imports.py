@@ -15,8 +15,38 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "eigenloop"
 FILES = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 
-GROUND = {"errors", "spectrum", "power", "statistics", "runs", "problems", "interrupts", "memory", "identity"}
-MODEL = {"transformer", "blocks", "objectives", "config", "checkpoints", "training"}
+ROWS = (
+    {"system"},
+    {"numerics", "report"},
+    {"claims"},
+    {"lab"},
+    {"theory", "lens", "predict"},
+    {"figures", "steer"},
+    {"cli"},
+)
+"""Who may import whom: only what stands in an earlier row. docs/architecture.md draws it."""
+
+INSIDE = {
+    "lens": ({"model"}, {"weights"}, {"text", "cases"}, {"loops"}, {"page"}, {"survey"}),
+    "theory": (
+        {"integrals"},
+        {"population"},
+        {"dynamics", "stability", "regression", "summary"},
+        {"landscape", "endpoints"},
+        {"claims"},
+    ),
+}
+"""The same inside the two large packages."""
+
+LIBRARIES = {
+    "jax": {"lab", "theory", "predict", "figures"},
+    "torch": {"lens", "steer"},
+    "transformers": {"lens", "steer"},
+    "sklearn": {"predict", "figures"},
+    "matplotlib": {"report", "figures", "lens", "claims", "steer"},
+    "typer": {"cli"},
+}
+"""Which packages may import a heavy library, anywhere in them."""
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -28,14 +58,29 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
             names.add(node.module or "")
-            if node.module == "eigenloop":  # from eigenloop import power: a module or a public name
-                names |= {f"eigenloop.{alias.name}" for alias in node.names}
+            if node.module == "eigenloop" or (node.module or "").startswith("eigenloop."):  # modules, or public names
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 def own(tree: ast.AST) -> set[str]:
-    """First part after `eigenloop.` of what a tree imports of the package."""
-    return {name.split(".")[1] for name in imported(tree) if name.startswith("eigenloop.")}
+    """Packages of eigenloop that a tree imports; a name of `eigenloop` itself counts as its home."""
+    parts = [name.split(".") for name in imported(tree) if name.startswith("eigenloop.")]
+    return {part[1] for part in parts} - {"__version__"}
+
+
+def arrows(depth: int, package: str = "") -> set[tuple[str, str]]:
+    """(importer, imported) between the parts of the package, or of one of its packages; its `__init__` aside."""
+    begin = ["eigenloop", *filter(None, [package])]
+    found = set()
+    for name, tree in TREES.items():
+        parts = ["eigenloop", *name.split(".")]
+        if parts[:depth] != begin or len(parts) <= depth or parts[depth] == "__init__":
+            continue
+        for target in (full.split(".") for full in imported(tree)):
+            if target[:depth] == begin and len(target) > depth and target[depth] != parts[depth]:
+                found.add((parts[depth], target[depth]))
+    return found
 
 
 def in_fresh_python(code: str) -> dict:
@@ -96,46 +141,56 @@ def test_steering_loads_no_torch_by_itself() -> None:
     assert found == []
 
 
-def test_steering_stands_on_the_lens_and_the_report() -> None:
-    light = {"__version__", "claims", "drawing", "errors", "lens", "power", "report", "runs", "statistics", "steer"}
-    for name, tree in TREES.items():
-        if name.split(".")[0] == "steer":
-            assert own(tree) <= light, name
-            assert "jax" not in {module.split(".")[0] for module in imported(tree)}, name
-
-
 def test_jax_and_torch_never_meet() -> None:
     for name, tree in TREES.items():
         roots = {module.split(".")[0] for module in imported(tree)}
         assert not {"jax", "torch"} <= roots, name
 
 
-def test_the_ground_floor_stands_on_itself_and_the_model_on_the_ground() -> None:
-    for name in sorted(GROUND):
-        assert own(TREES[name]) <= GROUND, name
-    for name in sorted(MODEL):
-        assert own(TREES[name]) <= GROUND | MODEL, name
-    assert not own(TREES["errors"])
+def test_the_table_has_every_package_and_no_module_is_loose() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == set().union(*ROWS)
+    assert [path.name for path in ROOT.glob("*.py")] == ["__init__.py"]
+    for package, rows in INSIDE.items():
+        here = {path.stem for path in (ROOT / package).glob("*.py")} | {
+            path.parent.name for path in (ROOT / package).glob("*/__init__.py")
+        }
+        assert here - {"__init__"} == set().union(*rows), package
 
 
-def test_the_report_stands_on_no_wing() -> None:
+@pytest.mark.parametrize(
+    ("depth", "package", "rows"), [(1, "", ROWS), *((2, name, rows) for name, rows in INSIDE.items())]
+)
+def test_imports_point_downwards(depth: int, package: str, rows: tuple[set[str], ...]) -> None:
+    floor = {name: number for number, row in enumerate(rows) for name in row}
+    between = {(one, other) for one, other in arrows(depth, package) if other in floor}
+    assert between
+    assert not [(one, other) for one, other in sorted(between) if floor[other] >= floor[one]]
+    assert len(between) <= (50 if depth == 1 else 25)
+
+
+def test_the_root_names_only_what_it_exports() -> None:
+    """A module never imports a public name through the root: that would hide an arrow from the table."""
     for name, tree in TREES.items():
-        if name.startswith("report"):
-            assert own(tree) <= {"report"} | GROUND, name
+        if name != "__init__":
+            assert own(tree) <= set().union(*ROWS), name
 
 
-def test_the_lens_stands_on_the_ground_and_without_jax() -> None:
-    light = {"claims", "errors", "power", "runs", "spectrum", "statistics"}
-    front = {"drawing", "report"}
-    pages = {"lens.curves", "lens.draw", "lens.page", "lens.sections", "lens.survey", "lens.text_sections"}
+def test_heavy_libraries_stay_in_their_packages() -> None:
     for name, tree in TREES.items():
-        if name.split(".")[0] == "lens":
-            assert own(tree) <= {"lens"} | light | (front if name in pages else set()), name
-            assert "jax" not in {module.split(".")[0] for module in imported(tree)}, name
+        roots = {module.split(".")[0] for module in imported(tree)}
+        for library in roots & LIBRARIES.keys():
+            assert name.split(".")[0] in LIBRARIES[library], (name, library)
+
+
+def test_the_lens_measures_without_drawing() -> None:
+    for name, tree in TREES.items():
+        if name.startswith("lens.") and name.split(".")[1] not in ("page", "survey"):
+            assert "report" not in own(tree), name
 
 
 def test_nothing_imports_the_command_line_and_commands_import_inside() -> None:
-    light = {"cli", "errors"}
+    light = {"cli", "system"}
     for name, tree in TREES.items():
         if name.split(".")[0] != "cli":
             assert "cli" not in own(tree), name

@@ -6,29 +6,25 @@ The public names are loaded when they are first used, so that importing the pack
 from importlib import import_module
 from typing import Any
 
-_HOMES = {
-    "Batch": "lab.problems", "Distribution": "lab.problems", "Observed": "lab.problems", "Rejected": "lab.problems",
-    "Rotated": "lab.problems", "Sphere": "lab.problems", "draw": "lab.problems",
-    "EndToEnd": "lab.objectives", "Layerwise": "lab.objectives",
-    "InputError": "system.errors",
-    "LoopedPCA": "predict.estimator",
-    "LoopedTransformer": "lab.transformer",
-    "TrainConfig": "lab.config", "Trained": "lab.checkpoints", "load_run": "lab.checkpoints", "train": "lab.training",
-    "TwoBlock": "lab.blocks",
-    "contraction_factor": "numerics.power", "loops_needed": "numerics.power", "power_method": "numerics.power",
-    "sin_angle": "numerics.power", "sine_bounds": "numerics.power",
-}  # fmt: skip
+from eigenloop.system.lazy import lazy_names
 
-__all__ = ["__version__", *sorted(_HOMES)]  # pyright: ignore[reportUnsupportedDunderAll]
+_find, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "lab.blocks": "TwoBlock",
+        "lab.checkpoints": "Trained load_run",
+        "lab.config": "TrainConfig",
+        "lab.objectives": "EndToEnd Layerwise",
+        "lab.problems": "Batch Distribution Observed Rejected Rotated Sphere draw",
+        "lab.training": "train",
+        "lab.transformer": "LoopedTransformer",
+        "numerics.power": "contraction_factor loops_needed power_method sin_angle sine_bounds",
+        "predict.estimator": "LoopedPCA",
+        "system.errors": "InputError",
+    },
+    others=("__version__",),
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"eigenloop.{_HOMES[name]}"), name)
-    if name == "__version__":
-        return import_module("importlib.metadata").version("eigenloop")
-    raise AttributeError(f"module 'eigenloop' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+    return import_module("importlib.metadata").version("eigenloop") if name == "__version__" else _find(name)

@@ -15,8 +15,9 @@ from eigenloop.claims.ledger import (
     within,
     within_sigmas,
 )
+from eigenloop.claims.measuring import Results, collect, measure, select
 
 __all__ = [
-    "Claim", "Curve", "Effort", "Finding", "Kind", "Ledger", "Number", "Plot", "Result", "Value", "every", "within",
-    "within_sigmas",
+    "Claim", "Curve", "Effort", "Finding", "Kind", "Ledger", "Number", "Plot", "Result", "Results", "Value", "collect",
+    "every", "measure", "select", "within", "within_sigmas",
 ]  # fmt: skip

@@ -1,1 +1,16 @@
 """The theory of arXiv 2606.00605 in numbers: expectations, limits, dynamics, stability (NumPy/SciPy, float64)."""
+
+from eigenloop.system.lazy import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "dynamics": "Path asymptotic long_run recursion",
+        "integrals": "Estimate expectation log_expectation log_norm_mean spread_expectation",
+        "landscape": "Landscape Minimum minimum split_minimum",
+        "population": "EndToEnd LayerwiseLinear LayerwiseNorm Setting mean_power_norm spectra",
+        "regression": "Regression",
+        "stability": "Mode Sector hessian limit_hessian sectors sharpness",
+        "summary": "Moments Spectra Summary summarize",
+    },
+)

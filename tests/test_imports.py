@@ -1,7 +1,10 @@
 """What importing costs, who may import whom, and that public things say what they are."""
 
 import ast
+import importlib
+import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -199,14 +202,50 @@ def test_nothing_imports_the_command_line_and_commands_import_inside() -> None:
         assert own(top) <= light, name
 
 
-@pytest.mark.parametrize("name", eigenloop.__all__)
-def test_public_names_resolve_and_say_what_they_are(name: str) -> None:
-    value = getattr(eigenloop, name)
-    assert name in dir(eigenloop)
-    if name != "__version__":
-        doc = value.__doc__ or ""
-        assert len(doc.split()) > 3, name
-        assert not doc.startswith(f"{name}("), f"{name} has only the signature that dataclass writes"
+PUBLIC = ("", *(f".{name}" for row in ROWS for name in sorted(row)), ".lens.cases", ".lens.survey")
+"""What has an `__all__`: every package, and the one module that is a door by itself."""
+
+
+@pytest.mark.parametrize("home", PUBLIC)
+def test_public_names_resolve_and_say_what_they_are(home: str) -> None:
+    module = importlib.import_module(f"eigenloop{home}")
+    assert sorted(set(module.__all__)) == sorted(module.__all__)
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert name in dir(module)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            doc = value.__doc__ or ""
+            assert len(doc.split()) > 3, name
+            assert not doc.startswith(f"{name}("), f"{name} has only the signature that dataclass writes"
+
+
+def test_the_documentation_imports_public_names_only() -> None:
+    """Imports in examples, and dotted names in the text."""
+    pages = [ROOT.parents[1] / "README.md", *sorted((ROOT.parents[1] / "docs").rglob("*.md"))]
+    checked = 0
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        examples = [ast.parse(code) for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+        froms = [node for tree in examples for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        named = [(node.module or "", alias.name) for node in froms for alias in node.names]
+        named += [tuple(dotted.rsplit(".", 1)) for dotted in re.findall(r"`(eigenloop(?:\.\w+)+)[`(]", text)]
+        for module, name in named:
+            if module.split(".")[0] == "eigenloop" and f"{module}.{name}" not in {
+                f"eigenloop{home}" for home in PUBLIC
+            }:
+                assert module.removeprefix("eigenloop") in PUBLIC, (page.name, module, name)
+                assert name in importlib.import_module(module).__all__, (page.name, module, name)
+                checked += 1
+    assert checked > 10
+
+
+def test_the_architecture_page_draws_this_table() -> None:
+    text = (ROOT.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {name: int(row) for row, name in re.findall(r"^\| (\d) \| `(\w+)` \|", text, re.MULTILINE)}
+    assert drawn == {name: number for number, row in enumerate(ROWS, start=1) for name in row}
+    for package, rows in INSIDE.items():
+        (line,) = re.findall(rf"^    {package} +(.*<.*)$", text, re.MULTILINE)
+        assert [set(part.strip().split(", ")) for part in line.split("<")] == list(rows)
 
 
 def test_unknown_names_are_attribute_errors() -> None:

@@ -15,12 +15,11 @@ import optax
 import pytest
 
 from eigenloop.lab import checkpoints, objectives, problems, training
-from eigenloop.lab import run_directory as runs
 from eigenloop.lab.problems import Batch
 from eigenloop.lab.training import METRICS, Progress, TrainConfig, Trained, load_run, metric_steps, train
 from eigenloop.system import memory
 from eigenloop.system.errors import InputError
-from eigenloop.system.files import load_arrays
+from eigenloop.system.files import load_arrays, save_arrays
 
 x64 = pytest.mark.usefixtures("x64")
 
@@ -448,12 +447,12 @@ def test_a_checkpoint_that_no_run_writes_is_refused(tmp_path: Path, name: str, v
     arrays = checkpoints.pack(4, 0.1, state, rows, {}, config)
     runs.RunDirectory(tmp_path / "run", config.plain()).write_config()
     file = tmp_path / "run" / "checkpoint.safetensors"
-    runs.save_arrays(file, arrays)
+    save_arrays(file, arrays)
     assert load_run(tmp_path / "run").done == 4
     changed = (
         {**arrays, name: np.asarray(value)} if value is not None else {k: v for k, v in arrays.items() if k != name}
     )
-    runs.save_arrays(file, changed)
+    save_arrays(file, changed)
     before = file.read_bytes()
     calls = [lambda: train(config, tmp_path / "run")]
     calls += [lambda: load_run(tmp_path / "run")] if name != "state.2" else []  # could be an optimiser's

@@ -11,6 +11,8 @@ from typing import Any
 
 from eigenloop.system.errors import InputError
 
+__all__ = ["main"]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 input that cannot be used, 130 interrupted."""

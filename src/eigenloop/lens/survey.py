@@ -27,6 +27,8 @@ from eigenloop.lens.weights.spectra import RULES, Spectra, chosen_layers, leadin
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, require_writable
 
+__all__ = ["Survey", "survey"]
+
 PAGE = "report.html"
 SECTIONS: Mapping[str, Callable[[Any], pages.Section]] = {
     "alignment": alignment_section, "reading": reading_section, "query_keys": query_key_section,

@@ -16,6 +16,7 @@ import pytest
 
 from eigenloop.lab import checkpoints, objectives, problems, training
 from eigenloop.lab.problems import Batch
+from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.training import METRICS, Progress, TrainConfig, Trained, load_run, metric_steps, train
 from eigenloop.system import memory
 from eigenloop.system.errors import InputError
@@ -445,7 +446,7 @@ def test_a_checkpoint_that_no_run_writes_is_refused(tmp_path: Path, name: str, v
     state = [np.eye(3, dtype=np.float32).reshape(size), np.zeros(size, np.float32)]
     rows = {step: np.zeros((len(METRICS), 1)) for step in (0, 4)}
     arrays = checkpoints.pack(4, 0.1, state, rows, {}, config)
-    runs.RunDirectory(tmp_path / "run", config.plain()).write_config()
+    RunDirectory(tmp_path / "run", config.plain()).write_config()
     file = tmp_path / "run" / "checkpoint.safetensors"
     save_arrays(file, arrays)
     assert load_run(tmp_path / "run").done == 4

@@ -142,7 +142,7 @@ def fresh_programs() -> Iterator[None]:
 def test_every_claim_can_be_broken_here() -> None:
     assert list(CLAIMS) == [claim.id for claim in ledger.claims]
     assert set(BREAKS) == set(CLAIMS)
-    assert [claim.id for claim in ledger.claims if claim.known != "holds"] == ["ass3.2.tightframe"]
+    assert [claim.id for claim in ledger.claims if claim.expected_verdict != "holds"] == ["ass3.2.tightframe"]
 
 
 @pytest.mark.parametrize("claim", ledger.claims, ids=list(CLAIMS))
@@ -150,16 +150,16 @@ def test_a_claim_has_its_known_verdict_and_loses_it_when_a_formula_is_broken(
     claim: Claim, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     found = claim.run(QUICK)
-    assert found.finding.kind == claim.known, found.finding
+    assert found.finding.kind == claim.expected_verdict, found.finding
     assert claim.source.startswith("arXiv 2606.00605, ")
     json.dumps([found.finding.measured, found.finding.expected, dict(found.finding.numbers)], allow_nan=False)
-    assert found.finding.because
+    assert found.finding.justification
     for place, name, wrong in BREAKS[claim.id]:
         if place is transformer:
             request.getfixturevalue("fresh_programs")
         with monkeypatch.context() as patch:
             patch.setattr(place, name, wrong)
-            assert claim.measure(QUICK).kind != claim.known, f"{name} broken, and nobody noticed"
+            assert claim.measure(QUICK).kind != claim.expected_verdict, f"{name} broken, and nobody noticed"
 
 
 def test_the_divergence_threshold_separates_bounded_from_unbounded_iterates() -> None:

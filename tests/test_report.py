@@ -105,7 +105,7 @@ def everything() -> str:
             ("three", Missing("not run"), Tag("not run")),
         ),
         caption="Claims",
-        filter="verdict",
+        filters=["verdict"],
         downloads=("claims.json",),
     )
     page = Page(
@@ -123,7 +123,7 @@ def everything() -> str:
 
 
 def test_text_from_the_user_is_escaped_wherever_it_appears():
-    table = Table((HOSTILE,), (Row((HOSTILE,), (HOSTILE,)), (Missing(HOSTILE),)), caption=HOSTILE, filter=HOSTILE)
+    table = Table((HOSTILE,), (Row((HOSTILE,), (HOSTILE,)), (Missing(HOSTILE),)), caption=HOSTILE, filters=[HOSTILE])
     figure = Figure(SQUARE.format(""), HOSTILE, HOSTILE, paper_says=HOSTILE, run_shows=HOSTILE)
     items = (HOSTILE, Note(HOSTILE), Facts(((HOSTILE, HOSTILE),)), Command(HOSTILE, HOSTILE), table, figure)
     page = Page(
@@ -304,7 +304,7 @@ def test_a_rounded_number_keeps_its_digits_in_the_title_and_numbers_stand_right(
 
 def test_a_filtered_table_offers_each_value_once_and_shows_all_rows_without_javascript():
     rows = [(f"row {i}", Tag(verdict)) for i, verdict in enumerate(("holds", "fails", "holds", "not run"))]
-    document = Document(render(page_with(Table(("claim", "verdict"), rows, filter="verdict"))))
+    document = Document(render(page_with(Table(("claim", "verdict"), rows, filters=["verdict"]))))
     (bar,) = document.all("div", **{"class": "filters"})
     assert "hidden" in bar
     assert document.all("table", id=bar["data-filters"])
@@ -312,7 +312,7 @@ def test_a_filtered_table_offers_each_value_once_and_shows_all_rows_without_java
     assert [found.get("data-value") for found in buttons] == [None, "holds", "fails", "not run"]
     assert document.text("small") == ["4", "2", "1", "1"]
     bodies = document.all("tbody")
-    assert [found["data-value"] for found in bodies] == ["holds", "fails", "holds", "not run"]
+    assert [found["data-v0"] for found in bodies] == ["holds", "fails", "holds", "not run"]
     assert not any("hidden" in found for found in bodies)
 
 
@@ -348,7 +348,7 @@ def test_downloads_are_relative_and_quoted():
         (lambda: Figure("", "a", downloads=("https://example.org/a.csv",)), ValueError, "relative path"),
         (lambda: Figure("", "a", downloads="a.csv"), TypeError, "single str"),
         (lambda: Table(("a", "b"), ((1,),)), ValueError, "row 1 has 1 cells, but the header has 2"),
-        (lambda: Table(("a",), ((1,),), filter="b"), ValueError, "names no column"),
+        (lambda: Table(("a",), ((1,),), filters=["b"]), ValueError, "names no column"),
         (lambda: Section("a", "text"), TypeError, "single str"),
         (lambda: Section("λ"), ValueError, "pass anchor="),
         (lambda: Page("a", "", (Section("b"), Section("b"))), ValueError, "two sections"),
@@ -398,7 +398,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_page(tmp_path, monkeypatch, 
 
     path = tmp_path / "page.html"
     path.write_text("old")
-    monkeypatch.setattr(f"eigenloop.lab.run_directory.os.{step}", fail)
+    monkeypatch.setattr(f"eigenloop.system.files.os.{step}", fail)
     with pytest.raises(InputError, match=r"cannot write .*page.html: no space left"):
         write(page_with("new"), path)
     assert path.read_text() == "old"

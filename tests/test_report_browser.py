@@ -118,7 +118,7 @@ def page(tmp_path_factory) -> Path:
             ("four", "long enough to wrap where there is little room", 2.0, Tag("holds", "good")),
         ),
         caption="Claims",
-        filter="verdict",
+        filters=["verdict"],
     )
     return write(
         Page(
@@ -279,7 +279,15 @@ def ledger(tmp_path_factory) -> Path:
     }
     results = tuple(
         Result(
-            Claim(id, "A statement that is long enough to wrap. " * 3, "P1", lambda effort, found=found: found, known),
+            Claim(
+                id,
+                "A statement that is long enough to wrap. " * 3,
+                "P1",
+                lambda effort, found=found: found,
+                "ours" if id.startswith("lens") else "reconstructed",
+                None,
+                known,
+            ),
             found,
             0.1,
         )
@@ -314,16 +322,16 @@ def test_the_ledger_is_filtered_by_verdict_and_opens_to_the_command(ledger):
         const rows = [...document.getElementById(bar.dataset.filters).tBodies];
         const buttons = [...bar.querySelectorAll("button")];
         tell(buttons.map((button) => button.dataset.value).join());
-        buttons.find((button) => button.dataset.value === "fails (news)").click();
+        buttons.find((button) => button.dataset.value === "fails (unexpected)").click();
         const left = rows.filter((row) => row.offsetHeight > 0);
         tell(left.length);
-        tell(left[0].rows[0].cells[1].innerText.split(":")[0]);
+        tell(left[0].rows[0].cells[2].innerText.split(":")[0]);
         left[0].querySelector("summary").click();
         tell(left[0].querySelector("code").textContent);
         tell(left[0].querySelector(".note.bad").innerText.includes("lemA.4.sign fails here"));
     """
     assert ask(ledger, script) == [
-        ",holds,holds only,fails,fails (news),not run", "1", "lemA.4.sign",
+        ",holds,holds only,fails,fails (unexpected),not run", "1", "lemA.4.sign",
         "eigenloop verify --only lemA.4.sign --quick", "true",
     ]  # fmt: skip
 

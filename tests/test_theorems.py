@@ -63,12 +63,12 @@ def test_a_claim_has_its_known_verdict_and_loses_it_when_a_formula_is_broken(
     claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = claim.measure(QUICK)
-    assert found.kind == claim.known, found
-    assert found.because
+    assert found.kind == claim.expected_verdict, found
+    assert found.justification
     for place, name, wrong in BREAKS[claim.id]:
         with monkeypatch.context() as patch:
             patch.setattr(place, name, wrong)
-            assert claim.measure(QUICK).kind != claim.known, f"{name} broken, and nobody noticed"
+            assert claim.measure(QUICK).kind != claim.expected_verdict, f"{name} broken, and nobody noticed"
 
 
 @pytest.mark.parametrize("target", theorems.TARGETS)

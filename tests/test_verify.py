@@ -38,53 +38,56 @@ LEDGER = """
     shelf = Ledger("arXiv 2606.00605")
     t = np.logspace(0, 4, 500)
 
-    @shelf.claim("thm4.1.growth", "Weights grow like t^{1/4}.", place="Thm 4.1")
+    @shelf.claim("thm4.1.growth", "Weights grow like t^{1/4}.", place="Thm 4.1", provenance="stated",
+                 quote='"diverges at the rate" (Section 4.1)')
     def growth(effort):
         plot = Plot([Curve("a", t, t**0.25), Curve("read off", range(1, 3), (1, 1.8), points=True)], "step t", "a")
         numbers = {"steps": effort.pick(10, 1000), "ends": list(range(12)), "lost": float("inf")}
-        return within(measured=0.251, expected=0.25, tolerance=0.01, because="next order", numbers=numbers, plot=plot)
+        return within(
+            measured=0.251, expected=0.25, tolerance=0.01, justification="next order", numbers=numbers, plot=plot
+        )
 
-    @shelf.claim("thm4.10.other", "Another theorem.", place="Thm 4.10")
+    @shelf.claim("thm4.10.other", "Another theorem.", place="Thm 4.10", provenance="ours")
     def other(effort):
         where = [int(os.environ.get(name, "0")) for name in ("OMP_NUM_THREADS", "NPROC")]
         return Finding("holds", [os.getpid(), *where], None)
 
-    @shelf.claim("thm4.1.random", "A number drawn.", place="Thm 4.1")
+    @shelf.claim("thm4.1.random", "A number drawn.", place="Thm 4.1", provenance="ours")
     def random(effort):
         return within_sigmas(measured=effort.generator(3).normal(), expected=0.0, standard_error=1.0)
 
-    @shelf.claim("fig1c", "One rate fits.", place="Fig. 1(c)", known="fails")
+    @shelf.claim("fig1c", "One rate fits.", place="Fig. 1(c)", provenance="figure", expected_verdict="fails")
     def figure(effort):
         return Finding("fails", None, 0.1, note="none fits")
 """
 REST = {
     "broken": """
-    @shelf.claim("bad.broken", "It breaks.", place="")
+    @shelf.claim("bad.broken", "It breaks.", place="", provenance="ours")
     def broken(effort):
-        return within(measured=1 / 0, expected=1.0, tolerance=0.1, because="")
+        return within(measured=1 / 0, expected=1.0, tolerance=0.1, justification="")
     """,
     "refused": """
-    @shelf.claim("bad.refused", "It raises what a user's input would.", place="")
+    @shelf.claim("bad.refused", "It raises what a user's input would.", place="", provenance="ours")
     def refused(effort):
         raise InputError("--dim is 0")
     """,
     "news": """
-    @shelf.claim("bad.news", "It has begun to fail.", place="Lemma 1")
+    @shelf.claim("bad.news", "It has begun to fail.", place="Lemma 1", provenance="ours")
     def news(effort):
-        return every(9, 10, because="an inequality", note="rounding")
+        return every(9, 10, justification="an inequality", note="rounding")
     """,
     "extra": """
-    @shelf.claim("lens.extra", "It needs a library.", place="")
+    @shelf.claim("lens.extra", "It needs a library.", place="", provenance="ours")
     def extra(effort):
         import no_such_library
     """,
     "sleeps": """
-    @shelf.claim("slow.sleeps", "It takes long.", place="")
+    @shelf.claim("slow.sleeps", "It takes long.", place="", provenance="ours")
     def sleeps(effort):
         time.sleep(300)
     """,
     "killed": """
-    @shelf.claim("bad.killed", "Its process is killed.", place="")
+    @shelf.claim("bad.killed", "Its process is killed.", place="", provenance="ours")
     def killed(effort):
         os.kill(os.getpid(), 9)
     """,
@@ -138,7 +141,7 @@ def test_a_missing_library_is_said_and_a_mistake_in_an_import_is_not_hidden(shel
     (entry,) = collect()
     results = measure([entry], Effort())
     assert results.results[0].verdict == "not run: needs eigenloop[lens]"
-    assert results.as_known
+    assert results.as_expected
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
         collect([Source(source.module)])  # no optional dependency is known there
     broken = shelve(extra="lens", head="import eigenloop.no_such_module")
@@ -199,7 +202,7 @@ def test_processes_find_the_same_as_this_one(shelve: Shelve) -> None:
             assert threads == [1, 1]
         else:
             assert verify.plain(one.finding.measured) == verify.plain(other.finding.measured)
-            assert (one.verdict, one.finding.because) == (other.verdict, other.finding.because)
+            assert (one.verdict, one.finding.justification) == (other.verdict, other.finding.justification)
     assert told[0] == (0, 4)
     assert told[-1] == (4, 4)
     assert told == sorted(told)
@@ -219,7 +222,7 @@ def test_a_claim_that_needs_a_missing_library_is_not_run(shelve: Shelve) -> None
     source = shelve("extra", extra="lens")
     results = measure(collect(), Effort(), workers=1)
     assert results.results[-1].verdict == "not run: needs eigenloop[lens]"
-    assert results.as_known
+    assert results.as_expected
     with pytest.raises(RuntimeError, match=r"lens\.extra broke: ModuleNotFoundError"):
         measure(collect([Source(source.module)]), Effort())
 
@@ -231,7 +234,9 @@ def test_a_killed_process_is_one_line(shelve: Shelve) -> None:
 
 
 def results_of(*findings: tuple[Finding, Any]) -> verify.Results:
-    claims = [Claim(f"c.{i}", "S.", "P", lambda effort, f=f: f, known) for i, (f, known) in enumerate(findings)]
+    claims = [
+        Claim(f"c.{i}", "S.", "P", lambda effort, f=f: f, "ours", None, known) for i, (f, known) in enumerate(findings)
+    ]
     return measure([Entry(claim, Source("nowhere")) for claim in claims], Effort())
 
 
@@ -250,10 +255,28 @@ def results_of(*findings: tuple[Finding, Any]) -> verify.Results:
 )
 def test_what_counts_against_the_exit_status(kind: Any, known: Any, fine: bool) -> None:
     results = results_of((Finding("holds", 1, 1), "holds"), (Finding(kind, 1, 1), known))
-    assert results.as_known == fine
-    assert [r.claim.id for r in results.news] == ([] if fine else ["c.1"])
+    assert results.as_expected == fine
+    assert [r.claim.id for r in results.unexpected] == ([] if fine else ["c.1"])
     assert ("Every verdict is the one recorded" in results.summary) == fine
     assert fine or f"c.1 ({kind}, recorded: {known})" in results.summary
+
+
+def test_a_quote_belongs_to_stated_claims_only() -> None:
+    cases: list[tuple[Provenance, str | None]] = [("stated", None)]
+    cases += [("reconstructed", '"words" (Section 1)'), ("ours", '"words" (Section 1)')]
+    for provenance, quote in cases:
+        with pytest.raises(ValueError, match="a quote belongs to stated claims"):
+            Claim("c", "S.", "P", lambda effort: Finding("holds", 1, 1), provenance, quote)
+
+
+def test_ours_are_not_counted_among_the_papers(shelve: Shelve) -> None:
+    shelve("news")
+    results = measure(collect(), Effort())
+    papers, own, recorded = results.summary.split(". ", 2)
+    assert papers == "Of 2 statements of the papers, 1 holds as stated and 1 fails as stated"
+    assert own == "Of 3 claims of eigenloop's own, 2 hold as stated and 1 fails as stated"
+    assert "bad.news" in recorded
+    assert sum(sum(counts.values()) for counts in results.counts.values()) == 5
 
 
 def test_json_holds_no_nan_and_says_why(shelve: Shelve) -> None:
@@ -278,13 +301,14 @@ def test_the_commands_json_and_files(shelve: Shelve, tmp_path: Path, capsys: pyt
     assert [claim["id"] for claim in found["claims"]] == PLAIN
     first, *_, last = found["claims"]
     assert first == {
-        "id": "thm4.1.growth", "source": "arXiv 2606.00605, Thm 4.1", "statement": "Weights grow like t^{1/4}.",
-        "measured": 0.251, "expected": 0.25, "tolerance": 0.01, "because": "next order", "verdict": "holds",
-        "known": "holds", "as_known": True, "seconds": first["seconds"],
+        "id": "thm4.1.growth", "source": "arXiv 2606.00605, Thm 4.1", "provenance": "stated",
+        "quote": '"diverges at the rate" (Section 4.1)', "statement": "Weights grow like t^{1/4}.",
+        "measured": 0.251, "expected": 0.25, "tolerance": 0.01, "justification": "next order", "verdict": "holds",
+        "expected_verdict": "holds", "as_expected": True, "seconds": first["seconds"],
         "numbers": {"steps": 10, "ends": list(range(12)), "lost": None}, "reasons": {"lost": "not finite"},
     }  # fmt: skip
     assert first["seconds"] >= 0
-    assert (last["verdict"], last["known"], last["measured"]) == ("fails: none fits", "fails", None)
+    assert (last["verdict"], last["expected_verdict"], last["measured"]) == ("fails: none fits", "fails", None)
     paths = {name: Path(found.pop(name)) for name in ("report", "json", "csv")}
     assert [path.name for path in paths.values()] == ["report.html", "claims.json", "claims.csv"]
     assert parsed(paths["json"].read_text()) == found
@@ -301,7 +325,7 @@ def test_the_table_for_people_and_news(shelve: Shelve, tmp_path: Path, capsys: p
     shelve("news")
     status, out, _ = call(capsys, "verify", "--only", "bad,thm4.1.growth", "--out", tmp_path / "out")
     assert status == 1
-    for text in ("bad.news", "fails (news)", "9 of 10", "0.251", "bad.news fails: rounding", "recorded: holds"):
+    for text in ("bad.news", "fails (unexpected)", "9 of 10", "0.251", "bad.news fails: rounding", "recorded: holds"):
         assert text in out
     assert "thm4.10" not in out
     assert "Not as recorded: bad.news" in (tmp_path / "out" / "report.html").read_text()
@@ -312,6 +336,7 @@ def test_list_names_the_claims(shelve: Shelve, tmp_path: Path, capsys: pytest.Ca
     status, out, err = call(capsys, "verify", "--list", "--out", tmp_path / "out")
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == PLAIN
+    assert [line.split()[1] for line in out.splitlines()] == ["stated", "ours", "ours", "figure"]
     assert not (tmp_path / "out").exists()
     assert len(parsed(call(capsys, "verify", "--list", "--json")[1])["claims"]) == 4
 
@@ -496,9 +521,13 @@ def test_reproduce_measures_the_claims_and_leads_to_them(
     status, out, _ = call(capsys, *command, "--verify")
     assert status == 1
     found = parsed(out)["verify"]
-    assert found["counts"] == {"holds": 3, "holds only": 0, "fails": 2, "not run": 0}
+    none = {"holds": 0, "holds only": 0, "fails": 0, "not run": 0}
+    assert found["counts"] == {
+        "stated": {**none, "holds": 1}, "reconstructed": none, "figure": {**none, "fails": 1},
+        "ours": {**none, "holds": 2, "fails": 1},
+    }  # fmt: skip
     assert found["report"] == str(tmp_path / "out" / "verify.html")
-    assert not found["as_known"]
+    assert not found["as_expected"]
     page = re.sub("</?span>", "", (tmp_path / "out" / "report.html").read_text())
     assert '<a href="verify.html">verify.html</a>' in page
     assert "Not as recorded: bad.news" in page

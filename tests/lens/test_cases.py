@@ -87,13 +87,13 @@ def test_verify_finds_every_case_by_its_beginning() -> None:
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
 def test_the_verdict_is_the_recorded_one(claim: Claim) -> None:
     found = claim.run(QUICK)
-    assert found.finding.kind == claim.known, found.finding
-    assert found.finding.because
+    assert found.finding.kind == claim.expected_verdict, found.finding
+    assert found.finding.justification
     assert found.finding.plot is not None
     for curve in found.finding.plot.curves:
         assert len(curve.x) == len(curve.y) > 1
         assert np.all(np.isfinite(curve.y))
-    assert bool(found.finding.note) == (claim.known != "holds")
+    assert bool(found.finding.note) == (claim.expected_verdict != "holds")
 
 
 @pytest.mark.parametrize(("id", "place"), NAMES, ids=[f"{id}-{place}" for id, place in NAMES])

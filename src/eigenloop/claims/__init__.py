@@ -9,6 +9,7 @@ from eigenloop.claims.ledger import (
     Ledger,
     Number,
     Plot,
+    Provenance,
     Result,
     Value,
     every,
@@ -18,6 +19,6 @@ from eigenloop.claims.ledger import (
 from eigenloop.claims.measuring import Results, collect, measure, select
 
 __all__ = [
-    "Claim", "Curve", "Effort", "Finding", "Kind", "Ledger", "Number", "Plot", "Result", "Results", "Value", "collect",
-    "every", "measure", "select", "within", "within_sigmas",
+    "Claim", "Curve", "Effort", "Finding", "Kind", "Ledger", "Number", "Plot", "Provenance", "Result", "Results",
+    "Value", "collect", "every", "measure", "select", "within", "within_sigmas",
 ]  # fmt: skip

@@ -3,9 +3,9 @@
 A module that holds claims makes one `Ledger`, decorates a function for each claim, and `eigenloop verify` runs them:
 
     >>> ledger = Ledger("arXiv 2606.00605")
-    >>> @ledger.claim("demo.half", "One half of 4 is 2.", place="Lemma 0")
+    >>> @ledger.claim("demo.half", "One half of 4 is 2.", place="Lemma 0", provenance="ours")
     ... def half(effort):
-    ...     return within(measured=4 / 2, expected=2.0, tolerance=1e-15, because="one rounding")
+    ...     return within(measured=4 / 2, expected=2.0, tolerance=1e-15, justification="one rounding")
     >>> ledger.claims[0].run(Effort(quick=True)).verdict
     'holds'
 """
@@ -19,6 +19,15 @@ import numpy as np
 
 Kind = Literal["holds", "fails", "holds only", "not run"]
 """How verdicts begin: as stated, not, in a narrower or different form, or not measured."""
+
+Provenance = Literal["stated", "reconstructed", "figure", "ours"]
+"""Whose a statement is.
+
+- stated: the paper's text says it; the claim quotes the words.
+- reconstructed: the paper states it, but its formula is stripped from the text that we have; ours may differ from it.
+- figure: read off a figure of the paper.
+- ours: posed by eigenloop; no paper says it.
+"""
 
 Number = float | int | None
 Value = Number | str | Sequence[Number]
@@ -74,8 +83,8 @@ class Finding:
         kind: the verdict's first words.
         measured: a number, a short text, or numbers.
         expected: the same for what the statement predicts.
-        tolerance: how far apart they may be, in the words of `because`.
-        because: why that tolerance, an argument and not a fit to this run.
+        tolerance: how far apart they may be, in the words of `justification`.
+        justification: why that tolerance, an argument and not a fit to this run.
         note: what qualifies the verdict; the reason found, where the claim fails.
         numbers: further evidence, name -> value.
         plot: a small figure, where one helps.
@@ -85,7 +94,7 @@ class Finding:
     measured: Value
     expected: Value
     tolerance: float | None = None
-    because: str = ""
+    justification: str = ""
     note: str = ""
     numbers: Mapping[str, Value] = field(default_factory=dict)
     plot: Plot | None = None
@@ -105,9 +114,9 @@ class Result:
         return self.finding.kind + (f": {self.finding.note}" if self.finding.note else "")
 
     @property
-    def as_known(self) -> bool:
+    def as_expected(self) -> bool:
         """Whether the verdict is the recorded one; what was not run does not count against it."""
-        return self.finding.kind in (self.claim.known, "not run")
+        return self.finding.kind in (self.claim.expected_verdict, "not run")
 
 
 @dataclass(frozen=True)
@@ -119,14 +128,29 @@ class Claim:
         statement: one sentence.
         source: paper and place.
         measure: effort -> finding.
-        known: the verdict recorded in the package; another one is news.
+        provenance: whose statement it is.
+        quote: the paper's words and their place, where it is stated; else None.
+        expected_verdict: the verdict recorded in the package; another one is reported as unexpected.
     """
 
     id: str
     statement: str
     source: str
     measure: Callable[[Effort], Finding]
-    known: Kind = "holds"
+    provenance: Provenance
+    quote: str | None = None
+    expected_verdict: Kind = "holds"
+
+    def __post_init__(self) -> None:
+        """Refuse a quotation that is missing, or that nobody wrote.
+
+        Raises:
+            ValueError: a stated claim without its quote, or another one with one.
+        """
+        if (self.provenance == "stated") != bool(self.quote):
+            raise ValueError(
+                f"claim {self.id!r} is {self.provenance}: a quote belongs to stated claims, and to those only"
+            )
 
     def run(self, effort: Effort) -> Result:
         """Measure, and time it."""
@@ -143,20 +167,34 @@ class Ledger:
         self.source, self.claims = source, []
 
     def claim(
-        self, id: str, statement: str, *, place: str, known: Kind = "holds"
+        self,
+        id: str,
+        statement: str,
+        *,
+        place: str,
+        provenance: Provenance,
+        quote: str | None = None,
+        expected_verdict: Kind = "holds",
     ) -> Callable[[Callable[[Effort], Finding]], Callable[[Effort], Finding]]:
         """Decorate the function that measures a claim.
 
+        Args:
+            id: theorem or lemma, a dot, and what it says.
+            statement: one sentence.
+            place: in the paper.
+            provenance: whose statement it is.
+            quote: the paper's words and their place, "words" (Section 5); for stated claims only.
+            expected_verdict: the verdict recorded in the package.
+
         Raises:
-            ValueError: an identifier that is taken.
+            ValueError: an identifier that is taken; a quote that is missing or out of place.
         """
         if any(claim.id == id for claim in self.claims):
             raise ValueError(f"claim {id!r} is written twice")
 
         def keep(measure: Callable[[Effort], Finding]) -> Callable[[Effort], Finding]:
-            self.claims.append(
-                Claim(id, statement, f"{self.source}, {place}" if place else self.source, measure, known)
-            )
+            source = f"{self.source}, {place}" if place else self.source
+            self.claims.append(Claim(id, statement, source, measure, provenance, quote, expected_verdict))
             return measure
 
         return keep
@@ -167,7 +205,7 @@ def within(
     measured: float,
     expected: float,
     tolerance: float,
-    because: str,
+    justification: str,
     relative: bool = True,
     note: str = "",
     numbers: Mapping[str, Value] | None = None,
@@ -176,12 +214,12 @@ def within(
     """Holds when measured and expected differ by at most `tolerance` (of |expected|, or in itself).
 
     Example:
-        >>> within(measured=1.1, expected=1.0, tolerance=0.05, because="reading error").kind
+        >>> within(measured=1.1, expected=1.0, tolerance=0.05, justification="reading error").kind
         'fails'
     """
     scale = abs(expected) if relative else 1.0
     kind: Kind = "holds" if abs(measured - expected) <= tolerance * scale else "fails"
-    return Finding(kind, measured, expected, tolerance, because, note, numbers or {}, plot)
+    return Finding(kind, measured, expected, tolerance, justification, note, numbers or {}, plot)
 
 
 def within_sigmas(
@@ -202,7 +240,7 @@ def within_sigmas(
     """
     finding = within(
         measured=measured, expected=expected, tolerance=sigmas * standard_error, relative=False, note=note,
-        because=f"{sigmas:g} standard errors of {standard_error:.3g}", numbers=numbers, plot=plot,
+        justification=f"{sigmas:g} standard errors of {standard_error:.3g}", numbers=numbers, plot=plot,
     )  # fmt: skip
     distance = abs(measured - expected) / standard_error if standard_error > 0 else 0.0
     return replace(finding, numbers={**finding.numbers, "sigmas": distance})
@@ -212,7 +250,7 @@ def every(
     passed: int,
     of: int,
     *,
-    because: str,
+    justification: str,
     note: str = "",
     numbers: Mapping[str, Value] | None = None,
     plot: Plot | None = None,
@@ -220,8 +258,8 @@ def every(
     """Holds when all of `of` cases passed.
 
     Example:
-        >>> every(9, 10, because="an inequality has no tolerance").kind
+        >>> every(9, 10, justification="an inequality has no tolerance").kind
         'fails'
     """
     kind: Kind = "holds" if passed == of else "fails"
-    return Finding(kind, f"{passed:,} of {of:,}", f"{of:,} of {of:,}", None, because, note, numbers or {}, plot)
+    return Finding(kind, f"{passed:,} of {of:,}", f"{of:,} of {of:,}", None, justification, note, numbers or {}, plot)

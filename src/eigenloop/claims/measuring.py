@@ -19,7 +19,7 @@ import numpy as np
 
 from eigenloop import __version__
 from eigenloop.claims.journal import Kept
-from eigenloop.claims.ledger import Claim, Effort, Finding, Kind, Ledger, Result
+from eigenloop.claims.ledger import Claim, Effort, Finding, Kind, Ledger, Provenance, Result
 from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
 from eigenloop.system.workers import processes, work_alone
@@ -28,6 +28,8 @@ Report = Callable[[int, int], None]
 """Told how many claims are measured, and of how many, in the caller's thread."""
 
 KINDS: tuple[Kind, ...] = ("holds", "holds only", "fails", "not run")
+OF_PAPERS: tuple[Provenance, ...] = ("stated", "reconstructed", "figure")
+PROVENANCES: tuple[Provenance, ...] = (*OF_PAPERS, "ours")
 POLL_SECONDS = 0.2
 
 
@@ -80,47 +82,62 @@ class Results:
     seconds: float
 
     @property
-    def as_known(self) -> bool:
+    def as_expected(self) -> bool:
         """Whether every verdict is the one recorded in the package."""
-        return all(result.as_known for result in self.results)
+        return all(result.as_expected for result in self.results)
 
     @property
-    def news(self) -> tuple[Result, ...]:
+    def unexpected(self) -> tuple[Result, ...]:
         """Those with another verdict than the recorded one."""
-        return tuple(result for result in self.results if not result.as_known)
+        return tuple(result for result in self.results if not result.as_expected)
 
-    def count(self, kind: Kind) -> int:
-        """How many verdicts begin like this."""
-        return sum(result.finding.kind == kind for result in self.results)
+    def count(self, kind: Kind, *provenances: Provenance) -> int:
+        """How many verdicts begin like this; of claims of these provenances, or of all."""
+        return sum(
+            result.finding.kind == kind and (not provenances or result.claim.provenance in provenances)
+            for result in self.results
+        )
+
+    @property
+    def counts(self) -> dict[Provenance, dict[Kind, int]]:
+        """Provenance -> verdict -> how many; ours are never added to the papers'."""
+        return {whose: {kind: self.count(kind, whose) for kind in KINDS} for whose in PROVENANCES}
 
     @property
     def summary(self) -> str:
-        """One sentence on the verdicts, and one on whether they are the recorded ones."""
-        words = {
-            "holds": "as stated",
-            "holds only": "in a narrower or different form",
-            "fails": "as stated",
-            "not run": "here",
-        }
+        """The verdicts on the papers' statements, those on eigenloop's own, and whether they are the recorded ones."""
+        if not self.results:
+            return "There was no claim to measure."
+        sentences = [
+            self._counted("statement of the papers", *OF_PAPERS),
+            self._counted("claim of eigenloop's own", "ours"),
+        ]
+        found = " ".join(filter(None, sentences))
+        if self.as_expected:
+            return f"{found} Every verdict is the one recorded in the package."
+        ids = [f"{r.claim.id} ({r.finding.kind}, recorded: {r.claim.expected_verdict})" for r in self.unexpected]
+        return f"{found} Not as recorded: {_joined(ids)}."
+
+    def _counted(self, noun: str, *provenances: Provenance) -> str:
+        """One sentence on the claims of some provenances; empty where there is none."""
+        words = {"holds": "as stated", "holds only": "in a narrower or different form", "fails": "as stated",
+                 "not run": "here"}  # fmt: skip
         verbs = {"holds": ("holds", "hold"), "holds only": ("holds only", "hold only"), "fails": ("fails", "fail"),
                  "not run": ("was not run", "were not run")}  # fmt: skip
-        counted = [(self.count(kind), kind) for kind in KINDS]
-        parts = [f"{n} {verbs[kind][n != 1]} {words[kind]}" for n, kind in counted if n]
-        total = len(self.results)
-        if not total:
-            return "There was no claim to measure."
-        found = f"Of {total} claim{'s' if total != 1 else ''}, {_joined(parts)}."
-        if self.as_known:
-            return f"{found} Every verdict is the one recorded in the package."
-        ids = _joined([f"{r.claim.id} ({r.finding.kind}, recorded: {r.claim.known})" for r in self.news])
-        return f"{found} Not as recorded: {ids}."
+        counted = {kind: self.count(kind, *provenances) for kind in KINDS}
+        total = sum(counted.values())
+        parts = [f"{n} {verbs[kind][n != 1]} {words[kind]}" for kind, n in counted.items() if n]
+        first, *rest = noun.split()
+        plural = noun if total == 1 else " ".join([f"{first}s", *rest])
+        return f"Of {total} {plural}, {_joined(parts)}." if total else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: no NaN or infinity, None with a reason."""
         return {
             "claims": [_plain_result(result) for result in self.results],
             "quick": self.effort.quick,
-            "as_known": self.as_known,
+            "as_expected": self.as_expected,
+            "counts": self.counts,
             "summary": self.summary,
             "version": __version__,
             "seed": self.effort.seed,
@@ -302,7 +319,7 @@ def _not_run(source: Source) -> Finding:
 
 def _stand_in(source: Source) -> Claim:
     name = source.module.removeprefix("eigenloop.")
-    return Claim(name, f"The claims of {source.module}.", source.module, lambda effort: _not_run(source))
+    return Claim(name, f"The claims of {source.module}.", source.module, lambda effort: _not_run(source), "ours")
 
 
 def _names(name: str, id: str) -> bool:
@@ -332,12 +349,14 @@ def _plain_result(result: Result) -> dict[str, Any]:
     return {
         "id": claim.id,
         "source": claim.source,
+        "provenance": claim.provenance,
+        "quote": claim.quote,
         "statement": claim.statement,
         **{name: plain(value) for name, value in values.items()},
-        "because": finding.because,
+        "justification": finding.justification,
         "verdict": result.verdict,
-        "known": claim.known,
-        "as_known": result.as_known,
+        "expected_verdict": claim.expected_verdict,
+        "as_expected": result.as_expected,
         "seconds": result.seconds,
         "numbers": {name: plain(value) for name, value in finding.numbers.items()},
         "reasons": {**reasons, **lost},
@@ -349,7 +368,7 @@ def _why_none(name: str, value: Any, finding: Finding) -> str:
         return finding.note or "not run"
     if value is not None:
         return "not finite"
-    return finding.because or f"the claim has no {name}" if name == "tolerance" else "not a single value"
+    return finding.justification or f"the claim has no {name}" if name == "tolerance" else "not a single value"
 
 
 def _holes(value: Any) -> bool:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from eigenloop import report
 from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
-from eigenloop.claims.measuring import Results, plain
+from eigenloop.claims.measuring import KINDS, Results, plain
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
 from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
@@ -25,18 +25,28 @@ from eigenloop.system.workers import cores, processes
 
 TITLE = "The theorems, measured: the claims ledger"
 LEAD = (
-    "Every statement of the paper that can be checked, as a claim: what is stated, what was measured, how far apart "
-    "the two may be and why. Each row opens to its evidence and to the command that repeats it. "
+    "The papers' statements that can be checked, and eigenloop's own beside them, as claims: what is stated and by "
+    "whom, "
+    "what was measured, how far apart the two may be and why. Each row opens to its evidence and to the command that "
+    "repeats it. "
 )
 VERDICTS = (
     "A claim holds when what was measured agrees with the statement within the tolerance given beside it; it holds "
     "only in a narrower or different form where the words after the verdict say which; it fails where the evidence is "
     "against it as stated, with the reason found. The package records the verdict it knows for each claim, failures "
-    "included; a verdict that differs from the recorded one is marked as news."
+    "included; a verdict that differs from the recorded one is marked as unexpected."
+)
+WHOSE = (
+    "Provenance says whose a statement is: stated where the paper's text says it, in the words quoted; "
+    "reconstructed where "
+    "the paper states it but its formula is missing from the text that we have, so that ours may differ from it; "
+    "figure "
+    "where it was read off a figure; ours where eigenloop posed it and no paper says it."
 )
 TONES: Mapping[Kind, Tone] = {"holds": "good", "holds only": "warn", "fails": "bad", "not run": "neutral"}
 HEADER = (
-    "id", "source", "statement", "verdict", "known", "measured", "expected", "tolerance", "because", "seconds",
+    "id", "source", "provenance", "quote", "statement", "verdict", "expected_verdict", "measured", "expected",
+    "tolerance", "justification", "seconds",
 )  # fmt: skip
 MOST_POINTS = 200
 """Points of a curve that a small figure keeps."""
@@ -123,18 +133,24 @@ def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) 
         report.Row(_cells(result), _evidence(result, picture, results.effort))
         for result, picture in zip(results.results, pictures, strict=True)
     ]
-    header = ("verdict", "claim", "measured", "expected")
+    header = ("verdict", "provenance", "claim", "measured", "expected")
     table = report.Table(
-        header, rows, caption=f"{len(rows)} claims", filter="verdict", downloads=("claims.json", "claims.csv")
+        header,
+        rows,
+        caption=f"{len(rows)} claims",
+        filters=("verdict", "provenance"),
+        downloads=("claims.json", "claims.csv"),
     )
-    news = [report.Note(f"Not as recorded: {_news(result)}", "bad") for result in results.news]
+    unexpected = [report.Note(f"Not as recorded: {_unexpected(result)}", "bad") for result in results.unexpected]
     asked = "" if only is None else f" --only {only}"
     return report.Page(
         TITLE,
         LEAD + results.summary,
-        (report.Section("Claims", (*news, table)), report.Section("How to read it", (VERDICTS,))),
+        (
+            report.Section("Claims", (*unexpected, _counts(results), table)),
+            report.Section("How to read it", (VERDICTS, WHOSE)),
+        ),
         facts=[
-            *((kind, results.count(kind)) for kind in TONES if results.count(kind)),
             ("effort", "quick: fewer samples and steps" if results.effort.quick else "whole"),
             ("time", f"{results.seconds:.0f} s"),
             ("machine", f"{platform.system()} {platform.machine()}, {cores()} of {os.cpu_count()} cores"),
@@ -145,13 +161,23 @@ def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) 
     )
 
 
+def _counts(results: Results) -> report.Table:
+    """Verdicts by provenance."""
+    shown_kinds: list[Kind] = [kind for kind in KINDS if results.count(kind)]
+    rows = [
+        (whose, *(counts[kind] for kind in shown_kinds), sum(counts.values()))
+        for whose, counts in results.counts.items()
+        if sum(counts.values())
+    ]
+    return report.Table(("provenance", *shown_kinds, "claims"), rows, caption="Verdicts by whose statement it is")
+
+
 def teaser(results: Results, page: Path) -> report.Section:
     """The verdicts in short, for a page in the same directory that leads to the ledger."""
-    counts = [(kind, results.count(kind)) for kind in TONES if results.count(kind)]
-    tone: Tone = "neutral" if results.as_known else "bad"
-    leads = report.Facts([("every claim with its evidence", report.Link(page.name, page.name)), *counts])
+    tone: Tone = "neutral" if results.as_expected else "bad"
+    leads = report.Facts([("every claim with its evidence", report.Link(page.name, page.name))])
     words = f"{results.summary} {'The quick form: fewer samples and steps. ' if results.effort.quick else ''}".strip()
-    return report.Section("The theorems, measured", (report.Note(words, tone), leads))
+    return report.Section("The theorems, measured", (report.Note(words, tone), leads, _counts(results)))
 
 
 def draw_all(plots: Sequence[Plot], *, workers: int = 1) -> list[tuple[str, str]]:
@@ -205,10 +231,10 @@ def _picture(plot: Plot, light: str, dark: str) -> report.Figure:
 
 def _cells(result: Result) -> tuple[Cell, ...]:
     finding = result.finding
-    word = finding.kind if result.as_known else f"{finding.kind} (news)"
-    tag = report.Tag(word, "bad" if not result.as_known else TONES[finding.kind])
+    word = finding.kind if result.as_expected else f"{finding.kind} (unexpected)"
+    tag = report.Tag(word, "bad" if not result.as_expected else TONES[finding.kind])
     measured, expected = (_cell(value, finding) for value in (finding.measured, finding.expected))
-    return tag, f"{result.claim.id}: {result.claim.statement}", measured, expected
+    return tag, result.claim.provenance, f"{result.claim.id}: {result.claim.statement}", measured, expected
 
 
 def _cell(value: Any, finding: Finding) -> Cell:
@@ -223,16 +249,19 @@ def _cell(value: Any, finding: Finding) -> Cell:
 def _evidence(result: Result, picture: report.Figure | None, effort: Effort) -> list[report.Item]:
     claim, finding = result.claim, result.finding
     items: list[report.Item] = []
-    if not result.as_known:
-        items.append(report.Note(_news(result), "bad"))
+    if not result.as_expected:
+        items.append(report.Note(_unexpected(result), "bad"))
     if finding.note:
         items.append(report.Note(f"{finding.kind.capitalize()}: {finding.note}", TONES[finding.kind]))
     facts: list[tuple[str, Cell]] = []
     if finding.kind != "not run":
         facts += [("measured", _text(finding.measured)), ("expected", _text(finding.expected))]
-    if finding.tolerance is not None or finding.because:
+    if finding.tolerance is not None or finding.justification:
         facts.append(("tolerance", _tolerance(finding)))
-    facts += [("source", claim.source), ("recorded", claim.known), ("time", _seconds(result.seconds))]
+    facts += [("source", claim.source), ("provenance", claim.provenance)]
+    if claim.quote:
+        facts.append(("in the paper's words", claim.quote))
+    facts += [("recorded", claim.expected_verdict), ("time", _seconds(result.seconds))]
     items.append(report.Facts(facts))
     if picture is not None:
         items.append(picture)
@@ -244,7 +273,7 @@ def _evidence(result: Result, picture: report.Figure | None, effort: Effort) -> 
 
 
 def _tolerance(finding: Finding) -> str:
-    reason = finding.because
+    reason = finding.justification
     if finding.tolerance is None:
         return reason
     return f"{_text(finding.tolerance, '.3g')}{f': {reason}' if reason else ''}"
@@ -267,9 +296,11 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 0.05 else "under 0.1 s"
 
 
-def _news(result: Result) -> str:
+def _unexpected(result: Result) -> str:
     claim = result.claim
-    return f"{claim.id} {result.finding.kind} here, and the package records that it {_recorded(claim.known)}."
+    return (
+        f"{claim.id} {result.finding.kind} here, and the package records that it {_recorded(claim.expected_verdict)}."
+    )
 
 
 def _recorded(known: str) -> str:

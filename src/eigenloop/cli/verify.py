@@ -50,8 +50,10 @@ def verify(
         raise InputError(f"--seed is {seed}; it must be at least 0")
     chosen = select(collect(), only)
     if list_claims:
-        known = [{"id": c.id, "source": c.source, "statement": c.statement} for c in (e.claim for e in chosen)]
-        lines = encoder.dumps({"claims": known}) if json else "\n".join(f"{c['id']:28} {c['statement']}" for c in known)
+        keys = ("id", "source", "provenance", "quote", "statement")
+        known = [{key: getattr(entry.claim, key) for key in keys} for entry in chosen]
+        lines = [f"{claim['id']:28} {claim['provenance']:13} {claim['statement']}" for claim in known]
+        lines = encoder.dumps({"claims": known}) if json else "\n".join(lines)
         typer.echo(lines)
         return
 
@@ -76,7 +78,7 @@ def verify(
         typer.echo(encoder.dumps({**results.as_dict(), **paths}, allow_nan=False))
     else:
         _summary(results, files.page)
-    if not results.as_known:
+    if not results.as_expected:
         raise typer.Exit(1)
 
 
@@ -89,16 +91,16 @@ def _summary(results: "Results", page: Path) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=140)
-    table = Table("verdict", "claim", "measured", "expected", "seconds", box=None, padding=(0, 2, 0, 0))
+    table = Table("verdict", "provenance", "claim", "measured", "expected", "seconds", box=None, padding=(0, 2, 0, 0))
     for result in results.results:
         finding = result.finding
         values = (_shown(value) for value in (finding.measured, finding.expected))
-        kind = finding.kind if result.as_known else f"{finding.kind} (news)"
-        table.add_row(*map(escape, (kind, result.claim.id, *values, f"{result.seconds:.2f}")))
+        kind = finding.kind if result.as_expected else f"{finding.kind} (unexpected)"
+        table.add_row(*map(escape, (kind, result.claim.provenance, result.claim.id, *values, f"{result.seconds:.2f}")))
     if results.results:
         console.print(table)
     for result in results.results:
-        if result.finding.kind != "holds" or not result.as_known:
+        if result.finding.kind != "holds" or not result.as_expected:
             console.print(f"{result.claim.id} {result.verdict}", markup=False, soft_wrap=True)
     console.print(results.summary, markup=False, soft_wrap=True)
     console.print(f"{page} ({results.seconds:.0f} s)", markup=False, soft_wrap=True)

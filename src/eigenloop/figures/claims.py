@@ -31,7 +31,12 @@ SPECTRA_SEED = 0
 """Of the theory's own averages over X: a fit must not depend on which X it drew."""
 
 
-@ledger.claim("fig2b.ln", "Fig. 2(b), LN: one learning rate explains the paper's test loss.", place="Fig. 2(b)")
+@ledger.claim(
+    "fig2b.ln",
+    "Fig. 2(b), LN: one learning rate explains the paper's test loss.",
+    place="Fig. 2(b)",
+    provenance="figure",
+)
 def loss_with_ln(effort: Effort) -> Finding:
     return _fitted("ln_norm_test_loss", _Curve.with_ln(_spectra(effort)))
 
@@ -40,6 +45,7 @@ def loss_with_ln(effort: Effort) -> Finding:
     "fig2b.normalized",
     "Fig. 2(b), no LN, normalised target: one learning rate explains the paper's test loss.",
     place="Fig. 2(b)",
+    provenance="figure",
 )
 def loss_normalized(effort: Effort) -> Finding:
     return _fitted("noln_norm_test_loss", _Curve.without_ln(_spectra(effort), "normalized"))
@@ -49,7 +55,8 @@ def loss_normalized(effort: Effort) -> Finding:
     "fig2b.unnormalized",
     "Fig. 2(b), no LN, unnormalised target: one learning rate explains the paper's test loss.",
     place="Fig. 2(b)",
-    known="fails",
+    provenance="figure",
+    expected_verdict="fails",
 )
 def loss_unnormalized(effort: Effort) -> Finding:
     return _fitted("noln_unnorm_test_loss", _Curve.without_ln(_spectra(effort), "unnormalized"))
@@ -59,7 +66,8 @@ def loss_unnormalized(effort: Effort) -> Finding:
     "fig2b.common_rate",
     "Fig. 2(b): the three curves were trained with one learning rate from the same start.",
     place="Fig. 2(b)",
-    known="fails",
+    provenance="figure",
+    expected_verdict="fails",
 )
 def common_rate(effort: Effort) -> Finding:
     of, rates = _spectra(effort), np.geomspace(*RATES, 93)
@@ -89,7 +97,8 @@ def common_rate(effort: Effort) -> Finding:
     "fig1c.growth",
     "Fig. 1(c): gradient descent at some learning rate gives the paper's largest entry of W.",
     place="Fig. 1(c)",
-    known="fails",
+    provenance="figure",
+    expected_verdict="fails",
 )
 def growth(effort: Effort) -> Finding:
     x, y = paper_points("1c", "W_max")
@@ -118,6 +127,7 @@ def growth(effort: Effort) -> Finding:
     "fig2c.order",
     "Fig. 2(c): looped at test time the model with LN converges fastest, the normalised target without LN slowest.",
     place="Fig. 2(c)",
+    provenance="figure",
 )
 def order_of_angles(effort: Effort) -> Finding:
     """One spectrum, (lambda_1, lambda_2), must explain the three late slopes by (1 + g l_2)/(1 + g l_1)."""
@@ -205,7 +215,7 @@ def _fitted(series: str, curve: _Curve) -> Finding:
     note = "" if value <= READING_ERROR else "the curve's shape is not that of any learning rate"
     found = within(
         measured=value, expected=0.0, tolerance=READING_ERROR, relative=False,
-        because="root mean square, relative; the reading error of the points",
+        justification="root mean square, relative; the reading error of the points",
         note=note if inside else f"the best learning rate is at the edge of {RATES[0]:g} to {RATES[1]:g}",
         numbers={
             "fitted learning rate": float(rates[index]),

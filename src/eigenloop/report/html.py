@@ -123,11 +123,11 @@ def _missing_reasons(table: Table) -> list[str]:
     return list(dict.fromkeys(cell.title for cell in cells if cell.kind == "missing" and cell.title))
 
 
-def _filter_values(table: Table) -> list[str]:
-    """What the filter column shows in each row."""
+def _filter_values(table: Table) -> list[list[str]]:
+    """What each filter's column shows in each row."""
     names = [column.name for column in table.columns]
-    index = names.index(table.filter or "")
-    return [shown(row.cells[index], table.columns[index].format).text for row in table.body]
+    chosen = [names.index(name) for name in table.filters]
+    return [[shown(row.cells[i], table.columns[i].format).text for row in table.body] for i in chosen]
 
 
 def _downloads(paths: Sequence[str | PurePath]) -> list[dict[str, str]]:

@@ -1,18 +1,21 @@
 "use strict";
 // Everything here is a convenience: without JavaScript the page shows all rows, and commands are selected by hand.
 
-for (const bar of document.querySelectorAll("[data-filters]")) {
+const bars = [...document.querySelectorAll("[data-filters]")];
+for (const bar of bars) {
   const rows = [...document.getElementById(bar.dataset.filters).tBodies];
-  const buttons = [...bar.querySelectorAll("button")];
-  const count = bar.querySelector("output");
+  const together = bars.filter((other) => other.dataset.filters === bar.dataset.filters); // of one table
+  const wanted = (other) => other.querySelector('[aria-pressed="true"]').dataset.value;
   bar.hidden = false;
   bar.addEventListener("click", (event) => {
     const chosen = event.target.closest("button");
     if (!chosen) return;
-    const value = chosen.dataset.value;
-    for (const button of buttons) button.setAttribute("aria-pressed", String(button === chosen));
-    for (const row of rows) row.hidden = value !== undefined && row.dataset.value !== value;
-    count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+    for (const button of bar.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button === chosen));
+    const passes = (row) => together.every((other) => [undefined, row.dataset[other.dataset.key]].includes(wanted(other)));
+    for (const row of rows) row.hidden = !passes(row);
+    for (const other of together) other.querySelector("output").textContent = "";
+    const left = rows.filter((row) => !row.hidden).length;
+    together.at(-1).querySelector("output").textContent = `${left} of ${rows.length} rows`;
   });
 }
 

@@ -103,23 +103,24 @@ class Table:
         header: column names, or `Column` where a format or an alignment is wanted.
         rows: sequences of cells, or `Row` where a row opens to its evidence.
         caption: one sentence above the table.
-        filter: name of the column whose values become filter buttons; without JavaScript all rows show.
+        filters: names of the columns whose values become filter buttons; a row shows where it passes all of them, and
+            without JavaScript always.
         details_label: the word a row opens with.
         downloads: relative paths of the same data as files.
 
     Raises:
-        ValueError: if a row has the wrong length, or `filter` names no column.
+        ValueError: if a row has the wrong length, or a filter names no column.
 
     Example:
-        >>> Table(("claim", "verdict"), (("Thm 1", Tag("holds", "good")),), filter="verdict").filter
-        'verdict'
+        >>> Table(("claim", "verdict"), (("Thm 1", Tag("holds", "good")),), filters=["verdict"]).filters
+        ('verdict',)
     """
 
     header: Sequence[str | Column]
     rows: Sequence[Sequence[Cell] | Row]
     _: KW_ONLY
     caption: str = ""
-    filter: str | None = None
+    filters: Sequence[str] = ()
     details_label: str = "Evidence"
     downloads: Sequence[str | PurePath] = ()
 
@@ -134,8 +135,11 @@ class Table:
         for number, row in enumerate(self.body, start=1):
             if len(row.cells) != len(self.header):
                 raise ValueError(f"row {number} has {len(row.cells)} cells, but the header has {len(self.header)}")
-        if self.filter is not None and self.filter not in (names := [column.name for column in self.columns]):
-            raise ValueError(f"filter={self.filter!r} names no column; the columns are {names}")
+        _freeze(self, "filters")
+        names = [column.name for column in self.columns]
+        for name in self.filters:
+            if name not in names:
+                raise ValueError(f"filter {name!r} names no column; the columns are {names}")
         _check_downloads(self.downloads)
 
     @property

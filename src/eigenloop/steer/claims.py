@@ -49,6 +49,7 @@ def tokens(rng: np.random.Generator) -> np.ndarray:
     "With shared weights and full attention, tokens turn to u under P F P + kappa u u^T exactly where kappa is above "
     "kappa* = max |1 + eig(P F P)| - 1.",
     place="steering",
+    provenance="ours",
 )
 def symmetric_threshold(effort: Effort) -> Finding:
     rng, passed, size, curves = effort.generator(0), 0, effort.pick(6, 40), []
@@ -65,7 +66,7 @@ def symmetric_threshold(effort: Effort) -> Finding:
                 curves.append(Curve(f"(1 + kappa)/(1 + kappa*) = {factor}", range(901), found))
         passed += bool(ends[0] < 1e-6 and ends[1] > 1 - 1e-6)
     return every(
-        passed, size, because="0.96^900 and 1.04^-900 are below 1e-15, times conditions of 10 and 1/|u . x|",
+        passed, size, justification="0.96^900 and 1.04^-900 are below 1e-15, times conditions of 10 and 1/|u . x|",
         plot=Plot(curves, "loop", "|cos| of the mean token with u", xscale="linear", yscale="linear"),
     )  # fmt: skip
 
@@ -75,6 +76,7 @@ def symmetric_threshold(effort: Effort) -> Finding:
     "Above the threshold u overtakes an even complement after log tan(phi_0) / log((1 + kappa)/(1 + kappa*)) loops, "
     "phi_0 the angle to u at the start: about log d / (2 log((1 + kappa)/(1 + kappa*))) without preference.",
     place="steering",
+    provenance="ours",
 )
 def symmetric_steps(effort: Effort) -> Finding:
     rng, worst, numbers, curves, edge = effort.generator(1), 0.0, {}, [], 1.5
@@ -98,7 +100,7 @@ def symmetric_steps(effort: Effort) -> Finding:
         curves.append(Curve(f"ratio {ratio}", np.sort(found), np.linspace(0, 1, len(found))))
     return within(
         measured=worst, expected=0.0, tolerance=1e-9, relative=False, numbers=numbers,
-        because="the tangent falls by the ratio in every loop; loops up to 100 round by 1e-13 in the sine",
+        justification="the tangent falls by the ratio in every loop; loops up to 100 round by 1e-13 in the sine",
         plot=Plot(curves, "loops until u overtakes", "share of starts", xscale="linear", yscale="linear"),
     )  # fmt: skip
 
@@ -107,7 +109,8 @@ def symmetric_steps(effort: Effort) -> Finding:
     "steer.symmetric.sign",
     "P F P + kappa u u^T above the threshold takes the tokens towards u.",
     place="steering",
-    known="holds only",
+    provenance="ours",
+    expected_verdict="holds only",
 )
 def symmetric_sign(effort: Effort) -> Finding:
     rng, same, up, size = effort.generator(2), 0, 0, effort.pick(60, 400)
@@ -131,6 +134,7 @@ def symmetric_sign(effort: Effort) -> Finding:
     "Under P F P + kappa u mu^T with mu . u > 0 the threshold is kappa*/(mu . u), and above it tokens go to +u where "
     "l . x > 0, l the left vector of the eigenvalue kappa mu . u, and to -u otherwise.",
     place="steering",
+    provenance="ours",
 )
 def signed_threshold(effort: Effort) -> Finding:
     rng, passed, size, positive, curves = effort.generator(3), 0, effort.pick(12, 80), 0, []
@@ -154,7 +158,7 @@ def signed_threshold(effort: Effort) -> Finding:
         below = abs(ends[0][-1]) < 1 - 1e-3
         passed += bool(below and sign * ends[1][-1] > 1 - 1e-6)
     return every(
-        passed, size, because="1.04^-900 is below 1e-15; below the threshold the complement leads",
+        passed, size, justification="1.04^-900 is below 1e-15; below the threshold the complement leads",
         numbers={"starts that go to +u": float(positive / size)},
         plot=Plot(curves, "loop", "signed cos of the mean token with u", xscale="linear", yscale="linear"),
     )  # fmt: skip
@@ -165,6 +169,7 @@ def signed_threshold(effort: Effort) -> Finding:
     "With mu . u = 0 the signed edit has no threshold: the tangent of the tilt towards u is kappa mu . v_1 / lambda_1, "
     "proportional to kappa, with the sign of mu . x for a leader lambda_1 > 0.",
     place="steering",
+    provenance="ours",
 )
 def signed_tilt(effort: Effort) -> Finding:
     rng, worst, curves, wrong = effort.generator(4), 0.0, [], 0
@@ -189,7 +194,7 @@ def signed_tilt(effort: Effort) -> Finding:
             curves = [Curve("measured", kappas, np.abs(tangents), points=True), Curve("predicted", kappas, expected)]
     return within(
         measured=worst + wrong, expected=0.0, tolerance=1e-6, relative=False,
-        because="0.9^400 is below 1e-18, times conditions of 10^2; no sign may be wrong",
+        justification="0.9^400 is below 1e-18, times conditions of 10^2; no sign may be wrong",
         plot=Plot(curves, "kappa", "tangent of the tilt"),
     )  # fmt: skip
 
@@ -199,7 +204,8 @@ def signed_tilt(effort: Effort) -> Finding:
     "Where every layer has weights of its own, kappa u u^T in all of them takes over at the kappa* of the largest "
     "growth factor of the layers, as with shared weights.",
     place="steering",
-    known="fails",
+    provenance="ours",
+    expected_verdict="fails",
 )
 def unshared_threshold(effort: Effort) -> Finding:
     rng, layers = effort.generator(5), 12
@@ -235,6 +241,7 @@ def unshared_threshold(effort: Effort) -> Finding:
     "Attention without biases is odd, o(-X) = -o(X), whatever its matrices; so no edit of them pushes tokens that are "
     "as likely as their negatives one way on average.",
     place="steering",
+    provenance="ours",
 )
 def attention_odd(effort: Effort) -> Finding:
     rng, worst = effort.generator(6), 0.0
@@ -246,5 +253,5 @@ def attention_odd(effort: Effort) -> Finding:
         worst = max(worst, float(np.linalg.norm(up + down) / np.linalg.norm(up)))
     return within(
         measured=worst, expected=0.0, tolerance=1e-14, relative=False,
-        because="scores are even in X and values odd; only the order of sums may differ",
+        justification="scores are even in X and values odd; only the order of sums may differ",
     )  # fmt: skip

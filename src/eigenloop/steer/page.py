@@ -151,7 +151,7 @@ def _points_table(evidence: Evidence, kinds: Sequence[str]) -> report.Table:
         for name, point in named_points(evidence)
     ]
     header = ("curve", "strength", *(KINDS[kind] for kind in kinds))
-    return report.Table(header, rows, caption="Every point", filter="curve", downloads=FILES[:2])
+    return report.Table(header, rows, caption="Every point", filters=["curve"], downloads=FILES[:2])
 
 
 def _edited(record: Mapping[str, Any]) -> list[report.Item]:

@@ -89,11 +89,17 @@ def shown(name: str, series: np.ndarray) -> Curve:
 
 
 def worst_of(
-    errors: Sequence[float], *, tolerance: float, because: str, numbers: Mapping[str, Value], plot: Plot | None = None
+    errors: Sequence[float],
+    *,
+    tolerance: float,
+    justification: str,
+    numbers: Mapping[str, Value],
+    plot: Plot | None = None,
 ) -> Finding:
     """The largest relative error; NaN, where a rate could not be fitted, fails."""
     return within(
-        measured=float(np.max(np.abs(errors))), expected=0.0, tolerance=tolerance, because=because, relative=False,
+        measured=float(np.max(np.abs(errors))), expected=0.0, tolerance=tolerance,
+        justification=justification, relative=False,
         numbers=numbers, plot=plot,
     )  # fmt: skip
 
@@ -104,12 +110,14 @@ def qualified(
     measured: Value,
     expected: Value,
     tolerance: float | None,
-    because: str,
+    justification: str,
     note: str,
     numbers: Mapping[str, Value],
     plot: Plot | None = None,
 ) -> Finding:
     """`holds only`, with the qualification, where that is what was measured; `fails` otherwise."""
     if good:
-        return Finding("holds only", measured, expected, tolerance, because, note, numbers, plot)
-    return Finding("fails", measured, expected, tolerance, because, "not in the narrower form either", numbers, plot)
+        return Finding("holds only", measured, expected, tolerance, justification, note, numbers, plot)
+    return Finding(
+        "fails", measured, expected, tolerance, justification, "not in the narrower form either", numbers, plot
+    )

@@ -28,7 +28,8 @@ from eigenloop.numerics.statistics import fit_power_law, standard_error
     "case.layernorm.leader",
     "With post-LN of gain 1 and shared weights the mean token converges to the leading eigenvector of I + F.",
     place="shared weights, LN",
-    known="holds only",
+    provenance="ours",
+    expected_verdict="holds only",
 )
 def layernorm_leader(effort: Effort) -> Finding:
     rng, ends, angles, errors, curves = effort.generator(6), [], [], [], []
@@ -44,7 +45,7 @@ def layernorm_leader(effort: Effort) -> Finding:
     return qualified(
         max(ends) < 1e-9 and rate < RATE and min(angles) > 1e-3, measured=float(np.median(angles)), expected=0.0,
         tolerance=1e-9,
-        because="the sine to the leader of I + F, median; 0.8^200 = 4e-20, so that rounding would be left",
+        justification="the sine to the leader of I + F, median; 0.8^200 = 4e-20, so that rounding would be left",
         note="of P(I + F), P = I - 11^T/d, which is another vector",
         numbers={"largest sine to the leader of P(I + F)": max(ends), "largest error of the rate": rate},
         plot=Plot(curves, "loop", "sine", xscale="linear"),
@@ -55,7 +56,8 @@ def layernorm_leader(effort: Effort) -> Finding:
     "case.prenorm.rate",
     "With pre-LN and shared weights the sine falls by the same factor in every loop, towards argmax |1 + lambda|.",
     place="shared weights, pre-LN",
-    known="fails",
+    provenance="ours",
+    expected_verdict="fails",
 )
 def prenorm_rate(effort: Effort) -> Finding:
     rng, loops = effort.generator(7), effort.pick(4_000, 20_000)
@@ -87,7 +89,8 @@ def prenorm_rate(effort: Effort) -> Finding:
     "Tokens of a full layer (softmax heads, biases, gains, feed-forward) with shared weights end at a fixed point of "
     "that layer on one token.",
     place="shared weights, full layer",
-    known="holds only",
+    provenance="ours",
+    expected_verdict="holds only",
 )
 def fixed_point(effort: Effort) -> Finding:
     rng, size, errors, identity, spreads = effort.generator(11), effort.pick(8, 40), [], 0.0, []
@@ -107,7 +110,8 @@ def fixed_point(effort: Effort) -> Finding:
     return qualified(
         0 < passed == len(errors) < size and identity < 1e-12,
         measured=f"{passed} of {len(errors)} in consensus", expected=f"{size} of {size}", tolerance=1e-6,
-        because="in consensus A drops out exactly; 1e-6 is 100 times the spread from which on tokens count as equal",
+        justification="in consensus A drops out exactly; 1e-6 is 100 times the spread from which on tokens count as "
+        "equal",
         note="where the tokens come to consensus; in others they stay in clusters, turn for ever, or take longer",
         numbers={
             "layers": size,
@@ -125,6 +129,7 @@ def fixed_point(effort: Effort) -> Finding:
     "With a fixed attention pattern A of one head, the whole sequence grows by the factors 1 + a_k lambda_i, a_k the "
     "eigenvalues of A: 1 and 0 for uniform attention, 1, 1/2, ..., 1/n for causal.",
     place="the whole sequence",
+    provenance="ours",
 )
 def patterns_growth(effort: Effort) -> Finding:
     rng, worst, count, dim, curves = effort.generator(13), 0.0, 5, 6, []
@@ -145,7 +150,7 @@ def patterns_growth(effort: Effort) -> Finding:
                 worst = max(worst, float(abs(traces[0] / traces[1] - 1)))
     return within(
         measured=worst, expected=0.0, tolerance=1e-11, relative=False,
-        because="traces of the first four powers of a 30 x 30 matrix; terms round by eps times up to 10^3",
+        justification="traces of the first four powers of a 30 x 30 matrix; terms round by eps times up to 10^3",
         plot=Plot(curves, "mode", "growth factor", xscale="linear", yscale="linear"),
     )  # fmt: skip
 
@@ -154,7 +159,8 @@ def patterns_growth(effort: Effort) -> Finding:
     "case.causal.first",
     "Under causal attention, too, tokens on one side of the leader come to consensus before they align.",
     place="causal attention",
-    known="holds only",
+    provenance="ours",
+    expected_verdict="holds only",
 )
 def causal_first(effort: Effort) -> Finding:
     rng, size, firsts, numbers, curves = effort.generator(14), effort.pick(2, 8), 0.0, {}, []
@@ -176,7 +182,8 @@ def causal_first(effort: Effort) -> Finding:
     return qualified(
         firsts < 1e-12 and spread < 0.1 and sine < RATE and all(ordered),
         measured=f"{sum(first)} of {len(first)}", expected=f"{len(first)} of {len(first)}", tolerance=0.1,
-        because="of the spread's factor: (1 + lambda_i/j)/mu_1 crowd within 10 % of the largest, and which of them is "
+        justification="of the spread's factor: (1 + lambda_i/j)/mu_1 crowd within 10 % of the largest, and which of "
+        "them is "
         "seen before the spread reaches 1e-11 depends on the draw; half of what separates it from the sine's factor",
         note="where |mu_2| > 1, by (1 + lambda_2/2)/mu_1 against mu_2/mu_1, a narrow lead; the first token does the "
         "power method alone and the others follow it",
@@ -191,6 +198,7 @@ def causal_first(effort: Effort) -> Finding:
     "With other weights in every layer (symmetric F, random eigenbases) a layer tilts the mean token towards its own "
     "leader, by what isotropic tokens predict, and the tilt does not add up with depth.",
     place="layers that differ",
+    provenance="ours",
 )
 def unshared_tilt(effort: Effort) -> Finding:
     rng, depth, size = effort.generator(15), 12, effort.pick(40, 400)

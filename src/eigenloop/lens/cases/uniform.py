@@ -36,6 +36,7 @@ from eigenloop.numerics.statistics import fit_power_law
     "Under full (uniform) attention without normalisation the mean token evolves by I + F and every deviation from it "
     "by I, for any F.",
     place="full attention",
+    provenance="ours",
 )
 def uniform_exact(effort: Effort) -> Finding:
     rng, loops = effort.generator(0), 40
@@ -50,7 +51,7 @@ def uniform_exact(effort: Effort) -> Finding:
                 errors[loop], mean = max(errors[loop], error), mean + layer.matrix @ mean
     return within(
         measured=float(errors.max()), expected=0.0, tolerance=100 * loops * DIM * EPS, relative=False,
-        because="each loop rounds by d eps of a state whose condition is up to 10^2",
+        justification="each loop rounds by d eps of a state whose condition is up to 10^2",
         plot=Plot([Curve("largest error", range(1, loops + 1), errors[1:])], "loop", "error over ||X||"),
     )  # fmt: skip
 
@@ -60,6 +61,7 @@ def uniform_exact(effort: Effort) -> Finding:
     "Under full attention the mean token converges to the eigenvector of argmax |1 + lambda|, by |mu_2 / mu_1| in each "
     "loop: positive and negative leaders, normal F or not.",
     place="full attention",
+    provenance="ours",
 )
 def uniform_rate(effort: Effort) -> Finding:
     rng, errors, numbers, curves = effort.generator(1), [], {}, []
@@ -77,7 +79,7 @@ def uniform_rate(effort: Effort) -> Finding:
     return worst_of(
         errors,
         tolerance=1e-3,
-        because="(mu_3/mu_2)^k < 1e-5 in the second half of the loops from 1e-4 to 1e-11",
+        justification="(mu_3/mu_2)^k < 1e-5 in the second half of the loops from 1e-4 to 1e-11",
         numbers=numbers,
         plot=Plot(curves, "loop", "sine to v_1", xscale="linear"),
     )
@@ -87,7 +89,8 @@ def uniform_rate(effort: Effort) -> Finding:
     "case.uniform.normalized",
     "With every token normalised, the mean token still goes by N((I + F) xbar).",
     place="full attention, L2 normalisation",
-    known="holds only",
+    provenance="ours",
+    expected_verdict="holds only",
 )
 def uniform_normalized(effort: Effort) -> Finding:
     rng, sizes = effort.generator(2), 0.5 ** np.arange(1, 11)
@@ -104,7 +107,8 @@ def uniform_normalized(effort: Effort) -> Finding:
     order = fit_power_law(sizes[4:], typical[4:]).exponent
     return qualified(
         typical[0] > 1e-3 and abs(order - 2) < 0.05, measured=float(typical[0]), expected=0.0, tolerance=1e-3,
-        because="the sine between the two at spread 1/2. Its order: sum_i (y . d_i) d_i is quadratic in the deviations "
+        justification="the sine between the two at spread 1/2. Its order: sum_i (y . d_i) d_i is quadratic in the "
+        "deviations "
         "d_i, the next term cubic: 1/2 of it per halving, "
         "below 5 % of the slope for deviations under 2^-4",
         note="up to the square of the spread: mean and normalisation do not commute; exact in consensus",
@@ -119,6 +123,7 @@ def uniform_normalized(effort: Effort) -> Finding:
     "For F that is not normal the left coordinates w_i^H xbar grow by 1 + lambda_i exactly in every loop; projections "
     "on the right eigenvectors do not.",
     place="full attention",
+    provenance="ours",
 )
 def left_exact(effort: Effort) -> Finding:
     rng, worst, right_error, curves = effort.generator(12), 0.0, [], []
@@ -137,7 +142,7 @@ def left_exact(effort: Effort) -> Finding:
                 curves.append(Curve(f"{side} coordinates", abs(1 + values), abs(after / before), points=True))
     return within(
         measured=worst, expected=0.0, tolerance=1e3 * DIM * EPS, relative=False,
-        because="eigenvectors are computed to eps times the condition of their matrix, some 10^3",
+        justification="eigenvectors are computed to eps times the condition of their matrix, some 10^3",
         numbers={"the same for right eigenvectors, median": float(np.median(right_error))},
         plot=Plot(curves, "|1 + lambda|", "growth of the coordinate"),
     )  # fmt: skip
@@ -147,6 +152,7 @@ def left_exact(effort: Effort) -> Finding:
     "case.residual.leader",
     "The residual connection makes argmax |1 + lambda| lead, not argmax |lambda|; without it argmax |lambda| does.",
     place="the residual connection",
+    provenance="ours",
 )
 def residual_leader(effort: Effort) -> Finding:
     rng, passed, size, differ, curves = effort.generator(10), 0, effort.pick(6, 40), 0, []
@@ -164,7 +170,8 @@ def residual_leader(effort: Effort) -> Finding:
         values = values[values.imag >= 0]
         differ += int(np.argmax(abs(1 + values)) != np.argmax(abs(values)))
     return every(
-        passed, 2 * size, because="gaps 0.9/1.4 and 1.4/1.8 to the power 150 are below 1e-16, times conditions of 10^2",
+        passed, 2 * size,
+        justification="gaps 0.9/1.4 and 1.4/1.8 to the power 150 are below 1e-16, times conditions of 10^2",
         numbers={"share of Gaussian F, d = 16, whose leaders differ": differ / 200},
         plot=Plot(curves, "loop", "sine to the leader", xscale="linear"),
     )  # fmt: skip
@@ -174,7 +181,8 @@ def residual_leader(effort: Effort) -> Finding:
     "case.consensus.first",
     "Tokens come to consensus first, and align with the leading eigenvector afterwards.",
     place="shared weights",
-    known="holds only",
+    provenance="ours",
+    expected_verdict="holds only",
 )
 def consensus_first(effort: Effort) -> Finding:
     rng, passed, of, first, errors, numbers, curves = effort.generator(3), 0, 0, 0, [], {}, []
@@ -197,7 +205,7 @@ def consensus_first(effort: Effort) -> Finding:
                 for kind, series in (("spread", run.spread), ("sine", run.sines)):
                     curves.append(shown(f"{kind}, {name}", series[:50]))
     return qualified(
-        passed == of, measured=f"{first} of {of}", expected=f"{of} of {of}", tolerance=RATE, because=FITTED,
+        passed == of, measured=f"{first} of {of}", expected=f"{of} of {of}", tolerance=RATE, justification=FITTED,
         note="where |mu_2| > 1: the spread falls by 1/|mu_1| and the sine by |mu_2/mu_1|; with |mu_1| < 1 there is no "
         "consensus at all",
         numbers={**numbers, "as the qualification says": f"{passed} of {of}",
@@ -211,6 +219,7 @@ def consensus_first(effort: Effort) -> Finding:
     "For symmetric F the sine of the mean token stays between |c_2| r^k and tan(phi_0) r^k at every loop, r = "
     "|mu_2 / mu_1|, and is what the coordinates in the eigenbasis give.",
     place="symmetric value matrices",
+    provenance="ours",
 )
 def symmetric_bounds(effort: Effort) -> Finding:
     rng, loops, passed, size = effort.generator(4), 40, 0, effort.pick(20, 200)
@@ -234,7 +243,7 @@ def symmetric_bounds(effort: Effort) -> Finding:
                 Curve(name, range(loops + 1), y) for name, y in (("sine", sines), ("lower", low), ("upper", high))
             ]
     return every(
-        passed, size, because="an inequality, and an identity; 1e-9 and 1e-13 over the sine for rounding",
+        passed, size, justification="an inequality, and an identity; 1e-9 and 1e-13 over the sine for rounding",
         numbers={"worst error of the sine": worst, "share above the bound for F that is not normal": above / size},
         plot=Plot(curves, "loop", "sine", xscale="linear"),
     )  # fmt: skip
@@ -245,6 +254,7 @@ def symmetric_bounds(effort: Effort) -> Finding:
     "With shared weights, softmax attention and normalised tokens that are not too far apart, the sine to the leading "
     "eigenvector falls by the planted gap 0.8, 0.9, 0.95 in each loop, for one head and for several.",
     place="shared weights",
+    provenance="ours",
 )
 def shared_gap(effort: Effort) -> Finding:
     rng, errors, numbers, curves = effort.generator(5), [], {}, []
@@ -261,7 +271,7 @@ def shared_gap(effort: Effort) -> Finding:
         errors += [value / gap - 1 for value in found]
         numbers[f"fitted, gap {gap:g}"] = float(np.mean(found))
     plot = Plot(curves, "loop", "sine to v_1", xscale="linear")
-    return worst_of(errors, tolerance=RATE, because=FITTED, numbers=numbers, plot=plot)
+    return worst_of(errors, tolerance=RATE, justification=FITTED, numbers=numbers, plot=plot)
 
 
 @ledger.claim(
@@ -269,6 +279,7 @@ def shared_gap(effort: Effort) -> Finding:
     "Where a complex pair leads, the mean token enters its plane by |mu_3 / mu_1| a loop, and its left coordinate "
     "there turns by arg(1 + lambda) in every loop.",
     place="complex pair",
+    provenance="ours",
 )
 def complex_plane(effort: Effort) -> Finding:
     rng, errors, turns, curves = effort.generator(8), [], 0.0, []
@@ -282,7 +293,7 @@ def complex_plane(effort: Effort) -> Finding:
             c = run.means @ leader.left.conj()
             turns = max(turns, float(abs(np.angle(c[1:] / c[:-1] * np.exp(-1j * angle))).max()))
     found = worst_of(
-        errors, tolerance=RATE, because=FITTED, numbers={"largest error of the angle, radians": turns},
+        errors, tolerance=RATE, justification=FITTED, numbers={"largest error of the angle, radians": turns},
         plot=Plot(curves[:: len(curves) // len(GAPS)], "loop", "sine to the plane", xscale="linear"),
     )  # fmt: skip
     return found if turns < 1e-9 else Finding("fails", turns, 0.0, 1e-9, note="the left coordinate turns otherwise")
@@ -292,7 +303,8 @@ def complex_plane(effort: Effort) -> Finding:
     "case.complex.angle",
     "In the plane of a leading complex pair the mean token turns by the same angle, arg(1 + lambda), in every loop.",
     place="complex pair",
-    known="holds only",
+    provenance="ours",
+    expected_verdict="holds only",
 )
 def complex_angle(effort: Effort) -> Finding:
     rng, loops, normal, skew, drift, curves = effort.generator(9), 300, 0.0, [], 0.0, []
@@ -315,7 +327,7 @@ def complex_angle(effort: Effort) -> Finding:
                 drift = max(drift, abs(float(steps.sum()) - angle * steps.size))
     return qualified(
         normal < 1e-9 and drift < np.pi / 2 and max(skew) > 1e-2, measured=max(skew), expected=0.0, tolerance=1e-9,
-        because="the largest deviation from the angle in one loop; 0.5^60 = 1e-18 is left outside the plane",
+        justification="the largest deviation from the angle in one loop; 0.5^60 = 1e-18 is left outside the plane",
         note="for normal F; otherwise the token runs on an ellipse, and only the mean angle is arg(1 + lambda)",
         numbers={
             "largest deviation in one loop, normal F": normal,

@@ -43,7 +43,7 @@ def reading_section(found: Reading) -> report.Section:
     )
     table = report.Table(
         header, rows, caption=f"Leading directions by the rule {found.rule}", details_label="All tokens listed",
-        filter="against chance", downloads=["reading.csv"],
+        filters=["against chance"], downloads=["reading.csv"],
     )  # fmt: skip
     return report.Section("The tokens that directions point at", (first, table, noted(found.notes())))
 
@@ -87,7 +87,7 @@ def comparison_section(found: Comparison) -> report.Section:
     table = report.Table(
         ("layer", "rule", *degrees.values(), "eigenvalues", report.Column("larger gap", format=".4f"), "change of F"),
         rows, caption="Angle between the leading subspaces, and of random ones of these dimensions (median)",
-        filter="rule" if len(found.rules) > 1 else None, downloads=["comparison.csv"],
+        filters=["rule"] if len(found.rules) > 1 else (), downloads=["comparison.csv"],
     )  # fmt: skip
     return report.Section(
         "Beside another checkpoint", (f"Compared with {found.b}.", *found.sentences(), table, noted(found.notes()))

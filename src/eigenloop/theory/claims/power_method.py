@@ -19,6 +19,7 @@ TEST_LOOPS = 50
     "Looped at test time, the scalar model's sine stays between |c_{m+1}| r^k and tan(phi_0) r^k at every loop, for "
     "every test sample of Tasks 1 and 2.",
     place="Thm 4.6",
+    provenance="reconstructed",
 )
 def bounds_in_distribution(effort: Effort) -> Finding:
     rng = effort.generator(5)
@@ -29,6 +30,7 @@ def bounds_in_distribution(effort: Effort) -> Finding:
     "thm4.6.bounds.out_of_distribution",
     "The same bounds hold for any X with unit columns: other sizes, spiked, geometric, repeated and singular spectra.",
     place="Thm 4.6, Assumption 4.4",
+    provenance="reconstructed",
 )
 def bounds_out_of_distribution(effort: Effort) -> Finding:
     rng = effort.generator(6)
@@ -39,6 +41,7 @@ def bounds_out_of_distribution(effort: Effort) -> Finding:
     "thm4.6.factor",
     "With LN the factor per loop falls, as training goes on, to that of the power method, lambda_{m+1}/lambda_1.",
     place="Thm 4.6",
+    provenance="reconstructed",
 )
 def factor_falls(effort: Effort) -> Finding:
     path = long_run(SINGLE, learning_rate=RATE, steps=LAST)
@@ -47,7 +50,7 @@ def factor_falls(effort: Effort) -> Finding:
     falling = bool(np.all(np.diff(factors) < 0))
     found = within(
         measured=factors[-1], expected=limit, tolerance=1 / float(path.gamma[-1]),
-        because="(1 + gamma lambda_2)/(1 + gamma lambda_1) is off by (1/lambda_2 - 1/lambda_1)/gamma of itself",
+        justification="(1 + gamma lambda_2)/(1 + gamma lambda_1) is off by (1/lambda_2 - 1/lambda_1)/gamma of itself",
         numbers={"falls at every recorded step": str(falling), "factor at step 10^6": factors[nearest(path, 1e6)]},
         plot=Plot([Curve("factor", path.steps[1:], factors[1:])], "step", "factor per loop", yscale="linear"),
     )  # fmt: skip
@@ -59,6 +62,7 @@ def factor_falls(effort: Effort) -> Finding:
     "The bounds cannot be improved: in the plane tan(phi_k) equals the upper one, and for large k the sine falls by "
     "exactly the stated factor per loop.",
     place="Thm 4.6",
+    provenance="reconstructed",
 )
 def tight(effort: Effort) -> Finding:
     worst = 0.0
@@ -74,7 +78,7 @@ def tight(effort: Effort) -> Finding:
     rate = float(sines[400] / sines[399])
     return within(
         measured=worst, expected=0.0, tolerance=1e-9, relative=False,
-        because="1 - sin^2 loses digits where the angle is near a right one: 1e-16 over cos^2",
+        justification="1 - sin^2 loses digits where the angle is near a right one: 1e-16 over cos^2",
         numbers={
             "factor at loop 400, d = 16": rate,
             "stated factor": contraction_factor(DEFAULT_MULTIPLICITIES, gamma=12.0),
@@ -87,6 +91,7 @@ def tight(effort: Effort) -> Finding:
     "The model trained end to end with L loops obeys the same bounds at test time with its own gamma_t, in and out of "
     "distribution.",
     place="Thm 4.7",
+    provenance="reconstructed",
 )
 def bounds_end_to_end(effort: Effort) -> Finding:
     path = long_run(LOOPED, learning_rate=RATE, steps=LAST)
@@ -102,7 +107,7 @@ def bounds_end_to_end(effort: Effort) -> Finding:
         passed += sum(counts)
     return every(
         passed, len(times) * sum(len(some) for some in rows.values()),
-        because=f"an inequality at each of {TEST_LOOPS} loops; 1e-12 for rounding",
+        justification=f"an inequality at each of {TEST_LOOPS} loops; 1e-12 for rounding",
         numbers={**{f"gamma at step {time:g}": float(path.gamma[nearest(path, time)]) for time in times}, **numbers},
     )  # fmt: skip
 
@@ -111,6 +116,7 @@ def bounds_end_to_end(effort: Effort) -> Finding:
     "thm4.2.slower",
     "Looped at test time the model without LN contracts strictly more slowly than the power method, for either target.",
     place="Thms 4.2 and 4.6",
+    provenance="reconstructed",
 )
 def slower_without_ln(effort: Effort) -> Finding:
     size, passed, gaps = effort.pick(200, 2_000), 0, []
@@ -121,7 +127,7 @@ def slower_without_ln(effort: Effort) -> Finding:
             gaps.append(contraction_factor(row, gamma=max(gamma, 0.0)) - limit)
         passed += gaps[-1] > 0 and gaps[-2] > 0
     return every(
-        passed, size, because="strict inequality; where gamma* <= 0 the loops contract not at all",
+        passed, size, justification="strict inequality; where gamma* <= 0 the loops contract not at all",
         numbers={"smallest difference of the factors": min(gaps), "median difference": float(np.median(gaps))},
     )  # fmt: skip
 
@@ -154,7 +160,7 @@ def _out_of_distribution(rng: np.random.Generator, each: int) -> np.ndarray:
 def _bounds(rows: np.ndarray, rng: np.random.Generator, *, gamma: float) -> Finding:
     passed, slack = _within_bounds(rows, rng, gamma=gamma)
     return every(
-        passed, len(rows), because="an inequality; 1e-12 for rounding",
+        passed, len(rows), justification="an inequality; 1e-12 for rounding",
         numbers={"loops": TEST_LOOPS, "gamma": gamma, "upper bound over sine at loop 10": slack},
     )  # fmt: skip
 

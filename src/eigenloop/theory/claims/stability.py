@@ -30,6 +30,7 @@ EARLY = 30
     "For arbitrary A and B, not only multiples of I, the gradients of the six other blocks are exactly 0 on every "
     "sample.",
     place="cf. Lemma A.2",
+    provenance="ours",
 )
 def invariance(effort: Effort) -> Finding:
     import jax
@@ -55,7 +56,7 @@ def invariance(effort: Effort) -> Finding:
             of_v[:, dim:, :dim], of_w[:, :dim, dim:] = 0, 0
             passed += int(np.sum((abs(of_v).max((1, 2)) == 0) & (abs(of_w).max((1, 2)) == 0)))
     return every(
-        passed, 3 * size, because="exact zeros in float64, no tolerance",
+        passed, 3 * size, justification="exact zeros in float64, no tolerance",
         numbers={"largest active gradient": largest, "objectives": 3},
     )  # fmt: skip
 
@@ -67,7 +68,8 @@ def invariance(effort: Effort) -> Finding:
     "beyond.stability.normalized",
     "The point to which Theorem 4.2 leads, normalised target, is a local minimum of the full loss.",
     place="cf. Thm 4.2",
-    known="fails",
+    provenance="ours",
+    expected_verdict="fails",
 )
 def stability_normalized(effort: Effort) -> Finding:
     return _stability_linear("normalized")
@@ -77,6 +79,7 @@ def stability_normalized(effort: Effort) -> Finding:
     "beyond.stability.unnormalized",
     "The point to which Theorem 4.2 leads, unnormalised target, is a local minimum of the full loss.",
     place="cf. Thm 4.2",
+    provenance="ours",
 )
 def stability_unnormalized(effort: Effort) -> Finding:
     return _stability_linear("unnormalized")
@@ -86,6 +89,7 @@ def stability_unnormalized(effort: Effort) -> Finding:
     "beyond.stability.layerwise",
     "One layer with LN: at every step measured from 30 to 10^12 no direction off the scalar path falls.",
     place="cf. Thm 4.3",
+    provenance="ours",
 )
 def stability_layerwise(effort: Effort) -> Finding:
     return _stability_along(SINGLE, effort=effort)
@@ -95,6 +99,7 @@ def stability_layerwise(effort: Effort) -> Finding:
     "beyond.stability.looped",
     "Ten loops with LN, end to end: at every step measured from 30 to 10^12 no direction off the scalar path falls.",
     place="cf. Thm 4.1",
+    provenance="ours",
 )
 def stability_looped(effort: Effort) -> Finding:
     return _stability_along(LOOPED, effort=effort)
@@ -104,7 +109,8 @@ def stability_looped(effort: Effort) -> Finding:
     "beyond.stability.any_loops",
     "Late end-to-end training is stable for every number of loops.",
     place="cf. Thm 4.1",
-    known="holds only",
+    provenance="ours",
+    expected_verdict="holds only",
 )
 def stability_of_few_loops(effort: Effort) -> Finding:
     loops = [1, 2, 3, 4, 5, 7, 10, 20, 50]
@@ -132,6 +138,7 @@ def stability_of_few_loops(effort: Effort) -> Finding:
     "beyond.escape.rate",
     "SGD leaves the saddle of the normalised target at the rate that the Hessian predicts.",
     place="cf. Thm 4.2",
+    provenance="ours",
 )
 def escape_rate(effort: Effort) -> Finding:
     from eigenloop.lab.training import TrainConfig, train
@@ -153,7 +160,7 @@ def escape_rate(effort: Effort) -> Finding:
     measured = float(np.polyfit(np.log(grown), np.log(size), 1)[0]) * predicted
     return within(
         measured=measured, expected=predicted, tolerance=0.25,
-        because="135 modes fix a norm to 6 % in one run; nine of them over two e-folds fix the rate to 5 %",
+        justification="135 modes fix a norm to 6 % in one run; nine of them over two e-folds fix the rate to 5 %",
         numbers={"Hessian eigenvalue": -predicted / RATE, "steps per e-fold": 1 / predicted},
         plot=Plot([Curve("symmetric traceless part of A", steps, size, points=True),
                    Curve("predicted", steps, size[0] * grown / grown[0])], "step", "Frobenius norm", xscale="linear"),
@@ -164,7 +171,8 @@ def escape_rate(effort: Effort) -> Finding:
     "beyond.escape.floor",
     "No A, B does better without LN than the best multiples of I, normalised target: f* is the floor of the full loss.",
     place="cf. Thm 4.2",
-    known="fails",
+    provenance="ours",
+    expected_verdict="fails",
 )
 def floor_of_the_full_loss(effort: Effort) -> Finding:
     return _full_minimum("normalized", effort)
@@ -174,6 +182,7 @@ def floor_of_the_full_loss(effort: Effort) -> Finding:
     "beyond.escape.floor.unnormalized",
     "The same for the unnormalised target.",
     place="cf. Thm 4.2",
+    provenance="ours",
 )
 def floor_of_the_full_loss_unnormalized(effort: Effort) -> Finding:
     return _full_minimum("unnormalized", effort)
@@ -184,6 +193,7 @@ def floor_of_the_full_loss_unnormalized(effort: Effort) -> Finding:
     "For the normalised target the lowest minimum of the full loss splits the space: A = a1 P + a2 (I - P), B = b1 P + "
     "b2 (I - P) with a projection P.",
     place="cf. Thm 4.2",
+    provenance="ours",
 )
 def split_of_the_space(effort: Effort) -> Finding:
     setting = LayerwiseLinear(DEFAULT_MULTIPLICITIES, "normalized")
@@ -194,7 +204,7 @@ def split_of_the_space(effort: Effort) -> Finding:
     lowest = min(splits)
     return within(
         measured=best.loss, expected=lowest, tolerance=1e-9,
-        because="both are minima of one polynomial, found to a gradient of 1e-7 and 1e-11",
+        justification="both are minima of one polynomial, found to a gradient of 1e-7 and 1e-11",
         numbers={"rank of P": ranks[int(np.argmin(splits))], "f*": floor, "best split of 11 + 5": splits[10],
                  "best split, rank 1 to d - 1": splits},
         plot=Plot([Curve("best split", ranks, splits, points=True), Curve("f*", [1, ranks[-1]], [floor] * 2)],

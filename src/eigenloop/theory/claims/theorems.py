@@ -42,17 +42,22 @@ LAST = 1e12
     "Trained end to end, the looped model with LN keeps V_21 = a I and W_12 = b I: at such a point the population "
     "gradient of either block is a multiple of I.",
     place="Thm 4.1",
+    provenance="reconstructed",
 )
 def structure_end_to_end(effort: Effort) -> Finding:
     return _structure("end-to-end", effort)
 
 
-@ledger.claim("thm4.1.growth.a", "The active entry a of V grows like t^(1/4).", place="Thm 4.1")
+@ledger.claim(
+    "thm4.1.growth.a", "The active entry a of V grows like t^(1/4).", place="Thm 4.1", provenance="reconstructed"
+)
 def growth_of_a(effort: Effort) -> Finding:
     return _growth(LOOPED, "a", 1 / 4)
 
 
-@ledger.claim("thm4.1.growth.b", "The active entry b of W grows like t^(1/4).", place="Thm 4.1")
+@ledger.claim(
+    "thm4.1.growth.b", "The active entry b of W grows like t^(1/4).", place="Thm 4.1", provenance="reconstructed"
+)
 def growth_of_b(effort: Effort) -> Finding:
     return _growth(LOOPED, "b", 1 / 4)
 
@@ -61,6 +66,7 @@ def growth_of_b(effort: Effort) -> Finding:
     "thm4.1.growth.constant",
     "The factor in Theta((eta Y1 t/d)^(1/4)) is sqrt(2): gamma_t / (2 (eta Y1 t/d)^(1/2)) tends to 1.",
     place="Thm 4.1 (the constant is ours)",
+    provenance="reconstructed",
 )
 def constant_end_to_end(effort: Effort) -> Finding:
     return _constant(LOOPED)
@@ -70,6 +76,7 @@ def constant_end_to_end(effort: Effort) -> Finding:
     "thm4.1.limit_loss",
     "The loss falls to that of L steps of the power method, and not to 0.",
     place="Thm 4.1",
+    provenance="reconstructed",
 )
 def limit_loss(effort: Effort) -> Finding:
     values, size = np.array(DEFAULT_MULTIPLICITIES, dtype=np.float64), effort.pick(100_000, 1_000_000)
@@ -89,6 +96,7 @@ def limit_loss(effort: Effort) -> Finding:
     "thm4.1.loss_rate",
     "The loss approaches its limit like t^(-1/2): f - f_inf ~ (1/2) (d Y1/(eta t))^(1/2).",
     place="Thm 4.1 (the constant is ours)",
+    provenance="reconstructed",
 )
 def loss_rate(effort: Effort) -> Finding:
     path = long_run(LOOPED, learning_rate=RATE, steps=LAST)
@@ -96,7 +104,7 @@ def loss_rate(effort: Effort) -> Finding:
     # f - f_inf = -int f' = Y1/gamma (1 + O(1/gamma)); subtracted directly it would lose five digits
     measured = (float(LOOPED.loss(gamma).value) - float(LOOPED.limit_loss().value)) * math.sqrt(RATE * LAST / (16 * y1))
     return within(
-        measured=measured, expected=0.5, tolerance=10 / gamma, because=SLOW + ", ten times that",
+        measured=measured, expected=0.5, tolerance=10 / gamma, justification=SLOW + ", ten times that",
         numbers={"gamma": gamma, "steps": LAST},
     )  # fmt: skip
 
@@ -105,6 +113,7 @@ def loss_rate(effort: Effort) -> Finding:
     "thm4.1.power_method",
     "The trained model's output becomes that of the L-step power method: their distance falls like 1/gamma.",
     place="Thm 4.1",
+    provenance="reconstructed",
 )
 def becomes_the_power_method(effort: Effort) -> Finding:
     size = effort.pick(200, 2_000)
@@ -120,7 +129,7 @@ def becomes_the_power_method(effort: Effort) -> Finding:
     check = power_method(np.diag(spectra[0]), queries[0], loops=LOOPS)[-1]
     return within(
         measured=order, expected=-1.0, tolerance=0.02,
-        because="the next order in 1/gamma, at gamma = 10^3 and up, of a median over random spectra",
+        justification="the next order in 1/gamma, at gamma = 10^3 and up, of a median over random spectra",
         numbers={
             "median distances": largest,
             "power method by products against by powers": float(
@@ -138,6 +147,7 @@ def becomes_the_power_method(effort: Effort) -> Finding:
     "thm4.2.structure",
     "Without LN, for either target, the active blocks stay multiples of I in the population.",
     place="Thm 4.2",
+    provenance="reconstructed",
 )
 def structure_linear(effort: Effort) -> Finding:
     return _structure("no-ln", effort)
@@ -147,6 +157,7 @@ def structure_linear(effort: Effort) -> Finding:
     "thm4.2.parabola.normalized",
     "The loss is mu2 (gamma - gamma*)^2 + f*, normalised target, with the constants of the table.",
     place="Thm 4.2 (the constants are ours)",
+    provenance="reconstructed",
 )
 def parabola_normalized(effort: Effort) -> Finding:
     return _parabola(LayerwiseLinear(DEFAULT_MULTIPLICITIES, "normalized"), effort)
@@ -156,17 +167,25 @@ def parabola_normalized(effort: Effort) -> Finding:
     "thm4.2.parabola.unnormalized",
     "The loss is mu2 (gamma - gamma*)^2 + f*, unnormalised target, with the constants of the table.",
     place="Thm 4.2 (the constants are ours)",
+    provenance="reconstructed",
 )
 def parabola_unnormalized(effort: Effort) -> Finding:
     return _parabola(LayerwiseLinear(DEFAULT_MULTIPLICITIES, "unnormalized"), effort)
 
 
-@ledger.claim("thm4.2.limit.normalized", "gamma tends to gamma*, normalised target.", place="Thm 4.2")
+@ledger.claim(
+    "thm4.2.limit.normalized", "gamma tends to gamma*, normalised target.", place="Thm 4.2", provenance="reconstructed"
+)
 def limit_normalized(effort: Effort) -> Finding:
     return _linear_limit("normalized")
 
 
-@ledger.claim("thm4.2.limit.unnormalized", "gamma tends to gamma*, unnormalised target.", place="Thm 4.2")
+@ledger.claim(
+    "thm4.2.limit.unnormalized",
+    "gamma tends to gamma*, unnormalised target.",
+    place="Thm 4.2",
+    provenance="reconstructed",
+)
 def limit_unnormalized(effort: Effort) -> Finding:
     return _linear_limit("unnormalized")
 
@@ -175,12 +194,15 @@ def limit_unnormalized(effort: Effort) -> Finding:
     "thm4.2.rate.normalized",
     "The error in gamma falls linearly, per step by 1 - (2 eta mu2/d)(c^2 + 4 gamma*^2)^(1/2), c = lim (a^2 - b^2).",
     place="Thm 4.2",
+    provenance="reconstructed",
 )
 def rate_normalized(effort: Effort) -> Finding:
     return _linear_rate("normalized")
 
 
-@ledger.claim("thm4.2.rate.unnormalized", "The same rate, unnormalised target.", place="Thm 4.2")
+@ledger.claim(
+    "thm4.2.rate.unnormalized", "The same rate, unnormalised target.", place="Thm 4.2", provenance="reconstructed"
+)
 def rate_unnormalized(effort: Effort) -> Finding:
     return _linear_rate("unnormalized")
 
@@ -189,6 +211,7 @@ def rate_unnormalized(effort: Effort) -> Finding:
     "thm4.2.floor",
     "Without LN no gamma brings the loss to 0: f* > 0 for either target on every spectrum that is not a tight frame.",
     place="Thm 4.2",
+    provenance="reconstructed",
 )
 def floor(effort: Effort) -> Finding:
     size = effort.pick(200, 2_000)
@@ -208,7 +231,8 @@ def floor(effort: Effort) -> Finding:
     tight = np.r_[1 + 1e-4, np.ones(15)]
     return every(
         positive + near, 6 * size,
-        because="f* > 0, far above the rounding of 1e-13; gamma* and f* as the regression over drawn q has them, to "
+        justification="f* > 0, far above the rounding of 1e-13; gamma* and f* as the regression over drawn q has "
+        "them, to "
         f"{SIGMAS:g} standard errors; two targets",
         numbers={
             "spectra": size, "smallest f*": smallest, "largest distance from the regression, standard errors": farthest,
@@ -220,17 +244,26 @@ def floor(effort: Effort) -> Finding:
 # --- Theorem 4.3: one layer with LN
 
 
-@ledger.claim("thm4.3.structure", "One layer with LN keeps its active blocks multiples of I.", place="Thm 4.3")
+@ledger.claim(
+    "thm4.3.structure",
+    "One layer with LN keeps its active blocks multiples of I.",
+    place="Thm 4.3",
+    provenance="reconstructed",
+)
 def structure_layerwise(effort: Effort) -> Finding:
     return _structure("layerwise", effort)
 
 
-@ledger.claim("thm4.3.growth.a", "The active entry a of V grows like t^(1/6).", place="Thm 4.3")
+@ledger.claim(
+    "thm4.3.growth.a", "The active entry a of V grows like t^(1/6).", place="Thm 4.3", provenance="reconstructed"
+)
 def growth_of_a_layerwise(effort: Effort) -> Finding:
     return _growth(SINGLE, "a", 1 / 6)
 
 
-@ledger.claim("thm4.3.growth.b", "The active entry b of W grows like t^(1/6).", place="Thm 4.3")
+@ledger.claim(
+    "thm4.3.growth.b", "The active entry b of W grows like t^(1/6).", place="Thm 4.3", provenance="reconstructed"
+)
 def growth_of_b_layerwise(effort: Effort) -> Finding:
     return _growth(SINGLE, "b", 1 / 6)
 
@@ -239,19 +272,22 @@ def growth_of_b_layerwise(effort: Effort) -> Finding:
     "thm4.3.growth.constant",
     "gamma_t / (12 eta Y2 t/d)^(1/3) tends to 1.",
     place="Thm 4.3 (the constant is ours)",
+    provenance="reconstructed",
 )
 def constant_layerwise(effort: Effort) -> Finding:
     return _constant(SINGLE)
 
 
-@ledger.claim("thm4.3.loss", "The loss falls to 0 like Y2/gamma^2, so like t^(-2/3).", place="Thm 4.3")
+@ledger.claim(
+    "thm4.3.loss", "The loss falls to 0 like Y2/gamma^2, so like t^(-2/3).", place="Thm 4.3", provenance="reconstructed"
+)
 def loss_layerwise(effort: Effort) -> Finding:
     path = long_run(SINGLE, learning_rate=RATE, steps=LAST)
     late = path.steps >= LAST / 100
     losses = [float(SINGLE.loss(float(gamma)).value) for gamma in path.gamma[late]]
     slope = float(np.polyfit(np.log(path.steps[late]), np.log(losses), 1)[0])
     return within(
-        measured=slope, expected=-2 / 3, tolerance=1 / float(path.gamma[late][0]), because=SLOW,
+        measured=slope, expected=-2 / 3, tolerance=1 / float(path.gamma[late][0]), justification=SLOW,
         numbers={"gamma^2 f / Y2 at the end": float(path.gamma[-1] ** 2 * losses[-1] / SINGLE.upsilon2().value)},
         plot=Plot([Curve("f", path.steps[late], losses)], "step", "loss"),
     )  # fmt: skip
@@ -261,6 +297,7 @@ def loss_layerwise(effort: Effort) -> Finding:
     "thm4.3.time",
     "The steps that a loss of eps takes grow like eps^(-3/2): T(eps) ~ (d/(12 eta Y2)) (Y2/eps)^(3/2).",
     place="Thm 4.3 (the constant is ours)",
+    provenance="reconstructed",
 )
 def time_to_reach(effort: Effort) -> Finding:
     path, y2 = long_run(SINGLE, learning_rate=RATE, steps=LAST), float(SINGLE.upsilon2().value)
@@ -270,7 +307,7 @@ def time_to_reach(effort: Effort) -> Finding:
     ratio = path.steps[late] / predicted
     return within(
         measured=float(ratio[-1]), expected=1.0, tolerance=3 / float(path.gamma[-1]),
-        because="gamma is off by O(1/gamma) of itself, and T is its cube",
+        justification="gamma is off by O(1/gamma) of itself, and T is its cube",
         numbers={"loss at the end": float(losses[-1])},
         plot=Plot(
             [Curve("steps taken", losses, path.steps[late]), Curve("predicted", losses, predicted)], "eps", "T(eps)"
@@ -352,7 +389,7 @@ def _growth(setting: EndToEnd | LayerwiseNorm, name: str, exponent: float) -> Fi
     shown = path.steps > 0
     reference = weights[-1] * (path.steps[shown] / path.steps[-1]) ** exponent
     return within(
-        measured=slope, expected=exponent, tolerance=1 / float(path.gamma[late][0]), because=SLOW,
+        measured=slope, expected=exponent, tolerance=1 / float(path.gamma[late][0]), justification=SLOW,
         numbers={"steps": LAST, f"{name} at the end": float(weights[-1])},
         plot=Plot(
             [Curve(name, path.steps[shown], weights[shown]), Curve("power law", path.steps[shown], reference)],
@@ -371,7 +408,7 @@ def _constant(setting: EndToEnd | LayerwiseNorm) -> Finding:
     every_step = recursion(setting, learning_rate=RATE, steps=100_000).gamma[-1]
     flow = long_run(setting, learning_rate=RATE, steps=1e5).gamma[-1]
     return within(
-        measured=ratios[-1], expected=1.0, tolerance=1 / float(path.gamma[-1]), because=SLOW,
+        measured=ratios[-1], expected=1.0, tolerance=1 / float(path.gamma[-1]), justification=SLOW,
         numbers={
             "ratio at 10^3, 10^6, 10^9, 10^12": ratios,
             "flow against every step, at 10^5": float(flow / every_step - 1),
@@ -432,7 +469,7 @@ def _linear_rate(target: Target) -> Finding:
     expected = 1 - 2 * SMALL_RATE * mu2 / 2 * math.hypot(c, 2 * optimum)
     return within(
         measured=measured, expected=expected, tolerance=1e-6, relative=False,
-        because="the full model's descent in d = 2, where 1e-7 of gamma is left: as much of s, and rounding "
+        justification="the full model's descent in d = 2, where 1e-7 of gamma is left: as much of s, and rounding "
         "is a thousandth of the tolerance",
         numbers={"c": c, "step": i, "at the rate 0.1 on Task 2, with c = 1": _factor_on_task2(target)},
         plot=Plot([Curve("|gamma - its limit|", np.arange(1, i + 1), errors[1 : i + 1])], "step", "error",

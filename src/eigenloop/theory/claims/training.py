@@ -25,6 +25,7 @@ ledger = Ledger("beyond arXiv 2606.00605")
     "beyond.sharpness.population",
     "At learning rate 0.1 the largest population Hessian eigenvalue stays below 2/learning rate along the whole path.",
     place="cf. Section 5",
+    provenance="ours",
 )
 def population_sharpness(effort: Effort) -> Finding:
     path = long_run(LOOPED, learning_rate=RATE, steps=effort.pick(1_000, 1_000_000))
@@ -42,7 +43,8 @@ def population_sharpness(effort: Effort) -> Finding:
     "beyond.chaos",
     "At learning rate 0.1 SGD on batches of 128 is not chaotic: two runs that differ in a last digit stay together.",
     place="cf. Section 5",
-    known="fails",
+    provenance="ours",
+    expected_verdict="fails",
 )
 def chaos(effort: Effort) -> Finding:
     growth = {rate: _growth_of_a_difference(rate, effort) for rate in (0.1, 0.01)}
@@ -65,6 +67,7 @@ def chaos(effort: Effort) -> Finding:
     "Chaotic as it is at learning rate 0.1, SGD grows gamma with the exponent of population gradient descent over the "
     "same steps.",
     place="cf. Thm 4.1",
+    provenance="ours",
 )
 def chaos_exponent(effort: Effort) -> Finding:
     from eigenloop.lab.training import TrainConfig, train
@@ -80,7 +83,7 @@ def chaos_exponent(effort: Effort) -> Finding:
     slope, expected = _late_exponent(np.column_stack([at, found])), _late_exponent(np.column_stack([at, beside]))
     return within(
         measured=slope, expected=expected, tolerance=(1 / 2 - 1 / 3) / 2, relative=False,
-        because="half of what separates the exponent 1/2 of L loops from the 1/3 of one layer; one run",
+        justification="half of what separates the exponent 1/2 of L loops from the 1/3 of one layer; one run",
         numbers={"steps": steps, "gamma at the end over the population's": float(found[-1] / beside[-1]),
                  "exponent for t to infinity": 0.5},
         plot=Plot([Curve("SGD", at, found, points=True), Curve("population", at, beside)], "step", "gamma"),
@@ -95,6 +98,7 @@ def chaos_exponent(effort: Effort) -> Finding:
     "Heavy-ball momentum beta only shifts the clock of plain gradient descent at learning rate eta/(1 - beta): their "
     "relative difference falls like 1/t.",
     place="cf. Thms 4.1 and 4.3",
+    provenance="ours",
 )
 def momentum(effort: Effort) -> Finding:
     steps, beta = 200_000, 0.9
@@ -109,7 +113,7 @@ def momentum(effort: Effort) -> Finding:
         curves.append(Curve(name, path[:, 0], apart))
     return within(
         measured=max(falls, key=lambda fall: abs(fall + 1)), expected=-1.0, tolerance=0.1,
-        because="the shift may still change by a quarter over the decade, 10^0.1, as the power laws settle",
+        justification="the shift may still change by a quarter over the decade, 10^0.1, as the power laws settle",
         numbers={
             "exponent of the difference, looped and one layer": falls, "shift of the clock, steps": shifts,
             "exponents over the last decade, momentum and plain, looped": slopes[:2], "one layer": slopes[2:],
@@ -122,7 +126,8 @@ def momentum(effort: Effort) -> Finding:
     "beyond.adam",
     "Adam keeps the exponents 1/4 and 1/6 of a and b.",
     place="cf. Thms 4.1 and 4.3",
-    known="fails",
+    provenance="ours",
+    expected_verdict="fails",
 )
 def adam(effort: Effort) -> Finding:
     steps = effort.pick(20_000, 200_000)
@@ -144,6 +149,7 @@ def adam(effort: Effort) -> Finding:
     "Trained on finitely many samples the training loss ends under f_inf and the test loss above it; their gap narrows "
     "with more samples.",
     place="cf. Thm 4.1",
+    provenance="ours",
 )
 def finite_samples(effort: Effort) -> Finding:
     from eigenloop.lab.training import TrainConfig, train
@@ -164,7 +170,8 @@ def finite_samples(effort: Effort) -> Finding:
     exponent = float(np.polyfit(np.log(sizes), np.log(gaps), 1)[0])
     checks = [*(training < limit), *(test > limit), *(np.diff(gaps) < 0)]
     return every(
-        int(np.sum(checks)), len(checks), because="inequalities; the losses differ from f_inf by many standard errors",
+        int(np.sum(checks)), len(checks),
+        justification="inequalities; the losses differ from f_inf by many standard errors",
         numbers={
             "f_inf": limit, "samples": list(sizes), "training loss": training.tolist(), "test loss": test.tolist(),
             "exponent of the gap in the number of samples": exponent, "steps": effort.pick(3_000, 20_000),

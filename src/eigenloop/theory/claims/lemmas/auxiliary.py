@@ -62,6 +62,7 @@ def inverse_square(rows: np.ndarray) -> Estimate:
     "lemF.1",
     "A d x d matrix that commutes with every rotation is a multiple of I, for d >= 3 (in d = 2 only with reflections).",
     place="Lemma F.1",
+    provenance="reconstructed",
 )
 def schur(effort: Effort) -> Finding:
     """The dimension of what commutes with a few random rotations, from singular values."""
@@ -85,6 +86,7 @@ def schur(effort: Effort) -> Finding:
     "lemF.2",
     "n/d <= E||Sq|| <= (tr(S^2)/d)^{1/2} <= n/d^{1/2}, for each X with unit columns and so in the mean.",
     place="Lemma F.2",
+    provenance="reconstructed",
 )
 def norm_between(effort: Effort) -> Finding:
     """The exact E||Sq|| of many random spectra; a tight frame attains the lower bound."""
@@ -100,7 +102,7 @@ def norm_between(effort: Effort) -> Finding:
         uppers.append(value / middle)
     near = np.array([2.0 + 1e-6] + [2.0] * 7)
     return every(
-        passed, count, because="an inequality; 1e-12 for rounding",
+        passed, count, justification="an inequality; 1e-12 for rounding",
         numbers={"smallest E||Sq||/(n/d)": float(np.concatenate(shares).min()),
                  "largest E||Sq||/(tr(S^2)/d)^(1/2)": float(np.concatenate(uppers).max()),
                  "E||Sq||/(n/d) - 1, nearly a tight frame": float(mean_power_norm(near).value / near.mean() - 1)},
@@ -111,6 +113,7 @@ def norm_between(effort: Effort) -> Finding:
     "lemF.2.mean",
     "E||Sq|| is (1/(2 pi^{1/2})) int (1 - P(t)) t^{-3/2} dt / E||z||: the number that the bounds are about.",
     place="Lemma F.2",
+    provenance="reconstructed",
 )
 def norm_sampled(effort: Effort) -> Finding:
     """A plain mean over sampled q."""
@@ -133,7 +136,7 @@ def _optimum_inside(effort: Effort, target: str) -> Finding:
         uppers.append(value / high)
         lowers.append(value - low)
     return every(
-        passed, count, because="an inequality; 1e-12 for rounding",
+        passed, count, justification="an inequality; 1e-12 for rounding",
         numbers={"largest share of the upper bound": float(np.concatenate(uppers).max()),
                  "smallest distance from the lower bound": float(np.concatenate(lowers).min())},
     )  # fmt: skip
@@ -143,6 +146,7 @@ def _optimum_inside(effort: Effort, target: str) -> Finding:
     "rem.F.3.norm",
     "For the normalised target 0 < gamma* <= (d/n)(d^{1/2} - 1), because n^2/d^2 <= mu2 <= n^2/d.",
     place="Remark F.3",
+    provenance="reconstructed",
 )
 def normalized_optimum(effort: Effort) -> Finding:
     """gamma* of many random spectra."""
@@ -153,6 +157,7 @@ def normalized_optimum(effort: Effort) -> Finding:
     "rem.F.3.unnorm",
     "For the unnormalised target 1 - d/n <= gamma* <= 1 - 1/n, because n^2/d^2 <= mu2 <= n^2/d.",
     place="Remark F.3",
+    provenance="reconstructed",
 )
 def unnormalized_optimum(effort: Effort) -> Finding:
     """gamma* of many random spectra."""
@@ -163,6 +168,7 @@ def unnormalized_optimum(effort: Effort) -> Finding:
     "lemF.4",
     "E[1/||Sq||^2 | X] <= C_d/(lambda_1 lambda_d); the smallest such C_d is pi/B(1/2, (d-1)/2), 1 for d = 2.",
     place="Lemma F.4",
+    provenance="reconstructed",
 )
 def inverse_square_bounded(effort: Effort) -> Finding:
     """The exact expectation of many random spectra; and of (1, e, ..., e), which comes as near as one likes."""
@@ -178,7 +184,8 @@ def inverse_square_bounded(effort: Effort) -> Finding:
         tight.append(inverse_square(sharp).value * ends / inverse_square_constant(dim))
         passed, count = passed + int(abs(tight[-1][-1] - 1) < 1e-4), count + 1
     return every(
-        passed, count, because="an inequality; 1e-12 for rounding. Sharp: within O(lambda_d/lambda_1) of equality",
+        passed, count,
+        justification="an inequality; 1e-12 for rounding. Sharp: within O(lambda_d/lambda_1) of equality",
         numbers={"largest share of the bound, random spectra": float(np.concatenate(ratios).max()),
                  "share at (1, 1e-6, ..., 1e-6), d = 16": float(tight[-1][-1]),
                  "C_16": inverse_square_constant(16)},
@@ -191,6 +198,7 @@ def inverse_square_bounded(effort: Effort) -> Finding:
     "lemF.4.mean",
     "E[1/||Sq||^2] is int P(t) sum_i u_i dt, u_i = 1/(1 + 2 t lambda_i^2): the number that the bound is about.",
     place="Lemma F.4",
+    provenance="reconstructed",
 )
 def inverse_square_sampled(effort: Effort) -> Finding:
     """A plain mean over sampled q; ||Sq|| >= lambda_d bounds each sample."""

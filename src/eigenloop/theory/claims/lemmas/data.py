@@ -81,6 +81,7 @@ def package_samples(make: Callable[[], Any], effort: Effort, size: int) -> np.nd
     "ass3.2.task1",
     "Task 1 meets (A1) and (A2); E[1/lambda_d] is finite, (A3), exactly when n >= d + 2.",
     place="Assumption 3.2, Section 5",
+    provenance="reconstructed",
 )
 def task1(effort: Effort) -> Finding:
     """Moments of the package's samples; Hill's estimate of alpha in P(lambda_d < x) ~ x^alpha, d = 3, n = 3 to 6."""
@@ -107,7 +108,7 @@ def task1(effort: Effort) -> Finding:
             Curve(f"n = d + {n - dim}", grid, [float((values < x).mean()) or np.nan for x in grid], points=True)
         )
     return every(
-        passed, count, because=f"{SIGMAS:g} standard errors, alpha/k^(1/2) for k tail values; (A1) to rounding",
+        passed, count, justification=f"{SIGMAS:g} standard errors, alpha/k^(1/2) for k tail values; (A1) to rounding",
         numbers={**numbers, "largest distance of alpha, standard errors": worst,
                  "largest distance of a moment, standard errors": max(scores.values()), "largest | ||x|| - 1 |": units},
         plot=Plot(curves, "x", "share of X with lambda_d < x"),
@@ -118,6 +119,7 @@ def task1(effort: Effort) -> Finding:
     "ass3.2.task2",
     "Task 2 meets Assumption 3.2: unit columns, any rotation as likely as any other, eigenvalues m_i in every draw.",
     place="Assumption 3.2, Section 5",
+    provenance="reconstructed",
 )
 def task2(effort: Effort) -> Finding:
     """The package's samples: eigenvalues of every X, moments of d = 4."""
@@ -131,7 +133,7 @@ def task2(effort: Effort) -> Finding:
     scores = invariance_scores(small)
     return every(
         int(apart < 1e-12) + sum(s < SIGMAS for s in scores.values()), 1 + len(scores),
-        because=f"eigenvalues to rounding; moments to {SIGMAS:g} standard errors",
+        justification=f"eigenvalues to rounding; moments to {SIGMAS:g} standard errors",
         numbers={"largest |lambda_i - m_i|": apart, "E[1/lambda_d]": float(np.mean(1 / values[:, -1])),
                  "largest distance of a moment, standard errors": max(scores.values())},
     )  # fmt: skip
@@ -141,6 +143,7 @@ def task2(effort: Effort) -> Finding:
     "ex3.3",
     "X = Q X0 with Q Haar-orthogonal meets Assumption 3.2 for any full-rank X0 with unit columns; 1/lambda_d is X0's.",
     place="Example 3.3",
+    provenance="reconstructed",
 )
 def example(effort: Effort) -> Finding:
     """An X0 of a spectrum without pattern: the package's samples of Q X0."""
@@ -153,7 +156,7 @@ def example(effort: Effort) -> Finding:
     scores = invariance_scores(columns)
     return every(
         int(apart < 1e-11) + sum(s < SIGMAS for s in scores.values()), 1 + len(scores),
-        because=f"1/lambda_d to rounding; moments to {SIGMAS:g} standard errors",
+        justification=f"1/lambda_d to rounding; moments to {SIGMAS:g} standard errors",
         numbers={"largest |1/lambda_d - 1/lambda_d(X0)|": apart,
                  "largest distance of a moment, standard errors": max(scores.values())},
     )  # fmt: skip
@@ -163,6 +166,7 @@ def example(effort: Effort) -> Finding:
     "ex3.3.rejection",
     "For n >= d drawing again while lambda_d is below a threshold keeps (A1) and (A2) and makes (A3) hold.",
     place="after Example 3.3",
+    provenance="reconstructed",
 )
 def rejection(effort: Effort) -> Finding:
     """Task 1 at n = d, where E[1/lambda_d] is infinite, conditioned on lambda_d >= 0.02."""
@@ -175,7 +179,7 @@ def rejection(effort: Effort) -> Finding:
     units = float(abs(np.linalg.norm(columns, axis=1) - 1).max())
     return every(
         int((smallest >= 0.02 - 1e-12).all()) + int(units < 1e-12) + sum(s < SIGMAS for s in scores.values()),
-        2 + len(scores), because=f"a threshold; moments to {SIGMAS:g} standard errors",
+        2 + len(scores), justification=f"a threshold; moments to {SIGMAS:g} standard errors",
         numbers={"smallest lambda_d": float(smallest.min()), "E[1/lambda_d]": float(np.mean(1 / smallest)),
                  "largest distance of a moment, standard errors": max(scores.values())},
     )  # fmt: skip
@@ -190,7 +194,8 @@ def tight_frame(rng: np.random.Generator, *, dim: int, copies: int) -> np.ndarra
     "ass3.2.tightframe",
     "Assumption 3.2 suffices for the theorems: the losses' limits f_inf and f* are positive, and training moves.",
     place="Assumption 3.2, Theorems 4.1 to 4.3",
-    known="holds only",
+    provenance="reconstructed",
+    expected_verdict="holds only",
 )
 def frames(effort: Effort) -> Finding:
     """Losses and gradients of the full model at X = [Q, Q], and at X with a gap."""

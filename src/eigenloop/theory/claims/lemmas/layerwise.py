@@ -82,6 +82,7 @@ def equivariant_maps(gram: np.ndarray, query: np.ndarray) -> dict[str, np.ndarra
     "lemC.1",
     "For any V, W one layer with LN returns h_2/(||h_1||^2 + ||h_2||^2)^{1/2}; W_11, W_21 never enter.",
     place="Lemma C.1",
+    provenance="reconstructed",
 )
 def one_layer_output(effort: Effort) -> Finding:
     """The full model with eight random blocks."""
@@ -95,7 +96,7 @@ def one_layer_output(effort: Effort) -> Finding:
         worst = max(worst, float(abs(found - normalize(column)[:, dim:]).max()))
     return within(
         measured=worst, expected=0.0, tolerance=ROUNDING, relative=False,
-        because="the same arithmetic in another order",
+        justification="the same arithmetic in another order",
     )  # fmt: skip
 
 
@@ -103,6 +104,7 @@ def one_layer_output(effort: Effort) -> Finding:
     "lemC.2",
     "If G(RX, Rq) = R G(X, q) R^T for every rotation R, then E[G] is a multiple of I.",
     place="Lemma C.2",
+    provenance="reconstructed",
 )
 def equivariant_means(effort: Effort) -> Finding:
     """Five such G, d = 3, by quadrature on the sphere and over the rotations of a cube."""
@@ -123,7 +125,8 @@ def equivariant_means(effort: Effort) -> Finding:
     numbers["largest share off multiples of I with X held fixed"] = turned
     return within(
         measured=worst, expected=0.0, tolerance=1e-11, relative=False, numbers=numbers,
-        because="quadrature on the sphere converges geometrically, (1/3)^nodes here; its mean over rotations is finite",
+        justification="quadrature on the sphere converges geometrically, (1/3)^nodes here; its mean over rotations "
+        "is finite",
     )  # fmt: skip
 
 
@@ -131,6 +134,7 @@ def equivariant_means(effort: Effort) -> Finding:
     "lemC.3",
     "Gradient descent on one layer with LN keeps V_21 = aI, W_12 = bI and zeros elsewhere.",
     place="Lemma C.3",
+    provenance="reconstructed",
 )
 def structure(effort: Effort) -> Finding:
     """Descent of the full model on the exact population of d = 2, against the scalar recursion."""
@@ -141,7 +145,7 @@ def structure(effort: Effort) -> Finding:
     apart = float(max(abs(full.a[at] - path.a).max(), abs(full.b[at] - path.b).max()))
     return within(
         measured=max(apart, full.off_structure), expected=0.0, tolerance=1e-9, relative=False,
-        because="quadratures exact to rounding, f' interpolated to 1e-13; the recursion does not amplify errors",
+        justification="quadratures exact to rounding, f' interpolated to 1e-13; the recursion does not amplify errors",
         numbers={"largest entry off the structure": full.off_structure, "largest difference from the recursion": apart,
                  "steps": steps},
     )  # fmt: skip
@@ -151,6 +155,7 @@ def structure(effort: Effort) -> Finding:
     "lemC.4.sign",
     "The common factor of both updates never has the wrong sign: each sample's loss falls with gamma.",
     place="Appendix C.2.1, step 2",
+    provenance="reconstructed",
 )
 def slope_is_negative(effort: Effort) -> Finding:
     """Autodiff of single samples in the full model."""
@@ -158,7 +163,7 @@ def slope_is_negative(effort: Effort) -> Finding:
     gammas = np.concatenate([[0.0], np.logspace(-2, 2, 9)])
     slopes = oracle.gamma_slopes(samples, gammas, loss="normalized")
     return every(
-        int((slopes < 0).sum()), slopes.size, because="a strict inequality has no tolerance",
+        int((slopes < 0).sum()), slopes.size, justification="a strict inequality has no tolerance",
         numbers={"largest slope": float(slopes.max())},
     )  # fmt: skip
 
@@ -167,6 +172,7 @@ def slope_is_negative(effort: Effort) -> Finding:
     "lemC.4",
     "gamma_t increases at every step and passes every bound.",
     place="Lemma C.4",
+    provenance="reconstructed",
 )
 def gamma_diverges(effort: Effort) -> Finding:
     """The scalar recursion step by step; the flow that interpolates it far beyond."""
@@ -184,7 +190,7 @@ def gamma_diverges(effort: Effort) -> Finding:
     rising = int((np.diff(path.gamma) > 0).sum())
     return every(
         increasing + rising + sum(step is not None for step in passed), steps + len(path.gamma) - 1 + len(bounds),
-        because="an inequality at every step",
+        justification="an inequality at every step",
         numbers={f"first recorded step with gamma above {bound:g}": step
                  for bound, step in zip(bounds, passed, strict=True)},
     )  # fmt: skip
@@ -194,6 +200,7 @@ def gamma_diverges(effort: Effort) -> Finding:
     "lemC.5",
     "gamma_t^3 grows by 12 eta Upsilon_2/d a step in the limit, so gamma_t lies between two multiples of t^{1/3}.",
     place="Lemma C.5",
+    provenance="reconstructed",
 )
 def gamma_grows(effort: Effort) -> Finding:
     """One step of the recursion from points of its path; and gamma_t over its asymptote."""
@@ -210,7 +217,7 @@ def gamma_grows(effort: Effort) -> Finding:
     share = path.gamma[chosen] / (expected * path.steps[chosen]) ** (1 / 3)
     return within(
         measured=float(increments[-1]), expected=expected, tolerance=10 / (gammas[-1] * TASK2[-1]),
-        because="f' = -2 Y2/gamma^3 (1 + O(1/(gamma lambda_d))): three norms of q + gamma Sq, one in G",
+        justification="f' = -2 Y2/gamma^3 (1 + O(1/(gamma lambda_d))): three norms of q + gamma Sq, one in G",
         numbers={"steps": float(path.steps[chosen[-1]]), "gamma": float(gammas[-1]),
                  "gamma_t/(12 eta Y2 t/d)^{1/3}, last": float(share[-1]), "its least": float(share.min()),
                  "its largest": float(share.max())},
@@ -232,6 +239,7 @@ def loss_bound(samples: oracle.Sampled, gammas: np.ndarray) -> np.ndarray:
     "lemC.6.bound",
     "A sample's loss is at most 2 sin^2 of its angle, so f(gamma) <= 2 Upsilon_2/gamma^2; half of that in the limit.",
     place="Lemma C.6",
+    provenance="reconstructed",
 )
 def loss_bounded(effort: Effort) -> Finding:
     """Losses of single samples in the full model; f of Task 2 from its integral."""
@@ -247,7 +255,8 @@ def loss_bounded(effort: Effort) -> Finding:
     share = np.array([float(setting.loss(float(gamma)).value) * gamma**2 / constant for gamma in grid])
     passed += int((share <= 2).sum()) + int(abs(share[-1] - 1) < 1e-4)
     return every(
-        passed, bounds.size + len(grid) + 1, because="an inequality, rounding aside; gamma^2 f = Y2 (1 + O(1/gamma))",
+        passed, bounds.size + len(grid) + 1,
+        justification="an inequality, rounding aside; gamma^2 f = Y2 (1 + O(1/gamma))",
         numbers={"largest gamma^2 f/Y2": float(share.max()), "gamma^2 f/Y2 at 1e6": float(share[-1])},
         plot=Plot([Curve("gamma^2 f/Y2", grid, share, points=True),
                    Curve("the proof's bound", grid, np.full(len(grid), 2.0))],
@@ -259,6 +268,7 @@ def loss_bounded(effort: Effort) -> Finding:
     "lemC.6.time",
     "The loss falls below eps for good after T(eps) ~ (d/(12 eta Y2)) (Y2/eps)^{3/2} steps, Y2 = Upsilon_2.",
     place="Lemma C.6",
+    provenance="reconstructed",
 )
 def steps_needed(effort: Effort) -> Finding:
     """Where the loss along the path crosses eps, and the exponent of T(eps)."""
@@ -273,7 +283,7 @@ def steps_needed(effort: Effort) -> Finding:
     falls = bool((np.diff(losses) < 0).all())
     found = within(
         measured=float(steps[-1]), expected=float(predicted[-1]), tolerance=float(30 / path.gamma[late[-1]]),
-        because="three halves of the O(1/(gamma lambda_d)) in gamma^2 f, and that of gamma_t^3",
+        justification="three halves of the O(1/(gamma lambda_d)) in gamma^2 f, and that of gamma_t^3",
         numbers={"eps": float(losses[-1]), "exponent": order.exponent, "T/prediction at the first":
                  float(steps[0] / predicted[0])},
         plot=Plot([Curve("steps", losses, steps, points=True), Curve("leading order", losses, predicted)],

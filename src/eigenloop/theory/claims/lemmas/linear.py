@@ -86,6 +86,7 @@ def safe_rate(n: np.ndarray, dim: int, *, target: Target) -> np.ndarray:
     "lemB.1",
     "Without LN gradient descent keeps V_21 = aI, W_12 = bI and zeros elsewhere, for both targets.",
     place="Lemma B.1",
+    provenance="reconstructed",
 )
 def structure(effort: Effort) -> Finding:
     """Descent of the full model on the exact population of d = 2, against the scalar recursion."""
@@ -98,7 +99,7 @@ def structure(effort: Effort) -> Finding:
         off = max(off, full.off_structure)
     return within(
         measured=float(max(worst, off)), expected=0.0, tolerance=1e-10, relative=False,
-        because="both quadratures are exact to rounding, and the descent contracts",
+        justification="both quadratures are exact to rounding, and the descent contracts",
         numbers={"largest entry off the structure": off, "largest difference from the recursion": float(worst),
                  "steps": steps},
     )  # fmt: skip
@@ -108,6 +109,7 @@ def structure(effort: Effort) -> Finding:
     "rem.B.2",
     "For the unnormalised target gamma* = 0, and training never moves, only if the columns of X are orthogonal.",
     place="Remark B.2",
+    provenance="reconstructed",
 )
 def degenerate(effort: Effort) -> Finding:
     """The start's gradients in the full model at orthogonal columns; gamma* of random spectra."""
@@ -124,7 +126,7 @@ def degenerate(effort: Effort) -> Finding:
     optimum = LayerwiseLinear(rows, "unnormalized").optimum().value
     moved = int(((optimum > 0) & (optimum < 1)).sum())
     return every(
-        moved + int(still < 1e-13), len(rows) + 1, because="an inequality; a gradient of 0 to rounding",
+        moved + int(still < 1e-13), len(rows) + 1, justification="an inequality; a gradient of 0 to rounding",
         numbers={"largest gradient at orthogonal columns": still, "smallest gamma* elsewhere": float(optimum.min())},
     )  # fmt: skip
 
@@ -133,6 +135,7 @@ def degenerate(effort: Effort) -> Finding:
     "lemB.3.levelset",
     "With kappa <= 1/(4 s_max) the loss never rises, iterates keep to its first level set, 0 < gamma_1 <= gamma_t.",
     place="Theorem B.3 (1)",
+    provenance="reconstructed",
 )
 def level_set(effort: Effort) -> Finding:
     """Every step on many spectra; and of the full model in d = 2."""
@@ -153,13 +156,14 @@ def level_set(effort: Effort) -> Finding:
         rising = (np.diff(full.gamma) > 0) & (full.gamma[1:] < optimum)
         passed, count = passed + int(rising.sum()), count + len(rising)
         numbers[f"full model, d = 2, {target}: gamma_60 / gamma*"] = float(full.gamma[-1] / optimum)
-    return every(passed, count, because="an inequality at every step", numbers=numbers)
+    return every(passed, count, justification="an inequality at every step", numbers=numbers)
 
 
 @ledger.claim(
     "lemB.3.rate",
     "f(gamma_t) - f* falls at least by the factor 1 - 2 kappa^2 gamma* a step; in the limit by (1 - kappa s*)^2.",
     place="Theorem B.3 (3)",
+    provenance="reconstructed",
 )
 def linear_rate(effort: Effort) -> Finding:
     """The bound at every step on many spectra; the limit on Task 2."""
@@ -181,13 +185,14 @@ def linear_rate(effort: Effort) -> Finding:
         passed, count = passed + int(abs(run.factors[-1] - limit) < 1e-12), count + 1
         numbers[f"{target}: factor of the loss, limit"] = limit**2
         numbers[f"{target}: factor of the loss, the proof's bound"] = 1 - 2 * kappa**2 * optimum
-    return every(passed, count, because="an inequality; the limit to rounding", numbers=numbers)
+    return every(passed, count, justification="an inequality; the limit to rounding", numbers=numbers)
 
 
 @ledger.claim(
     "lemB.3.overshoot",
     "gamma_t never passes gamma* exactly when kappa <= 1/s*; above, it swings around gamma* (but for kappa = 1).",
     place="Theorem B.3, beyond its step size",
+    provenance="reconstructed",
 )
 def overshoot(effort: Effort) -> Finding:
     """The smallest kappa with a change of sign, by bisection; and the full model 2 % to either side of it."""
@@ -218,7 +223,7 @@ def overshoot(effort: Effort) -> Finding:
     numbers["full model: sides right"] = sides
     result = within(
         measured=worst, expected=0.0, tolerance=1e-9, relative=False, numbers=numbers,
-        because="bisection to 1e-12; factors keep their sign however small the error is",
+        justification="bisection to 1e-12; factors keep their sign however small the error is",
     )  # fmt: skip
     return result if sides == 2 else Finding("fails", sides, 2, None, "the full model on both sides of the threshold")
 
@@ -227,6 +232,7 @@ def overshoot(effort: Effort) -> Finding:
     "lemB.3.diverge",
     "Iterates stay bounded exactly when kappa + kappa^2 gamma*^2 <= 4, with kappa = 2 eta mu2/d.",
     place="Theorem B.3, beyond its step size",
+    provenance="reconstructed",
 )
 def diverge(effort: Effort) -> Finding:
     """Where descent blows up, by bisection, for gamma* from 0.001 to 3; and the full model 2 % to either side of it."""
@@ -255,7 +261,7 @@ def diverge(effort: Effort) -> Finding:
     grid = np.logspace(-3, 0.5, 60)
     result = within(
         measured=worst, expected=0.0, tolerance=1e-4, relative=False, numbers=numbers,
-        because="bisection to 6e-6; below it iterates are bounded for ever, above it F - 1 grows exponentially",
+        justification="bisection to 6e-6; below it iterates are bounded for ever, above it F - 1 grows exponentially",
         plot=Plot([Curve("diverges above", grid, np.array([divergence_kappa(g) for g in grid])),
                    Curve("measured", optima, found, points=True),
                    Curve("no stable limit above", grid[grid > 0.2], 1 / grid[grid > 0.2]),
@@ -269,6 +275,7 @@ def diverge(effort: Effort) -> Finding:
     "lemB.4",
     "A learning rate from n and d alone, of order d^2/n^2, gives monotone linear convergence for every spectrum.",
     place="Corollary B.4",
+    provenance="reconstructed",
 )
 def dimension_only(effort: Effort) -> Finding:
     """eta = d^2/(8 n^2 (1 + 16 G^2)^{1/2}) on many spectra: below the safe step, and the bound with gamma_1 holds."""
@@ -286,6 +293,6 @@ def dimension_only(effort: Effort) -> Finding:
                 count += 1
                 shares.append(kappa / safe_kappa(optimum))
     return every(
-        passed, count, because="inequalities at every step",
+        passed, count, justification="inequalities at every step",
         numbers={"share of the spectrum's own safe step, least": float(min(shares)), "most": float(max(shares))},
     )  # fmt: skip

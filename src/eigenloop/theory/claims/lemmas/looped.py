@@ -51,6 +51,7 @@ def long_path(rate: float, steps: float) -> dynamics.Path:
     "lemA.1",
     "With V_21 = aI, W_12 = bI, zeros elsewhere, the model returns N((I + ab S)^L q), with the loss of Eq. (D.1).",
     place="Lemma A.1",
+    provenance="reconstructed",
 )
 def forward_reduction(effort: Effort) -> Finding:
     """The full model, layer by layer, against the matrix power; its losses against sines from the spectrum."""
@@ -68,7 +69,7 @@ def forward_reduction(effort: Effort) -> Finding:
         worst_loss = max(worst_loss, abs(full - np.square(sines)).max())
     return within(
         measured=float(max(worst, worst_loss)), expected=0.0, tolerance=ROUNDING, relative=False,
-        because="both sides are the same arithmetic in another order",
+        justification="both sides are the same arithmetic in another order",
         numbers={"largest difference of outputs": worst, "largest difference of losses": worst_loss,
                  "samples": len(c)},
     )  # fmt: skip
@@ -78,6 +79,7 @@ def forward_reduction(effort: Effort) -> Finding:
     "lemA.2",
     "At A = aI, B = bI the six inactive blocks have zero gradient; this needs no expectation, it is so on each sample.",
     place="Lemma A.2",
+    provenance="reconstructed",
 )
 def inactive_blocks(effort: Effort) -> Finding:
     """Every sample's gradient of the full model."""
@@ -91,7 +93,7 @@ def inactive_blocks(effort: Effort) -> Finding:
         smallest = min(smallest, float(np.median(abs(found.active[1]).max((1, 2)))))
     return within(
         measured=worst, expected=0.0, tolerance=ROUNDING * smallest, relative=False,
-        because="rounding, relative to the active blocks' gradients; sums of exact zeros are zero",
+        justification="rounding, relative to the active blocks' gradients; sums of exact zeros are zero",
         numbers={"median of the active gradients": smallest, "samples": len(samples.query)},
     )  # fmt: skip
 
@@ -100,6 +102,7 @@ def inactive_blocks(effort: Effort) -> Finding:
     "lemA.3",
     "At A = aI, B = bI the population gradients of A and B are (b f'(gamma)/d) I and (a f'(gamma)/d) I.",
     place="Lemma A.3",
+    provenance="reconstructed",
 )
 def active_gradients(effort: Effort) -> Finding:
     """Full-model autodiff on the exact population of d = 2 against the one-dimensional integral for f'."""
@@ -116,7 +119,8 @@ def active_gradients(effort: Effort) -> Finding:
             numbers[f"f' at lambda = {multiplicities}, a = {a:g}, b = {b:g}, L = {loops}"] = slope
     return within(
         measured=worst, expected=0.0, tolerance=1e-10, relative=False,
-        because="the quadratures over two angles and over t are exact to rounding; relative to f'", numbers=numbers,
+        justification="the quadratures over two angles and over t are exact to rounding; relative to f'",
+        numbers=numbers,
     )  # fmt: skip
 
 
@@ -124,6 +128,7 @@ def active_gradients(effort: Effort) -> Finding:
     "lemA.4.sign",
     "f'(gamma) < 0 at every gamma >= 0; indeed every single sample's loss falls.",
     place="Lemma A.4",
+    provenance="reconstructed",
 )
 def slope_is_negative(effort: Effort) -> Finding:
     """Autodiff of single samples in the full model, and f' of random spectra."""
@@ -138,7 +143,7 @@ def slope_is_negative(effort: Effort) -> Finding:
     population = np.concatenate(slopes)
     return every(
         int((single < 0).sum() + (population < 0).sum()), single.size + population.size,
-        because="a strict inequality has no tolerance",
+        justification="a strict inequality has no tolerance",
         numbers={"single samples": single.size, "spectra and gammas": population.size,
                  "largest f' found": float(max(single.max(), population.max()))},
     )  # fmt: skip
@@ -148,6 +153,7 @@ def slope_is_negative(effort: Effort) -> Finding:
     "lemA.4.bound",
     "gamma^2 |d loss/d gamma| of a sample is bounded for all gamma, our constant being (L/2)(1/lambda_d - 1/lambda_1).",
     place="Lemma A.4",
+    provenance="reconstructed",
 )
 def slope_is_bounded(effort: Effort) -> Finding:
     """Autodiff of single samples against the bound, which two eigenvalues attain."""
@@ -164,7 +170,7 @@ def slope_is_bounded(effort: Effort) -> Finding:
     sharp = float(ratios[-1, -1])
     return every(
         int((ratios <= 1).sum()) + int(sharp > 0.999), ratios.size + 1,
-        because="an inequality has no tolerance; sharp up to 1/gamma where q lies in span(u_1, u_d), gamma = 1e4",
+        justification="an inequality has no tolerance; sharp up to 1/gamma where q lies in span(u_1, u_d), gamma = 1e4",
         numbers={"largest ratio to the bound": float(ratios[:, :-1].max()), "ratio where it is sharp": sharp},
     )  # fmt: skip
 
@@ -173,6 +179,7 @@ def slope_is_bounded(effort: Effort) -> Finding:
     "lemA.4.limit",
     "gamma^2 f'(gamma) -> -Upsilon_1 as gamma -> infinity, with an error of order 1/gamma.",
     place="Lemma A.4",
+    provenance="reconstructed",
 )
 def slope_limit(effort: Effort) -> Finding:
     """f' from its own integral at growing gamma, against the integral for Upsilon_1."""
@@ -184,7 +191,8 @@ def slope_limit(effort: Effort) -> Finding:
     order = fit_power_law(gammas[late], abs(scaled[late] / limit - 1)).exponent
     found = within(
         measured=float(scaled[-1]), expected=limit, tolerance=2 * (LOOPS + 1) / (gammas[-1] * TASK2[-1]),
-        because="each r_i^{2L} and each 1/(1 + gamma lambda_i) is off by at most 1/(gamma lambda_d), 2L + 2 of them",
+        justification="each r_i^{2L} and each 1/(1 + gamma lambda_i) is off by at most 1/(gamma lambda_d), 2L + 2 "
+        "of them",
         numbers={"gamma": float(gammas[-1]), "exponent of the error": order},
         plot=Plot([Curve("|-gamma^2 f'/Y1 - 1|", gammas, abs(scaled / limit - 1), points=True),
                    Curve("1/gamma", gammas, 1 / gammas)], "gamma", "relative distance from Upsilon_1"),
@@ -196,6 +204,7 @@ def slope_limit(effort: Effort) -> Finding:
     "lemA.4.constant",
     "Upsilon_1 is the mean over q of 2L P R/(P + W)^2, positive and finite (P, W, R sums of c_i^2 over the spectrum).",
     place="Lemma A.4",
+    provenance="reconstructed",
 )
 def upsilon1_sampled(effort: Effort) -> Finding:
     """A plain mean over sampled q, bounded by (L/2)(1/lambda_d - 1/lambda_1), against the integral."""
@@ -217,6 +226,7 @@ def upsilon1_sampled(effort: Effort) -> Finding:
     "lemA.5.increase",
     "gamma_t, a_t and b_t increase at every step, whatever the learning rate.",
     place="Lemma A.5",
+    provenance="reconstructed",
 )
 def gamma_increases(effort: Effort) -> Finding:
     """The scalar recursion, every step of it."""
@@ -231,13 +241,14 @@ def gamma_increases(effort: Effort) -> Finding:
             increasing += after[0] * after[1] > a * b and after[0] >= a and after[1] > b
             a, b = after
         numbers[f"gamma after {steps:,} steps at {rate:g}"] = a * b
-    return every(increasing, steps * len(rates), because="an inequality at every step", numbers=numbers)
+    return every(increasing, steps * len(rates), justification="an inequality at every step", numbers=numbers)
 
 
 @ledger.claim(
     "lemA.5.growth",
     "gamma_{t+1}^2 - gamma_t^2 -> 4 eta Upsilon_1/d, so gamma_t grows like t^{1/2} and a_t, b_t like t^{1/4}.",
     place="Lemma A.5",
+    provenance="reconstructed",
 )
 def gamma_grows(effort: Effort) -> Finding:
     """One step of the recursion from points of its path, out to 10^12 steps."""
@@ -255,7 +266,7 @@ def gamma_grows(effort: Effort) -> Finding:
     ratio = path.a[chosen[-1]] / path.b[chosen[-1]]
     return within(
         measured=float(increments[-1]), expected=expected, tolerance=2 * (LOOPS + 1) / (gammas[-1] * TASK2[-1]),
-        because="gamma^2 f' is off by (2L + 2)/(gamma lambda_d) at most, and a^2 + b^2 = 2 gamma + O(1/gamma)",
+        justification="gamma^2 f' is off by (2L + 2)/(gamma lambda_d) at most, and a^2 + b^2 = 2 gamma + O(1/gamma)",
         numbers={"steps": float(path.steps[chosen[-1]]), "gamma": float(gammas[-1]), "a/b": float(ratio)},
         plot=Plot([Curve("gamma_{t+1}^2 - gamma_t^2", path.steps[chosen], increments, points=True),
                    Curve("4 eta Y1/d", path.steps[chosen], np.full(len(chosen), expected))], "step t", "increment",

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from eigenloop import __version__
-from eigenloop.claims import Claim, Effort, Finding
+from eigenloop.claims import Claim, Effort, Finding, Provenance
 from eigenloop.claims import journal as kept
 from eigenloop.claims import measuring as verify
 from eigenloop.claims import page as verify_page

@@ -262,8 +262,8 @@ def test_what_counts_against_the_exit_status(kind: Any, known: Any, fine: bool) 
 
 
 def test_a_quote_belongs_to_stated_claims_only() -> None:
-    cases: list[tuple[Provenance, str | None]] = [("stated", None)]
-    cases += [("reconstructed", '"words" (Section 1)'), ("ours", '"words" (Section 1)')]
+    words = '"words" (Section 1)'
+    cases: list[tuple[Provenance, str | None]] = [("stated", None), ("reconstructed", words), ("ours", words)]
     for provenance, quote in cases:
         with pytest.raises(ValueError, match="a quote belongs to stated claims"):
             Claim("c", "S.", "P", lambda effort: Finding("holds", 1, 1), provenance, quote)

@@ -16,9 +16,9 @@ def lazy_names(
         others: public names that the package imports or defines itself.
 
     Example:
-        >>> find, listing, public = lazy_names("eigenloop.numerics", {"power": "normalize sin_angle"})
-        >>> public, find("normalize")([3.0, 4.0])
-        (['normalize', 'sin_angle'], array([0.6, 0.8]))
+        >>> find, listing, public = lazy_names("eigenloop.numerics", {"spectrum": "top_multiplicity"})
+        >>> public, find("top_multiplicity")([3.0, 3.0, 1.0])
+        (['top_multiplicity'], 2)
     """
     where = {name: module for module, names in homes.items() for name in names.split()}
     public = sorted({*where, *others})

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ import pytest
 from steer_models import saved
 
 from eigenloop import cli
+from eigenloop.steer.checkpoint import model_card
 
 transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
 
@@ -51,7 +53,7 @@ def test_a_whole_run(models, tmp_path, capsys):
     loaded = transformers.AutoModelForCausalLM.from_pretrained(out)
     assert loaded.config.model_type == "gpt2"
     card = (out / "README.md").read_text()
-    assert f"eigenloop steer {models / 'gpt2'}" in card
+    assert "eigenloop steer gpt2 " in card
     assert "transformer.h.2.attn.c_proj.weight" in card
     rows = list(csv.DictReader((out / "curves.csv").read_text().splitlines()))
     assert {row["curve"] for row in rows} == {"edit", "activation addition", "random direction"}
@@ -228,3 +230,64 @@ def test_other_refusals(models, tmp_path, capsys):
         assert message in error
         assert not (tmp_path / "o").exists()
     assert [f.name for f in (tmp_path / "mine").iterdir()] == ["a"]
+
+
+# --- one set of weights is read, edited, written and measured
+
+
+def test_a_failed_check_refuses_and_leaves_nothing(models, tmp_path, capsys, monkeypatch):
+    """Where other numbers are written than were measured, by whatever fault."""
+    from eigenloop.steer import checkpoint
+
+    right = checkpoint.rounded
+    monkeypatch.setattr(checkpoint, "rounded", lambda values, kind: right(2 * values, kind))
+    out = tmp_path / "out"
+    status, _, err = run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out)
+    assert status == 2
+    assert err.splitlines()[-1].startswith("error: the steered weights are not what was intended")
+    assert "nothing was written" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_evidence_is_what_the_written_file_does(models, tmp_path, capsys):
+    out = tmp_path / "out"
+    status, text, _ = run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out, "--json")
+    assert status == 0
+    checks = {check["check"]: check["passed"] for check in json.loads(text)["checks"]}
+    assert checks["the written checkpoint, loaded again, does what was measured"] is True
+
+
+def test_stale_shards_beside_the_model_are_neither_edited_nor_copied(models, tmp_path, capsys):
+    source, out = tmp_path / "source", tmp_path / "out"
+    shutil.copytree(models / "gpt2", source)
+    gone = {"weight_map": {"transformer.wte.weight": "model-00001-of-00002.safetensors"}}
+    (source / "model.safetensors.index.json").write_text(json.dumps(gone))
+    command = (source, "--toward", " the", "--strength", "0.2", "--out", out)
+    assert run(capsys, *command)[0] == 0
+    assert [file.name for file in out.glob("model*")] == ["model.safetensors"]
+    shutil.rmtree(out)
+    shutil.copy(source / "model.safetensors", source / "model-00001-of-00002.safetensors")
+    status, _, err = run(capsys, *command)
+    assert status == 2
+    assert "two sets of weights" in err
+    assert not out.exists()
+
+
+def test_the_card_names_no_path_of_this_machine(models, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out)[0] == 0
+    card = (out / "README.md").read_text()
+    assert str(tmp_path) not in card
+    assert str(models) not in card
+    assert "base_model" not in card
+    assert "# gpt2, steered towards" in card
+
+
+def test_a_name_on_the_hub_is_the_cards_base_model():
+    about = {"edits": [], "tensors": [], "adapter": False, "direction": "x", "method": "tuned", "strength": 0.1,
+             "direction_source": "", "signed_cos_before": None, "signed_cos_after": None, "version": "0"}  # fmt: skip
+    assert 'base_model: "acme/small"\n' in model_card(about, "acme/small", "eigenloop steer acme/small")
+    for local in ("./acme", "/models/acme", "~/acme", "a/b/c"):
+        card = model_card(about, local, f"eigenloop steer {local} --out /home/me/out")
+        assert "base_model" not in card
+        assert "/home" not in card

@@ -7,6 +7,7 @@ one that stays. Files that hold weights in another form, or code, are not copied
 import json
 import os
 import secrets
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from eigenloop.lens.model.checkpoint import open_weights
+from eigenloop.lens.model.sources import weight_files
 from eigenloop.lens.model.stack import locate
 from eigenloop.steer.edits import Edit
 from eigenloop.steer.writing import changed_tensors, rounded
@@ -111,11 +113,12 @@ def save_checkpoint(source: Path, directory: Path, edits: Sequence[Edit]) -> dic
     weights = open_weights(source)
     changed = changed_tensors(locate(weights), edits)
     copy_settings(source, directory)
-    files = sorted(source.glob("*.safetensors"))
-    if not files:
+    (directory / "model.safetensors.index.json").unlink(missing_ok=True)  # a stale one would name other files
+    files = weight_files(source)
+    if files.pickled:
         return _from_bin(weights.tensors, changed, directory)
     kinds: dict[str, str] = {}
-    for file in files:
+    for file in files.paths:
         target = directory / file.name
         shutil.copyfile(file, target)
         with target.open("r+b") as stream:
@@ -129,6 +132,8 @@ def save_checkpoint(source: Path, directory: Path, edits: Sequence[Edit]) -> dic
                     raise InputError(f"{file}: {name} has another size than its header says; download it again")
                 stream.seek(8 + length + begin)
                 stream.write(content)
+    if files.index is not None:
+        shutil.copyfile(files.index, directory / files.index.name)
     return kinds
 
 
@@ -150,8 +155,8 @@ def model_card(about: Mapping[str, Any], base: str, command: str) -> str:
 
     Args:
         about: the record that is written as `MARK`.
-        base: the model that was edited.
-        command: what wrote it.
+        base: the model that was edited; named as `base_model` where it is a name on the hub, never by a path.
+        command: what wrote it; absolute paths in it become names.
     """
     rows = "\n".join(
         f"| {layer['layer']} | {', '.join(map(str, layer['heads']))} | {layer['edit_size']['output']:.3g} | "
@@ -159,17 +164,19 @@ def model_card(about: Mapping[str, Any], base: str, command: str) -> str:
         for layer in about["edits"]
     )
     tensors = "\n".join(f"- `{name}`" for name in about["tensors"])
-    base_model = base if base.count("/") <= 1 and not base.startswith((".", "/", "~")) else Path(base).name
+    local = Path(base).exists() or base.count("/") > 1 or base.startswith((".", "/", "~"))
+    name = Path(base).resolve().name if local else base
+    base_model = "" if local else f"base_model: {json.dumps(base)}\n"
+    command = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
     what = "Weights of attention sublayers were changed"
     if about["adapter"]:
         what = "A LoRA adapter for PEFT, to be loaded into the model with its head: it changes attention sublayers"
     return f"""---
-base_model: {json.dumps(base_model)}
-library_name: {"peft" if about["adapter"] else "transformers"}
+{base_model}library_name: {"peft" if about["adapter"] else "transformers"}
 tags: [eigenloop, steering]
 ---
 
-# {base_model}, steered towards {about["direction"]}
+# {name}, steered towards {about["direction"]}
 
 {what} so that the residual stream tilts towards a direction; the tensors below, and nothing else.
 Method `{about["method"]}`, strength {about["strength"]:.6g}, direction: {about["direction_source"]}.

@@ -14,6 +14,7 @@ from eigenloop.lens.model.tensors import Tensors
 from eigenloop.lens.weights.circuits import Circuit, circuits
 from eigenloop.numerics.statistics import bootstrap_interval
 from eigenloop.steer.edits import Edit
+from eigenloop.system.errors import InputError
 
 PRECISION = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 """Relative spacing of each kind of number."""
@@ -98,6 +99,20 @@ def check_saved(before: Stack, after: Stack, edits: Sequence[Edit], changed: Ite
         if times > 1:
             found.append(Check(f"layer {edit.layer} is shared", None, f"its edit acts in {times} layers"))
     return found
+
+
+def require_passed(checks: Iterable[Check]) -> None:
+    """Refuse what was written where a check of it failed; `write_directory` then leaves nothing.
+
+    Raises:
+        InputError: a check failed; names it and what was measured.
+    """
+    for check in checks:
+        if check.passed is False:
+            raise InputError(
+                f"the steered weights are not what was intended ({check.name}: {check.detail}), so nothing was "
+                "written; save the model again with save_pretrained and steer that"
+            )
 
 
 def check_effect(effect: Float[np.ndarray, " prompts"]) -> Check:

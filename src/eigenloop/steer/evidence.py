@@ -6,13 +6,15 @@ signed cosine is the edit's.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eigenloop.lens.model.loaded import Model
+from eigenloop.lens.model.loaded import Model, load
 from eigenloop.numerics.statistics import bootstrap_interval
+from eigenloop.steer.checks import Check
 from eigenloop.steer.measuring import Bench, vocabulary
 from eigenloop.steer.prompts import Prompts
 from eigenloop.steer.running import activation_addition
@@ -27,6 +29,9 @@ EQUAL_RUNS = 7
 """Runs in which the strength of equal effect is searched."""
 
 RESAMPLES = 2000
+SAME_COSINE = 1e-5
+"""Two runs of one model in float32 differ by rounding: some 100 spacings over the sums of a few layers."""
+
 NEW_TOKENS = 12
 SHOWN_TEXTS = 2
 
@@ -121,6 +126,38 @@ def median_interval(values: np.ndarray, *, seed: int = 0, level: float = 0.95) -
     medians = np.median(table[directions[:, :, None], prompts[:, None, :]], axis=(1, 2))
     low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def read_back(
+    session: Session, prompts: Prompts, evidence: Evidence, directory: Path, *, token: int | None, seed: int
+) -> tuple[Evidence, Check]:
+    """The point at the chosen strength again, measured on the checkpoint that was written, as its users will load it.
+
+    Args:
+        session: with the unsteered model, which stays the reference.
+        prompts: of the evidence.
+        evidence: measured with the edit in memory.
+        directory: of the written checkpoint.
+        token: the target token, where there is one.
+        seed: of the hidden positions.
+
+    Returns:
+        the evidence with that point from the file, and the check that both points are one.
+
+    Raises:
+        InputError: the checkpoint cannot be loaded.
+    """
+    model = session.model
+    written = load(str(directory), tokenizer=model.tokenizer, device=model.device)
+    bench = replace(Bench.of(model, prompts, session.direction, token=token, seed=seed), model=written)
+    point = Point(evidence.after.strength, bench.measure())
+    apart = max(float(np.max(np.abs(point.values[kind] - evidence.after.values[kind]))) for kind in ("cosine", "keep"))
+    check = Check(
+        "the written checkpoint, loaded again, does what was measured", apart <= SAME_COSINE,
+        f"cosines differ by at most {apart:.2g}, allowed {SAME_COSINE:.2g}",
+    )  # fmt: skip
+    edit = tuple(point if index == evidence.chosen else other for index, other in enumerate(evidence.edit))
+    return replace(evidence, edit=edit), check
 
 
 def gather(

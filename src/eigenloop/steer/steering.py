@@ -13,14 +13,15 @@ import numpy as np
 from eigenloop import __version__, report
 from eigenloop.lens.model.checkpoint import Weights, open_weights
 from eigenloop.lens.model.loaded import Model, load
+from eigenloop.lens.model.sources import directory_of
 from eigenloop.lens.model.stack import Stack, locate
 from eigenloop.lens.weights.circuits import circuits
 from eigenloop.steer.adapter import save_adapter
 from eigenloop.steer.checkpoint import check_out, model_card, save_checkpoint, write_directory
-from eigenloop.steer.checks import Check, Overlaid, check_effect, check_saved
+from eigenloop.steer.checks import Check, Overlaid, check_effect, check_saved, require_passed
 from eigenloop.steer.directions import Direction, contrast, from_file, toward_token
 from eigenloop.steer.edits import Edit, describe, leading
-from eigenloop.steer.evidence import Evidence, Point, gather
+from eigenloop.steer.evidence import Evidence, Point, gather, read_back
 from eigenloop.steer.measuring import Bench, vocabulary
 from eigenloop.steer.page import save_tables, steering_page
 from eigenloop.steer.prompts import Prompts, check_disjoint, cut, read_text, shipped
@@ -34,6 +35,9 @@ CALIBRATION, EVALUATION, SEARCHED = 64, 24, 2 * BATCH
 """Prompts to calibrate on, to evaluate on, and to search a strength on (the last of the calibration prompts)."""
 
 DEFAULT_STRENGTH = 0.05
+
+SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Files of a hub name that a steered checkpoint is given beside its weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +133,8 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
         InputError: something cannot be used; nothing has been written then.
     """
     began = time.monotonic()
-    source = Path(request.model)
-    check_out(request.out, source if source.is_dir() else None)
+    source = directory_of(request.model, *SETTINGS)  # resolved once: what is measured is what is written
+    check_out(request.out, source if Path(request.model).is_dir() else None)
     calibration_text, evaluation_text = _texts(request)
     model = load(request.model, device=request.device)
     direction = _direction(model, request)
@@ -145,7 +149,7 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
         model, direction.vector, calibration, method=request.method, layers=request.layers, strength=start
     )
     if not request.adapter:  # whose factors are float32, beside weights that stay as they are
-        files = locate(open_weights(_directory_of(request.model)))
+        files = locate(open_weights(source))
         session = replace(session, kinds=stored_kinds(model.stack, files))
     session, found = _searched(session, request)
     strength = start if found is None else found.strength
@@ -158,17 +162,24 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
     result: list[Steered] = []
 
     def fill(directory: Path) -> None:
-        saved, tensors, checks = _save(model, request, directory, edits)
-        checks = (*checks, check_effect(evidence.effect()))
+        saved, tensors, checks = _save(model, request, source, directory, edits)
+        measured = evidence
+        if not request.adapter:
+            measured, same = read_back(
+                session, evaluation, evidence, directory, token=direction.token, seed=request.seed
+            )
+            checks = (*checks, same)
+        require_passed(checks)
+        checks = (*checks, check_effect(measured.effect()))
         about = _record(
-            session, request, direction, found, strength, edits, saved, tensors, evidence, checks,
+            session, request, direction, found, strength, edits, saved, tensors, measured, checks,
             command=words, seconds=time.monotonic() - began,
         )  # fmt: skip
         record.update(about)
         (directory / "README.md").write_text(model_card(about, request.model, words), encoding="utf-8")
-        save_tables(directory, evidence, about["edits"])
-        _write_page(directory, about, evidence, checks)
-        result.append(Steered(session=session, edits=edits, record=about, evidence=evidence, checks=checks))
+        save_tables(directory, measured, about["edits"])
+        _write_page(directory, about, measured, checks)
+        result.append(Steered(session=session, edits=edits, record=about, evidence=measured, checks=checks))
 
     record: dict[str, Any] = {}
     write_directory(request.out, fill, record)
@@ -241,10 +252,9 @@ def _searched(session: Session, request: Request) -> tuple[Session, Found | None
 
 
 def _save(
-    model: Model, request: Request, directory: Path, edits: Sequence[Edit]
+    model: Model, request: Request, source: Path, directory: Path, edits: Sequence[Edit]
 ) -> tuple[Stack, dict[str, str], tuple[Check, ...]]:
     """Write the weights, read them back, and check them."""
-    source = _directory_of(request.model)
     if request.adapter:
         kinds = save_adapter(model.stack, directory, edits)
         merged = _merged(model.stack, directory)
@@ -275,15 +285,6 @@ def _merged(stack: Stack, directory: Path) -> Overlaid:
         if config["lora_bias"] and np.any(tensors[f"{place}.lora_B.bias"]):
             above[f"{module}.bias"] = stack.weights.tensors.read(f"{module}.bias") + tensors[f"{place}.lora_B.bias"]
     return Overlaid(stack.weights.tensors, above)
-
-
-def _directory_of(model: str) -> Path:
-    path = Path(model)
-    if path.is_dir():
-        return path
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]))
 
 
 def _record(

@@ -4,20 +4,24 @@ A directory is read with NumPy alone: config.json and the safetensors files. Cod
 never run; a pickle (.bin) is opened only by torch's loader that admits tensors and nothing else.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
+from eigenloop.lens.model.sources import (
+    WeightFiles,
+    directory_of,
+    read_config,
+    refuse_pointer,
+    refuse_quantised,
+    weight_files,
+)
 from eigenloop.lens.model.tensors import SafetensorsFiles, Tensors, TorchTensors
 from eigenloop.system.errors import InputError
 
 ENCODER_DECODERS = ("t5", "mt5", "umt5", "bart", "mbart", "pegasus", "marian", "m2m_100", "whisper", "led")
 """Model types with two stacks; their configurations do not all say `is_encoder_decoder`."""
-
-WANTED = ["config.json", "model*.safetensors", "model*.safetensors.index.json"]
-PICKLES = ["pytorch_model*.bin", "pytorch_model*.bin.index.json"]
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,11 @@ model.safetensors, or a name on the Hugging Face hub
         return model
     if hasattr(model, "state_dict") and hasattr(model, "config"):
         name = type(model).__name__
+        refuse_quantised(name, model.config.to_dict())
         weights = Weights(model.config.to_dict(), TorchTensors(model.state_dict(), name), name, model)
     elif isinstance(model, str | Path):
-        directory = Path(model)
-        if not directory.is_dir():
-            directory = _from_hub(model)
-        weights = Weights(_config(directory), _files(directory), str(model))
+        directory = directory_of(model)
+        weights = Weights(read_config(directory), _opened(weight_files(directory)), str(model))
     else:
         kind = type(model).__name__
         raise InputError(f"a {kind} is no model: give a directory, a hub name or a model of transformers")
@@ -81,50 +84,8 @@ model.safetensors, or a name on the Hugging Face hub
     return weights
 
 
-def _config(directory: Path) -> dict[str, Any]:
-    file = directory / "config.json"
-    if file.exists() and not file.is_file():
-        raise InputError(f"{file} is no regular file; give the directory of a saved model")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{directory} has no config.json; give the directory of a saved model") from None
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is no JSON ({error}); download it again") from None
-    if not isinstance(config, dict):
-        raise InputError(f"{file} holds no object; download it again")
-    return config
-
-
-def _files(directory: Path) -> Tensors:
-    for stem in ("model.safetensors", "pytorch_model.bin"):
-        opened = SafetensorsFiles if stem.endswith(".safetensors") else _pickles
-        index = directory / f"{stem}.index.json"
-        if index.exists():
-            return opened(_shards(index))
-        if (directory / stem).exists():
-            return opened([directory / stem])
-    others = sorted(directory.glob("*.safetensors"))
-    if len(others) == 1:
-        return SafetensorsFiles(others)
-    found = f"{len(others)} safetensors files and no index" if others else "no weights"
-    raise InputError(f"{directory} has {found}; it needs model.safetensors or model.safetensors.index.json")
-
-
-def _shards(index: Path) -> list[Path]:
-    """The files that an index names, which must lie beside it."""
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{index} cannot be read ({error}); download it again") from None
-    for name in names:
-        if not isinstance(name, str) or PurePath(name).name != name or name == "..":
-            raise InputError(f"{index} names {name!r}, which is no file beside it; download it again")
-        if not (index.parent / name).exists():
-            raise InputError(f"{index.parent} lacks {name}, one of the {len(names)} files that {index.name} names")
-    return [index.parent / name for name in names]
+def _opened(files: WeightFiles) -> Tensors:
+    return _pickles(files.paths) if files.pickled else SafetensorsFiles(files.paths)
 
 
 def _pickles(paths: Iterable[Path]) -> Tensors:
@@ -145,32 +106,10 @@ def _pickles(paths: Iterable[Path]) -> Tensors:
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
             tensors.update({name: tensor for name, tensor in loaded.items() if isinstance(name, str)})
         except pickle.UnpicklingError:
+            refuse_pointer(path)
             raise InputError(f"{path} holds more than tensors, so it is not opened; use safetensors") from None
         except (OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
+            refuse_pointer(path)
             why = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{path} cannot be read ({why}); download it again") from None
     return TorchTensors(tensors, ", ".join(path.name for path in paths))
-
-
-def _from_hub(model: str | Path) -> Path:
-    """The directory in the hub's cache, downloaded if it is not there yet."""
-    name = str(model)
-    wanted = "a directory with config.json and model.safetensors, or a name on the Hugging Face hub"
-    missing = f"{name} does not exist; give {wanted}"
-    if isinstance(model, Path) or Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"{name} is a file; give its directory" if Path(name).is_file() else missing)
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise InputError(f"{missing} (which needs: pip install 'eigenloop[lens]')") from None
-    directory: Path | None = None
-    reason = "no weights in it"
-    for patterns in (WANTED, ["config.json", *PICKLES]):
-        try:
-            directory = Path(snapshot_download(name, allow_patterns=patterns))
-        except Exception as error:  # the hub's client raises errors of three libraries
-            reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
-            break
-        if any(file.suffix in (".safetensors", ".bin") for file in directory.iterdir()):
-            return directory
-    raise InputError(f"no directory {name} here, and nothing from the hub ({reason}); check the name or the network")

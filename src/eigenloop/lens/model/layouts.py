@@ -4,6 +4,7 @@ The same row serves a loaded Hugging Face model and the tensor names in its safe
 dotted names. docs/lens-layouts.md shows how to add a row.
 """
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -156,7 +157,7 @@ def known(model_type: str) -> tuple[Layout, ...]:
     """The rows of an architecture (more than one where names changed between versions of its checkpoints).
 
     Raises:
-        InputError: there is none; lists the known ones and how to pass a layout.
+        InputError: there is none; names the nearest ones and how to pass a layout.
 
     Example:
         >>> len(known("vit"))
@@ -164,10 +165,12 @@ def known(model_type: str) -> tuple[Layout, ...]:
     """
     rows = tuple(row for row in LAYOUTS if row.model_type == model_type)
     if not rows:
-        names = ", ".join(sorted({row.model_type for row in LAYOUTS}))
+        names = sorted({row.model_type for row in LAYOUTS})
+        near = difflib.get_close_matches(model_type, names, n=3, cutoff=0.5)
+        like = f"the nearest of {len(names)} are {', '.join(near)}" if near else f"{len(names)} are known, none like it"
         raise InputError(
-            f"model type {model_type!r} has no layout here; known are {names}; from Python, pass layout=Layout(...) "
-            "(docs/lens-layouts.md)"
+            f"model type {model_type!r} has no layout here ({like}; docs/lens-layouts.md has them all); from Python, "
+            "pass layout=Layout(...)"
         )
     return rows
 

@@ -283,11 +283,10 @@ def _from_pretrained(name: str, weights: Weights, dtype: str, layout: Layout | N
 
     named = [kind for kind in weights.config.get("architectures") or () if isinstance(kind, str)]
     kind: Any = getattr(transformers, named[0], transformers.AutoModel) if named else transformers.AutoModel
-    source = Path(name) if Path(name).is_dir() else name
     with quiet():
         try:
             loaded, about = kind.from_pretrained(
-                source, attn_implementation="eager", dtype=getattr(torch, dtype), trust_remote_code=False,
+                **_where(name), attn_implementation="eager", dtype=getattr(torch, dtype), trust_remote_code=False,
                 output_loading_info=True,
             )  # fmt: skip
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
@@ -302,14 +301,21 @@ def _from_pretrained(name: str, weights: Weights, dtype: str, layout: Layout | N
     return loaded
 
 
+def _where(name: str) -> dict[str, Any]:
+    """A directory that is there by its full path, and nothing of it asked of the hub; else a hub name."""
+    path = Path(name)
+    if not path.is_dir():
+        return {"pretrained_model_name_or_path": name}
+    return {"pretrained_model_name_or_path": str(path.resolve()), "local_files_only": True}
+
+
 def _tokenizer(name: str) -> tuple[Any, str]:
     """The tokenizer, or None and why."""
     import transformers
 
-    source = Path(name) if Path(name).is_dir() else name
     with quiet():
         try:
-            found = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            found = transformers.AutoTokenizer.from_pretrained(**_where(name), trust_remote_code=False)
         except Exception as error:  # tokenizers raise errors of several libraries
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             return None, f"{name} has no tokenizer that can be loaded ({reason}); texts need one"

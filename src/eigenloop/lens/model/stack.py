@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eigenloop.lens.model.checkpoint import Weights, open_weights
-from eigenloop.lens.model.layouts import ROLES, Layout, Role, count, known
+from eigenloop.lens.model.layouts import LAYOUTS, ROLES, Layout, Role, count, known
 from eigenloop.system.errors import InputError
 
 MOST_LAYERS = 10_000
@@ -149,6 +149,7 @@ class Stack:
         if name not in self.weights.tensors.names():
             raise InputError(f"{self.weights.source} has no tensor {name}; the checkpoint is incomplete")
         shape = self.weights.tensors.shape(name)
+        self.weights.tensors.stored(name)  # codes are refused as such before their packed shapes are misread
         if len(shape) != 2 or 0 in shape:
             raise InputError(f"{name} has shape {shape}; a matrix was expected")
         return (shape[1], shape[0]) if self.layout.transposed else (shape[0], shape[1])
@@ -173,6 +174,8 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
         InputError: the architecture is unknown, no tensor has the layout's names, or layers are missing.
     """
     weights = open_weights(model)
+    if layout is None and "model_type" not in weights.config:
+        raise InputError(_nameless(weights))
     rows = (layout,) if layout else known(weights.model_type)
     names = list(weights.tensors.names())
     for row in rows:
@@ -182,6 +185,12 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
             break
     else:
         wanted = " or ".join(f"{row.block}.{row.value}.weight".replace("{}", "0") for row in rows)
+        codes = next((name for name in names if name.endswith((".qweight", ".qzeros", "_packed"))), None)
+        if codes is not None:
+            raise InputError(
+                f"{weights.source} is quantised: {codes} holds codes where the lens needs {wanted}; load the model "
+                "with transformers, call model.dequantize(), and save it"
+            )
         raise InputError(f"{weights.source} is of type {weights.model_type!r} but has no tensor {wanted}")
     prefix = min((match[1] for match in found), key=len)
     indices = sorted(tuple(int(i) for i in match.groups()[1:]) for match in found if match[1] == prefix)
@@ -189,6 +198,17 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
     schedule = _schedule(indices, count(weights.config, row.layers), said, weights.source)
     blocks = tuple(prefix + row.block.format(*index) for index in indices)
     return Stack(weights, row, prefix, blocks, schedule, count(weights.config, row.heads))
+
+
+def _nameless(weights: Weights) -> str:
+    """What to add to a configuration without a model_type, as far as its architectures tell."""
+    classes = weights.config.get("architectures")
+    said = str(classes[0]) if isinstance(classes, list) and classes else ""
+    stem = re.sub(r"(For\w+|Model|LMHeadModel)$", "", said).lower().replace("_", "")
+    fits = sorted({row.model_type for row in LAYOUTS if row.model_type.replace("_", "").replace("-", "") == stem})
+    add = f'add "model_type": "{fits[0]}"' if fits else "add the one of its architecture"
+    told = f" (its architectures say {said})" if said else ""
+    return f"config.json of {weights.source} has no model_type{told}; {add}, or from Python pass layout=Layout(...)"
 
 
 def _schedule(indices: list[tuple[int, ...]], layers: int, said: Any, source: str) -> tuple[int, ...]:

@@ -6,13 +6,15 @@ Format: https://github.com/huggingface/safetensors (eight bytes of length, a JSO
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from eigenloop.lens.model.sources import refuse_pointer
 from eigenloop.system.errors import InputError
 
 STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -20,6 +22,12 @@ STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 
 LARGEST = 1e15
 """No weight is larger; squares of larger ones, summed over a matrix, overflow the float32 that models run in."""
+
+SCALES = ("_scale_inv", "_scale", "_scales", "_quantizer._scale", ".absmax", ".SCB", ".quant_state")
+"""What quantisers call the scales of a tensor, behind its name."""
+
+BESIDE = ("SCB", "scales", "qzeros", "weight_scale", "weight_scale_inv", "weight_scales", "scale_weight")
+"""The same, in the place of its last word."""
 
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 """What the first checkpoints of BERT call the gain and the bias of a LayerNorm."""
@@ -91,14 +99,10 @@ class SafetensorsFiles:
         """The kind of number it is stored as.
 
         Raises:
-            InputError: integers or eight-bit floats.
+            InputError: integers, eight-bit floats, or numbers with scales beside them.
         """
         entry = self._entries[name]
-        if entry.kind not in STORED:
-            raise InputError(
-                f"{entry.path}: {name} is stored as {entry.kind}, which needs scales that only its quantiser knows; "
-                "save the model in float32, bfloat16 or float16"
-            )
+        _refuse_codes(f"{entry.path}: {name}", name, entry.kind, entry.kind in STORED, self._entries)
         return STORED[entry.kind]
 
     def read(self, name: str, rows: Rows | None = None, columns: Rows | None = None) -> np.ndarray:
@@ -153,14 +157,10 @@ class TorchTensors:
         """The kind of number it is stored as.
 
         Raises:
-            InputError: integers or eight-bit floats.
+            InputError: integers, eight-bit floats, or numbers with scales beside them.
         """
         kind = str(self._tensors[name].dtype).removeprefix("torch.")
-        if kind not in STORED.values():
-            raise InputError(
-                f"{self._source}: {name} is stored as {kind}, which needs scales that only its quantiser knows; "
-                "load the model in float32, bfloat16 or float16"
-            )
+        _refuse_codes(f"{self._source}: {name}", name, kind, kind in STORED.values(), self._tensors)
         return kind
 
     def read(self, name: str, rows: Rows | None = None, columns: Rows | None = None) -> np.ndarray:
@@ -201,6 +201,24 @@ checkpoint is damaged
     return values
 
 
+def _refuse_codes(where: str, name: str, kind: str, readable: bool, names: Collection[str]) -> None:
+    """Refuse what a quantiser made: the numbers stored are codes, to be multiplied by scales, and no weights.
+
+    Raises:
+        InputError: the kind of number is none that weights have, or scales for this tensor are stored beside it.
+    """
+    stem = name.rpartition(".")[0]
+    beside = [name + end for end in SCALES] + [f"{stem}.{last}" for last in BESIDE if name.endswith(".weight")]
+    scales = next((other for other in beside if other in names), None)
+    if readable and scales is None:
+        return
+    reason = f"with its scales in {scales}" if scales else "which needs scales that only its quantiser knows"
+    raise InputError(
+        f"{where} is quantised: stored as {kind}, {reason}; load the model with transformers, call "
+        "model.dequantize(), and save it in float32, bfloat16 or float16"
+    )
+
+
 def _read_as(stored: str) -> str:
     return "float64" if stored == "float64" else "float32"
 
@@ -223,16 +241,20 @@ def _header(path: Path) -> dict[str, _Entry]:
             file.seek(0)
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or not 2 <= length <= size - 8:
+                refuse_pointer(path)
                 raise InputError(f"{path} is truncated or no safetensors file ({size} bytes); download it again")
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=partial(_once, path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except InputError:
+        raise
     except (ValueError, RecursionError):
         raise InputError(f"{path} has no readable safetensors header; download it again") from None
     try:
-        entries = {_today(name): _entry(path, 8 + length, about) for name, about in header.items() if name[:2] != "__"}
+        pairs = [(_today(name), _entry(path, 8 + length, about)) for name, about in header.items() if name[:2] != "__"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} has a malformed safetensors header ({error}); download it again") from None
+    entries = _once(path, pairs)
     for name, (entry, bytes_given) in entries.items():
         bits = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16}.get(entry.kind)
         if bits and math.prod(entry.shape) * bits != 8 * bytes_given:
@@ -245,7 +267,38 @@ def _header(path: Path) -> dict[str, _Entry]:
                 f"{path} is truncated: {name} ends at byte {entry.begin + bytes_given:,}, the file at {size:,}; "
                 "download it again"
             )
+    _require_contiguous(path, list(entries.values()), 8 + length, size)
     return {name: entry for name, (entry, _) in entries.items()}
+
+
+def _once(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Names and what they stand for, as a dictionary.
+
+    Raises:
+        InputError: a name that stands there twice, which JSON's readers settle without a word.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputError(f"{path} names {name} twice in its header; which is meant cannot be known: save it again")
+        found[name] = value
+    return found
+
+
+def _require_contiguous(path: Path, entries: Sequence[tuple[_Entry, int]], data: int, size: int) -> None:
+    """Refuse what the format forbids and its own library refuses: overlaps, holes, bytes that belong to no tensor.
+
+    Raises:
+        InputError: the tensors do not cover the data exactly.
+    """
+    end = data
+    for entry, length in sorted(entries, key=lambda pair: (pair[0].begin, pair[1])):
+        if entry.begin != end:
+            kind = "overlap" if entry.begin < end else "leave bytes between them"
+            raise InputError(f"{path} has a malformed safetensors header (tensors {kind}); save it again")
+        end = entry.begin + length
+    if end != size:
+        raise InputError(f"{path} has {size - end:,} bytes after its last tensor, against the format; save it again")
 
 
 def _entry(path: Path, data: int, about: Mapping[str, Any]) -> tuple[_Entry, int]:

@@ -70,7 +70,7 @@ def vocabulary(stack: Stack, tokenizer: Any = None, *, size: int) -> Vocabulary:
     path = Path(source) / "tokenizer.json" if Path(source).is_dir() else Path(source)
     if tokenizer is None and stack.weights.model is not None:
         return Vocabulary(size=size, missing="a loaded model brings no tokenizer; pass one")
-    if tokenizer is None and not path.is_file():
+    if tokenizer is None and not path.is_file() and not Path(source).exists():
         path = _cached(str(source)) or path
     if not path.is_file():
         if tokenizer is not None:

@@ -35,7 +35,7 @@ INSIDE = {
         {"integrals"},
         {"population"},
         {"dynamics", "stability", "regression", "summary"},
-        {"landscape", "endpoints"},
+        {"landscape", "endpoints", "optimisers"},
         {"claims"},
     ),
 }

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "dynamics": "Path asymptotic long_run recursion",
         "integrals": "Estimate expectation log_expectation log_norm_mean spread_expectation",
         "landscape": "Landscape Minimum minimum split_minimum",
+        "optimisers": "adam adam_run clock_shift descent heavy_ball heavy_ball_run",
         "population": "EndToEnd LayerwiseLinear LayerwiseNorm Setting mean_power_norm spectra",
         "regression": "Regression",
         "stability": "Mode Sector hessian limit_hessian sectors sharpness",

@@ -53,6 +53,7 @@ SOURCES: tuple[Source, ...] = (
     Source("eigenloop.figures.claims"),
     Source("eigenloop.theory.claims.stability"),
     Source("eigenloop.theory.claims.training"),
+    Source("eigenloop.theory.claims.optimisers"),
     Source("eigenloop.lens.cases.uniform", extra="lens"),
     Source("eigenloop.steer.claims", extra="lens"),
 )

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Effort
-from eigenloop.figures.plateau import curve_distances, deviation, first_order_sines, limit_sines, scalar_part
+from eigenloop.figures.plateau import (
+    curve_distances,
+    deviation,
+    first_order_sines,
+    limit_sines,
+    scalar_part,
+    turned_points,
+)
 from eigenloop.figures.plateau_claims import ledger
 from eigenloop.figures.points import Points
 from eigenloop.theory.dynamics import SlopeTable, recursion
@@ -102,6 +109,14 @@ def test_deviation_is_the_share_that_the_multiple_of_the_identity_leaves(rng: np
     rest = matrix - scalar_part(matrix)
     assert np.trace(rest) == pytest.approx(0, abs=1e-14)
     assert deviation(matrix) == pytest.approx(np.linalg.norm(rest) / np.linalg.norm(scalar_part(matrix)))
+
+
+def test_turned_points_have_the_spectrum_and_every_direction() -> None:
+    points = turned_points(SPECTRUM, count=4_000, seed=3)
+    np.testing.assert_allclose(points.eigenvalues, np.tile(SPECTRUM, (4_000, 1)), rtol=1e-12)
+    squares = points.eigenvectors[:, :, 0] ** 2  # of a uniform direction: mean 1/d, variance 2 (d-1) / (d^2 (d+2))
+    error = np.sqrt(2 * 4 / (25 * 7) / 4_000)
+    assert np.max(abs(squares.mean(axis=0) - 1 / 5)) < 5 * error
 
 
 @pytest.mark.parametrize("claim", ledger.claims, ids=lambda claim: claim.id)

@@ -24,11 +24,17 @@ import numpy as np
 import optax
 
 from eigenloop.figures.figure8 import GEOMETRIC, SPIKED
-from eigenloop.figures.plateau import curve_distances, deviation, first_order_sines, limit_sines
+from eigenloop.figures.plateau import (
+    curve_distances,
+    deviation,
+    first_order_sines,
+    limit_sines,
+    points_of,
+    turned_points,
+)
 from eigenloop.figures.points import Points
 from eigenloop.lab.training import TrainConfig, Trainer
-from eigenloop.numerics.power import normalize
-from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES, random_orthogonal
+from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.theory.dynamics import SlopeTable
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 from eigenloop.theory.summary import Spectra
@@ -145,19 +151,10 @@ def snapshots(steps: int) -> list[int]:
     return [*(step for step in STEPS if step < steps), steps]
 
 
-def points_of(gram: np.ndarray, query: np.ndarray) -> Points:
-    """Test points with their spectra, in float64."""
-    values, vectors = np.linalg.eigh(gram.astype(np.float64))
-    return Points(gram.astype(np.float64), normalize(query.astype(np.float64)), values[:, ::-1], vectors[:, :, ::-1])
-
-
 @lru_cache
 def shifted(spectrum: tuple[float, ...]) -> Points:
     """Test points of another spectrum, each in a rotation of its own: out of distribution, Assumption 4.4."""
-    rng = np.random.default_rng(4)
-    turns = np.stack([random_orthogonal(rng, len(spectrum)) for _ in range(ROTATIONS)])
-    gram = turns * np.array(spectrum) @ np.swapaxes(turns, 1, 2)
-    return points_of((gram + np.swapaxes(gram, 1, 2)) / 2, rng.standard_normal((ROTATIONS, len(spectrum))))
+    return turned_points(spectrum, count=ROTATIONS, seed=4)
 
 
 def measured(a: np.ndarray, b: np.ndarray, points: Points, gamma: float) -> tuple[dict[str, float], np.ndarray]:

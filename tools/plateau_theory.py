@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eigenloop.figures.plateau import limit_sines
+from eigenloop.figures.plateau import limit_sines, points_of
 from eigenloop.figures.points import Points
 from eigenloop.lab import problems
 from eigenloop.lab.blocks import TwoBlock
@@ -29,7 +29,7 @@ from eigenloop.lab.problems import Batch
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 from eigenloop.theory.stability import Sector, hessian, sectors
-from plateau_grid import STEPS, Setting, points_of, rate_at, slope_of
+from plateau_grid import STEPS, Setting, rate_at, slope_of
 
 CSV = Path(__file__).resolve().parents[1] / "docs" / "plateau_theory.csv"
 GAMMAS = np.geomspace(0.02, 60, 22)
@@ -151,8 +151,8 @@ def settings() -> list[Setting]:
         base = Setting(objective=objective, loops=loops)
         found += [replace(base, rate=rate) for rate in (0.1, 0.03, 0.01)]
         found += [replace(base, samples=100_000), replace(base, batch=512, steps=38_000)]
-        found += [replace(base, samples=0, rate=rate) for rate in (0.1, 0.01)]
-    return found
+        found += [replace(base, samples=0, steps=10_000)]
+    return [*found, Setting(samples=0, steps=10_000, rate=0.01)]
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from eigenloop.figures.points import Points
 from eigenloop.numerics.power import normalize
+from eigenloop.numerics.spectrum import Numbers, random_orthogonal
 
 DOUBLINGS = 12
 """The loop is squared so many times: 4,096 loops."""
@@ -119,3 +120,32 @@ def scalar_part(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
                [0., 2.]])
     """
     return np.trace(matrix) / len(matrix) * np.eye(len(matrix))
+
+
+def turned_points(eigenvalues: Numbers, *, count: int, seed: int) -> Points:
+    """Pairs (S, q) of one spectrum, each S in a Haar rotation of its own.
+
+    Where the eigenvalues sum to n they are those of some X with n unit columns (Schur and Horn), so Assumption 4.4 of
+    arXiv 2606.00605 holds: with a spectrum that was not trained on they are out of distribution.
+
+    Example:
+        >>> turned_points([3.0, 1.0], count=2, seed=0).eigenvalues.round(12)
+        array([[3., 1.],
+               [3., 1.]])
+    """
+    rng, values = np.random.default_rng(seed), np.asarray(eigenvalues, np.float64)
+    turns = np.stack([random_orthogonal(rng, len(values)) for _ in range(count)])
+    gram = turns * values @ np.swapaxes(turns, 1, 2)
+    return points_of((gram + np.swapaxes(gram, 1, 2)) / 2, rng.standard_normal((count, len(values))))
+
+
+def points_of(gram: Float[np.ndarray, "b d d"], query: Float[np.ndarray, "b d"]) -> Points:
+    """Pairs (S, q) with the eigenvalues and eigenvectors of S, in float64.
+
+    Example:
+        >>> points_of(np.diag([1.0, 2.0])[None], np.array([[3.0, 4.0]])).query
+        array([[0.6, 0.8]])
+    """
+    gram = np.asarray(gram, np.float64)
+    values, vectors = np.linalg.eigh(gram)
+    return Points(gram, normalize(np.asarray(query, np.float64)), values[:, ::-1], vectors[:, :, ::-1])

@@ -125,7 +125,15 @@ def shelve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelve]:
 def test_every_claim_of_the_package_is_found_once_and_says_where_it_stands() -> None:
     for entry in collect():
         assert re.search(r"arXiv 260[56]\.", entry.claim.source), entry.claim.id
+        assert entry.claim.source.startswith("eigenloop, on arXiv ") == (entry.claim.provenance == "ours")
         assert entry.claim.statement.endswith("."), entry.claim.id
+
+
+def test_a_statement_of_ours_does_not_stand_under_the_papers_name(shelve: Shelve) -> None:
+    sources = {entry.claim.id: entry.claim.source for entry in collect([shelve("broken")])}
+    assert sources["thm4.1.growth"] == "arXiv 2606.00605, Thm 4.1"
+    assert sources["thm4.10.other"] == "eigenloop, on arXiv 2606.00605, Thm 4.10"
+    assert sources["bad.broken"] == "eigenloop, on arXiv 2606.00605"
 
 
 def test_claims_come_in_order_and_missing_modules_are_skipped(shelve: Shelve) -> None:

@@ -126,7 +126,7 @@ class Claim:
     Args:
         id: theorem or lemma, a dot, and what it says: "thm4.1.growth".
         statement: one sentence.
-        source: paper and place.
+        source: paper and place; "eigenloop, on" it where the statement is ours.
         measure: effort -> finding.
         provenance: whose statement it is.
         quote: the paper's words and their place, where it is stated; else None.
@@ -193,7 +193,8 @@ class Ledger:
             raise ValueError(f"claim {id!r} is written twice")
 
         def keep(measure: Callable[[Effort], Finding]) -> Callable[[Effort], Finding]:
-            source = f"{self.source}, {place}" if place else self.source
+            whose = f"eigenloop, on {self.source}" if provenance == "ours" else self.source  # no paper says ours
+            source = f"{whose}, {place}" if place else whose
             self.claims.append(Claim(id, statement, source, measure, provenance, quote, expected_verdict))
             return measure
 

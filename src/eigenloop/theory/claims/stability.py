@@ -15,7 +15,7 @@ from eigenloop.theory.landscape import Landscape, minimum, split_minimum
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm
 from eigenloop.theory.stability import hessian, limit_hessian
 
-ledger = Ledger("beyond arXiv 2606.00605")
+ledger = Ledger("arXiv 2606.00605")
 
 NOT_SCALAR = ("antisymmetric", "symmetric traceless")
 EARLY = 30

@@ -13,7 +13,7 @@ from eigenloop.theory.claims.theorems import LOOPED, LOOPS, RATE
 from eigenloop.theory.dynamics import long_run, recursion
 from eigenloop.theory.stability import hessian, sharpness
 
-ledger = Ledger("beyond arXiv 2606.00605")
+ledger = Ledger("arXiv 2606.00605")
 
 TRANSIENT, BLOCK = 50, 10
 """Steps in which a random difference turns into the one that grows most, left out; steps to a block."""

@@ -1,4 +1,4 @@
-"""A simulator of token dynamics with planted spectra, and the cases of arXiv 2605.25619 as claims."""
+"""A simulator of token dynamics with planted spectra, and cases of the power method as claims."""
 
 from eigenloop.lens.cases.dynamics import FeedForward, Layer, Run, Unit, simulate
 from eigenloop.lens.cases.generators import growth_spectrum, plain_norm, split, with_spectrum

@@ -104,20 +104,15 @@ def worst_of(
     )  # fmt: skip
 
 
-def qualified(
+def settled(
     good: bool | np.bool_,
     *,
     measured: Value,
     expected: Value,
     tolerance: float | None,
     justification: str,
-    note: str,
     numbers: Mapping[str, Value],
     plot: Plot | None = None,
 ) -> Finding:
-    """`holds only`, with the qualification, where that is what was measured; `fails` otherwise."""
-    if good:
-        return Finding("holds only", measured, expected, tolerance, justification, note, numbers, plot)
-    return Finding(
-        "fails", measured, expected, tolerance, justification, "not in the narrower form either", numbers, plot
-    )
+    """`holds` where every part of a statement was measured, `fails` where one was not."""
+    return Finding("holds" if good else "fails", measured, expected, tolerance, justification, "", numbers, plot)

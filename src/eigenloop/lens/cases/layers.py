@@ -235,8 +235,7 @@ def unshared_tilt(effort: Effort) -> Finding:
     "eigenvector.",
     place="a summary",
     provenance="stated",
-    quote='"With layer-wise F changing (non-shared weights), perfect alignment per layer is not achieved" (a summary on '
-    "a web page, not the paper's own words)",
+    quote='"perfect alignment per layer is not achieved" (a summary on a web page, not the paper\'s own words)',
 )
 def unshared_imperfect(effort: Effort) -> Finding:
     _, after = passes(effort.generator(19), size=effort.pick(30, 150), leader=2.5)

@@ -56,6 +56,7 @@ SOURCES: tuple[Source, ...] = (
     Source("eigenloop.theory.claims.training"),
     Source("eigenloop.theory.claims.optimisers"),
     Source("eigenloop.lens.cases.uniform", extra="lens"),
+    Source("eigenloop.lens.text.claims", extra="lens"),
     Source("eigenloop.steer.claims", extra="lens"),
 )
 """Where claims are looked for, in this order."""

@@ -206,8 +206,8 @@ def signed_tilt(effort: Effort) -> Finding:
 @ledger.claim(
     "steer.unshared.threshold",
     "Where every layer has weights of its own, u takes over under kappa u u^T in all of them exactly where 1 + kappa "
-    "is above the growth rate of their product on the complement, exp(E log ||(I + P F P) z||) for isotropic eigenbases: "
-    "far below the largest growth factor of any one layer, which would decide with shared weights.",
+    "is above the growth rate of their product on the complement, exp(E log ||(I + P F P) z||) for isotropic "
+    "eigenbases: far below the largest growth factor of any one layer, which would decide with shared weights.",
     place="steering",
     provenance="ours",
 )

@@ -239,12 +239,13 @@ def unshared_tilt(effort: Effort) -> Finding:
 )
 def unshared_imperfect(effort: Effort) -> Finding:
     _, after = passes(effort.generator(19), size=effort.pick(30, 150), leader=2.5)
-    nearest = float(np.sqrt(1 - after.max() ** 2))
+    sines = np.sqrt(1 - after**2).mean(0)
     return settled(
-        nearest > 1e-3, measured=nearest, expected="above 0", tolerance=1e-3,
-        justification="the smallest sine of any pass at any layer; with shared weights it is below 1e-9 (case.shared)",
-        numbers={"mean sine": float(np.mean(np.sqrt(1 - after**2)))},
-        plot=by_layer("mean |cos| after the layer", after.mean(0), "|cos|"),
+        sines[-1] > 0.5, measured=float(sines[-1]), expected="above 0.5", tolerance=0.5,
+        justification="mean sine after the last layer: shared weights with this gap of 0.8 leave 0.8^12 tan(phi_0), some "
+        "0.27, on the way to 0",
+        numbers={"smallest mean sine of a layer": float(sines.min())},
+        plot=by_layer("mean sine after the layer", sines, "sine"),
     )  # fmt: skip
 
 

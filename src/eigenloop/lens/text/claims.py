@@ -63,8 +63,8 @@ def judged(found: Alignment, with_gain: Alignment) -> Finding:
     words = (
         f"more than along random directions in layers {_listed(inside)} (counted from 0); the mean share grows in "
         f"{sum(map(grows, found.layers))} of {total}, in layers {_listed(outside)} by no more than along random "
-        f"directions. With the gain of LN, which turns tokens too, it grows in {sum(map(grows, with_gain.layers))}, and "
-        f"by more than along random directions in layers {_listed(also)}. Where lambda_1 is complex (layers "
+        f"directions. With the gain of LN, which turns tokens too, it grows in {sum(map(grows, with_gain.layers))}, "
+        f"and by more than along random directions in layers {_listed(also)}. Where lambda_1 is complex (layers "
         f"{_listed(pairs)}) the pair's plane stands for the eigenvector"
     )
     return Finding(

@@ -69,6 +69,11 @@ def outputs(v: np.ndarray, w: np.ndarray, samples: Sampled, *, loops: int, norm:
     return _run("outputs", v, w, samples, loss="normalized", loops=loops, norm=norm)
 
 
+def states(v: np.ndarray, w: np.ndarray, samples: Sampled, *, loops: int) -> np.ndarray:
+    """The last column's lower half after 0, 1, ..., `loops` loops of the full model with LN, (loops + 1, b, d)."""
+    return _run("states", v, w, samples, loss="normalized", loops=loops, norm=True)
+
+
 def losses(v: np.ndarray, w: np.ndarray, samples: Sampled, *, loss: Loss, loops: int = 1, norm: bool) -> np.ndarray:
     """One loss for each sample."""
     return _run("losses", v, w, samples, loss=loss, loops=loops, norm=norm)
@@ -141,6 +146,7 @@ def _compiled(kind: str, loss: Loss, loops: int, norm: bool) -> Any:
     import jax
     import jax.numpy as jnp
 
+    from eigenloop.lab import transformer
     from eigenloop.lab.objectives import EndToEnd, Layerwise
     from eigenloop.lab.problems import assemble
     from eigenloop.lab.transformer import LoopedTransformer
@@ -173,10 +179,24 @@ def _compiled(kind: str, loss: Loss, loops: int, norm: bool) -> Any:
     def outputs(v: Any, w: Any, x: Any, q: Any) -> Any:
         return LoopedTransformer(v=v, w=w, norm=norm).outputs(assemble(x, q, 0), loops=loops)
 
+    def states(v: Any, w: Any, x: Any, q: Any) -> Any:
+        def one(columns: Any, query: Any) -> Any:
+            dim, count = columns.shape
+            start = jnp.zeros((2 * dim, count + 1)).at[:dim, :count].set(columns).at[dim:, count].set(query)
+
+            def layer(state: Any, _: None) -> tuple[Any, Any]:
+                state = transformer.attention_layer(v, w, state, norm=norm)
+                return state, state[dim:, count]
+
+            return jnp.concatenate([query[None], jax.lax.scan(layer, start, None, length=loops)[1]])
+
+        return jax.lax.map(lambda pair: one(*pair), (x, q)).swapaxes(0, 1)
+
     over_samples = jax.vmap(gamma_slope, in_axes=(None, None, 0, 0))
     return jax.jit(
         {
             "outputs": outputs,
+            "states": states,
             "losses": each,
             "gradient": jax.grad(mean, argnums=(0, 1)),
             "each gradient": jax.vmap(jax.grad(one, argnums=(0, 1)), in_axes=(None, None, 0, 0)),

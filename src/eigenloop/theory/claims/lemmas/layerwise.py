@@ -244,10 +244,11 @@ def quasi_conserved(effort: Effort) -> Finding:
     """The full model's descent in d = 2, one layer and three loops, against f' from its integral."""
     steps, rate, worst, numbers = effort.pick(50, 300), 0.5, 0.0, {}
     kept = True
-    for name, setting, loss, loops in (
+    cases: list[tuple[str, LayerwiseNorm | EndToEnd, oracle.Loss, int]] = [
         ("one layer", LayerwiseNorm([2.0, 1.0]), "normalized", 1),
         ("three loops", EndToEnd([2.0, 1.0], 3), "end to end", 3),
-    ):
+    ]
+    for name, setting, loss, loops in cases:
         full = oracle.descend(
             oracle.circle((2, 1), queries=256), loss=loss, loops=loops, norm=True, learning_rate=rate, steps=steps
         )

@@ -11,8 +11,10 @@ from eigenloop.lens.model.embeddings import input_embedding, output_embedding
 from eigenloop.lens.model.layouts import LAYOUTS, Layout
 from eigenloop.lens.model.loaded import Model, load
 from eigenloop.lens.model.stack import Stack, locate
-from eigenloop.lens.text.aligned import Alignment, Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.alignment import align, alignment
+from eigenloop.lens.text.estimates import Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.text.headline import Headline, Verdict
 from eigenloop.lens.text.nulls import Null
 from eigenloop.lens.text.texts import SAMPLE, Batch, Encoded, Passages, encode, passages
 from eigenloop.lens.text.tokens import States, images, states, stream
@@ -26,9 +28,9 @@ from eigenloop.lens.weights.spectra import RULES, LayerSpectra, Spectra, growth,
 
 __all__ = [
     "LAYOUTS", "RULES", "SAMPLE", "Alignment", "Arnoldi", "Batch", "Circuit", "Comparison", "Encoded", "Estimate",
-    "Growth", "HeadAlignment", "LayerAlignment", "LayerSpectra", "Layout", "Loops", "Mode", "Model", "Norm", "Null",
-    "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra", "Spectrum", "Stack", "States", "Timescale",
-    "Weights", "align", "alignment", "circuits", "compare", "encode", "growth", "images", "input_embedding",
-    "layer_spectra", "load", "locate", "looped", "open_weights", "operator", "output_embedding", "passages", "planted",
-    "principal", "query_keys", "reading", "solver", "spectra", "states", "stream",
+    "Growth", "HeadAlignment", "Headline", "LayerAlignment", "LayerSpectra", "Layout", "Loops", "Mode", "Model", "Norm",
+    "Null", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra", "Spectrum", "Stack", "States",
+    "Timescale", "Verdict", "Weights", "align", "alignment", "circuits", "compare", "encode", "growth", "images",
+    "input_embedding", "layer_spectra", "load", "locate", "looped", "open_weights", "operator", "output_embedding",
+    "passages", "planted", "principal", "query_keys", "reading", "solver", "spectra", "states", "stream",
 ]  # fmt: skip

@@ -14,11 +14,13 @@ from eigenloop.lens.loops.looped import Loops, looped
 from eigenloop.lens.model.embeddings import has_vocabulary
 from eigenloop.lens.model.loaded import load
 from eigenloop.lens.model.stack import locate
+from eigenloop.lens.page.headline import headline_sentence
 from eigenloop.lens.page.spectra import TITLE, spectra_page
 from eigenloop.lens.page.text import alignment_section, alignment_sentences, loops_section
 from eigenloop.lens.page.weights import comparison_section, query_key_section, reading_section
-from eigenloop.lens.text.aligned import STATISTICS, Alignment
+from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.alignment import alignment
+from eigenloop.lens.text.estimates import STATISTICS
 from eigenloop.lens.text.texts import SAMPLE, passages
 from eigenloop.lens.weights.comparison import Comparison, compare
 from eigenloop.lens.weights.querykey import QueryKeys, query_keys
@@ -41,6 +43,8 @@ FILES = {
 }  # fmt: skip
 TABLES = ("spectra.csv", "eigenvalues.csv", *FILES.values())
 """Every table that a page may have beside it."""
+TOLD = ("layer", "sentence", "verdict", "conditions", "coordinate", "coordinate_share")
+"""What the JSON repeats of a text in the entry of each layer, beside the statistics."""
 LOOPS = 48
 """Loops of a layer, where nothing is said."""
 LARGEST_HEADS = 2**30
@@ -90,18 +94,21 @@ class Survey:
                 )
                 said += [sentence for sentence, beyond in zip(part.sentences(), clear, strict=True) if beyond]
             elif name != "query_keys":
+                said += [headline_sentence(part)] if name == "alignment" else []
                 said += part.sentences()
         return said
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
 
-        With a text each of `layers` has its statistics too; where weights are shared, under `applications`, one entry
-        for each layer that applies the block.
+        With a text, `headline` answers whether its tokens align with the leading directions, and each of `layers` has
+        its statistics too; where weights are shared, under `applications`, one entry for each layer that applies the
+        block.
         """
         found = self.spectra.as_dict()
         parts = {name: part.as_dict() for name, part in self.parts().items()}
         if self.alignment is not None:
+            found["headline"] = parts["alignment"]["headline"]
             _join(
                 found["layers"],
                 parts["alignment"]["layers"],
@@ -117,6 +124,7 @@ class Survey:
         """
         return spectra_page(
             self.spectra, command=command, seconds=self.seconds, remarks=self.remarks,
+            lead=None if self.alignment is None else headline_sentence(self.alignment),
             summary=[] if self.alignment is None else alignment_sentences(self.alignment),
             facts=[] if self.alignment is None else [("text", self.alignment.text)],
             beside=[SECTIONS[name](part) for name, part in self.parts().items()],
@@ -251,7 +259,7 @@ def _join(layers: list[dict[str, Any]], told: list[dict[str, Any]], *, shared: b
     """Give each layer its own statistics of the text."""
     for layer in layers:
         mine = [
-            {key: value for key, value in each.items() if key in ("layer", "sentence", *STATISTICS)}
+            {key: value for key, value in each.items() if key in (*TOLD, *STATISTICS)}
             for each in told
             if each["block"] == layer["layer"]
         ]

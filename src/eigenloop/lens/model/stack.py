@@ -78,14 +78,10 @@ class Stack:
             InputError: a tensor is missing, damaged or of another shape than in the first layer.
         """
         name, tensors = self.module(layer, self.layout.module(role)), self.weights.tensors
-        groups = self.heads if role == "query" else self.groups
-        sizes = {"part": len(ROLES), "head": groups, "dim": self.head_dim}
-        shape = tuple(sizes[axis] for axis in self.layout.rows)
-        total = int(np.prod(shape))
+        features = self.features(role)
+        groups, parts = len(features), len(ROLES) if "part" in self.layout.rows else 1
+        total = parts * features.size
         self._check(layer, self.layout.module(role), (total, self.width))
-        features = np.arange(total).reshape(shape)
-        if "part" in self.layout.rows:
-            features = features.take(ROLES.index(role), axis=self.layout.rows.index("part"))
         runs = np.split(features.ravel(), np.flatnonzero(np.diff(features.ravel()) != 1) + 1)
         slices = [slice(int(run[0]), int(run[-1]) + 1) for run in runs]
         cut = "columns" if self.layout.transposed else "rows"
@@ -94,6 +90,16 @@ class Stack:
         weight = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         bias = self._vector(f"{name}.bias", total, weight.dtype)[features.ravel()]
         return weight.reshape(groups, self.head_dim, self.width), bias.reshape(groups, self.head_dim)
+
+    def features(self, role: Role) -> np.ndarray:
+        """Which output features of its module are W_Q, W_K or W_V: (groups, head_dim), more than these where fused."""
+        groups = self.heads if role == "query" else self.groups
+        sizes = {"part": len(ROLES), "head": groups, "dim": self.head_dim}
+        shape = tuple(sizes[axis] for axis in self.layout.rows)
+        features = np.arange(int(np.prod(shape))).reshape(shape)
+        if "part" in self.layout.rows:
+            features = np.take(features, ROLES.index(role), axis=self.layout.rows.index("part"))
+        return np.asarray(features)
 
     def output(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
         """W_O of a layer, by head, and its bias.

@@ -33,6 +33,7 @@ def spectra_page(
     command: str,
     seconds: float,
     beside: Sequence[report.Section] = (),
+    lead: str | None = None,
     summary: Sequence[str] = (),
     facts: Sequence[tuple[str, report.Cell]] = (),
     remarks: Sequence[str] = (),
@@ -45,6 +46,7 @@ def spectra_page(
         command: what repeats it.
         seconds: how long it took.
         beside: sections about a text, the tokens, loops or another checkpoint, after the spectra.
+        lead: the page's first sentence; by default what the weights say.
         summary: their sentences for the summary.
         facts: further ones for the head of the page.
         remarks: further notes.
@@ -62,7 +64,7 @@ def spectra_page(
         'The lens: mine'
     """
     rule = found.rule
-    words = [*sentences(found), *summary]
+    words = [*([lead] if lead else []), *sentences(found), *summary]
     notes = [*found.notes(), *remarks]
     sections = [
         report.Section("In short", (*words[1:], *([noted(notes)] if notes else []))),

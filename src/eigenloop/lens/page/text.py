@@ -6,8 +6,10 @@ from eigenloop import report
 from eigenloop.lens.loops.looped import Loops, Timescale
 from eigenloop.lens.page.curves import Band, Points, Series, over_depth, over_loops
 from eigenloop.lens.page.draw import SIGNS
+from eigenloop.lens.page.headline import cell, columns, headline_items, value
 from eigenloop.lens.page.spectra import noted, short_name
-from eigenloop.lens.text.aligned import LEVEL, Alignment, Estimate
+from eigenloop.lens.text.aligned import Alignment
+from eigenloop.lens.text.estimates import LEVEL, Estimate
 from eigenloop.lens.text.nulls import KINDS, Kind
 
 NULLS: dict[Kind, str] = {
@@ -56,15 +58,16 @@ def alignment_section(found: Alignment) -> report.Section:
     items: list[report.Item] = [
         f"Measured on {found.tokens:,} tokens in {found.passages:,} passages of {found.text}. Bars are 95 % intervals "
         "over passages; dashed lines and bands are what the same statistic gives for a null.",
+        *headline_items(found),
     ]
     for names, ylabel, level, log, caption in DRAWN:
         estimates = {name: [layer.statistics[name] for layer in found.layers] for name in names}
         if all(each.value is None for several in estimates.values() for each in several):
             items.append(report.Note(f"{STATISTICS[names[-1]].capitalize()}: {estimates[names[-1]][0].reason}."))
             continue
-        points = [Points(STATISTICS[name], *_columns(several)) for name, several in estimates.items()]
+        points = [Points(STATISTICS[name], *columns(several)) for name, several in estimates.items()]
         light, dark = over_depth(layers, points, _bands(estimates[names[-1]]), ylabel=ylabel, level=level, log=log)
-        told = ", ".join(_value(each) for each in estimates[names[-1]])
+        told = ", ".join(value(each) for each in estimates[names[-1]])
         items.append(
             report.Figure(
                 light, alt=f"{ylabel} by layer: {told}", svg_dark=dark, caption=caption, downloads=["alignment.csv"]
@@ -143,7 +146,7 @@ def loops_section(found: Loops) -> report.Section:
 def _layers_table(found: Alignment) -> report.Table:
     rows = []
     for layer, sentence in zip(found.layers, found.sentences(), strict=True):
-        told = [_cell(layer.statistics[name], 0 if name == "percentile" else 2) for name in STATISTICS]
+        told = [cell(layer.statistics[name], 0 if name == "percentile" else 2) for name in STATISTICS]
         cells = [layer.layer, f"{SIGNS[layer.flag]} {layer.flag}", *told]
         nulls = [
             (
@@ -174,7 +177,7 @@ def _heads_table(found: Alignment) -> list[report.Item]:
             ratio = head.statistics["ratio"]
             null = ratio.nulls.get("random")
             if null is not None and null.p_adjusted is not None:
-                cells = (null.p_adjusted, layer.layer, head.head, f"{SIGNS[head.flag]} {head.flag}", _cell(ratio))
+                cells = (null.p_adjusted, layer.layer, head.head, f"{SIGNS[head.flag]} {head.flag}", cell(ratio))
                 listed.append((null.p_adjusted, -(ratio.value or 0.0), cells))
     if not listed:
         return []
@@ -193,13 +196,6 @@ def _heads_table(found: Alignment) -> list[report.Item]:
     return [words, table]
 
 
-def _columns(estimates: list[Estimate]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(value, low, high), NaN where there is none."""
-    parts = [[getattr(each, name) for each in estimates] for name in ("value", "low", "high")]
-    value, low, high = (np.array([np.nan if v is None else v for v in part], dtype=float) for part in parts)
-    return value, low, high
-
-
 def _bands(estimates: list[Estimate]) -> list[Band]:
     bands = []
     for kind in KINDS:
@@ -211,18 +207,6 @@ def _bands(estimates: list[Estimate]) -> list[Band]:
             ]
             bands.append(Band(NULLS[kind], *parts))
     return bands
-
-
-def _value(found: Estimate) -> str:
-    return "none" if found.value is None else f"{found.value:.3g}"
-
-
-def _cell(found: Estimate, digits: int = 2) -> report.Cell:
-    if found.value is None:
-        return report.Missing(found.reason or "not measured")
-    interval = "" if found.low is None or found.high is None else f" [{found.low:.{digits}f},\N{NO-BREAK SPACE}"
-    interval += f"{found.high:.{digits}f}]" if interval else ""
-    return f"{found.value:.{digits}f}{interval}".replace("-", "\N{MINUS SIGN}")
 
 
 def _or(value: float | None, reason: str) -> report.Cell:

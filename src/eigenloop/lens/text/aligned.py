@@ -1,102 +1,20 @@
 """What `alignment` found, in numbers, tables and sentences (NumPy)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eigenloop.lens.text.nulls import KINDS, Kind, Null
-from eigenloop.lens.weights.modes import Flag
+from eigenloop.lens.text.estimates import LEVEL, NULL_FIELDS, Estimate, LayerAlignment
+from eigenloop.lens.text.headline import Headline, judged
+from eigenloop.lens.text.nulls import KINDS, Kind
 from eigenloop.system.files import save_table
-
-STATISTICS = (
-    "cosine_before", "cosine_after", "enrichment_before", "enrichment_after", "ratio", "percentile", "gain_rho",
-    "gain_slope",
-)  # fmt: skip
-"""Of a layer; a head has the first five."""
-
-LEVEL = 0.05
-"""Below which a p-value is called significant in the sentences."""
-
-_NULL_FIELDS = ("mean", "low", "high", "count", "sigmas", "p", "p_adjusted")
 
 COLUMNS = (
     "layer", "block", "head", "flag", "statistic", "value", "low", "high",
-    *(f"{kind}_{name}" for kind in KINDS for name in _NULL_FIELDS),
+    *(f"{kind}_{name}" for kind in KINDS for name in NULL_FIELDS),
 )  # fmt: skip
 """Columns of the table and of alignment.csv; `head` is empty for the whole layer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A statistic with its 95 % bootstrap interval over passages, and its nulls.
-
-    Args:
-        value: None where there is none, with the reason.
-        low: end of the interval.
-        high: end of the interval.
-        nulls: by kind; a kind that does not apply is missing.
-        reason: why there is no value.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    nulls: Mapping[Kind, Null]
-    reason: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        plain: dict[str, Any] = {"value": self.value, "interval": None, "nulls": {}}
-        if self.value is not None:
-            plain["interval"] = [self.low, self.high]
-        for kind, null in self.nulls.items():
-            plain["nulls"][kind] = {name: getattr(null, name) for name in _NULL_FIELDS}
-        return {**plain, "reason": self.reason} if self.reason else plain
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadAlignment:
-    """How the tokens of a layer lie to the leading mode of one head's F_h.
-
-    Args:
-        head: h.
-        eigenvalue: of the mode.
-        flag: "positive", "negative", "complex" or "zero".
-        statistics: by the first five names of `STATISTICS`.
-    """
-
-    head: int
-    eigenvalue: complex
-    flag: Flag
-    statistics: Mapping[str, Estimate]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerAlignment:
-    """How the tokens of a layer lie to the leading mode of its F, and how its modes grow.
-
-    Args:
-        layer: in the order in which the model applies them.
-        block: the block that it applies.
-        eigenvalue: of the leading mode.
-        flag: "positive", "negative", "complex" or "zero".
-        sigma: the tokens' scale, 1 where nothing is divided by it.
-        statistics: by the names of `STATISTICS`.
-        heads: the same for single heads.
-    """
-
-    layer: int
-    block: int
-    eigenvalue: complex
-    flag: Flag
-    sigma: float
-    statistics: Mapping[str, Estimate]
-    heads: Sequence[HeadAlignment]
-
-    def __getitem__(self, name: str) -> Estimate:
-        """A statistic by its name."""
-        return self.statistics[name]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,6 +45,11 @@ class Alignment:
     layers: Sequence[LayerAlignment]
     remarks: Sequence[str] = ()
 
+    @property
+    def headline(self) -> Headline:
+        """Whether the tokens align with the leading directions, by the rule of docs/lens-alignment.md."""
+        return Headline(source=self.source, text=self.text, layers=tuple(judged(layer) for layer in self.layers))
+
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
         flags = [layer.flag for layer in self.layers]
@@ -145,7 +68,7 @@ class Alignment:
         return [*found, *missing]
 
     def sentences(self) -> list[str]:
-        """One sentence or two per layer, which say no more than the numbers."""
+        """One sentence or two per layer, which say no more than the numbers; `headline` has that of the whole."""
         return [_words(layer) for layer in self.layers]
 
     def rows(self) -> list[tuple]:
@@ -156,7 +79,7 @@ class Alignment:
             for head, flag, statistics in whole + [(h.head, h.flag, h.statistics) for h in layer.heads]:
                 for name, found in statistics.items():
                     nulls = [asdict(found.nulls[kind]) if kind in found.nulls else {} for kind in KINDS]
-                    cells = [null.get(part) for null in nulls for part in _NULL_FIELDS]
+                    cells = [null.get(part) for null in nulls for part in NULL_FIELDS]
                     rows.append(
                         (layer.layer, layer.block, head, flag, name, found.value, found.low, found.high, *cells)
                     )
@@ -186,10 +109,13 @@ class Alignment:
         return {
             "model": self.source, "text": self.text, "rule": self.rule, "seed": self.seed, "passages": self.passages,
             "tokens": self.tokens, "resamples": self.resamples, "draws": self.draws, "notes": self.notes(),
+            "headline": self.headline.as_dict(),
             "layers": [
                 {
                     "layer": layer.layer, "block": layer.block, "flag": layer.flag, "sigma": layer.sigma,
-                    "eigenvalue": _pair(layer.eigenvalue), "sentence": sentence,
+                    "eigenvalue": _pair(layer.eigenvalue), "sentence": sentence, "coordinate": layer.coordinate,
+                    "coordinate_share": layer.coordinate_share, "verdict": verdict.says,
+                    "conditions": dict(verdict.conditions),
                     **{name: found.as_dict() for name, found in layer.statistics.items()},
                     "heads": [
                         {
@@ -199,7 +125,7 @@ class Alignment:
                         for head in layer.heads
                     ],
                 }
-                for layer, sentence in zip(self.layers, sentences, strict=True)
+                for layer, sentence, verdict in zip(self.layers, sentences, self.headline.layers, strict=True)
             ],
         }  # fmt: skip
 

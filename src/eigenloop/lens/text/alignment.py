@@ -6,13 +6,16 @@ the rule asked for) and Q an orthonormal basis of its line or, for a complex pai
     cosine        mean ||Q^T x|| / ||x||, which for a line is mean |cos(x, v)|               (arXiv 2605.25619)
     enrichment    mean ||Q^T x||^2 / ||x||^2 * d/k, of which chance is 1
     ratio         enrichment after / enrichment before
-    percentile    of that ratio among the layer's own eigen-subspaces
+    percentile    of that ratio, and of the enrichments, among the layer's own eigen-subspaces
+    centred       the enrichments with the tokens' mean direction taken out
+    no_values, no_feed_forward    the enrichment after, in runs with W_V = 0 and without the feed-forward sublayers
     gain_rho      Spearman's rho of gain_i and log|1 + lambda_i|, and
     gain_slope    the least-squares slope; before a pre-LN sublayer lambda_i(F diag(gain) P)/sigma in place of lambda_i
 
-and the first five for single heads. Each has a bootstrap interval over passages and three nulls; the cosine has no
-random null, since it shares that of the enrichment. See `eigenloop.lens.text.gain`, `eigenloop.lens.text.nulls` and
-docs/lens-alignment.md. What the statistics but the cosine are was worked out here.
+and cosine, enrichment and ratio for single heads. Each has a bootstrap interval over passages and three nulls; the
+cosine has no random null, since it shares that of the enrichment, and the runs with something taken out have none. See
+`eigenloop.lens.text.gain`, `eigenloop.lens.text.nulls`, `eigenloop.lens.text.headline` and docs/lens-alignment.md. What
+the statistics but the cosine are was worked out here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +26,10 @@ import numpy as np
 
 from eigenloop.lens.model.layouts import Layout
 from eigenloop.lens.model.loaded import Model, load, randomised
-from eigenloop.lens.text.aligned import STATISTICS, Alignment, Estimate, HeadAlignment, LayerAlignment
-from eigenloop.lens.text.measure import PROJECTED, Measured, Run, measure, resampled
+from eigenloop.lens.text.aligned import Alignment
+from eigenloop.lens.text.controls import CONTROLS
+from eigenloop.lens.text.estimates import STATISTICS, Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.text.measure import GAINS, PROJECTED, Measured, Run, controlled, measure, resampled
 from eigenloop.lens.text.nulls import Kind, Null, from_copy, from_draws, max_statistic
 from eigenloop.lens.text.texts import Encoded, Passages, encode, passages
 from eigenloop.lens.text.tokens import stream
@@ -37,6 +42,9 @@ RESAMPLES, DRAWS = 1000, 499
 
 WIDE = "the eigenbasis of so wide a layer is not computed, so percentiles and gains are missing"
 FEW = "too few modes of a layer differ in their growth for a correlation"
+NO_SHARE = "no token has a share before"
+ALIKE = "the tokens are all alike, and nothing is left without their mean direction"
+NO_RUN = "states from elsewhere came without runs that leave something out"
 
 
 def alignment(
@@ -59,7 +67,7 @@ def alignment(
 
     The states are streamed: what is kept is about 24 bytes for each layer, passage and dimension, and the eigenbases of
     every layer, whatever the number of tokens. One pass through the model, one through a copy with random weights (two
-    of each for rule "layernorm").
+    of each for rule "layernorm"), one with W_V = 0 and one without the feed-forward sublayers.
 
     Args:
         model: a directory, a hub name, a loaded model of transformers, or `Model`.
@@ -109,6 +117,9 @@ def alignment(
 
     real = measured(loaded, "model", draws=draws)
     baseline = measured(null, "random weights", heads=False, own=False)
+    for name, without in CONTROLS.items():
+        with without(loaded):
+            _control(real, name, _streamed(loaded, encoded, name.replace("_", " "), report), weights)
     remarks = [*loaded.notes, *encoded.notes]
     if len(chosen) < len(loaded.stack.blocks):
         remarks.append(f"only {len(chosen)} of {len(loaded.stack.blocks)} blocks were looked at, also as other layers")
@@ -130,6 +141,7 @@ def align(
     seed: int = 0,
     resamples: int = RESAMPLES,
     draws: int = DRAWS,
+    controls: Mapping[str, Run] | None = None,
 ) -> Alignment:
     """The same for known circuits and states from anywhere (a simulator, another library): NumPy alone, no random copy.
 
@@ -142,10 +154,13 @@ def align(
         seed: of everything random.
         resamples: bootstrap samples.
         draws: random directions.
+        controls: "no_values" and "no_feed_forward", what streams the states of the same tokens with these taken out.
     """
     order = tuple(schedule) if schedule is not None else tuple(range(len(layers)))
     weights = resampled(passages, seed=seed, resamples=resamples)
     found = measure(dict(enumerate(layers)), order, run, weights, rule=rule, draws=draws, seed=seed)
+    for name, control in (controls or {}).items():
+        _control(found, name, control, weights)
     return assembled(
         found, None, source="circuits", text="states", rule=rule, seed=seed, passages=passages, tokens=0,
         resamples=resamples, draws=draws, remarks=(),
@@ -155,6 +170,12 @@ def align(
 def _streamed(model: Model, encoded: Encoded, words: str, report: Callable[[str, int, int], None] | None) -> Run:
     told = None if report is None else lambda done: report(f"text, {words}", done, len(encoded.batches))
     return lambda visit: stream(model, encoded.batches, visit, report=told)
+
+
+def _control(real: Sequence[Measured], name: str, run: Run, weights: np.ndarray) -> None:
+    """Add what a run with something taken out gives to each layer."""
+    for layer, found in zip(real, controlled(real, run, weights), strict=True):
+        layer.values[f"{name}_after"], layer.values[f"{name}_centred"] = found.values()
 
 
 def assembled(real: Sequence[Measured], baseline: Sequence[Measured] | None, **about: Any) -> Alignment:
@@ -180,9 +201,10 @@ def assembled(real: Sequence[Measured], baseline: Sequence[Measured] | None, **a
             mode, start = layer.leaders[1 + head], start + 1
             inner.append(HeadAlignment(head=head, eigenvalue=mode.eigenvalue, flag=mode.flag, statistics=estimates))
         mode = layer.leaders[0]
+        parts = layer.subspace.coordinates()[:, 0]
         found.append(LayerAlignment(
             layer=layer.layer, block=layer.block, eigenvalue=mode.eigenvalue, flag=mode.flag, sigma=layer.sigma,
-            statistics=statistics, heads=inner,
+            coordinate=int(parts.argmax()), coordinate_share=float(parts.max()), statistics=statistics, heads=inner,
         ))  # fmt: skip
     return Alignment(layers=tuple(found), **about)
 
@@ -210,9 +232,10 @@ def _estimate(
     number: int,
 ) -> Estimate:
     if name not in values or not np.isfinite(values[name][0]):
-        reason = WIDE if name not in values else FEW if name.startswith("gain") else "no token has a share before"
-        return Estimate(value=None, nulls={}, reason=reason)
+        return Estimate(value=None, nulls={}, reason=_missing(name, measured=name in values))
     value, bootstrap = float(values[name][0]), values[name][1:]
+    if not len(bootstrap):
+        return Estimate(value=value, nulls={})
     low, high = np.nanquantile(bootstrap, [0.025, 0.975])
     p_adjusted = None if adjusted is None or not np.isfinite(adjusted[number]) else float(adjusted[number])
     nulls: dict[Kind, Null | None] = {}
@@ -224,3 +247,12 @@ def _estimate(
         nulls["random_init"] = from_copy(name, values[name], copies[name])
     kept: dict[Kind, Null] = {kind: null for kind, null in nulls.items() if null is not None}
     return Estimate(value=value, low=float(low), high=float(high), nulls=kept)
+
+
+def _missing(name: str, *, measured: bool) -> str:
+    """Why a statistic has no value."""
+    if not measured:
+        return NO_RUN if name.startswith("no_") else WIDE
+    if name in GAINS:
+        return FEW
+    return ALIKE if "centred" in name else NO_SHARE

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from eigenloop.lens.text.gain import Modes, energies, gains, log_growth, modes_of, relation, rotated_gains
-from eigenloop.lens.text.projections import LayerSums, Subspaces, random_planes, spanned
+from eigenloop.lens.text.projections import LayerSums, Subspaces, centred, random_planes, spanned
 from eigenloop.lens.text.tokens import States
 from eigenloop.lens.weights.circuits import Circuit
 from eigenloop.lens.weights.modes import DENSE_LIMIT, Flag, principal
@@ -21,6 +21,15 @@ Run: TypeAlias = Callable[[Callable[[States], None]], Any]
 
 PROJECTED = ("cosine_before", "cosine_after", "enrichment_before", "enrichment_after", "ratio")
 """Statistics of any subspace."""
+
+CENTRED = ("centred_before", "centred_after")
+"""The same enrichments with the tokens' mean direction taken out."""
+
+RANKED = {
+    "percentile": "ratio", "share_percentile_before": "enrichment_before", "share_percentile_after": "enrichment_after",
+    "centred_percentile": "centred_after",
+}  # fmt: skip
+"""Percentiles among a layer's own eigen-subspaces, and the statistics that they rank."""
 
 GAINS = ("gain_rho", "gain_slope")
 """Statistics of a whole eigenbasis."""
@@ -60,6 +69,7 @@ class Measured:
         block: which block it applies.
         sigma: the tokens' scale, or 1.
         leaders: of the layer and its heads.
+        subspace: the layer's leading line or plane.
         values: by name, the statistic and then its bootstrap values, (1 + B,).
         random: by name, its draws under random directions.
         others: by name, its values for the modes of the other blocks.
@@ -70,6 +80,7 @@ class Measured:
     block: int
     sigma: float
     leaders: tuple[Leader, ...]
+    subspace: Subspaces
     values: dict[str, np.ndarray] = field(default_factory=dict)
     random: dict[str, np.ndarray] = field(default_factory=dict)
     others: dict[str, np.ndarray] = field(default_factory=dict)
@@ -174,6 +185,30 @@ def measure(
         return [_measured(t, schedule[t], circuits, bases, sums[t], weights, seed) for t in layers]
 
 
+def controlled(
+    measured: Sequence[Measured], run: Run, weights: Float[np.ndarray, "b S"]
+) -> list[dict[str, Float[np.ndarray, " b"]]]:
+    """`enrichment_after` and `centred_after` of directions that are known, in another run of the same text.
+
+    Args:
+        measured: the layers, whose leading directions are looked at.
+        run: streams the states of the model with something taken out.
+        weights: those that the layers were measured with.
+
+    Returns:
+        One for each layer, by name, (1 + B,).
+    """
+    sums = {layer.layer: LayerSums(weights.shape[1], layer.subspace, None, None) for layer in measured}
+
+    def visit(state: States) -> None:
+        if state.layer in sums:
+            sums[state.layer].add(state.before, state.after, state.passage, np.ones(len(state.before)))
+
+    run(visit)
+    found = [_projected(sums[layer.layer], weights) for layer in measured]
+    return [{name: each[name][:, 0] for name in ("enrichment_after", "centred_after")} for each in found]
+
+
 def _scales(circuits: Mapping[int, Circuit], schedule: Sequence[int], run: Run) -> dict[int, float]:
     """sigma of each layer's tokens, the harmonic mean."""
     totals = {t: np.zeros(2) for t, block in enumerate(schedule) if block in circuits}
@@ -202,9 +237,11 @@ def _measured(
 ) -> Measured:
     mine, circuit = bases[block], circuits[block]
     count, rng = len(mine.leaders), np.random.default_rng([seed, layer, 1])
-    result = Measured(layer=layer, block=block, sigma=sums.sigma, leaders=mine.leaders)
+    leader = Subspaces(sums.named.first[:, :1], sums.named.second[:, :1])
+    result = Measured(layer=layer, block=block, sigma=sums.sigma, leaders=mine.leaders, subspace=leader)
     projected = _projected(sums, weights)
     result.values = {name: column[:, 0] for name, column in projected.items()}
+    result.values["participation"] = leader.participation()
     result.others = {name: column[0, count:] for name, column in projected.items()}
     pool = _random_projected(sums)
     dims = sums.named.dims
@@ -212,26 +249,32 @@ def _measured(
     for head in range(1, count):
         shuffled = rng.permutation(len(next(iter(pool.values()))[0]))  # draws of its own for every test
         drawn = {name: column[dims[head] - 1][shuffled] for name, column in pool.items()}
-        result.heads.append(({name: column[:, head] for name, column in projected.items()}, drawn))
+        values = {name: projected[name][:, head] for name in PROJECTED}
+        result.heads.append((values, {name: drawn[name] for name in PROJECTED if name in drawn}))
     _percentiles(result, sums, weights)
     _gains(result, circuit, bases, sums, weights, rng)
     return result
 
 
 def _projected(sums: LayerSums, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """`PROJECTED` of every named subspace, (1 + B, count)."""
+    """`PROJECTED` and `CENTRED` of every named subspace, (1 + B, count)."""
     tokens = (weights @ sums.tokens)[:, None]
     chance = sums.named.dims / sums.named.first.shape[0]
     cosines, shares = (weights @ part / tokens for part in (sums.named_cosines, sums.named_shares))
-    return _ratio(*cosines, *(shares / chance))
+    bare = [centred(shares[side], sums.named, sums.mean_unit(side, weights)) / chance for side in (0, 1)]
+    return {**_ratio(*cosines, *(shares / chance)), **dict(zip(CENTRED, bare, strict=True))}
 
 
 def _random_projected(sums: LayerSums) -> dict[str, np.ndarray]:
-    """Enrichment and ratio along random subspaces: (lines and planes, draws)."""
+    """Enrichment, centred or not, and ratio along random subspaces: (lines and planes, draws)."""
     chance = np.array([[1.0], [2.0]]) / sums.named.first.shape[0]
-    found = _ratio(
-        *np.full((2, *sums.random_shares.shape[1:]), np.nan), *(sums.random_shares / sums.tokens.sum() / chance)
-    )
+    shares = sums.random_shares / sums.tokens.sum()
+    found = _ratio(*np.full((2, *shares.shape[1:]), np.nan), *(shares / chance))
+    whole = np.ones((1, sums.passages))
+    spaces = () if sums.random is None else (sums.random.lines(), sums.random)
+    for side, name in enumerate(CENTRED if spaces else ()):
+        mean, kinds = sums.mean_unit(side, whole), zip(shares[side], spaces, strict=True)
+        found[name] = np.concatenate([centred(share[None], space, mean) for share, space in kinds]) / chance
     return {name: column for name, column in found.items() if not name.startswith("cosine")}
 
 
@@ -245,19 +288,23 @@ def _ratio(
 
 
 def _percentiles(result: Measured, sums: LayerSums, weights: np.ndarray) -> None:
-    """The share of the layer's other eigen-subspaces whose ratio is smaller, in per cent."""
+    """The share of the layer's other eigen-subspaces whose ratio, or share per dimension, is smaller, in per cent."""
     if sums.own is None:
         return
-    before, after = (weights @ part for part in sums.own_shares)
+    shares = [weights @ part / (weights @ sums.tokens)[:, None] for part in sums.own_shares]
+    chance = sums.own.dims / sums.named.first.shape[0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        own = after / before
+        ratio = shares[1] / shares[0]
+    bare = centred(shares[1], sums.own, sums.mean_unit(1, weights))
     leader = sums.named.first[:, 0]
     nearest = int(np.argmax((leader @ sums.own.first) ** 2 + (leader @ sums.own.second) ** 2))
-    rest = np.delete(own, nearest, axis=1) if own.shape[1] > 1 else own
-    result.values["percentile"] = 100 * np.mean(rest < result.values["ratio"][:, None], axis=1)
-    for drawn in (result.random, result.others):
-        if "ratio" in drawn:
-            drawn["percentile"] = 100 * np.searchsorted(np.sort(own[0]), drawn["ratio"]) / own.shape[1]
+    for name, own in zip(RANKED, (ratio, shares[0] / chance, shares[1] / chance, bare / chance), strict=True):
+        rest = np.delete(own, nearest, axis=1) if own.shape[1] > 1 else own
+        value = result.values[RANKED[name]]
+        result.values[name] = np.where(np.isfinite(value), 100 * np.mean(rest < value[:, None], axis=1), np.nan)
+        for drawn in (result.random, result.others):
+            if RANKED[name] in drawn:
+                drawn[name] = 100 * np.searchsorted(np.sort(own[0]), drawn[RANKED[name]]) / own.shape[1]
 
 
 def _gains(

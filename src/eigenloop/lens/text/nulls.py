@@ -26,7 +26,10 @@ Kind: TypeAlias = Literal["random", "other_layers", "random_init"]
 KINDS: tuple[Kind, ...] = ("random", "other_layers", "random_init")
 """The three nulls, in the order in which they are shown."""
 
-LOGARITHMIC = ("enrichment_before", "enrichment_after", "ratio", "cosine_before", "cosine_after")
+LOGARITHMIC = (
+    "enrichment_before", "enrichment_after", "ratio", "cosine_before", "cosine_after", "centred_before",
+    "centred_after",
+)  # fmt: skip
 """Positive statistics whose distance to a null is measured on a logarithmic scale."""
 
 FEWEST_FOR_P = 99

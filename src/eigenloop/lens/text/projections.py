@@ -1,8 +1,12 @@
 """Shares of tokens in subspaces, summed by passage while the tokens stream past (NumPy).
 
 For an orthonormal basis Q (d x k) the share of a token is ||Q^T x||^2 / ||x||^2, whose square root is the cosine of its
-angle to the subspace: |cos(x, v)| for a line. The sums that `LayerSums` keeps are all that the statistics of a layer
-need: they grow with the number of passages, not of tokens.
+angle to the subspace: |cos(x, v)| for a line. With u = x/||x|| and m the mean of u over tokens, the centred share is
+
+    (mean ||Q^T u||^2 - ||Q^T m||^2) / (1 - ||m||^2)
+
+the part in Q of the tokens' spread about their mean direction. The sums that `LayerSums` keeps are all that the
+statistics of a layer need: they grow with the number of passages, not of tokens.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +16,9 @@ from jaxtyping import Float, Inexact, Int
 
 CHUNK = 512
 """Tokens projected at a time."""
+
+ALIKE = 1e-5
+"""Of the tokens' spread 1 - ||m||^2: below it, rounding of float32 states would be more than a tenth of the rest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,17 +48,42 @@ class Subspaces:
             >>> spanned(np.array([[1.0, 1j]]).T).shares(np.array([[3.0, 4.0]]))
             array([[1.]])
         """
-        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(x.dtype).tiny)
+        return self.energies(unit(x))
+
+    def energies(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n m"]:
+        """||Q^T x||^2 of each vector in each subspace, in the precision of x."""
         result = (x @ self.first.astype(x.dtype)) ** 2
         planes = self.dims == 2
         if planes.any():
             result[:, planes] += (x @ self.second[:, planes].astype(x.dtype)) ** 2
         return result
 
+    def lines(self) -> "Subspaces":
+        """The lines of the first vectors."""
+        return Subspaces(self.first, np.zeros_like(self.first))
+
+    def coordinates(self) -> Float[np.ndarray, "d m"]:
+        """diag(QQ^T): how much of each coordinate axis lies in each subspace; a column sums to k."""
+        return self.first**2 + self.second**2
+
+    def participation(self) -> Float[np.ndarray, " m"]:
+        """k / sum_i (QQ^T)_ii^2: 1 where a subspace is spanned by coordinate axes, d/k where all have the same part.
+
+        Example:
+            >>> Subspaces(np.eye(4)[:, :2], np.zeros((4, 2))).participation()
+            array([1., 1.])
+        """
+        return self.dims / np.sum(self.coordinates() ** 2, axis=0)
+
     def joined(self, *others: "Subspaces") -> "Subspaces":
         """These and others, in order."""
         parts = [self, *others]
         return Subspaces(np.hstack([p.first for p in parts]), np.hstack([p.second for p in parts]))
+
+
+def unit(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """x / ||x||; a zero stays zero."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(x.dtype).tiny)
 
 
 def spanned(vectors: Inexact[np.ndarray, "d m"]) -> Subspaces:
@@ -103,6 +135,7 @@ class LayerSums:
     tokens: np.ndarray = field(init=False)
     inverse_sigma: float = 0.0
     means: np.ndarray = field(init=False)
+    units: np.ndarray = field(init=False)
     named_shares: np.ndarray = field(init=False)
     named_cosines: np.ndarray = field(init=False)
     own_shares: np.ndarray = field(init=False)
@@ -113,6 +146,7 @@ class LayerSums:
         dim, count = self.named.first.shape
         self.tokens = np.zeros(self.passages)
         self.means = np.zeros((2, self.passages, dim))
+        self.units = np.zeros((2, self.passages, dim))
         self.named_shares = np.zeros((2, self.passages, count))
         self.named_cosines = np.zeros((2, self.passages, count))
         self.own_shares = np.zeros((2, self.passages, len(self.own) if self.own else 0))
@@ -139,23 +173,55 @@ class LayerSums:
             for start in range(0, len(x), CHUNK):
                 part, rows = x[start : start + CHUNK], passage[start : start + CHUNK]
                 _add(self.means[side], rows, part)
-                shares = self.named.shares(part)
+                part = unit(part)
+                _add(self.units[side], rows, part)
+                shares = self.named.energies(part)
                 _add(self.named_shares[side], rows, shares)
                 _add(self.named_cosines[side], rows, np.sqrt(shares))
                 if self.own is not None:
-                    _add(self.own_shares[side], rows, self.own.shares(part))
+                    _add(self.own_shares[side], rows, self.own.energies(part))
                 if self.random is not None:
-                    lines = Subspaces(self.random.first, np.zeros_like(self.random.first)).shares(part).sum(0)
-                    self.random_shares[side] += [lines, self.random.shares(part).sum(0)]
+                    lines = self.random.lines().energies(part).sum(0)
+                    second = Subspaces(self.random.second, np.zeros_like(self.random.second)).energies(part).sum(0)
+                    self.random_shares[side] += [lines, lines + second]
 
     def passage_means(self) -> Float[np.ndarray, "2 S d"]:
         """The mean token of every passage, before and after."""
         return self.means / self.tokens[:, None]
 
+    def mean_unit(self, side: int, weights: Float[np.ndarray, "b S"]) -> Float[np.ndarray, "b d"]:
+        """m, the mean of x/||x||, for each row of passage weights.
+
+        Args:
+            side: 0 before, 1 after.
+            weights: how often each passage counts.
+        """
+        return weights @ self.units[side] / (weights @ self.tokens)[:, None]
+
     @property
     def sigma(self) -> float:
         """The harmonic mean of the tokens' scales, because a token enters the attention as x / sigma."""
         return float(self.tokens.sum() / self.inverse_sigma)
+
+
+def centred(
+    shares: Float[np.ndarray, "b m"], subspaces: Subspaces, mean: Float[np.ndarray, "b d"]
+) -> Float[np.ndarray, "b m"]:
+    """(share - ||Q^T m||^2) / (1 - ||m||^2), the share with the mean direction taken out; NaN where tokens are alike.
+
+    Args:
+        shares: mean of ||Q^T u||^2 over tokens, of every subspace.
+        subspaces: these.
+        mean: m, the mean of u.
+
+    Example:
+        >>> u = np.array([[0.6, 0.8], [0.6, -0.8]])  # they differ in the second coordinate alone
+        >>> axes = Subspaces(np.eye(2), np.zeros((2, 2)))
+        >>> centred(axes.shares(u).mean(0)[None], axes, u.mean(0)[None]).round(12)
+        array([[0., 1.]])
+    """
+    spread = 1 - np.sum(mean**2, axis=1, keepdims=True)
+    return np.where(spread > ALIKE, (shares - subspaces.energies(mean)) / np.maximum(spread, ALIKE), np.nan)
 
 
 def _add(sums: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:

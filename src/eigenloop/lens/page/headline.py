@@ -1,0 +1,128 @@
+"""The page's answer about a text: the rule's sentence, its conditions layer by layer, and the controls drawn."""
+
+import numpy as np
+
+from eigenloop import report
+from eigenloop.lens.page.curves import Band, Points, over_depth
+from eigenloop.lens.page.spectra import short_name
+from eigenloop.lens.text.aligned import Alignment
+from eigenloop.lens.text.estimates import Estimate, LayerAlignment
+from eigenloop.lens.text.headline import Verdict
+
+CONTROLS = {
+    "enrichment_before": "share before",
+    "share_percentile_before": "its percentile among the layer's own eigen-subspaces",
+    "enrichment_after": "share after",
+    "share_percentile_after": "its percentile among the layer's own eigen-subspaces",
+    "no_values_after": "share after, with W_V = 0",
+    "no_feed_forward_after": "share after, without feed-forward",
+    "centred_before": "centred share before",
+    "centred_after": "centred share after",
+    "centred_percentile": "its percentile among the layer's own eigen-subspaces",
+    "no_values_centred": "centred share after, with W_V = 0",
+    "no_feed_forward_centred": "centred share after, without feed-forward",
+}
+"""What a row of the rule's table opens to."""
+CAPTION = (
+    "The share after the sublayer, with the tokens' mean direction left in and taken out, beside the same text run "
+    "without attention's values (W_V = 0) and without the feed-forward sublayers. Where the share does not rise above "
+    "the band of W_V = 0, something else than F put the tokens there; where the centred share is near 1, one vector "
+    "that all tokens have in common is all there is."
+)
+
+
+def headline_sentence(found: Alignment) -> str:
+    """The question, and the answer by the rule."""
+    return (
+        f"Do the tokens of {short_name(found.text)} align with the leading direction of each layer of "
+        f"{short_name(found.source)}? {found.headline.answer()}"
+    )
+
+
+def headline_items(found: Alignment) -> list[report.Item]:
+    """The answer, the conditions of every layer with the numbers that they are read from, and the controls drawn."""
+    header = (
+        "layer", "aligned", report.Column("share after", align="right"), report.Column("p, random", align="right"),
+        report.Column("percentile, own", align="right"), report.Column("with W_V = 0", align="right"),
+        report.Column("participation", align="right"), report.Column("centred share", align="right"),
+    )  # fmt: skip
+    table = report.Table(
+        header, [_row(layer, says) for layer, says in zip(found.layers, found.headline.layers, strict=True)],
+        caption="The rule, layer by layer; ✗ marks what fails. Aligned is yes where the adjusted p is below 0.05, the "
+        "percentile at least 95, the share's interval above that with W_V = 0, the participation ratio at least 2, "
+        "and the first three hold for the centred share too.",
+        details_label="Controls", downloads=["alignment.csv"],
+    )  # fmt: skip
+    return [found.headline.answer(), table, *_figure(found)]
+
+
+def _row(layer: LayerAlignment, verdict: Verdict) -> report.Row:
+    holds = verdict.conditions
+    null = layer["enrichment_after"].nulls.get("random")
+    p = None if null is None else null.p_adjusted
+    tag = {"yes": report.Tag("yes", "good"), "no": report.Tag("no"), "undecided": report.Tag("not decided", "warn")}
+    missing = report.Missing(verdict.reasons.get("random", "no p-value"))
+    cells = (
+        layer.layer, tag[verdict.says], cell(layer["enrichment_after"]),
+        missing if p is None else _marked(f"{p:.2g}", holds["random"]),
+        cell(layer["share_percentile_after"], 0, holds["own"]), cell(layer["no_values_after"], 2, holds["values"]),
+        cell(layer["participation"], 1, holds["coordinate"]), cell(layer["centred_after"], 2, holds["centred"]),
+    )  # fmt: skip
+    rows = []
+    for name, words in CONTROLS.items():
+        null = layer[name].nulls.get("random")
+        p = None if null is None else null.p_adjusted
+        digits = 0 if "percentile" in name else 2
+        rows.append((words, cell(layer[name], digits), report.Missing("not drawn") if p is None else p))
+    header = ("what", report.Column("value [95 % interval]", align="right"), report.Column("p adjusted", format=".3g"))
+    words = (
+        f"Of coordinate {layer.coordinate}, {100 * layer.coordinate_share:.0f} % lies in the leading "
+        f"{'plane' if layer.flag == 'complex' else 'direction'}, the most of any coordinate."
+    )
+    return report.Row(cells, [words, report.Table(header, rows, caption=f"Layer {layer.layer}, controls")])
+
+
+def _figure(found: Alignment) -> list[report.Item]:
+    """The share and its controls over depth."""
+    series = {name: [layer[name] for layer in found.layers] for name in CONTROLS}
+    names = {"enrichment_after": "share after", "centred_after": "centred share after"}
+    points = [Points(words, *columns(series[name])) for name, words in names.items()]
+    controls = {"no_values_after": "W_V = 0", "no_feed_forward_after": "without feed-forward"}
+    bands = [
+        Band(words, *columns(series[name]))
+        for name, words in controls.items()
+        if any(each.value is not None for each in series[name])
+    ]
+    layers = [layer.layer for layer in found.layers]
+    light, dark = over_depth(layers, points, bands, ylabel="share / chance", level=1.0, log=True)
+    told = "; ".join(
+        f"{words} {', '.join(value(each) for each in series[name])}" for name, words in {**names, **controls}.items()
+    )
+    figure = report.Figure(light, alt=f"Shares over chance by layer: {told}", svg_dark=dark, caption=CAPTION,
+                           downloads=["alignment.csv"])  # fmt: skip
+    return [figure]
+
+
+def columns(estimates: list[Estimate]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(value, low, high), NaN where there is none."""
+    parts = [[getattr(each, name) for each in estimates] for name in ("value", "low", "high")]
+    value, low, high = (np.array([np.nan if v is None else v for v in part], dtype=float) for part in parts)
+    return value, low, high
+
+
+def value(found: Estimate) -> str:
+    """A value to three digits, for a drawing's description."""
+    return "none" if found.value is None else f"{found.value:.3g}"
+
+
+def cell(found: Estimate, digits: int = 2, holds: bool | None = None) -> report.Cell:
+    """A value with its interval, marked where a condition on it fails; or why there is none."""
+    if found.value is None:
+        return report.Missing(found.reason or "not measured")
+    interval = "" if found.low is None or found.high is None else f" [{found.low:.{digits}f},\N{NO-BREAK SPACE}"
+    interval += f"{found.high:.{digits}f}]" if interval else ""
+    return _marked(f"{found.value:.{digits}f}{interval}".replace("-", "\N{MINUS SIGN}"), holds)
+
+
+def _marked(text: str, holds: bool | None) -> str:
+    return f"✗\N{NO-BREAK SPACE}{text}" if holds is False else text

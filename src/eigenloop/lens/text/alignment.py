@@ -28,7 +28,7 @@ from eigenloop.lens.model.layouts import Layout
 from eigenloop.lens.model.loaded import Model, load, randomised
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.controls import CONTROLS
-from eigenloop.lens.text.estimates import STATISTICS, Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.text.estimates import ALIKE, STATISTICS, Estimate, HeadAlignment, LayerAlignment
 from eigenloop.lens.text.measure import GAINS, PROJECTED, Measured, Run, controlled, measure, resampled
 from eigenloop.lens.text.nulls import Kind, Null, from_copy, from_draws, max_statistic
 from eigenloop.lens.text.texts import Encoded, Passages, encode, passages
@@ -43,7 +43,6 @@ RESAMPLES, DRAWS = 1000, 499
 WIDE = "the eigenbasis of so wide a layer is not computed, so percentiles and gains are missing"
 FEW = "too few modes of a layer differ in their growth for a correlation"
 NO_SHARE = "no token has a share before"
-ALIKE = "the tokens are all alike, and nothing is left without their mean direction"
 NO_RUN = "states from elsewhere came without runs that leave something out"
 
 

@@ -18,6 +18,9 @@ STATISTICS = (
 LEVEL = 0.05
 """Below which a p-value is called significant in the sentences."""
 
+ALIKE = "the tokens are all alike, and nothing is left without their mean direction"
+"""Why there is no centred share."""
+
 NULL_FIELDS = ("mean", "low", "high", "count", "sigmas", "p", "p_adjusted")
 """What is told of a null."""
 

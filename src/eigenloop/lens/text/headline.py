@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from eigenloop.lens.text.estimates import LEVEL, Estimate, LayerAlignment
+from eigenloop.lens.text.estimates import ALIKE, LEVEL, Estimate, LayerAlignment
 
 Says: TypeAlias = Literal["yes", "no", "undecided"]
 
@@ -141,8 +141,8 @@ def judged(layer: LayerAlignment) -> Verdict:
         _below(layer["centred_after"]), _least(layer["centred_percentile"], FEWEST_PERCENT),
         _above(layer["centred_after"], layer["no_values_centred"]),
     ]  # fmt: skip
-    failed = [each for each in bare if each is False]
-    found["centred"] = False if failed else next((each for each in bare if each is not True), True)
+    gone = layer["centred_after"].reason == ALIKE or False in bare
+    found["centred"] = False if gone else next((each for each in bare if each is not True), True)
     return Verdict(
         layer=layer.layer,
         conditions={name: holds if isinstance(holds, bool) else None for name, holds in found.items()},

@@ -13,7 +13,8 @@ from words import sentences, tokenizer
 
 from eigenloop.lens import SAMPLE, Alignment, align, alignment, circuits, load, states
 from eigenloop.lens.model.loaded import randomised
-from eigenloop.lens.text.aligned import COLUMNS, STATISTICS
+from eigenloop.lens.text.aligned import COLUMNS
+from eigenloop.lens.text.estimates import STATISTICS
 from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")

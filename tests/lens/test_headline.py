@@ -63,7 +63,7 @@ def told(model, directory: Path) -> Alignment:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_planted_power_method_is_a_yes_in_every_layer(tmp_path, seed):
-    """Growth 5 and gap 0.3, read from the checkpoint: passages go to either side, so that the mean direction is none."""
+    """Growth 5 and gap 0.3, read from the checkpoint: passages go to either side, so there is no mean direction."""
     found = told(shared(centred_matrix(seed, gap=0.3, leader=5.0)), tmp_path)
     assert found.headline.says == "yes", found.headline.as_dict()
     assert found.headline.saying("yes") == tuple(range(LOOPS))

@@ -15,7 +15,7 @@ from test_lens_cli import call, parsed
 from words import sentences, tokenizer
 
 from eigenloop.lens import survey as module
-from eigenloop.lens.text.aligned import STATISTICS
+from eigenloop.lens.text.estimates import STATISTICS
 
 PARTS = ("enrichment_before", "enrichment_after", "ratio", "percentile", "gain_rho", "gain_slope")
 

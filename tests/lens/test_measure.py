@@ -8,11 +8,11 @@ from eigenloop.lens import align
 from eigenloop.lens import planted as any_planted
 from eigenloop.lens.cases.dynamics import Layer
 from eigenloop.lens.cases.generators import plain_norm, with_spectrum
-from eigenloop.lens.text.aligned import Estimate
+from eigenloop.lens.text.estimates import ALIKE, Estimate
 from eigenloop.lens.text.gain import energies, gains, log_growth, modes_of, relation, rotated_gains
 from eigenloop.lens.text.measure import resampled
 from eigenloop.lens.text.nulls import from_copy, from_draws, max_statistic
-from eigenloop.lens.text.projections import random_planes, spanned
+from eigenloop.lens.text.projections import Subspaces, random_planes, spanned
 from eigenloop.lens.text.tokens import States
 from eigenloop.lens.weights.circuits import Norm
 from eigenloop.lens.weights.modes import principal
@@ -109,6 +109,17 @@ def test_before_a_pre_ln_sublayer_growth_is_divided_by_the_tokens_scale(rule):
     assert layer.eigenvalue == pytest.approx(principal(Operator(left=target, right=np.eye(DIM)), factor).eigenvalue)
 
 
+def ranked(values, leader):
+    return 100 * np.mean(np.delete(values, leader) < values[leader])
+
+
+def bare_share(tokens, q):
+    """The share in Q of what is left of the directions of tokens when their mean is subtracted, token by token."""
+    units = [t / np.sqrt(t @ t) for t in tokens]
+    mean = sum(units) / len(units)
+    return sum(np.sum((q.T @ (u - mean)) ** 2) for u in units) / sum(np.sum((u - mean) ** 2) for u in units)
+
+
 def naive(matrix, passage, x, y):
     """Every statistic from its definition, token by token and mode by mode."""
     values, right = np.linalg.eig(matrix)
@@ -127,11 +138,15 @@ def naive(matrix, passage, x, y):
     means = [np.stack([tokens[passage == s].mean(0) for s in np.unique(passage)]) for tokens in (x, y)]
     energy = [[np.mean(np.abs(mean @ left[:, i].conj()) ** 2) for i in kept] for mean in means]
     gain = 0.5 * np.log(np.divide(energy[1], energy[0]))
+    bare = np.array([[bare_share(tokens, q) * DIM / q.shape[1] for q in planes] for tokens in (x, y)])
     growth = np.log(np.abs(1 + values[kept]))
     return {
         "cosine_before": np.mean(np.sqrt(share[0][leader])), "cosine_after": np.mean(np.sqrt(share[1][leader])),
         "enrichment_before": enrichment[0, leader], "enrichment_after": enrichment[1, leader], "ratio": ratio[leader],
-        "percentile": 100 * np.mean(np.delete(ratio, leader) < ratio[leader]),
+        "percentile": ranked(ratio, leader), "share_percentile_before": ranked(enrichment[0], leader),
+        "share_percentile_after": ranked(enrichment[1], leader), "centred_before": bare[0, leader],
+        "centred_after": bare[1, leader], "centred_percentile": ranked(bare[1], leader),
+        "participation": planes[leader].shape[1] / np.sum(np.sum(planes[leader] ** 2, 1) ** 2),
         "gain_rho": stats.spearmanr(gain, growth)[0], "gain_slope": np.polyfit(growth, gain, 1)[0],
     }  # fmt: skip
 
@@ -144,9 +159,16 @@ def test_every_statistic_is_its_definition(seed):
     shuffled = np.random.default_rng(seed).permutation(len(x))  # order of tokens and batches do not matter
     parts = np.array_split(shuffled, 3)
     run = played(*(state(0, x[part], written[part], passage[part]) for part in parts))
-    (layer,) = align([planted(matrix)], run, passages=30, resamples=99, draws=99).layers
+    still = played(state(0, x[::-1], 0 * x, passage[::-1]))  # a control, in another order
+    (layer,) = align(
+        [planted(matrix)], run, passages=30, resamples=99, draws=99, controls={"no_values": still}
+    ).layers  # fmt: skip
     for name, expected in naive(matrix, passage, x, x + written).items():
         assert layer[name].value == pytest.approx(expected, rel=1e-9), name
+    for name, same in (("no_values_after", "enrichment_before"), ("no_values_centred", "centred_before")):
+        assert layer[name].value == pytest.approx(layer[same].value, rel=1e-9)
+        assert (layer[name].low, layer[name].high) == pytest.approx((layer[same].low, layer[same].high), rel=1e-9)
+    assert layer["no_feed_forward_after"].value is None
 
 
 def test_random_tokens_have_enrichment_one_within_sigmas():
@@ -167,6 +189,46 @@ def test_random_tokens_have_enrichment_one_within_sigmas():
         for name in ("enrichment_before", "enrichment_after"):
             assert abs(number(layer[name])[0] - 1) < 4 * sigma, (name, layer[name])
         assert layer["cosine_before"].value == layer.heads[0].statistics["cosine_before"].value  # one head is the layer
+
+
+def test_a_vector_that_all_tokens_share_is_in_the_share_and_not_in_the_centred_one():
+    """Isotropic tokens plus a constant along the leader, and the null of random directions centred likewise."""
+    rng = np.random.default_rng(21)
+    matrix = np.diag([1.0, *np.linspace(-0.5, 0.5, DIM - 1)])
+    count = 4000
+    x = rng.standard_normal((count, DIM))
+    x[:, 0] += 3.0
+    run = played(state(0, x, 0 * x, np.arange(count) % 50))
+    (layer,) = align([planted(matrix)], run, passages=50, resamples=99, draws=99).layers
+    u = x / np.linalg.norm(x, axis=1, keepdims=True)
+    assert number(layer["enrichment_after"])[0] > 4
+    assert number(layer["centred_after"])[0] == pytest.approx(DIM * u[:, 0].var() / u.var(0).sum(), rel=1e-6)
+    assert number(layer["centred_after"])[0] < 1  # on the sphere the spread is across the common direction
+    drawn = layer["centred_after"].nulls["random"]
+    assert abs(drawn.mean - 1) < 0.1
+    assert layer["participation"].value == pytest.approx(1)
+    assert layer["share_percentile_after"].value == 100
+
+
+def test_tokens_that_are_all_alike_have_no_centred_share():
+    x = np.tile(np.arange(1.0, DIM + 1), (40, 1))
+    run = played(state(0, x, 0 * x, np.arange(40) % 10))
+    (layer,) = align([planted(general(3))], run, passages=10, resamples=99, draws=99).layers
+    assert layer["enrichment_after"].value is not None
+    for name in ("centred_before", "centred_after", "centred_percentile"):
+        assert (layer[name].value, layer[name].reason) == (None, ALIKE)
+
+
+def test_participation_counts_coordinates():
+    """1 for axes and planes of axes; d/k where all have the same part; (d + 2)/(k + 2) for random ones, in the mean."""
+    axes = Subspaces(np.eye(DIM)[:, :1], np.eye(DIM)[:, 1:2])
+    assert axes.participation() == pytest.approx([1])
+    assert axes.lines().participation() == pytest.approx([1])
+    assert spanned(np.ones((DIM, 1))).participation() == pytest.approx([DIM])
+    planes = random_planes(np.random.default_rng(22), DIM, 20000)
+    for k, found in ((2, planes), (1, planes.lines())):
+        inverse = 1 / found.participation()
+        assert abs(inverse.mean() - (k + 2) / (DIM + 2)) < 4 * inverse.std() / np.sqrt(20000)
 
 
 def test_a_cosine_can_rise_where_enrichment_does_not():

@@ -10,8 +10,10 @@ from eigenloop import lens, report
 from eigenloop.lens.loops.contraction import Attractor
 from eigenloop.lens.loops.looped import Loops, Timescale
 from eigenloop.lens.page import curves
+from eigenloop.lens.page.headline import headline_items
 from eigenloop.lens.page.text import alignment_section, alignment_sentences, loops_section
-from eigenloop.lens.text.aligned import STATISTICS, Alignment, Estimate, HeadAlignment, LayerAlignment
+from eigenloop.lens.text.aligned import Alignment
+from eigenloop.lens.text.estimates import STATISTICS, Estimate, HeadAlignment, LayerAlignment
 from eigenloop.lens.text.nulls import Null
 from eigenloop.numerics.statistics import Rate
 
@@ -32,7 +34,8 @@ def found(ratios=(1.5, 0.5, 1.05), p=(0.01, 0.9, 0.2), slopes=(0.2, 0.4, 0.3)) -
         }  # fmt: skip
         heads = [HeadAlignment(head=0, eigenvalue=1 + 0j, flag="positive", statistics={"ratio": numbers["ratio"]})]
         layers.append(LayerAlignment(
-            layer=i, block=i, eigenvalue=1 + 0j, flag="positive", sigma=1.0, statistics=numbers, heads=heads
+            layer=i, block=i, eigenvalue=1 + 0j, flag="positive", sigma=1.0, coordinate=3, coordinate_share=0.2,
+            statistics=numbers, heads=heads,
         ))  # fmt: skip
     return Alignment(
         source="m", text="a/text.txt", rule="consensus", seed=0, passages=40, tokens=1234, resamples=99, draws=99,
@@ -53,11 +56,11 @@ def test_the_section_draws_each_statistic_and_lists_what_it_drew():
     section = alignment_section(found())
     figures = [item for item in section.body if isinstance(item, report.Figure)]
     assert [figure.alt.split(" by layer")[0] for figure in figures] == [
-        "share / chance", "share after / share before", "rank correlation", "slope",
+        "Shares over chance", "share / chance", "share after / share before", "rank correlation", "slope",
     ]  # fmt: skip
-    assert "1.5, 0.5, 1.05" in figures[1].alt
-    layers, heads = (item for item in section.body if isinstance(item, report.Table))
-    assert [row.cells[0] for row in layers.body] == [0, 1, 2]
+    assert "1.5, 0.5, 1.05" in figures[2].alt
+    rule, layers, heads = (item for item in section.body if isinstance(item, report.Table))
+    assert [row.cells[0] for row in layers.body] == [row.cells[0] for row in rule.body] == [0, 1, 2]
     assert layers.body[0].cells[4] == "1.50 [1.40,\N{NO-BREAK SPACE}1.60]"
     assert str(layers.body[0].cells[5]).startswith("88 [")
     assert [row.cells[:2] for row in heads.body] == [(0.01, 0), (0.2, 2), (0.9, 1)]
@@ -75,9 +78,39 @@ def test_a_statistic_that_is_nowhere_is_said_and_not_drawn():
     section = alignment_section(Alignment(**{**vars(whole), "layers": layers}))
     notes = [item.text for item in section.body if isinstance(item, report.Note)]
     assert any("the eigenbasis is too large" in note for note in notes)
-    assert len([item for item in section.body if isinstance(item, report.Figure)]) == 3
-    table = next(item for item in section.body if isinstance(item, report.Table))
+    assert len([item for item in section.body if isinstance(item, report.Figure)]) == 4
+    table = [item for item in section.body if isinstance(item, report.Table)][1]
     assert table.body[0].cells[6] == report.Missing("the eigenbasis is too large")
+
+
+def test_the_rule_is_shown_with_what_it_reads_and_a_mark_where_it_fails():
+    """Layer 0 fails by p alone; in layer 1 a percentile is missing too, and its reason is given."""
+    whole = found()
+    numbers = dict(whole.layers[0].statistics) | {
+        "enrichment_after": estimate(5.0, p=0.2), "share_percentile_after": estimate(97.0),
+        "no_values_after": estimate(2.0), "participation": Estimate(value=80.0, nulls={}),
+        "centred_after": estimate(3.0, p=0.01), "centred_percentile": estimate(99.0),
+        "no_values_centred": estimate(1.0),
+    }  # fmt: skip
+    wide = numbers | {"share_percentile_after": Estimate(value=None, nulls={}, reason="too wide")}
+    layers = [replace(whole.layers[0], statistics=numbers), replace(whole.layers[1], statistics=wide)]
+    answer, table, figure = headline_items(replace(whole, layers=layers))
+    assert isinstance(answer, str)
+    assert isinstance(table, report.Table)
+    assert isinstance(figure, report.Figure)
+    assert answer.startswith("No, in none of 2 layers. The tokens' share in it is not clearly beyond random directions")
+    first, second = table.body
+    gap = "\N{NO-BREAK SPACE}"
+    assert list(first.cells[:2]) == [0, report.Tag("no")]
+    assert list(first.cells[2:7]) == [
+        f"5.00 [4.90,{gap}5.10]", f"✗{gap}0.2", f"97 [97,{gap}97]", f"2.00 [1.90,{gap}2.10]", "80.0",
+    ]  # fmt: skip
+    assert second.cells[4] == report.Missing("too wide")
+    (inner,) = (item for item in first.details if isinstance(item, report.Table))
+    told = {row.cells[0]: row.cells for row in inner.body}
+    assert told["centred share after"][2] == 0.01
+    assert told["share after, with W_V = 0"][1] == f"2.00 [1.90,{gap}2.10]"
+    assert "Shares over chance by layer: share after 5, 5; centred share after 3, 3; W_V = 0 2, 2" in figure.alt
 
 
 def loops(*, distance: bool) -> Loops:

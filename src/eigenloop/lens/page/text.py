@@ -91,7 +91,7 @@ def alignment_sentences(found: Alignment) -> list[str]:
         f"On {found.tokens:,} tokens of {short_name(found.text)}: across the attention sublayer the tokens' share in "
         f"the leading direction grows in {grows} of {count} layers and shrinks in {shrinks} (95 % intervals clear of "
         f"1); in {beyond} it grows by more than along random directions (adjusted p below {LEVEL:g}). After it the "
-        f"share is above chance in {above} layers and below in {below}."
+        f"share is above chance in {above} layers and below in {below}; the answer above asks for more than that."
     ]
     parts = []
     for name, words in (("gain_rho", "rank correlation"), ("gain_slope", "slope")):

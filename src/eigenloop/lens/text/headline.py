@@ -29,8 +29,8 @@ FAILED = {
     "random": "is not clearly beyond random directions",
     "own": "is not among the top 5 % of the layer's own eigen-directions",
     "values": "is not clearly above that of the same text run with W_V = 0",
-    "coordinate": "lies along one outlier coordinate",
-    "centred": "does not stand out so once the tokens' mean direction is taken out",
+    "coordinate": "is that in one outlier coordinate",
+    "centred": "does not stand out so without the tokens' mean direction",
 }
 """What is said of the share in the leading direction where a condition fails."""
 
@@ -102,18 +102,16 @@ class Headline:
             lead = "Yes, in the one layer" if count == 1 else f"Yes, in all {count} layers"
             return (
                 f"{lead}: the tokens' share in it is beyond random directions, among the top 5 % of the layer's own "
-                "eigen-directions and above that of the same text without attention's values (W_V = 0), and all this "
-                "without the tokens' mean direction too."
+                "eigen-directions and above that of the same text run with W_V = 0, and all this without the tokens' "
+                "mean direction too."
             )
-        told = [
-            words if count == 1 else f"{words} (in {len(self.failed()[name])})"
-            for name, words in FAILED.items() if name in self.failed()
-        ]  # fmt: skip
+        failed = sorted(self.failed().items(), key=lambda item: -len(item[1]))
         said = []
         if agree:
             said.append(f"In some layers, {len(agree)} of {count} ({_named(agree)}).")
-        if told:
+        if failed:
             lead = "In the others the" if agree else "No: the" if count == 1 else f"No, in none of {count} layers. The"
+            told = [FAILED[name] + (f" (in {len(layers)})" if count > 1 else "") for name, layers in failed]
             said.append(f"{lead} tokens' share in it {_joined(told)}.")
         if unknown:
             reasons = dict.fromkeys(why for each in self.layers for why in each.reasons.values())

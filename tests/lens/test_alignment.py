@@ -237,3 +237,29 @@ def test_the_numbers_in_the_docs_are_those_measured(minilm):
         printed = np.array([float(text) for text in re.findall(r"-?\d+\.\d+", " ".join(cells[2:]))])
         np.testing.assert_allclose(measured[:-1], printed[:-1], rtol=0.005, atol=0.006)
         assert measured[-1] == pytest.approx(printed[-1], rel=0.02, abs=0.06)
+
+
+def test_the_rule_in_the_docs_is_the_one_measured(minilm):
+    """Both tables of controls in docs/lens-minilm.md, and which conditions fail in which layer."""
+    names = {
+        "share": ("enrichment_after", "share_percentile_after", "no_values_after", "no_feed_forward_after"),
+        "centred": ("centred_after", "centred_percentile", "no_values_centred", "no_feed_forward_centred"),
+    }
+    page = (Path(__file__).parents[2] / "docs" / "lens-minilm.md").read_text()
+    rows = [
+        line.strip("| ").split("|") for line in page.splitlines() if re.match(r"\| (share|centred), layer \d", line)
+    ]
+    assert len(rows) == 2 * 6
+    for cells in rows:
+        kind, number = re.fullmatch(r"(\w+), layer (\d)", cells[0].strip()).groups()  # pyright: ignore
+        layer, verdict = minilm.layers[int(number)], minilm.headline.layers[int(number)]
+        found = layer[names[kind][0]]
+        assert found.nulls["random"].p_adjusted == pytest.approx(float(cells[2]), abs=0.02)
+        for name, cell in zip(names[kind], (cells[1], *cells[3:6]), strict=True):
+            printed = [float(text) for text in re.findall(r"-?\d+\.?\d*", cell)]
+            measured = [layer[name].value, layer[name].low, layer[name].high]
+            np.testing.assert_allclose(measured, printed, rtol=0.01, atol=1.5 if "percentile" in name else 0.006)
+        if kind == "share":
+            assert layer["participation"].value == pytest.approx(float(cells[6]), abs=0.6)
+            assert ", ".join(verdict.failed) == cells[7].strip()
+    assert minilm.headline.says == "no"

@@ -57,6 +57,12 @@ def saved(model, directory: Path) -> Path:
     return directory
 
 
+def value(layer: LayerAlignment, name: str) -> float:
+    number = layer[name].value
+    assert number is not None
+    return number
+
+
 def told(model, directory: Path) -> Alignment:
     return alignment(saved(model, directory), sentences(150, longest=9), **QUICK)
 
@@ -67,12 +73,12 @@ def test_a_planted_power_method_is_a_yes_in_every_layer(tmp_path, seed):
     found = told(shared(centred_matrix(seed, gap=0.3, leader=5.0)), tmp_path)
     assert found.headline.says == "yes", found.headline.as_dict()
     assert found.headline.saying("yes") == tuple(range(LOOPS))
-    shares = [layer["enrichment_after"].value for layer in found.layers]
+    shares = [value(layer, "enrichment_after") for layer in found.layers]
     assert np.all(np.diff(shares) > 0)
     assert shares[-1] > 0.9 * DIM  # all of the token: d is the most there is
-    assert found.layers[-1]["centred_after"].value > 0.9 * DIM
-    assert found.layers[-1]["no_feed_forward_after"].value == pytest.approx(shares[-1], rel=1e-4)
-    assert found.layers[-1]["no_values_after"].value < 2
+    assert value(found.layers[-1], "centred_after") > 0.9 * DIM
+    assert value(found.layers[-1], "no_feed_forward_after") == pytest.approx(shares[-1], rel=1e-4)
+    assert value(found.layers[-1], "no_values_after") < 2
 
 
 def test_tokens_that_all_end_at_one_point_are_a_no(tmp_path):
@@ -83,7 +89,7 @@ def test_tokens_that_all_end_at_one_point_are_a_no(tmp_path):
     found = told(shared(matrix, bias=8 * leader), tmp_path)
     assert found.headline.saying("no") == tuple(range(1, LOOPS))  # the first attention is before any bias
     assert all(each.failed == ("centred",) for each in found.headline.layers[1:])
-    assert found.layers[-1]["enrichment_after"].value > 0.9 * DIM
+    assert value(found.layers[-1], "enrichment_after") > 0.9 * DIM
 
 
 def test_a_copy_with_random_weights_is_a_no(tmp_path):
@@ -111,9 +117,9 @@ def test_an_outlier_coordinate_that_the_feed_forward_makes_is_a_no(tmp_path):
     assert (verdict.conditions["random"], verdict.conditions["own"]) == (True, True)
     assert {"coordinate", "centred"} <= set(verdict.failed)
     assert last.coordinate == 7
-    assert last["participation"].value == pytest.approx(1 / ((1 - 1 / DIM) ** 2 + 1 / DIM**2 / (DIM - 1)), rel=1e-3)
-    assert last["no_values_after"].value > 0.5 * last["enrichment_after"].value > 8
-    assert last["no_feed_forward_after"].value < 0.25 * last["enrichment_after"].value
+    assert value(last, "participation") == pytest.approx(1 / ((1 - 1 / DIM) ** 2 + 1 / DIM**2 / (DIM - 1)), rel=1e-3)
+    assert value(last, "no_values_after") > 0.5 * value(last, "enrichment_after") > 8
+    assert value(last, "no_feed_forward_after") < 0.25 * value(last, "enrichment_after")
 
 
 # --- the rule itself, on numbers

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eigenloop.cli.tables import Columns, Drop, Header, IndexColumn, Key, Missing, reading, tell
+
 if TYPE_CHECKING:
     from eigenloop.predict.estimator import Prediction
 
@@ -14,8 +16,8 @@ def predict(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A table with samples in rows: a .csv, .tsv, .npy or .npz file, or a data set bundled with "
-            "scikit-learn (digits, iris, wine, breast_cancer, diabetes, linnerud).",
+            help="A table with samples in rows: text (.csv, .tsv, .txt, .dat, also as .gz or .zip), .npy, .npz or "
+            ".parquet, or a data set of scikit-learn (digits, iris, wine, breast_cancer, diabetes, linnerud).",
             show_default=False,
         ),
     ],
@@ -25,12 +27,20 @@ def predict(
     no_normalize: Annotated[
         bool, typer.Option("--no-normalize", help="Keep the rows' lengths; only S is rescaled, to trace n.")
     ] = False,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Subtract the mean row and give each column unit variance first.")
+    ] = False,
+    header: Header = None,
+    index_column: IndexColumn = None,
+    columns: Columns = None,
+    drop: Drop = None,
+    missing: Missing = "error",
     run: Annotated[
         Path | None,
         typer.Option(help="Apply the model of this run of `eigenloop train` (of its first seed); trains none."),
     ] = None,
     steps: Annotated[int, typer.Option(help="Length of the training.")] = 2000,
-    key: Annotated[str | None, typer.Option(help="Array to read from an .npz file with several.")] = None,
+    key: Key = None,
     seed: Annotated[int, typer.Option(help="Decides the training and the start.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -49,16 +59,24 @@ def predict(
         from rich.console import Console
 
         from eigenloop import __version__
-        from eigenloop.predict import estimator
+        from eigenloop.predict import doubts, estimator
         from eigenloop.predict.tables import read_table
         from eigenloop.system.progress import bars
 
     began, stderr = time.monotonic(), Console(stderr=True)
     estimator.check_settings(loops=loops, tolerance=tolerance)
-    table = read_table(data, key=key)
+    table = read_table(data, reading(header, index_column, columns, drop, missing, key))
+    _note(stderr, f"read {table.about}")
     for said in table.notes:
         _note(stderr, said)
-    target = estimator.Target.from_rows(table.rows, center=center, normalize=not no_normalize)
+    treat = partial(estimator.Target.from_rows, center=center, normalize=not no_normalize, scale=scale)
+    target = treat(table.rows)
+    for said in doubts.warnings(table.doubts, lambda rows: treat(rows).basis[:, 0], target.basis):
+        tell(stderr, "warning", said)
+    if target.zero_rows and target.normalized:
+        _note(
+            stderr, f"{len(target.zero_rows)} row(s) are zero (first: row {target.zero_rows[0] + 1}) and weigh nothing"
+        )
     recipe = estimator.training_recipe(table.rows.shape[1], steps=steps, seed=seed)
     if run is not None:
         blocks = estimator.blocks_of_run(run, dim=recipe.dim, note=partial(_note, stderr))
@@ -73,14 +91,21 @@ def predict(
     found = estimator.predict(target, blocks, loops=loops, tolerance=tolerance, seed=seed)
     seconds = time.monotonic() - began
     if json:
-        metadata = {"data": data, "version": __version__, "seed": seed, "seconds": seconds}
+        metadata = {
+            "data": data,
+            "read": table.about,
+            "columns": table.names,
+            "version": __version__,
+            "seed": seed,
+            "seconds": seconds,
+        }
         typer.echo(encoder.dumps({**found.as_dict(), **metadata}, allow_nan=False))
     else:
         _summary(Console(soft_wrap=True, highlight=False), found, table.source, table.names, seconds)
 
 
 def _note(console: Any, message: str) -> None:
-    console.print(f"note: {message}", soft_wrap=True, markup=False)
+    tell(console, "note", message)
 
 
 def _summary(console: Any, found: "Prediction", source: str, names: tuple[str, ...], seconds: float) -> None:

@@ -1,9 +1,14 @@
 """`eigenloop train`: train a looped transformer and keep the run in a directory."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from eigenloop.cli.tables import Columns, Drop, Header, IndexColumn, Key, Missing, reading, tell
+
+if TYPE_CHECKING:
+    from eigenloop.predict.tables import Reading
 
 DEFAULT_OUT = Path("runs/train")
 
@@ -20,10 +25,16 @@ def train(
         str | None,
         typer.Option(
             metavar="TABLE",
-            help="X0 of --task rotated, of full rank: a .csv, .npy or .npz file or a data set that predict knows. Its "
-            "rows are the data vectors; each is divided by its norm.",
+            help="X0 of --task rotated, of full rank: a table that predict reads. Its rows are the data vectors; each "
+            "is divided by its norm.",
         ),
     ] = None,
+    header: Header = None,
+    index_column: IndexColumn = None,
+    columns: Columns = None,
+    drop: Drop = None,
+    missing: Missing = "error",
+    key: Key = None,
     min_eigenvalue: Annotated[
         float | None, typer.Option(help="Draw again while the smallest eigenvalue of S is below this.")
     ] = None,
@@ -79,11 +90,14 @@ def train(
         from eigenloop.system.progress import bars
 
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+    how = reading(header, index_column, columns, drop, missing, key)
     with safely():
+        if x0 is None and how != type(how)():
+            raise InputError("options that say how to read a table are for --x0, which is not given; leave them out")
         sizes = {name: size for name, size in (("dim", dim), ("samples", samples)) if size is not None}
         config = training.TrainConfig.create(
             task=task, multiplicities=_numbers(multiplicities, InputError), min_eigenvalue=min_eigenvalue,
-            x0=None if x0 is None else _unit_rows(x0), **sizes, loops=10 if loops is None else loops,
+            x0=None if x0 is None else _unit_rows(x0, how, stderr), **sizes, loops=10 if loops is None else loops,
             objective=objective, norm=not no_norm, target=target, epochs=epochs, steps=steps, fresh=fresh,
             learning_rate=learning_rate, batch=batch, train_size=train_size, test_size=test_size, seed=seed,
             seeds=seeds, engine=engine, dtype=dtype,
@@ -104,12 +118,16 @@ def train(
     stdout.print(f"{'run':20} {out}", markup=False)
 
 
-def _unit_rows(source: str) -> Any:
+def _unit_rows(source: str, how: "Reading", stderr: Any) -> Any:
     from eigenloop.predict.prediction import treated
     from eigenloop.predict.tables import read_table
     from eigenloop.system.errors import InputError
 
-    rows = treated(read_table(source).rows, rounding=0.0, unit=True)
+    table = read_table(source, how)
+    tell(stderr, "note", f"read {table.about}")
+    for said in (*table.notes, *(f"{doubt.sentence}; {doubt.remedy}" for doubt in table.doubts)):
+        tell(stderr, "warning", said)
+    rows = treated(table.rows, rounding=0.0, unit=True)
     if not rows.any(axis=1).all():
         raise InputError(
             f"--x0 {source}: row {int(rows.any(axis=1).argmin()) + 1} is zero and has no direction; remove it"

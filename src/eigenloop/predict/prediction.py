@@ -9,7 +9,8 @@ Cost: S, A and B are d x d, and the exact eigenvectors and the plateau are dense
 O(d^3) time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,19 @@ ESTIMATES = {
     (False, True): "the top direction of unit-norm, uncentred rows, as in the paper "
     "(--center --no-normalize gives the usual principal component)",
     (True, True): "the top direction of centred rows, each divided by its norm",
-    (
-        False,
-        False,
-    ): "the top direction of uncentred rows of any length (S rescaled to trace n, which moves no direction)",
+    (False, False): "the top direction of uncentred rows of any length (S rescaled to trace n, which moves no "
+    "direction)",
     (True, False): "the usual principal component: centred rows of any length (S rescaled to trace n, which moves no "
     "direction)",
 }
 """What is estimated, by (center, normalize)."""
 
+SCALED = "; each centred column divided by its standard deviation first"
+
 ORIENTATION = "rows of the table are samples; they became the columns of X, once"
+
+SIGN_TIE = 1e-6
+"""Entries within this fraction of the largest one count as large as it, so that rounding does not choose among them."""
 
 PLATEAU_REASON = (
     "the trained A, B are not exact multiples of I, so the loops converge to the dominant eigenvector of I + A S B, "
@@ -115,21 +119,25 @@ class Target:
     samples: int
     center: bool
     normalized: bool
+    scaled: bool = False
+    length: float = 1.0
+    """Square root of what S was divided by to have the trace n; 1 where rows are normalised."""
+    zero_rows: tuple[int, ...] = ()
+    """Rows that are zero (from 0) and weigh nothing."""
 
     @classmethod
-    def from_rows(
-        cls, rows: Float[np.ndarray, "n d"], *, center: bool = False, normalize: bool = True, allow_zero: bool = False
-    ) -> "Target":
-        """S = X X^T of the rows, which become the columns of X here, once.
+    def from_rows(cls, rows: Any, *, center: bool = False, normalize: bool = True, scale: bool = False) -> "Target":
+        """S = X X^T of the rows, which become the columns of X here, once. A zero row weighs nothing.
 
         Args:
-            rows: (n, d), finite.
+            rows: (n, d), finite, an array or a sparse matrix of SciPy, which is taken apart into blocks of rows.
             center: subtract the mean row first (the usual principal component).
             normalize: divide each row by its norm (the paper's unit columns); otherwise S <- S n / tr S.
-            allow_zero: let a zero row count for nothing instead of refusing it (only where rows are normalised).
+            scale: subtract the mean row and divide each column by its standard deviation first; a constant column
+                stays 0.
 
         Raises:
-            InputError: a zero row, nothing but zeros, or all eigenvalues equal.
+            InputError: nothing but zeros, or all eigenvalues equal.
 
         Example:
             >>> Target.from_rows(np.array([[3.0, 0.0], [5.0, 0.0], [0.0, 1.0]])).eigenvalues
@@ -139,23 +147,71 @@ class Target:
         require_memory(
             6 * 8 * d * d, f"S = X X^T of {d} features, with its eigenvectors,", "give a table with fewer features"
         )
-        peak = np.abs(rows).max()
-        rows = rows / peak if peak > 0 else rows  # only directions matter, and squares must stay in range
-        if center:
-            rows = rows - rows.mean(axis=0)
-        rows = treated(rows, rounding=rounding_of_mean(d) if center else 0.0, unit=normalize)
-        zero = np.flatnonzero(~rows.any(axis=1))
-        after = " once the mean is subtracted" if center else ""
-        if zero.size == n:
+        treatment = Treatment.of(rows, center=center, normalize=normalize, scale=scale)
+        gram, zero, begin = np.zeros((d, d)), [], 0
+        for block in treatment.blocks(rows):
+            gram += block.T @ block
+            zero += [begin + int(i) for i in np.flatnonzero(~block.any(axis=1))]
+            begin += len(block)
+        if len(zero) == n:
+            after = " once the mean is subtracted" if center or scale else ""
             raise InputError(f"all {n} rows are zero{after}; there is no direction to find")
-        if zero.size and normalize and not allow_zero:
-            raise InputError(f"row {zero[0] + 1} is zero{after} and has no direction; remove it or give --no-normalize")
-        gram = rows.T @ rows
+        length = 1.0
         if not normalize:
+            length = float(np.sqrt(np.trace(gram) / n)) * treatment.peak
             gram *= n / np.trace(gram)
         values, vectors = np.linalg.eigh(gram)
         values, vectors = values[::-1].clip(0), vectors[:, ::-1]
-        return cls(gram, values, vectors[:, : require_gap(values)], n, center, normalize)
+        basis = vectors[:, : require_gap(values)]
+        return cls(gram, values, basis, n, center or scale, normalize, scale, length, tuple(zero))
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to rows before they enter S: the mean taken away, columns scaled, rows normalised.
+
+    Only directions matter, and squares must stay in range: rows are divided by the table's largest entry.
+    """
+
+    peak: float
+    mean: Float[np.ndarray, " d"]
+    """Of the rows divided by `peak`; zeros without centring."""
+    deviation: Float[np.ndarray, " d"] | None
+    normalize: bool
+    rounding: float
+
+    @classmethod
+    def of(cls, rows: Any, *, center: bool, normalize: bool, scale: bool = False) -> "Treatment":
+        """That of a table."""
+        d = rows.shape[1]
+        peak = float(np.abs(rows).max()) or 1.0
+        mean, rounding = np.zeros(d), 0.0
+        if center or scale:
+            mean, rounding = _mean(rows, peak), rounding_of_mean(d)
+        treatment = cls(peak, mean, None, normalize=False, rounding=rounding)
+        if not scale:
+            return replace(treatment, normalize=normalize)
+        squares = sum(np.sum(block**2, axis=0) for block in treatment.blocks(rows))
+        deviation = np.sqrt(np.asarray(squares) / rows.shape[0])
+        deviation = np.where(deviation > rounding, deviation, np.inf)  # a constant column stays 0
+        return replace(treatment, normalize=normalize, deviation=deviation)
+
+    def blocks(self, rows: Any) -> Iterator[Float[np.ndarray, "b d"]]:
+        """The treated rows; those of a sparse matrix in blocks of some 32 MB."""
+        size = max(1, 2**22 // rows.shape[1]) if hasattr(rows, "toarray") else rows.shape[0]
+        for begin in range(0, rows.shape[0], size):
+            part = rows[begin : begin + size]
+            block = np.asarray(part.toarray() if hasattr(part, "toarray") else part, dtype=np.float64)
+            block = treated(block / self.peak - self.mean, rounding=self.rounding, unit=False)
+            block = block if self.deviation is None else block / self.deviation
+            yield treated(block, rounding=0.0, unit=True) if self.normalize else block
+
+
+def _mean(rows: Any, peak: float) -> Float[np.ndarray, " d"]:
+    """Mean row of the rows divided by `peak`."""
+    if hasattr(rows, "toarray"):
+        return np.asarray((rows.astype(np.float64) / peak).mean(axis=0)).ravel()
+    return (np.asarray(rows, dtype=np.float64) / peak).mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -163,7 +219,7 @@ class Prediction:
     """A predicted component with its certificate. Angles in radians, to the exact principal subspace."""
 
     component: Float[np.ndarray, " d"]
-    """q_K, unit, its entry of largest absolute value positive."""
+    """q_K, unit, its sign that of `oriented`."""
     start_angle: float
     angle_to_exact: tuple[float, ...]
     """After loops 1..K."""
@@ -253,12 +309,30 @@ def predict(
         reasons["loops_predicted"] = why
     if taken is None:
         reasons["loops_taken"] = _not_reached(tolerance, loops, plateau, predicted)
-    component = states[-1] * np.sign(states[-1][np.argmax(np.abs(states[-1]))])
+    component = oriented(states[-1], target.basis)
     explained = float(component @ target.gram @ component / np.trace(target.gram))
     return Prediction(
         component, angles[0], tuple(angles[1:]), plateau, predicted, taken, explained, dim, target.samples, loops,
-        tolerance, gamma, ESTIMATES[target.center, target.normalized], reasons,
+        tolerance, gamma, ESTIMATES[target.center, target.normalized] + SCALED * target.scaled, reasons,
     )  # fmt: skip
+
+
+def oriented(vector: Float[np.ndarray, " d"], basis: Float[np.ndarray, "d m"]) -> Float[np.ndarray, " d"]:
+    """One of v and -v: that on the side of u_1, whose first entry within `SIGN_TIE` of its largest |entry| is positive.
+
+    u_1 is exact, so that neither the noise of a training nor the order of the rows chooses. Where v is no estimate of
+    one u_1 (a tied top eigenvalue, or an angle above 45 degrees), the rule is applied to v itself. The boundary: where
+    two entries of u_1 differ by nearly `SIGN_TIE` of the largest, rounding of the table decides which of them counts.
+
+    Example:
+        >>> oriented(np.array([-0.8, 0.6]), np.eye(2)[:, :1]), oriented(np.array([-0.7, 0.7]), np.eye(2))
+        (array([ 0.8, -0.6]), array([ 0.7, -0.7]))
+    """
+    leading = basis[:, 0]
+    estimates = basis.shape[1] == 1 and (vector @ leading) ** 2 >= np.sum(vector**2) / 2
+    decides = leading * (vector @ leading) if estimates else vector
+    first = int(np.argmax(np.abs(decides) >= (1 - SIGN_TIE) * np.abs(decides).max()))
+    return vector if decides[first] > 0 else -vector
 
 
 def treated(rows: Float[np.ndarray, "n d"], *, rounding: float, unit: bool) -> Float[np.ndarray, "n d"]:

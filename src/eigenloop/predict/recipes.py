@@ -5,9 +5,16 @@ d = 784, 2 GB at d = 2000). Measured on 2 busy cores: d = 64 trains in 11 to 14 
 hour for 2,000, once; an interrupted training starts again) and 1.2 GB at its peak.
 """
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +72,12 @@ def training_recipe(dim: int, *, steps: int = TRAINING_STEPS, seed: int = 0) -> 
 
 
 def train_blocks(config: TrainConfig, *, report: Callable[[Progress], None] = lambda progress: None) -> Blocks:
-    """Train by a `training_recipe`, with its cosine schedule."""
+    """Train by a `training_recipe`, with its cosine schedule.
+
+    In a forked process JAX may wait for ever for threads that the fork has not copied; there a fresh Python trains.
+    """
+    if _forked.is_set():
+        return _trained_elsewhere(config)
 
     def learning_rate(step: Any) -> jax.Array:
         phase = jnp.pi * step.astype(jnp.float32) / config.total_steps
@@ -73,6 +85,35 @@ def train_blocks(config: TrainConfig, *, report: Callable[[Progress], None] = la
 
     model = TwoBlock.from_full(train(config, optimizer=optax.sgd(learning_rate), report=report).model)
     return _checked_blocks(np.asarray(model.a[0]), np.asarray(model.b[0]), "the training")
+
+
+_forked = threading.Event()
+os.register_at_fork(after_in_child=_forked.set)
+
+FRESH = """
+import sys
+from pathlib import Path
+from eigenloop.predict.recipes import keep_trained
+keep_trained(sys.stdin.read(), Path(sys.argv[1]))
+"""
+
+
+def keep_trained(config: str, path: Path) -> None:
+    """Train by a configuration in JSON and write the blocks to a file: what a fresh Python does for a forked one."""
+    _keep(path, train_blocks(TrainConfig.model_validate_json(config)))
+
+
+def _trained_elsewhere(config: TrainConfig) -> Blocks:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "blocks.safetensors"
+        done = subprocess.run(
+            [sys.executable, "-c", FRESH, str(path)], input=config.model_dump_json(), capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}, check=False,
+        )  # fmt: skip
+        if done.returncode != 0 or not path.exists():
+            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise RuntimeError(f"a forked process cannot train by itself, and a fresh Python failed to: {said}")
+        return _kept(path, config.dim)
 
 
 def cached_blocks(
@@ -84,6 +125,8 @@ def cached_blocks(
 ) -> Blocks:
     """The blocks of a recipe from the cache, trained and kept there if they are not.
 
+    Processes that want the same blocks at once wait for the first of them to train.
+
     Args:
         config: from `training_recipe`.
         folder: the cache; None for `cache_folder()`. Files are named by version, dimension and configuration.
@@ -93,20 +136,65 @@ def cached_blocks(
     schedule = f"{config.model_dump_json()} cosine {jax.__version__}"
     digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
     path = (folder or cache_folder()) / f"predict-{__version__}-d{config.dim}-{digest}.safetensors"
-    if path.exists():
+    found = _entry(path, config.dim, note)
+    if found is not None:
+        return found
+    with _held(path):
+        found = _entry(path, config.dim, silent)  # another process may have trained it meanwhile
+        if found is not None:
+            return found
+        blocks = train_blocks(config, report=report)
         try:
-            arrays = load_arrays(path)
-            if arrays.keys() != {"A", "B"} or any(m.shape != (config.dim, config.dim) for m in arrays.values()):
-                raise InputError(f"{path} does not hold A and B of dimension {config.dim}")
-            return _checked_blocks(arrays["A"], arrays["B"], str(path))
-        except InputError as error:
-            note(f"the cached model cannot be used and is trained again: {error}")
-    blocks = train_blocks(config, report=report)
+            _keep(path, blocks)
+        except (InputError, OSError):
+            note(f"the trained model is not kept: {path.parent} cannot be written; set XDG_CACHE_HOME to another")
+        return blocks
+
+
+def _entry(path: Path, dim: int, note: Callable[[str], None]) -> Blocks | None:
+    if not path.exists():
+        return None
     try:
-        save_arrays(path, {"A": blocks.a.astype(np.float32), "B": blocks.b.astype(np.float32)})
-    except (InputError, OSError):
-        note(f"the trained model is not kept: {path.parent} cannot be written; set XDG_CACHE_HOME to choose another")
-    return blocks
+        return _kept(path, dim)
+    except InputError as error:
+        note(f"the cached model cannot be used and is trained again: {error}")
+        return None
+
+
+def _kept(path: Path, dim: int) -> Blocks:
+    arrays = load_arrays(path)
+    if arrays.keys() != {"A", "B"} or any(m.shape != (dim, dim) for m in arrays.values()):
+        raise InputError(f"{path} does not hold A and B of dimension {dim}")
+    return _checked_blocks(arrays["A"], arrays["B"], str(path))
+
+
+def _keep(path: Path, blocks: Blocks) -> None:
+    save_arrays(path, {"A": blocks.a.astype(np.float32), "B": blocks.b.astype(np.float32)})
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """One process at a time; a lock ends with the process that has it. Nothing is held where nothing can be written."""
+    lock = path.with_suffix(".lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError:
+        yield
+        return
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.1)
+            except OSError:  # a file system without locks
+                break
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:

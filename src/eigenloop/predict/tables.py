@@ -1,23 +1,30 @@
-"""Tables at the edge: CSV, .npy, .npz and scikit-learn's bundled data sets, rows = samples (NumPy, float64)."""
+"""Tables at the edge: text, NumPy files, Parquet and scikit-learn's bundled data sets, rows = samples (float64).
 
-import csv
-import lzma
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+What is read and what is refused is described in docs/tables.md. Here: the kinds of files, and which columns and rows of a
+sheet make the table. `eigenloop.predict.dialects` reads text, `eigenloop.predict.doubts` says what may have been meant
+otherwise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from eigenloop.predict.arrays import sheet_of_array, sheet_of_npy, sheet_of_npz, sheet_of_parquet, suffix_of
+from eigenloop.predict.dialects import sheet_of_text
+from eigenloop.predict.doubts import Doubt, doubts_of, is_row_number
+from eigenloop.predict.files import PACKED, SHARE, SUFFIXES, TEXT, decoded, opened
+from eigenloop.predict.sheets import Sheet, shortened
 from eigenloop.system.errors import InputError
+from eigenloop.system.memory import require_memory
 
 DATASETS = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
 """Names of the tables that scikit-learn ships; only their features are read, never their targets."""
+
+GIVE = "give a .csv, .tsv, .txt, .npy, .npz or .parquet file (text also as .gz or .zip)"
 
 
 @dataclass(frozen=True)
@@ -28,24 +35,59 @@ class Table:
         rows: (n, d) float64, finite, n >= 2 samples, d >= 2 features.
         names: d column names.
         source: the name or path it was read from.
-        notes: what a reader may have meant otherwise, one sentence each.
+        about: what was read and what was left out, in one line.
+        notes: what else a reader should know, one sentence each.
+        doubts: what may have been meant otherwise; `eigenloop.predict.doubts.warnings` words them.
     """
 
     rows: Float[np.ndarray, "n d"]
     names: tuple[str, ...]
     source: str
+    about: str = ""
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
-def read_table(source: str | Path, *, key: str | None = None) -> Table:
-    """Read and check a table whose rows are samples.
-
-    A name of `DATASETS` stands for scikit-learn's table (write ./digits for a file of that name). A text file may be
-    separated by commas, semicolons or tabs; its first line is a header when none of its cells is a number.
+@dataclass(frozen=True)
+class Reading:
+    """How a table is to be read: the options of `eigenloop predict` of the same names.
 
     Args:
-        source: a path that ends in .csv, .tsv, .txt, .npy or .npz, or a name of `DATASETS`.
-        key: which array of an .npz file; not needed where it holds only one.
+        header: whether the first line names the columns; None: decided by what stands in it.
+        index_column: a column that names the rows: its name or its position from 1.
+        columns: names or positions, and ranges of positions as 2-5, separated by commas: only these are read, in order.
+        drop: the same, left out.
+        missing: "error" refuses a missing value, "drop" leaves its row out.
+        key: which array of an .npz file, or which file of a .zip archive; not needed where it holds only one.
+
+    Example:
+        >>> read_table("iris", Reading(columns="1,3-4")).names
+        ('sepal length (cm)', 'petal length (cm)', 'petal width (cm)')
+    """
+
+    header: bool | None = None
+    index_column: str | None = None
+    columns: str | None = None
+    drop: str | None = None
+    missing: Literal["error", "drop"] = "error"
+    key: str | None = None
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names that these options may hold."""
+        given = [text for text in (self.index_column, self.columns, self.drop) if text is not None]
+        return tuple(part for text in given for part in (text, *_parts(text)))
+
+
+def read_table(source: str | Path, reading: Reading | None = None, *, key: str | None = None) -> Table:
+    """Read and check a table whose rows are samples.
+
+    A name of `DATASETS` stands for scikit-learn's table (write ./digits for a file of that name).
+
+    Args:
+        source: a path, or a name of `DATASETS`.
+        reading: how; by default everything is decided by what stands in the file.
+        key: short for `Reading(key=...)`.
 
     Raises:
         InputError: nothing there, not a table of finite real numbers, or fewer than 2 rows or 2 columns.
@@ -54,173 +96,212 @@ def read_table(source: str | Path, *, key: str | None = None) -> Table:
         >>> read_table("iris").rows.shape
         (150, 4)
     """
+    reading = reading or Reading(key=key)
     path, shown = Path(source), str(source)
-    if not shown:
-        raise InputError(f"no table was named; give a .csv, .npy or .npz file or one of {', '.join(DATASETS)}")
-    if key is not None and path.suffix.lower() != ".npz":
-        raise InputError(f"--key is {key!r}, but {shown} is no .npz file; leave --key out")
+    if not shown or "\x00" in shown:
+        raise InputError(f"no table was named; {GIVE} or one of {', '.join(DATASETS)}")
+    if reading.key is not None and path.suffix.lower() not in (".npz", ".zip"):
+        raise InputError(f"--key is {reading.key!r}, but {shown} is no .npz or .zip file; leave --key out")
     if shown in DATASETS:
-        return _bundled(shown)
-    if path.is_dir():
-        raise InputError(f"{shown} is a directory; give a .csv, .npy or .npz file in it")
-    if not path.exists():
-        if path.suffix or path.name != shown:
-            raise InputError(f"{shown} does not exist; give a .csv, .npy or .npz file or one of {', '.join(DATASETS)}")
-        raise InputError(f"unknown data set {shown!r}; the known ones are {', '.join(DATASETS)} (or give a file)")
-    readers = {".csv": _text, ".tsv": _text, ".txt": _text, ".npy": _npy, ".npz": _npz}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{shown} ends in {path.suffix or 'no suffix'}; give a .csv, .tsv, .txt, .npy or .npz file")
+        return _table(_bundled(shown), shown, reading)
     try:
+        if path.is_dir():
+            raise InputError(f"{shown} is a directory; give a table in it")
+        if not path.exists():
+            if path.suffix or path.name != shown:
+                raise InputError(f"{shown} does not exist; {GIVE} or one of {', '.join(DATASETS)}")
+            raise InputError(f"unknown data set {shown!r}; the known ones are {', '.join(DATASETS)} (or give a file)")
+        if path.suffix.lower() not in (*SUFFIXES, *PACKED, ""):
+            raise InputError(f"{shown} ends in {path.suffix}; {GIVE}")
         if path.stat().st_size == 0:
             raise InputError(f"{shown} is empty; it must hold a table with samples in rows")
-        values, names, *notes = reader(path, key)
+        return _table(_sheet(path, shown, reading), shown, reading)
     except OSError as error:
         raise InputError(f"cannot read {shown}: {error.strerror or error}") from None
-    return _checked(values, names, shown, tuple(notes))
 
 
-def _bundled(name: str) -> Table:
+def _bundled(name: str) -> Sheet:
     from sklearn import datasets
 
     bunch: Any = getattr(datasets, f"load_{name}")()
-    return _checked(bunch.data, tuple(str(column) for column in bunch.feature_names), name)
+    return sheet_of_array(bunch.data, name, tuple(str(column) for column in bunch.feature_names))
 
 
-def _text(path: Path, key: str | None) -> tuple[Any, ...]:
-    """Values, names, and notes."""
-    del key
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
-            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save it as a UTF-8 CSV file") from None
-    except csv.Error as error:
-        raise InputError(f"{path} is not a CSV file ({error}); save it as comma-separated text") from None
-    if not lines:
-        raise InputError(f"{path} is empty; it must hold a table with samples in rows")
-    line, head = lines[0]
-    width = len(head)
-    for number, cells in lines:
-        if len(cells) != width:
-            raise InputError(
-                f"{path}: line {number} has {len(cells)} cell(s), but line {line} has {width}; make them equal"
-            )
-    named = not any(_is_number(cell) for cell in head)
-    names = tuple(cell or f"column {i}" for i, cell in enumerate(head, 1)) if named else _numbered(width)
-    rows = [cells for _, cells in (lines[1:] if named else lines)]
-    for j in range(width):
-        for i, cells in enumerate(rows, 1):
-            if cells[j] == "":
-                raise InputError(f"{path}: row {i}, column {names[j]!r} is empty; fill it in or remove the row")
-            if not _is_number(cells[j]):
-                raise InputError(
-                    f"{path}: column {names[j]!r} holds text ({cells[j]!r} in row {i}); remove it or make it numbers"
-                )
-    notes = []
-    if not named and _counts(head):
-        notes.append(
-            f"{path}: the first line ({', '.join(head[:3])}, ...) counts the columns and was read as a sample; "
-            "if it is a header, give the columns names"
-        )
-    if named and head[0] == "":
-        notes.append(
-            f"{path}: the first column has no name and was read as a feature; if it numbers the rows, remove it "
-            "(pandas leaves it out with index=False)"
-        )
-    return np.array(rows, dtype=np.float64).reshape(len(rows), width), names, *notes
+def _sheet(path: Path, shown: str, reading: Reading) -> Sheet:
+    name, file, unpacked = opened(path, reading.key)
+    with file:
+        suffix = suffix_of(name)
+        if suffix == ".npy":
+            sheet = sheet_of_npy(file, shown)
+        elif suffix == ".npz":
+            sheet = sheet_of_npz(file, shown, reading.key if path.suffix.lower() == ".npz" else None)
+        elif suffix == ".parquet":
+            sheet = sheet_of_parquet(file, shown)
+        elif suffix in (*TEXT, ""):
+            require_memory(SHARE * path.stat().st_size, f"{shown} as a table", "cut it into parts or save it as .npy")
+            text, encoding = decoded(file.read(), shown)
+            sheet = sheet_of_text(text, shown, header=reading.header, chosen=reading.chosen)
+            if encoding == "Windows-1252":
+                said = f"{shown} is not UTF-8; the names of its columns were read as Windows-1252"
+                sheet = replace(sheet, notes=(*sheet.notes, said))
+            unpacked += [encoding] * bool(encoding)
+        else:
+            raise InputError(f"{shown} holds {name}; {GIVE}")
+    if suffix in (".npy", ".npz", ".parquet") and reading.header is not None:
+        raise InputError(f"--header and --no-header are for text, but {shown} holds a {suffix} file; leave them out")
+    return replace(sheet, facts=(*unpacked, *sheet.facts))
 
 
-def _npy(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    del key
-    with _opened(path) as array:
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{path} is an .npz archive; rename it to end in .npz")
-        return array, _numbered(array.shape[-1] if array.ndim else 0)
-
-
-def _npz(path: Path, key: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    with _opened(path) as archive:
-        if isinstance(archive, np.ndarray):
-            raise InputError(f"{path} is a single array; rename it to end in .npy")
-        members = set(archive.zip.namelist())
-        held = [name for name in archive.files if f"{name}.npy" in members]
-        if not held:
-            raise InputError(f"{path} holds no array; save one with numpy.savez(path, X)")
-        if key is None and len(held) > 1:
-            raise InputError(f"{path} holds {len(held)} arrays ({', '.join(held)}); choose one with --key NAME")
-        if key is not None and key not in held:
-            raise InputError(f"{path} has no array {key!r}; it holds {', '.join(held)}")
-        array = archive[held[0] if key is None else key]
-    return array, _numbered(array.shape[-1] if array.ndim else 0)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    with path.open("rb") as file:  # np.load leaves the file open when it meets a damaged archive
-        try:
-            yield np.load(file, allow_pickle=False)
-        except InputError:
-            raise
-        except DAMAGE as error:
-            raise _unreadable(path, error) from None
-
-
-DAMAGE = (
-    ValueError, TypeError, KeyError, EOFError, SyntaxError, RuntimeError, MemoryError, OverflowError, struct.error,
-    zlib.error, lzma.LZMAError, zipfile.BadZipFile,
-)  # fmt: skip
-"""What NumPy and the archive raise over hostile or damaged files."""
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    if isinstance(error, MemoryError | OverflowError):
-        return InputError(f"{path} declares an array that does not fit in memory; it is damaged, or cut it into parts")
-    if isinstance(error, NotImplementedError):
-        return InputError(f"{path} is compressed by a method that cannot be read; save it again with numpy.savez")
-    if isinstance(error, RuntimeError) and "encrypted" in str(error):
-        return InputError(f"{path} is encrypted; save it again without a password")
-    if "Object arrays" in str(error):
-        return InputError(f"{path} holds Python objects, which are never unpickled; save an array of numbers instead")
-    return InputError(f"{path} is damaged or no NumPy file; save it again with numpy.save or numpy.savez")
-
-
-def _checked(values: np.ndarray, names: tuple[str, ...], source: str, notes: tuple[str, ...] = ()) -> Table:
-    if values.dtype.kind == "c":
-        raise InputError(f"{source} holds complex numbers ({values.dtype}); give real ones")
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"{source} holds values of type {values.dtype}; give real numbers")
-    if values.ndim != 2:
-        raise InputError(f"{source} has shape {values.shape}; it must be a table, samples x features")
-    n, d = values.shape
-    if d < 2:
-        raise InputError(f"{source} has {d} feature(s); at least 2 are needed")
+def _table(sheet: Sheet, source: str, reading: Reading) -> Table:
+    """The columns that were chosen, of numbers; the rows that are whole."""
+    kept, left = _kept(sheet, source, reading)
+    _require_numbers(sheet, kept, source)
+    everything = sheet.numbers[:, kept]
+    names = tuple(sheet.names[j] for j in kept)
+    holes = np.isnan(everything)
+    whole = ~holes.any(axis=1)
+    if not whole.all():
+        if reading.missing == "error":
+            raise _missing(sheet, kept, holes, source)
+        left.append(f"{int(np.sum(~whole))} row(s) with missing values")
+    rows = everything[whole]
+    n, d = rows.shape
     if n < 2:
-        raise InputError(f"{source} has {n} row(s); at least 2 samples are needed")
-    rows = values.astype(np.float64)
+        after = f" without missing values, of {len(whole)}" if not whole.all() else ""
+        raise InputError(f"{source} has {n} row(s){after}; at least 2 samples are needed")
     bad = np.argwhere(~np.isfinite(rows))
     if bad.size:
-        i, j = (int(index) for index in bad[0])
-        name = names[j] if names[j] == str(j + 1) else repr(names[j])
-        raise InputError(f"{source}: row {i + 1}, column {name} is {rows[i, j]}; remove or replace it")
-    return Table(rows, names, source, notes)
+        i, j = int(np.flatnonzero(whole)[bad[0][0]]), int(bad[0][1])
+        raise InputError(f"{source}: row {i + 1}, column {_shown(names[j], kept[j])} is {everything[i, j]}; "
+                         "remove or replace it")  # fmt: skip
+    facts = [f"{n:,} rows x {d:,} columns", *sheet.facts, f"left out: {'; '.join(left) or 'nothing'}"]
+    doubts = doubts_of(sheet, kept, whole, asked=reading.columns is not None)
+    return Table(rows, names, source, f"{source}: {', '.join(facts)}", sheet.notes, doubts)
 
 
-def _numbered(width: int) -> tuple[str, ...]:
-    return tuple(str(j) for j in range(1, width + 1))
+def _kept(sheet: Sheet, source: str, reading: Reading) -> tuple[list[int], list[str]]:
+    """Positions of the table's columns, and what was left out, each with its reason."""
+    left = list(sheet.left_out)
+    out: list[int] = []
+    if reading.index_column is not None:
+        out = _positions(reading.index_column, sheet, source, "--index-column")
+        if len(out) != 1:
+            raise InputError(f"--index-column is {reading.index_column!r}; give one column")
+        left.append(f"column {sheet.names[out[0]]!r} (--index-column)")
+    if reading.columns is not None:
+        kept = _positions(reading.columns, sheet, source, "--columns")
+        left += [f"{len(sheet.names) - len(set(kept) | set(out))} column(s) (not in --columns)"]
+    else:
+        kept = list(range(len(sheet.names)))
+        guessed = _index(sheet) if reading.index_column is None else None
+        if guessed is not None:
+            left.append(f"column {guessed[0] + 1} as row names, because {guessed[1]} (--columns keeps it)")
+            out.append(guessed[0])
+    if reading.drop is not None:
+        dropped = _positions(reading.drop, sheet, source, "--drop")
+        left.append(f"{len(dropped)} column(s) (--drop)")
+        out += dropped
+    return [j for j in kept if j not in out], left
 
 
-def _is_number(cell: str) -> bool:
+def _index(sheet: Sheet) -> tuple[int, str] | None:
+    if sheet.index is not None:
+        return sheet.index
+    if (
+        sheet.headed
+        and len(sheet.names) > 2
+        and 0 not in sheet.troubles
+        and is_row_number(sheet.names[0], sheet.numbers[:, 0])
+    ):
+        return 0, f"it is called {sheet.names[0]!r} and counts the rows"
+    return None
+
+
+def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str) -> None:
+    bad = [j for j in kept if j in sheet.troubles]
+    good = [j for j in kept if j not in sheet.troubles]
+    if not bad:
+        if len(kept) < 2:
+            raise InputError(f"{source} has {len(kept)} feature(s) of numbers; at least 2 are needed")
+        return
+    said = [f"column {_shown(sheet.names[j], j)} holds {sheet.troubles[j]}" for j in bad[:2]]
+    said += [f"{len(bad) - 2} more column(s) hold no numbers"] if len(bad) > 2 else []
+    if len(good) < 2:
+        remedy = f"only {len(good)} column(s) hold numbers, and at least 2 are needed"
+    else:
+        trouble = sheet.troubles[bad[0]]
+        units = len(bad) > 1 or trouble.row == 1
+        units = units and all(
+            sheet.troubles[j].row == 1 and sheet.troubles[j].numbers >= len(sheet.numbers) - 1 > 0 for j in bad
+        )
+        mostly = 2 * trouble.numbers >= len(sheet.numbers)
+        remedy = "row 1 seems to be a second header line: remove it, or " if units else (
+            "correct it, or " if mostly else "")  # fmt: skip
+        remedy += f"leave {'it' if len(bad) == 1 else 'them'} out with --drop {_listed(sheet, bad)}, or choose with "
+        remedy += f"--columns {_listed(sheet, good)}"
+    raise InputError(f"{source}: {', '.join(said)}; {remedy}")
+
+
+def _missing(sheet: Sheet, kept: Sequence[int], holes: np.ndarray, source: str) -> InputError:
+    j = int(np.flatnonzero(holes.any(axis=0))[0])
+    i = int(np.flatnonzero(holes[:, j])[0])
+    cell = sheet.cell(i, kept[j]).strip() if sheet.cell is not None else "nan"
+    n = int(holes.any(axis=1).sum())
+    return InputError(
+        f"{source}: row {i + 1}, column {_shown(sheet.names[kept[j]], kept[j])} is {cell or 'empty'}; fill it in, or "
+        f"leave out the {n} of {len(holes)} row(s) with missing values with --missing drop, or the column with --drop"
+    )
+
+
+def _shown(name: str, j: int) -> str:
+    return name if name == str(j + 1) else repr(shortened(name))
+
+
+def _listed(sheet: Sheet, positions: Sequence[int]) -> str:
+    """Columns as an option takes them: names where they are plain and few, else positions in ranges."""
+    names = [sheet.names[j] for j in positions]
+    if len(names) <= 8 and all(
+        name.isidentifier() or name == str(j + 1) for name, j in zip(names, positions, strict=True)
+    ):
+        return ",".join(names)
+    runs: list[list[int]] = []
+    for j in positions:
+        if runs and runs[-1][-1] == j - 1:
+            runs[-1].append(j)
+        else:
+            runs.append([j])
+    parts = [str(run[0] + 1) if len(run) == 1 else f"{run[0] + 1}-{run[-1] + 1}" for run in runs]
+    return ",".join(parts[:20]) + ",..." * (len(parts) > 20)
+
+
+def _positions(text: str, sheet: Sheet, source: str, option: str) -> list[int]:
+    """Positions (from 0) of the columns that an option names, each once, in its order."""
+    found: list[int] = []
+    for part in [text] if text in sheet.names else _parts(text):
+        here = [j for j, name in enumerate(sheet.names) if name == part]
+        if not here:
+            begin, _, end = part.partition("-")
+            if begin.isdecimal() and (end.isdecimal() or (not end and "-" not in part)):
+                first, last = int(begin), int(end or begin)
+                if 1 <= first <= last <= len(sheet.names):
+                    here = list(range(first - 1, last))
+        if not here:
+            known = ", ".join(shortened(name) for name in sheet.names[:10]) + ", ..." * (len(sheet.names) > 10)
+            raise InputError(
+                f"{option}: {source} has no column {part!r}; it has {known} (or give positions, 1 to {len(sheet.names)})"
+            )
+        found += [j for j in here if j not in found]
+    if not found:
+        raise InputError(f"{option} is {text!r} and names no column")
+    return found
+
+
+def _parts(text: str) -> list[str]:
+    """Names separated by commas; one with commas stands in quotation marks."""
+    import csv
+
     try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # Python's own notation for 1_000, nobody's in a table
-
-
-def _counts(head: list[str]) -> bool:
-    """Whether a line is 0, 1, 2, ... or 1, 2, 3, ..., as written where columns have no names."""
-    return any(head == [str(j) for j in range(start, start + len(head))] for start in (0, 1))
+        rows = list(csv.reader([text], skipinitialspace=True))
+    except csv.Error:
+        return [text]
+    return [part.strip() for row in rows for part in row if part.strip()]

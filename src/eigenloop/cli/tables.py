@@ -11,7 +11,7 @@ Header = Annotated[
     bool | None,
     typer.Option(
         "--header/--no-header",
-        help="The first line of a text table names the columns, or is a sample. Decided by what stands in it by default.",
+        help="The first line of a text table names the columns, or is a sample. By default, what stands in it decides.",
         show_default=False,
     ),
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eigenloop.predict.arrays import numbered
-from eigenloop.predict.headers import judged
+from eigenloop.predict.headers import FirstLine, judged
 from eigenloop.predict.sheets import Sheet, Trouble, column_of_cells, is_missing, number, shortened
 from eigenloop.system.errors import InputError
 
@@ -78,8 +78,8 @@ def sheet_of_text(text: str, source: str, *, header: bool | None = None, chosen:
     body_lines = lines[ends[0] :] if begin else lines
     numbers, troubles = _numbers(body_lines, body, dialect, raw=raw, width=len(rows[-1]))
     sheet = _assembled(
-        first, numbers, troubles, dialect, True if shorter or title is not None else header, chosen,
-        quoted=_quoted(lines[: ends[0]], first, dialect),
+        first, numbers, troubles, dialect, True if shorter or title is not None else header, chosen, body[:SAMPLE],
+        quoted=_quoted(lines[: ends[0]], raw, dialect) and not _quoted(body_lines[:1], raw, dialect),
     )  # fmt: skip
     facts = [f"separated by {SEPARATORS.get(dialect.separator, repr(dialect.separator))}"]
     facts += ["decimal comma"] if dialect.decimal == "," else []
@@ -183,13 +183,16 @@ def _require_equal(rows: list[list[str]], begins: list[int], source: str, dialec
     """
     width = Counter(len(row) for row in rows[1:] or rows).most_common(1)[0][0]
     shorter = not lonely and len(rows) > 1 and len(rows[0]) == width - 1 and width > 2
-    for row, line in zip(rows[shorter:], begins[shorter:], strict=True):
-        if len(row) != width:
-            others = begins[1 if len(rows) > 1 and len(rows[1]) == width else -1]
-            raise InputError(
-                f"{source}: line {line} has {len(row)} cell(s), but line {others} has {width}, separated by "
-                f"{SEPARATORS.get(dialect.separator, repr(dialect.separator))}; make them equal"
-            )
+    bad = [i for i, row in enumerate(rows) if len(row) != width and not (shorter and i == 0)]
+    if bad:
+        like = next(i for i in range(len(rows) - 1, -1, -1) if len(rows[i]) == width)
+        above = bad == list(range(len(bad))) and len(rows) - len(bad) > 1
+        raise InputError(
+            f"{source}: line {begins[bad[0]]} has {len(rows[bad[0]])} cell(s), but line {begins[like]} has {width}, "
+            f"separated by {SEPARATORS.get(dialect.separator, repr(dialect.separator))}; "
+            + (f"remove what stands above line {begins[len(bad)]}, if the table begins there" if above else
+               "make them equal")
+        )  # fmt: skip
     return shorter
 
 
@@ -226,26 +229,25 @@ def _numbers(
     return numbers, troubles
 
 
-def _quoted(lines: list[str], first: list[str], dialect: _Dialect) -> bool:
-    """Whether every cell of the first line stands in quotation marks."""
-    return "\n".join(lines).count(dialect.quote) >= 2 * len(first)
+def _quoted(lines: list[str], width: int, dialect: _Dialect) -> bool:
+    """Whether every cell of a line (in several where a cell has some) stands in quotation marks."""
+    return "\n".join(lines).count(dialect.quote) >= 2 * width
 
 
 def _assembled(
     first: list[str], numbers: np.ndarray, troubles: dict[int, Trouble], dialect: _Dialect, header: bool | None,
-    chosen: Sequence[str], *, quoted: bool,
+    chosen: Sequence[str], sample: list[list[str]], *, quoted: bool,
 ) -> Sheet:  # fmt: skip
     """The sheet with or without its first line as a sample."""
     width, question = numbers.shape[1], ""
     index = (0, "the header has one name less than the lines have cells") if len(first) < width else None
     first = ["", *first] if index else first
-    values, _ = column_of_cells(first, dialect.decimal)
+    values = np.array([column_of_cells([cell], dialect.decimal)[0][0] for cell in first])
     headed = bool(header)
     if header is None:
         named = any(cell in chosen for cell in first if number(cell, dialect.decimal) is None)
-        headed, question = judged(
-            first, values, numbers, frozenset(troubles), decimal=dialect.decimal, quoted=quoted, named=named
-        )
+        line = FirstLine(first, values, quoted, named)
+        headed, question = judged(line, numbers, sample, frozenset(troubles))
     asked = values if question else None
     if headed:
         names = tuple(shortened(cell, 200) or f"column {j}" for j, cell in enumerate(first, 1))

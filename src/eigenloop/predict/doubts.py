@@ -15,10 +15,10 @@ CHANCE = 0.01
 """A column of whole numbers is in order by chance less often than this before anything is said."""
 
 IDENTIFIER = re.compile(
-    r"(.*[\W_])?(id|ids|identifier|index|idx|code|key|number|nr|no|uuid|obs|rownames?|row)", re.IGNORECASE
+    r"(.*[\W_])?(id|ids|identifier|index|idx|code|key|number|nr|no|uuid|obs|row[._]?names?|row)", re.IGNORECASE
 )
 ROW_NUMBER = re.compile(
-    r"(unnamed: ?0|index|level_0|id|no|nr|row|rownames?|obs|observation|x|#|column 1)\.?", re.IGNORECASE
+    r"(unnamed: ?0|index|level_0|id|no|nr|row|row[._]?names?|obs|observation|#|column 1)\.?", re.IGNORECASE
 )
 
 

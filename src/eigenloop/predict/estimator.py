@@ -66,7 +66,7 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         components_: (1, d), unit. Its sign is that of the exact component whose first entry within 1e-6 (relative) of
             its largest absolute one is positive, so that neither seed nor order of the rows changes it.
         mean_: (d,), what is subtracted; zeros without centring.
-        explained_variance_: (1,), component^T S component / (n - 1), S of the rows as they are treated (unit length where
+        explained_variance_: (1,), component^T S component / (n - 1), S of the treated rows (of unit length where
             they are normalised); the variance along the component for `center=True, normalize=False`.
         explained_variance_ratio_: (1,), component^T S component / tr S.
         singular_values_: (1,), the square root of component^T S component.

@@ -9,58 +9,84 @@ those below; it stands in quotation marks.
 
 import re
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from eigenloop.predict.sheets import is_missing
+
 CHANCE = 0.05
+WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class FirstLine:
+    """The first line of a table of text.
+
+    Args:
+        cells: as written.
+        values: (D,) their values; NaN for texts and missing cells.
+        quoted: whether every cell stands in quotation marks.
+        named: whether an option names one of its cells.
+    """
+
+    cells: list[str]
+    values: Float[np.ndarray, " D"]
+    quoted: bool = False
+    named: bool = False
+
+    @property
+    def texts(self) -> list[int]:
+        """Positions of the cells that hold text."""
+        return [j for j, cell in enumerate(self.cells) if np.isnan(self.values[j]) and not is_missing(cell)]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Positions of the cells that hold numbers."""
+        return [int(j) for j in np.flatnonzero(~np.isnan(self.values))]
+
+    def __str__(self) -> str:
+        """The first of its numbers, for messages."""
+        cells = [self.cells[j] for j in self.numbers]
+        return ", ".join(cells[:3]) + ", ..." * (len(cells) > 3)
 
 
 def judged(
-    first: list[str], values: Float[np.ndarray, " D"], body: Float[np.ndarray, "n D"], texts: AbstractSet[int], *,
-    decimal: str, quoted: bool, named: bool,
-) -> tuple[bool, str]:  # fmt: skip
+    line: FirstLine, body: Float[np.ndarray, "n D"], written: list[list[str]], texts: AbstractSet[int]
+) -> tuple[bool, str]:
     """Whether the first line is a header, and the question that remains ("" for none).
 
     Args:
-        first: its cells.
-        values: their values; NaN for texts and missing cells.
-        body: the other lines; NaN alike.
+        line: the first.
+        body: the other lines; NaN for texts and missing cells.
+        written: some of the other lines, as written.
         texts: positions of columns that hold text below the first line.
-        decimal: the decimal sign.
-        quoted: whether all its cells stand in quotation marks.
-        named: whether an option names one of its cells.
     """
-    is_text = np.array([cell != "" and value != value for cell, value in zip(first, values, strict=True)])
-    is_number = ~np.isnan(values)
-    if not is_number.any():
-        return bool(is_text.any()), ""
-    shown = _shown(first, is_number)
-    filled = ~np.isnan(body).all(axis=0) if len(body) else np.zeros(len(first), dtype=bool)
-    proven = named or any(is_text[j] and filled[j] and j not in texts for j in range(len(first)))
-    if proven or (first[0] == "" and len(body) and not np.isnan(body[:, 0]).any()):
-        if not named and is_counting([cell for cell, there in zip(first, is_number, strict=True) if there]):
-            return True, "" if not is_text.any() else _among(shown)
-        return True, "" if named else _among(shown)
-    columns = np.flatnonzero(is_number)
-    head, below = values[columns], body[:, columns]
-    complete = below[~np.isnan(below).any(axis=1)]
-    written = [first[j] for j in columns]
-    if is_counting(written) and len(columns) == len(first):
-        whole = bool(np.all(complete == np.rint(complete)))
-        question = f"the first line ({shown}) counts the columns"
-        if len(complete) < 2 or (len(first) < 3 and whole):
-            return False, f"{question} and was read as a sample"
-        return True, f"{question} and was read as a header" if whole else ""
-    evidence = _evidence(written, head, complete, decimal=decimal, quoted=quoted)
+    if not line.numbers:
+        return bool(line.texts), ""
+    among = f"the first line was read as column names although some are numbers ({line})"
+    counting = is_counting([line.cells[j] for j in line.numbers])
+    filled = ~np.isnan(body).all(axis=0) if len(body) else np.zeros(len(line.cells), dtype=bool)
+    if line.named or any(filled[j] and j not in texts for j in line.texts):
+        return True, "" if line.named else among
+    if line.cells[0] == "" and len(body) and (0 in texts or not np.isnan(body[:, 0]).any()):  # over row names
+        return True, "" if counting else among
+    if counting and len(line.numbers) == len(line.cells):
+        whole = all(WHOLE.fullmatch(cell) for row in written for cell in row)
+        if len(body) < 2 or (len(line.cells) < 3 and whole):
+            return False, f"the first line ({line}) counts the columns and was read as a sample"
+        return True, f"the first line ({line}) counts the columns and was read as a header" if whole else ""
+    columns = line.numbers
+    evidence = _evidence(line, body[:, columns], [[row[j] for j in columns] for row in written])
     if not evidence:
         return False, ""
-    headed = len(evidence) > 1 and len(complete) >= 2
+    headed = len(body) >= 2 and len(evidence) > (0 if line.texts else 1)
+    because = "because" if headed else "although"
     return headed, (
-        f"the first line holds numbers ({shown}) and was read as a {'header' if headed else 'sample'}, "
-        f"because {' and '.join(evidence)}" if headed else
-        f"the first line holds numbers ({shown}) and was read as a sample, although {' and '.join(evidence)}"
-    )  # fmt: skip
+        f"the first line holds numbers ({line}) and was read as a {'header' if headed else 'sample'}, {because} "
+        f"{' and '.join(evidence)}"
+    )
 
 
 def is_counting(cells: list[str]) -> bool:
@@ -73,32 +99,30 @@ def is_counting(cells: list[str]) -> bool:
     return len(cells) > 1 and any(cells == [str(j) for j in range(start, start + len(cells))] for start in (0, 1))
 
 
-def _among(shown: str) -> str:
-    return f"the first line was read as column names although some are numbers ({shown})"
-
-
-def _evidence(written: list[str], head: np.ndarray, rows: np.ndarray, *, decimal: str, quoted: bool) -> list[str]:
-    """What speaks for a header, each in words; the first of them weighs double where no row shares it by chance."""
-    n, d = rows.shape
+def _evidence(line: FirstLine, rows: Float[np.ndarray, "n c"], written: list[list[str]]) -> list[str]:
+    """What speaks for a header, each in words."""
+    head, (n, d), found = line.values[line.numbers], rows.shape, []
     if n < 1 or d < 2:
         return []
-    found = []
-    even, likewise = _evenly_spaced(head[None])[0], _evenly_spaced(rows)
-    if d >= 4 and even and not likewise.any():
+    if d >= 4 and _evenly_spaced(head[None])[0] and not _evenly_spaced(rows).any():
         found += ["they are evenly spaced"]
     elif d >= 3 and _ordered(head[None])[0] and (1 + _ordered(rows).sum()) / (n + 1) <= CHANCE:
         found += ["they are in order, as few rows are"]
-    low, high = rows.min(axis=0), rows.max(axis=0)
-    spread = high - low
-    if n >= 3 and np.all((head < low - spread) | (head > high + spread)):
-        found += ["they lie outside the range of every column"]
-    whole = [re.fullmatch(r"[+-]?\d+", cell) is not None for cell in written]
-    fractions = rows != np.rint(rows)
-    if all(whole) and n >= 3 and fractions.any(axis=1).all() and np.all(fractions.mean(axis=0) > 0.5):
-        found += ["they are whole numbers, as the rows below are not"]
-    elif not any(whole) and n >= 3 and not fractions.any() and any(decimal in cell for cell in written):
-        found += ["they have decimals, as the rows below have not"]
-    if quoted:
+    there = ~np.isnan(rows)
+    low = np.where(there, rows, np.inf).min(axis=0)
+    high = np.where(there, rows, -np.inf).max(axis=0)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite entries, and columns without any
+        spread = high - low
+        if n >= 3 and np.all((head < low - spread) | (head > high + spread)):
+            found += ["they lie outside the range of every column"]
+    whole = [WHOLE.fullmatch(line.cells[j]) is not None for j in line.numbers]
+    below = np.array([[WHOLE.fullmatch(cell) is not None for cell in row] for row in written])
+    if len(below) >= 3:
+        if all(whole) and not below.all(axis=1).any() and np.all(below.mean(axis=0) < 0.5):
+            found += ["they are whole numbers, as the rows below are not"]
+        elif not any(whole) and below.all():
+            found += ["they have decimals, as the rows below have not"]
+    if line.quoted:
         found += ["they stand in quotation marks", "the rows below do not"]
     return found
 
@@ -112,8 +136,3 @@ def _evenly_spaced(rows: np.ndarray) -> np.ndarray:
 def _ordered(rows: np.ndarray) -> np.ndarray:
     steps = np.diff(rows, axis=1)
     return np.all(steps > 0, axis=1) | np.all(steps < 0, axis=1)
-
-
-def _shown(first: list[str], is_number: np.ndarray) -> str:
-    cells = [cell for cell, there in zip(first, is_number, strict=True) if there]
-    return ", ".join(cells[:3]) + ", ..." * (len(cells) > 3)

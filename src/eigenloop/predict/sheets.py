@@ -113,13 +113,16 @@ def is_missing(cell: str) -> bool:
 
 
 def column_of_cells(cells: list[str], decimal: str = ".") -> tuple[Float[np.ndarray, " n"], Trouble | None]:
-    """Values of a column of text, NaN where missing or no number, and what is wrong with it.
+    """Values of a column of text, NaN where missing or no number, and what is wrong with it. True is 1 and false 0.
 
     Example:
         >>> column_of_cells(["1", "NA", "x"])
         (array([ 1., nan, nan]), Trouble(kind='text', cell='x', row=3, numbers=1))
     """
     values, bad = np.full(len(cells), np.nan), None
+    small = [cell.strip().lower() for cell in cells]
+    if {"true", "false"} & set(small) and all(cell in ("true", "false") or is_missing(cell) for cell in small):
+        return np.array([{"true": 1.0, "false": 0.0}.get(cell, np.nan) for cell in small]), None
     for i, cell in enumerate(cells):
         value = number(cell, decimal)
         if value is not None:

@@ -1,8 +1,8 @@
 """Tables at the edge: text, NumPy files, Parquet and scikit-learn's bundled data sets, rows = samples (float64).
 
-What is read and what is refused is described in docs/tables.md. Here: the kinds of files, and which columns and rows of a
-sheet make the table. `eigenloop.predict.dialects` reads text, `eigenloop.predict.doubts` says what may have been meant
-otherwise.
+What is read and what is refused is described in docs/tables.md. Here: the kinds of files, and which columns and rows of
+a sheet make the table. `eigenloop.predict.dialects` reads text, `eigenloop.predict.doubts` says what may have been
+meant otherwise.
 """
 
 from collections.abc import Sequence
@@ -247,9 +247,12 @@ def _missing(sheet: Sheet, kept: Sequence[int], holes: np.ndarray, source: str) 
     i = int(np.flatnonzero(holes[:, j])[0])
     cell = sheet.cell(i, kept[j]).strip() if sheet.cell is not None else "nan"
     n = int(holes.any(axis=1).sum())
+    some = (
+        f"leave out the {n} of {len(holes)} row(s) with missing values with --missing drop, or the column with --drop"
+    )
     return InputError(
         f"{source}: row {i + 1}, column {_shown(sheet.names[kept[j]], kept[j])} is {cell or 'empty'}; fill it in, or "
-        f"leave out the {n} of {len(holes)} row(s) with missing values with --missing drop, or the column with --drop"
+        + (some if n + 2 <= len(holes) else "leave the column out with --drop")
     )
 
 
@@ -288,7 +291,7 @@ def _positions(text: str, sheet: Sheet, source: str, option: str) -> list[int]:
         if not here:
             known = ", ".join(shortened(name) for name in sheet.names[:10]) + ", ..." * (len(sheet.names) > 10)
             raise InputError(
-                f"{option}: {source} has no column {part!r}; it has {known} (or give positions, 1 to {len(sheet.names)})"
+                f"{option}: {source} has no column {part!r}; it has {known} (or positions, 1 to {len(sheet.names)})"
             )
         found += [j for j in here if j not in found]
     if not found:

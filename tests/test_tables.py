@@ -53,12 +53,12 @@ def test_bundled_tables_are_the_features_of_scikit_learn(name: str) -> None:
         ("a,b\n1,2\n3,nan\n", "row 2, column 'b' is nan"),
         ("1,2\n3,inf\n", "row 2, column 2 is inf"),
         ("a,name\n1,x\n2,y\n", "column 'name' holds text ('x' in row 1)"),
-        ("1,x\n2,y\n", "column '2' holds text ('x' in row 1)"),
+        ("1,x\n2,y\n", "column 2 holds text ('x' in row 1)"),
         ("a,b\n1,\n2,3\n", "row 1, column 'b' is empty"),
-        ("a,b\n1,2\n3\n", "line 3 has 1 cell(s), but line 1 has 2"),
+        ("a,b\n1,2\n3\n", "line 3 has 1 cell(s), but line 2 has 2"),
         ("a,b\n1,2\n", "1 row(s); at least 2"),
         ("a,b\n", "0 row(s); at least 2"),
-        ("1\n2\n", "1 feature(s); at least 2"),
+        ("1\n2\n", "1 feature(s) of numbers; at least 2"),
         ("a,b\n1_0,2\n3,4\n", "holds text ('1_0' in row 1)"),
         ("", "is empty"),
         ("\n \n", "is empty"),
@@ -102,7 +102,7 @@ def test_bad_sources(tmp_path: Path) -> None:
     np.savez(tmp_path / "none.npz")
     (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY no more")
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no more")
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "binary.csv").write_bytes(b"\x01\x02\x00\x01")
     (tmp_path / "x.xlsx").write_bytes(b"1")
     for name, rows in (("many", 10**12), ("more", 10**20)):
         head = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, 3), }}".ljust(117) + "\n"
@@ -121,7 +121,7 @@ def test_bad_sources(tmp_path: Path) -> None:
         ("none.npz", "holds no array"),
         ("broken.npy", "damaged or no NumPy file"),
         ("broken.npz", "damaged or no NumPy file"),
-        ("binary.csv", "not UTF-8"),
+        ("binary.csv", "no text: it holds zero bytes"),
         ("x.xlsx", "give a .csv"),
         ("missing.csv", "does not exist"),
         ("", "is a directory"),
@@ -149,24 +149,3 @@ def test_an_archive_may_hold_a_readme_beside_its_array(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
         archive.writestr("README.txt", "what this is")
     np.testing.assert_array_equal(read_table(tmp_path / "x.npz").rows, VALUES)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("0,1\n5,6\n7,9\n", "the first line (0, 1, ...) counts the columns and was read as a sample"),
-        ("1,2\n5,6\n7,9\n", "the first line (1, 2, ...)"),
-        (",a,b\n0,5,6\n1,7,9\n", "the first column has no name"),
-        ("a,b\n5,6\n7,9\n", None),
-        ("a,\n5,6\n7,9\n", None),
-        ("2,3\n5,6\n7,9\n", None),
-    ],
-)
-def test_what_may_be_a_header_or_an_index_is_said(tmp_path: Path, text: str, words: str | None) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text(text)
-    notes = read_table(path).notes
-    assert len(notes) == (words is not None)
-    for note in notes:
-        assert words is not None
-        assert words in note

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def sheet_of_array(values: np.ndarray, source: str, names: Sequence[str] | None 
     return Sheet(named, values.astype(np.float64))
 
 
-def sheet_of_npy(file: IO[bytes], source: str) -> Sheet:
+def sheet_of_npy(file: Any, source: str) -> Sheet:
     """A sheet of an .npy file."""
     try:
         array = np.load(file, allow_pickle=False)
@@ -44,7 +44,7 @@ def sheet_of_npy(file: IO[bytes], source: str) -> Sheet:
         raise unreadable(source, error) from None
 
 
-def sheet_of_npz(file: IO[bytes], source: str, key: str | None) -> Sheet:
+def sheet_of_npz(file: Any, source: str, key: str | None) -> Sheet:
     """A sheet of an .npz file: one of its arrays, or the sparse matrix that it is."""
     try:
         archive = np.load(file, allow_pickle=False)
@@ -68,7 +68,7 @@ def sheet_of_npz(file: IO[bytes], source: str, key: str | None) -> Sheet:
         raise unreadable(source, error) from None
 
 
-def _sparse(file: IO[bytes], source: str) -> Sheet:
+def _sparse(file: Any, source: str) -> Sheet:
     from scipy import sparse
 
     file.seek(0)
@@ -90,7 +90,7 @@ def _sparse(file: IO[bytes], source: str) -> Sheet:
     return Sheet(dense.names, dense.numbers, facts=("sparse",))
 
 
-def sheet_of_parquet(file: IO[bytes], source: str) -> Sheet:
+def sheet_of_parquet(file: Any, source: str) -> Sheet:
     """A sheet of a Parquet file, by pyarrow."""
     try:
         import pyarrow

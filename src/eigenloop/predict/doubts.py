@@ -128,8 +128,9 @@ def _may_be_an_identifier(name: str, values: Float[np.ndarray, " n"]) -> bool:
     _, counts = np.unique(values, return_counts=True)
     if len(counts) < 2:
         return False
-    steps = np.diff(values)
-    if np.all(steps >= 0) or np.all(steps <= 0):  # two of the n!/(c_1! c_2! ...) orders of such values
+    if np.all(values[1:] >= values[:-1]) or np.all(
+        values[1:] <= values[:-1]
+    ):  # two of the n!/(c_1! c_2! ...) orders of such values
         orders = lgamma(len(values) + 1) - sum(lgamma(count + 1.0) for count in counts)
         return log(2) - orders < log(CHANCE)
     return len(counts) == len(values) > 3 and IDENTIFIER.fullmatch(name.strip()) is not None

@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from eigenloop.system.errors import InputError
 from eigenloop.system.memory import GIB, memory_limit
@@ -37,7 +37,7 @@ MARKS = (
 )
 
 
-def opened(path: Path, key: str | None) -> tuple[str, IO[bytes], list[str]]:
+def opened(path: Path, key: str | None) -> tuple[str, Any, list[str]]:
     """A file without its compression.
 
     Args:
@@ -93,7 +93,8 @@ def decoded(data: bytes, source: str) -> tuple[str, str]:
             except UnicodeDecodeError:
                 raise InputError(f"{source} begins as {name} text but is none; save it as UTF-8") from None
     if b"\x00" in data[:4096]:
-        wide = data[:200:2].count(0) > 90 or data[1:200:2].count(0) > 90
+        half = len(data[:200]) // 2
+        wide = max(data[:200:2].count(0), data[1:200:2].count(0)) > 0.9 * half
         said = "UTF-16 text without a byte order mark" if wide else "no text: it holds zero bytes"
         raise InputError(f"{source} is {said}; save it as UTF-8 text")
     try:
@@ -125,7 +126,7 @@ def _text(text: str, source: str) -> str:
     return text
 
 
-def _unpacked(file: IO[bytes], path: Path) -> IO[bytes]:
+def _unpacked(file: Any, path: Path) -> Any:
     """The whole content, refused where it grows beyond what memory allows."""
     most, parts, size = memory_limit() // SHARE, [], 0
     try:

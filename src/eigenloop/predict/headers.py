@@ -78,7 +78,8 @@ def judged(
             return False, f"the first line ({line}) counts the columns and was read as a sample"
         return True, f"the first line ({line}) counts the columns and was read as a header" if whole else ""
     columns = line.numbers
-    evidence = _evidence(line, body[:, columns], [[row[j] for j in columns] for row in written])
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite entries, and differences beyond float64
+        evidence = _evidence(line, body[:, columns], [[row[j] for j in columns] for row in written])
     if not evidence:
         return False, ""
     headed = len(body) >= 2 and len(evidence) > (0 if line.texts else 1)
@@ -111,10 +112,9 @@ def _evidence(line: FirstLine, rows: Float[np.ndarray, "n c"], written: list[lis
     there = ~np.isnan(rows)
     low = np.where(there, rows, np.inf).min(axis=0)
     high = np.where(there, rows, -np.inf).max(axis=0)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinite entries, and columns without any
-        spread = high - low
-        if n >= 3 and np.all((head < low - spread) | (head > high + spread)):
-            found += ["they lie outside the range of every column"]
+    spread = high - low
+    if n >= 3 and np.all((head < low - spread) | (head > high + spread)):
+        found += ["they lie outside the range of every column"]
     whole = [WHOLE.fullmatch(line.cells[j]) is not None for j in line.numbers]
     below = np.array([[WHOLE.fullmatch(cell) is not None for cell in row] for row in written])
     if len(below) >= 3:

@@ -226,17 +226,15 @@ def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str) -> None:
         return
     said = [f"column {_shown(sheet.names[j], j)} holds {sheet.troubles[j]}" for j in bad[:2]]
     said += [f"{len(bad) - 2} more column(s) hold no numbers"] if len(bad) > 2 else []
-    if len(good) < 2:
+    first, n = sheet.troubles[bad[0]], len(sheet.numbers)
+    if all(sheet.troubles[j].row == 1 and sheet.troubles[j].numbers == n - 1 > 0 for j in bad):
+        remedy = "row 1 seems to be a second header line: remove it"
+    elif "\n" in first.cell:
+        remedy = "a quotation mark seems to be never closed: close it"
+    elif len(good) < 2:
         remedy = f"only {len(good)} column(s) hold numbers, and at least 2 are needed"
     else:
-        trouble = sheet.troubles[bad[0]]
-        units = len(bad) > 1 or trouble.row == 1
-        units = units and all(
-            sheet.troubles[j].row == 1 and sheet.troubles[j].numbers >= len(sheet.numbers) - 1 > 0 for j in bad
-        )
-        mostly = 2 * trouble.numbers >= len(sheet.numbers)
-        remedy = "row 1 seems to be a second header line: remove it, or " if units else (
-            "correct it, or " if mostly else "")  # fmt: skip
+        remedy = "correct it, or " if len(bad) == 1 and 2 * first.numbers >= n else ""
         remedy += f"leave {'it' if len(bad) == 1 else 'them'} out with --drop {_listed(sheet, bad)}, or choose with "
         remedy += f"--columns {_listed(sheet, good)}"
     raise InputError(f"{source}: {', '.join(said)}; {remedy}")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from eigenloop.cli.predict import predict
 from eigenloop.lab.training import Progress, TrainConfig, train
+from eigenloop.predict.estimator import LoopedPCA
 from eigenloop.predict.tables import read_table
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import save_arrays
@@ -101,9 +103,11 @@ def test_a_run_is_applied_and_nothing_trained(tmp_path: Path, cache: Path) -> No
     ("text", "options", "message"),
     [
         ("1,2\n3,nan\n", (), "row 2, column 2 is nan"),
+        ("1,2\n3,4\n5,\n", (), "--missing drop"),
+        ("1,2\n3,4\n", ("--columns", "1,7"), "no column '7'"),
         ("a,b\n1,x\n2,y\n", (), "column 'b' holds text"),
         ("1,2\n", (), "1 row(s)"),
-        ("1,2\n0,0\n", (), "row 2 is zero"),
+        ("0.0,0\n0,0\n", (), "all 2 rows are zero"),
         ("1\n2\n", (), "1 feature(s)"),
         ("1,0\n0,1\n", (), "tight frame"),
         ("1,2\n3,4\n", ("--tolerance", "0"), "--tolerance is 0"),
@@ -155,10 +159,68 @@ def test_an_unfinished_run_says_so_and_weights_alone_are_enough(tmp_path: Path) 
         raise call("iris", "--run", str(alone)).exception or AssertionError
 
 
-def test_what_a_table_may_mean_is_noted(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("0,1\n3,1\n2,1\n5,1\n")
-    result = call(str(tmp_path / "t.csv"), "--steps", "20", "--loops", "2", "--json")
-    assert result.exception is None
-    assert "note:" in result.stderr
-    assert "counts the columns" in result.stderr
-    json.loads(result.stdout)
+def degrees(result: Result) -> int:
+    (found,) = re.findall(r"turns the component by (\d+) degrees", result.stderr)
+    return int(found)
+
+
+def test_what_was_read_and_what_is_doubtful_is_said(tmp_path: Path) -> None:
+    rows = 0.5 + 0.05 * np.outer(np.random.default_rng(0).standard_normal(40), [3, -2, 0, 0, 1, 2])
+    path = tmp_path / "spectra.csv"
+    path.write_text("1650,1648,1646,1644,1642,1640\n" + "\n".join(",".join(f"{v:.5f}" for v in row) for row in rows))
+    options = ("--center", "--no-normalize", "--steps", "20", "--loops", "2", "--json")
+    result = call(str(path), *options)
+    assert result.exception is None, result.exception
+    assert "note: read " in result.stderr
+    assert "40 rows x 6 columns, separated by commas, header 1650, 1648, 1646, ..., left out: nothing" in result.stderr
+    both = [np.vstack([np.arange(1650, 1639, -2), rows]), rows]
+    one, two = (np.linalg.eigh(np.cov(x.T))[1][:, -1] for x in both)
+    assert degrees(result) == round(math.degrees(math.acos(abs(one @ two))))
+    assert json.loads(result.stdout)["columns"] == ["1650", "1648", "1646", "1644", "1642", "1640"]
+    assert "40 rows x 6 columns" in json.loads(result.stdout)["read"]
+    told = call(str(path), *options, "--header")
+    assert "warning" not in told.stderr
+    assert json.loads(told.stdout)["component"] == json.loads(result.stdout)["component"]
+    assert json.loads(call(str(path), *options, "--no-header").stdout)["samples"] == 41
+
+
+def test_options_choose_what_is_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((30, 3)) * [1, 50, 1]
+    lines = [f"s{i};{a:.3f};{b:.3f};{c:.3f};2020-01-{i + 1:02}".replace(".", ",") for i, (a, b, c) in enumerate(rows)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["name;a;b;c;day", *lines, "s;1,5;;2;2020-02-01"]) + "\n")
+    options = (str(path), "--index-column", "name", "--drop", "day", "--missing", "drop", "--steps", "20")
+    found = parsed(*options, "--no-normalize")
+    assert (found["dim"], found["samples"], found["columns"]) == (3, 30, ["a", "b", "c"])
+    assert abs(found["component"][1]) > 0.99
+    assert abs(parsed(*options, "--no-normalize", "--scale")["component"][1]) < 0.95
+    assert parsed(str(path), "--columns", "c,a", "--steps", "20")["columns"] == ["c", "a"]
+
+
+def test_zero_rows_are_noted_and_weigh_nothing_as_in_the_estimator(tmp_path: Path) -> None:
+    rows = np.random.default_rng(2).standard_normal((20, 3)) * [3, 1, 1]
+    rows[6] = 0
+    np.save(tmp_path / "x.npy", rows)
+    result = call(str(tmp_path / "x.npy"), "--steps", "20", "--seed", "4", "--json")
+    assert "1 row(s) are zero (first: row 7) and weigh nothing" in result.stderr
+    model = LoopedPCA(training_steps=20, random_state=4, tol=1.5).fit(rows)
+    np.testing.assert_array_equal(json.loads(result.stdout)["component"], model.components_[0])
+
+
+def test_the_options_of_tables_are_there_for_x0(tmp_path: Path) -> None:
+    from eigenloop.cli.train import train as command
+
+    app = typer.Typer()
+    app.command()(command)
+    rows = np.vstack([np.eye(3), np.eye(3)[:1] + 0.5])
+    path = tmp_path / "x0.csv"
+    path.write_text("n,a,b,c\n" + "\n".join(f"r{i},{a},{b},{c}" for i, (a, b, c) in enumerate(rows)))
+    options = ["--x0", str(path), "--task", "rotated", "--steps", "2", "--train-size", "64", "--test-size", "16"]
+    result = CliRunner().invoke(app, [*options, "--out", str(tmp_path / "one")])
+    assert "--drop n" in str(result.exception)
+    result = CliRunner().invoke(app, [*options, "--drop", "n", "--out", str(tmp_path / "two"), "--batch", "16"])
+    assert result.exception is None, result.exception
+    assert "4 rows x 3 columns" in result.stderr
+    result = CliRunner().invoke(app, ["--drop", "n", "--out", str(tmp_path / "three")])
+    assert "are for --x0" in str(result.exception)

@@ -73,7 +73,7 @@ def judged(
     if line.cells[0] == "" and len(body) and (0 in texts or not np.isnan(body[:, 0]).any()):  # over row names
         return True, "" if counting else among
     if counting and len(line.numbers) == len(line.cells):
-        whole = all(WHOLE.fullmatch(cell) for row in written for cell in row)
+        whole = not any(_is_fraction(cell) for row in written for cell in row)
         if len(body) < 2 or (len(line.cells) < 3 and whole):
             return False, f"the first line ({line}) counts the columns and was read as a sample"
         return True, f"the first line ({line}) counts the columns and was read as a header" if whole else ""
@@ -116,15 +116,19 @@ def _evidence(line: FirstLine, rows: Float[np.ndarray, "n c"], written: list[lis
     if n >= 3 and np.all((head < low - spread) | (head > high + spread)):
         found += ["they lie outside the range of every column"]
     whole = [WHOLE.fullmatch(line.cells[j]) is not None for j in line.numbers]
-    below = np.array([[WHOLE.fullmatch(cell) is not None for cell in row] for row in written])
-    if len(below) >= 3:
-        if all(whole) and not below.all(axis=1).any() and np.all(below.mean(axis=0) < 0.5):
+    fractions = np.array([[_is_fraction(cell) for cell in row] for row in written])
+    if len(fractions) >= 3:
+        if all(whole) and fractions.any(axis=1).all() and np.all(fractions.mean(axis=0) > 0.5):
             found += ["they are whole numbers, as the rows below are not"]
-        elif not any(whole) and below.all():
+        elif not any(whole) and not fractions.any():
             found += ["they have decimals, as the rows below have not"]
     if line.quoted:
         found += ["they stand in quotation marks", "the rows below do not"]
     return found
+
+
+def _is_fraction(cell: str) -> bool:
+    return not WHOLE.fullmatch(cell) and not is_missing(cell)
 
 
 def _evenly_spaced(rows: np.ndarray) -> np.ndarray:

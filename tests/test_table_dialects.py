@@ -369,7 +369,7 @@ def test_a_member_of_an_archive_is_chosen_by_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
 def test_sparse_matrices(tmp_path: Path, form: str) -> None:
-    matrix = sparse.random(20, 6, density=0.3, random_state=1, dtype=np.float32).asformat(form)
+    matrix = sparse.random(20, 6, density=0.3, rng=np.random.default_rng(1), dtype=np.float32).asformat(form)
     sparse.save_npz(tmp_path / "x.npz", matrix)
     table = read_table(tmp_path / "x.npz")
     np.testing.assert_array_equal(table.rows, matrix.toarray())

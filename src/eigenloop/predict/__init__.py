@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "estimator": "LoopedPCA",
         "prediction": "Blocks Prediction Target predict",
         "recipes": "blocks_of_run cached_blocks train_blocks",
-        "tables": "Table read_table",
+        "tables": "Reading Table read_table",
     },
 )

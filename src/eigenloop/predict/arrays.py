@@ -1,5 +1,6 @@
 """Sheets of binary files: .npy, .npz (dense, or sparse as SciPy saves it) and Parquet."""
 
+import warnings
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -31,10 +32,15 @@ def sheet_of_array(values: np.ndarray, source: str, names: Sequence[str] | None 
     return Sheet(named, values.astype(np.float64))
 
 
+def _loaded(file: Any) -> Any:
+    with warnings.catch_warnings(action="ignore"):  # that Python 2 wrote the header changes nothing here
+        return np.load(file, allow_pickle=False)
+
+
 def sheet_of_npy(file: Any, source: str) -> Sheet:
     """A sheet of an .npy file."""
     try:
-        array = np.load(file, allow_pickle=False)
+        array = _loaded(file)
         if not isinstance(array, np.ndarray):
             raise InputError(f"{source} is an .npz archive; rename it to end in .npz")
         return sheet_of_array(array, source)
@@ -47,7 +53,7 @@ def sheet_of_npy(file: Any, source: str) -> Sheet:
 def sheet_of_npz(file: Any, source: str, key: str | None) -> Sheet:
     """A sheet of an .npz file: one of its arrays, or the sparse matrix that it is."""
     try:
-        archive = np.load(file, allow_pickle=False)
+        archive = _loaded(file)
         if isinstance(archive, np.ndarray):
             raise InputError(f"{source} is a single array; rename it to end in .npy")
         with archive:
@@ -61,7 +67,9 @@ def sheet_of_npz(file: Any, source: str, key: str | None) -> Sheet:
                 raise InputError(f"{source} holds {len(held)} arrays ({', '.join(held)}); choose one with --key NAME")
             if key is not None and key not in held:
                 raise InputError(f"{source} has no array {key!r}; it holds {', '.join(held)}")
-            return sheet_of_array(archive[held[0] if key is None else key], source)
+            with warnings.catch_warnings(action="ignore"):
+                array = archive[held[0] if key is None else key]
+            return sheet_of_array(array, source)
     except InputError:
         raise
     except DAMAGE as error:
@@ -93,8 +101,8 @@ def _sparse(file: Any, source: str) -> Sheet:
 def sheet_of_parquet(file: Any, source: str) -> Sheet:
     """A sheet of a Parquet file, by pyarrow."""
     try:
-        import pyarrow
-        from pyarrow import parquet
+        import pyarrow  # pyright: ignore[reportMissingImports]
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(f"{source} needs pyarrow to be read: pip install 'eigenloop[parquet]'") from None
     try:

@@ -250,7 +250,7 @@ def _assembled(
         headed, question = judged(line, numbers, sample, frozenset(troubles))
     asked = values if question else None
     if headed:
-        names = tuple(shortened(cell, 200) or f"column {j}" for j, cell in enumerate(first, 1))
+        names = tuple(cell or f"column {j}" for j, cell in enumerate(first, 1))
         if index is None and first[0] == "" and all(first[1:]) and width > 2:
             index = (0, "it has no name")
         return Sheet(names, numbers, troubles, None, index, asked, True, question)

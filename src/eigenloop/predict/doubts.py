@@ -48,7 +48,7 @@ def doubts_of(sheet: Sheet, kept: Sequence[int], whole: np.ndarray, *, asked: bo
         whole: (n,), its rows.
         asked: whether its columns were named one by one, so that none of them can be there by mistake.
     """
-    rows = sheet.numbers[np.ix_(whole, list(kept))]
+    rows = sheet.numbers[whole][:, list(kept)]
     everything = tuple(range(len(kept)))
     found = []
     if sheet.question and sheet.first_line is not None:
@@ -60,7 +60,7 @@ def doubts_of(sheet: Sheet, kept: Sequence[int], whole: np.ndarray, *, asked: bo
         elif readable and whole[0]:
             found.append(Doubt(sheet.question, "--header reads it as names", lambda: rows[1:], everything))
     if sheet.thousands is not None:
-        scaled = sheet.thousands[np.ix_(whole, list(kept))]
+        scaled = sheet.thousands[whole][:, list(kept)]
         found.append(
             Doubt("every comma was read as a decimal comma, although each may separate thousands (1,234 as 1234)",
                   "write such numbers without separators", lambda: scaled, everything)

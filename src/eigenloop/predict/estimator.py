@@ -214,7 +214,7 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             ValueError: no variance is left across the component, so that there is no density.
         """
         rows = self._rows_like_those_of_the_fit(X)
-        along, across, d = self.explained_variance_[0], self.noise_variance_, self.n_features_in_
+        along, across, d = self.explained_variance_[0], self.noise_variance_, self.components_.shape[1]
         if not (across > 0 and along > 0):
             raise ValueError("all rows lie on the component: the model has no density and no likelihood")
         size, found = (1.0 if self.normalize else self._treatment.peak), []
@@ -236,7 +236,7 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return float(np.mean(self.score_samples(X)))
 
     def _keep_variances(self, target: Target) -> None:
-        (component,), n, d = self.components_, self.n_samples_, self.n_features_in_
+        (component,), n, d = self.components_, self.n_samples_, self.components_.shape[1]
         energy, total = component @ target.gram @ component, np.trace(target.gram)
         self.explained_variance_ratio_ = np.array([energy / total])
         self.singular_values_ = np.array([np.sqrt(energy) * target.length])

@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,7 +21,7 @@ SHARE = 16
 
 DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, SyntaxError, RuntimeError, MemoryError,
-    OverflowError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile,
+    OverflowError, struct.error, zlib.error, lzma.LZMAError, tokenize.TokenError, zipfile.BadZipFile, gzip.BadGzipFile,
 )  # fmt: skip
 """What NumPy, SciPy and the archives raise over hostile or damaged files."""
 

@@ -135,7 +135,8 @@ def column_of_cells(cells: list[str], decimal: str = ".") -> tuple[Float[np.ndar
 
 
 def shortened(text: str, most: int = 40) -> str:
-    """A text for a message, cut where it is long."""
+    """A text for a message: in one line, cut where it is long."""
+    text = " ".join(text.split())
     return text if len(text) <= most else f"{text[:most]}..."
 
 

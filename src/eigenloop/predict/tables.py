@@ -159,7 +159,7 @@ def _table(sheet: Sheet, source: str, reading: Reading) -> Table:
     everything = sheet.numbers[:, kept]
     names = tuple(sheet.names[j] for j in kept)
     holes = np.isnan(everything)
-    whole = ~holes.any(axis=1)
+    whole = np.logical_not(holes.any(axis=1))
     if not whole.all():
         if reading.missing == "error":
             raise _missing(sheet, kept, holes, source)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
+from eigenloop.theory.layerwise_curvature import image_shares
 from eigenloop.theory.population import LayerwiseLinear
-from eigenloop.theory.stability import image_shares
 
 
 class Landscape(NamedTuple):
@@ -35,7 +35,7 @@ class Landscape(NamedTuple):
         """The constants for one spectrum and target."""
         row = setting.rows[0]
         d, trace, square = row.size, float(row.sum()), float((row**2).sum())
-        pull = row / d if setting.target == "unnormalized" else image_shares(row)  # E[v_i q_i]
+        pull = row / d if setting.target == "unnormalized" else image_shares(row).value  # E[v_i q_i]
         along, alone = float(row @ (1 / d - pull)), float(trace * (1 - pull.sum()))  # E[(q-v).Sq], E[(q-v).q tr S]
         contractions = np.array([along, along, alone])
         system = d * np.ones((3, 3)) + (d * d - d) * np.eye(3)

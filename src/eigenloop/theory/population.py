@@ -344,16 +344,16 @@ GAUSS = (6, 12, 24, 48)
 DOUBLE_EXPONENTIAL = (0.2, 0.1, 0.05, 0.025)
 
 
-def refined(value: Callable[[Rule], Estimate], *, together: bool = False) -> Estimate:
+def refined(value: Callable[[Rule], Estimate], *, scale: Callable[[np.ndarray], np.ndarray] = np.abs) -> Estimate:
     """Finer and finer rules until two agree to `AGREED`; the error of the finer one is then about its square.
 
-    They agree entry by entry, or (`together`) relative to the largest entry.
+    They agree entry by entry, relative to `scale` of the value, which is its modulus by default; so is the error.
     """
     for rules in ([_gauss(n) for n in GAUSS], [_double_exponential(step) for step in DOUBLE_EXPONENTIAL]):
         last = value(rules[0])
         for rule in rules[1:]:
             found = value(rule)
-            apart = abs(last.value - found.value) / (abs(found.value).max() if together else abs(found.value))
+            apart = abs(last.value - found.value) / scale(found.value)
             last = Estimate(found.value, np.minimum(apart, 100 * apart**2) + found.error)
             if np.all(apart < AGREED):
                 return last

@@ -223,3 +223,53 @@ def _diagonal_at(jets, top, u, t):
     # log prod D^{-1/2}: -1/2 (sum d1 e + (sum d2 - sum d1^2/2) e^2)
     p1, p2 = -first / 2, -(second - log_square / 2) / 2 + first**2 / 8
     return n2 + n1 * p1 + n0 * p2
+
+
+def layerwise_in_the_plane(values: tuple[float, float], loss: str, a: float, b: float, *, nodes: int = 600):
+    """Sector name -> 2 x 2 Hessian of a layerwise loss in dimension 2: sums over a circle and over a basis of a sector.
+
+    `loss` is "norm" (with LN), "normalized" or "unnormalized" (targets without).
+    """
+    root = 1 / mp.sqrt(2)
+    bases = {
+        "scalar": [((root, 0), (0, root))],
+        "antisymmetric": [((0, root), (-root, 0))],
+        "symmetric traceless": [((0, root), (root, 0)), ((root, 0), (0, -root))],
+    }
+    found = {}
+    with mp.workdps(DIGITS):
+        s, a, b = [mp.mpf(value) for value in values], mp.mpf(a), mp.mpf(b)
+        for name, basis in bases.items():
+            first, second, both = (
+                2 * sum(_circle(s, loss, a, b, e, xi, eta, nodes) for e in basis) / len(basis)
+                for xi, eta in ((1, 0), (0, 1), (1, 1))
+            )
+            cross = (both - first - second) / 2
+            found[name] = [[first, cross], [cross, second]]
+    return found
+
+
+def _circle(s, loss, a, b, e, xi, eta, nodes):
+    """The mean second-order coefficient over q; q and -q count alike."""
+    total = mp.mpf(0)
+    for k in range(nodes):
+        angle = mp.pi * k / nodes
+        q = (mp.cos(angle), mp.sin(angle))
+        image = [s[0] * q[0], s[1] * q[1]]
+        turned = [e[p][0] * image[0] + e[p][1] * image[1] for p in (0, 1)]  # E S q
+        inner = [s[p] * (e[p][0] * q[0] + e[p][1] * q[1]) for p in (0, 1)]  # S E q
+        last = [e[p][0] * inner[0] + e[p][1] * inner[1] for p in (0, 1)]  # E S E q
+        p = [Jet(q[i] + a * b * image[i], xi * b * turned[i] + eta * a * inner[i], xi * eta * last[i]) for i in (0, 1)]
+        length = mp.sqrt(image[0] ** 2 + image[1] ** 2)
+        target = image if loss == "unnormalized" else [x / length for x in image]
+        square, along = (
+            p[0] * p[0] + p[1] * p[1],
+            [sum(t * x[n] for t, x in zip(target, p, strict=True)) for n in range(3)],
+        )
+        if loss == "norm":
+            d0, d1, d2 = square.c0, square.c1 / square.c0, square.c2 / square.c0
+            change = along[2] - along[1] * d1 / 2 + along[0] * (3 * d1**2 / 8 - d2 / 2)
+            total += -2 * change / mp.sqrt(d0)
+        else:
+            total += square.c2 - 2 * along[2]
+    return total / nodes

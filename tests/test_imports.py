@@ -34,7 +34,10 @@ INSIDE = {
     "theory": (
         {"integrals"},
         {"population"},
-        {"dynamics", "stability", "regression", "summary"},
+        {"curvature"},
+        {"layerwise_curvature"},
+        {"stability"},
+        {"dynamics", "regression", "summary"},
         {"landscape", "endpoints", "optimisers"},
         {"claims"},
     ),

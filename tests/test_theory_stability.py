@@ -7,9 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import hessian_oracle
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
+from eigenloop.system.errors import InputError
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting
-from eigenloop.theory.stability import hessian, limit_hessian, sectors, sharpness
+from eigenloop.theory.stability import (
+    hessian,
+    limit_hessian,
+    lowest_eigenvalue,
+    sectors,
+    sharpness,
+    symmetric_eigenvalues,
+)
 
 PLANE = (3.0, 1.0)
 
@@ -108,6 +117,136 @@ def test_the_scalar_sector_is_the_scalar_objectives(setting: EndToEnd | Layerwis
     cross = first + gamma * second
     expected = np.array([[b * b * second, cross], [cross, a * a * second]]) / 16
     np.testing.assert_allclose(hessian(setting, a=a, b=b)["scalar"].hessian, expected, rtol=1e-6)
+
+
+def as_floats(matrix: list[list]) -> np.ndarray:
+    return np.array([[float(entry) for entry in row] for row in matrix])
+
+
+def drawn_case(seed: int, *, loops: int, log_gamma: float) -> tuple[list[float], int, float, float]:
+    """Spectrum, L, a, b: eigenvalues over two decades, some equal or 0, a : b from 1 : 8 to 8 : 1."""
+    rng = np.random.default_rng([seed, 7])
+    dim = int(rng.integers(2, 6))
+    values = np.exp(rng.uniform(-2, 2.3, dim))
+    if seed % 4 == 1:
+        values = np.round(values) + 1
+        values[0] = values.max() + 1
+    elif seed % 4 == 2:
+        values[1:] = values[1]
+        values[0] = 1.5 * values[1]
+    elif seed % 4 == 3 and dim > 2:
+        values[-1] = 0
+    count, gamma = int(np.exp(rng.uniform(0, np.log(loops)))), np.exp(rng.uniform(-3, log_gamma))
+    a = np.sqrt(gamma) * np.exp(rng.uniform(-1, 1))
+    return sorted(values.tolist(), reverse=True), count, float(a), float(gamma / a)
+
+
+def check_against_the_oracle(values: list[float], loops: int, a: float, b: float, *, power_method: bool) -> None:
+    """Every entry and eigenvalue within its error, which is small, and no sign wrong."""
+    expected = hessian_oracle.hessian(values, loops, a, b, power_method=power_method)
+    setting = EndToEnd(values, loops)
+    modes = limit_hessian(setting) if power_method else hessian(setting, a=a, b=b)
+    for name, (matrix, exact) in expected.items():
+        mode, eigenvalues = modes[name], np.array([float(value) for value in exact])
+        assert np.all(abs(mode.hessian - as_floats(matrix)) <= mode.error), name
+        assert np.all(abs(mode.eigenvalues - eigenvalues) <= mode.eigenvalue_errors), name
+        assert mode.error.max() < 1e-10 * abs(mode.hessian).max()
+        for sign, value in zip(mode.signs, eigenvalues, strict=True):
+            assert sign is None or sign == np.sign(value)
+
+
+@pytest.mark.parametrize("power_method", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_end_to_end_it_is_30_digit_arithmetic(seed: int, power_method: bool) -> None:
+    """Random spectra, L to 20, gamma from 0.05 to 10^6; 100 loops in the slow test."""
+    case = drawn_case(seed, loops=20, log_gamma=np.log(1e6))
+    check_against_the_oracle(*case, power_method=power_method)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8, 40))
+def test_end_to_end_it_is_30_digit_arithmetic_to_100_loops(seed: int) -> None:
+    check_against_the_oracle(*drawn_case(seed, loops=100, log_gamma=np.log(1e6)), power_method=seed % 3 == 0)
+
+
+def test_the_start_of_training_is_30_digit_arithmetic() -> None:
+    check_against_the_oracle([3.0, 2.9, 1.0], 40, 1.0, 0.0, power_method=False)
+
+
+@pytest.mark.parametrize("loops", [10, 15, 20, 60])
+def test_two_eigenvalues_leave_a_lowest_one_far_under_rounding_of_the_largest(loops: int) -> None:
+    """10, 1, 1: it falls like 10^-L under a top of about 0.5, and keeps ten digits and its sign."""
+    expected = hessian_oracle.hessian([10.0, 1.0, 1.0], loops, 1.0, 1.0, power_method=True)
+    modes = limit_hessian(EndToEnd([10.0, 1.0, 1.0], loops))
+    for name, (_, exact) in expected.items():
+        low, mode = float(exact[0]), modes[name]
+        assert 0 < low < 100 * loops**2 * 10.0**-loops
+        assert mode.eigenvalues[0] == pytest.approx(low, rel=1e-10)
+        assert mode.eigenvalue_errors[0] < 1e-9 * low
+        assert mode.signs == (1, 1)
+    assert lowest_eigenvalue(modes).sign == 1
+
+
+@pytest.mark.parametrize("loss", ["norm", "normalized", "unnormalized"])
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.0), (1.1, 0.4), (30.0, 40.0)])
+def test_layerwise_in_the_plane_it_is_30_digit_arithmetic(loss: str, a: float, b: float) -> None:
+    values = (3.0, 1.0)
+    expected = hessian_oracle.layerwise_in_the_plane(values, loss, a, b, nodes=120)
+    setting = LayerwiseNorm(values) if loss == "norm" else LayerwiseLinear(values, loss)  # pyright: ignore[reportArgumentType]
+    modes = hessian(setting, a=a, b=b)
+    for name, matrix in expected.items():
+        mode, exact = modes[name], as_floats(matrix)
+        assert np.all(abs(mode.hessian - exact) <= mode.error), name
+        assert np.all(mode.error <= 1e-10 * max(abs(exact).max(), 1e-3))
+        for sign, value in zip(mode.signs, np.linalg.eigvalsh(exact), strict=True):
+            assert sign is None or sign == np.sign(value)
+
+
+def test_a_sign_inside_its_error_is_no_sign() -> None:
+    """Exact zeros: multiples of I under the power method; a rank of one, whose limit does not know the rest."""
+    modes = limit_hessian(EndToEnd([2.0, 1.0, 0.5], 3))
+    assert modes["scalar"].signs == (None, None)
+    assert lowest_eigenvalue(limit_hessian(EndToEnd([1.0, 0.0], 16))).sign is None
+    assert lowest_eigenvalue(limit_hessian(EndToEnd([4.0, 1.0, 0.0], 1))).sign == -1
+    flat = limit_hessian(EndToEnd([4.0, 1.0, 0.0], 1))["antisymmetric"]
+    assert flat.signs == (None, 1)
+    # at b = 0 the layerwise loss with LN has an eigenvalue of exactly 0 in the plane
+    assert hessian(LayerwiseNorm(PLANE), a=1.0, b=0.0)["symmetric traceless"].signs == (None, 1)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        EndToEnd([10.0, 1.0], 400), EndToEnd([1.0, 0.0, 0.0], 7), EndToEnd([1e5, 1e-5, 0.0], 100),
+        EndToEnd([2.0, 1.0], 1),
+        LayerwiseNorm([10.0, 0.0, 0.0]), LayerwiseNorm([1.0, 1e-6]), LayerwiseLinear([10.0, 0.0, 0.0]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.0), (0.0, 0.0), (0.0, 2.0), (1e3, 1e3), (1e6, 1.0), (1e-3, 1e9)])
+def test_it_is_always_finite(setting: Setting, a: float, b: float) -> None:
+    for modes in (hessian(setting, a=a, b=b), limit_hessian(setting) if isinstance(setting, EndToEnd) else {}):
+        for mode in modes.values():
+            for part in (mode.hessian, mode.error, mode.standard_error, mode.eigenvalues, mode.eigenvalue_errors):
+                assert np.isfinite(part).all()
+            assert mode.hessian[0, 1] == mode.hessian[1, 0]
+            assert np.all(mode.error >= 0)
+
+
+def test_errors_of_eigenvalues_are_the_extremes_over_the_box() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        entries, errors = rng.standard_normal(3) * 10.0 ** rng.uniform(-3, 0, 3), 10.0 ** rng.uniform(-4, -1, 3)
+        values, spread = symmetric_eigenvalues(entries, errors)
+        moved = entries + errors * rng.uniform(-1, 1, (300, 3))
+        found = np.linalg.eigvalsh(moved[:, [0, 1, 1, 2]].reshape(-1, 2, 2))
+        np.testing.assert_allclose(values, np.linalg.eigvalsh([entries[:2], entries[1:]]), rtol=1e-12, atol=1e-15)
+        assert np.all(abs(found - values) <= spread * (1 + 1e-12))
+        assert np.all(spread <= 3 * errors.sum())
+
+
+def test_a_negative_gamma_is_refused() -> None:
+    with pytest.raises(InputError, match="at least 0"):
+        hessian(EndToEnd(PLANE, 2), a=1.0, b=-1.0)
 
 
 def test_known_values_of_task_2() -> None:

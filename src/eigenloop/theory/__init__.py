@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "optimisers": "adam adam_run clock_shift descent heavy_ball heavy_ball_run",
         "population": "EndToEnd LayerwiseLinear LayerwiseNorm Setting mean_power_norm spectra",
         "regression": "Regression",
-        "stability": "Mode Sector hessian limit_hessian sectors sharpness",
+        "stability": "Lowest Mode Sector hessian limit_hessian lowest_eigenvalue sectors sharpness",
         "summary": "Moments Spectra Summary summarize",
     },
 )

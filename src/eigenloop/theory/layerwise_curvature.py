@@ -13,9 +13,10 @@ import numpy as np
 from scipy.special import gamma as gamma_function
 
 from eigenloop.theory.curvature import Moments
-from eigenloop.theory.integrals import CUT, Estimate, Integrand, Nodes, expectation, log_norm_mean, log_sum, safe_log
+from eigenloop.theory.integrals import CUT, Estimate, Nodes, expectation, log_norm_mean, log_sum, safe_log
 from eigenloop.theory.population import EPSILON, Rule, Target, refined
 
+TINY = float(np.finfo(float).tiny)
 DIRECTIONS = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 """(xi, eta) at which quadratic forms are evaluated: an axis of length 3, called k below."""
 
@@ -129,24 +130,31 @@ def norm_second_order(row: np.ndarray, moments: Moments, a: float, b: float) -> 
 
     def value(rule: Rule) -> Estimate:
         total, error = np.zeros(6), 0.0
-        for beta, kind in ((0.5, "second"), (1.5, "fourth"), (2.5, "sixth")):
-            x, x_weights = rule(-0.5, beta - 1)
-            log_weights = safe_log(x[:, None] * rho**2 + (1 - x)[:, None] * r**2)
+        # y = 1 - x of Feynman's x: the weight of an eigenvalue of 0 is y r_i^2, and y must not round to 0. The powers
+        # of y beyond -1/2 stay in the integrand: it may rise like their inverse, and the rule cuts the ends by its own
+        y, y_weights = rule(-0.5, -0.5)
+        log_weights = safe_log((1 - y)[:, None] * rho**2 + y[:, None] * r**2)
 
-            def log_nu(nodes: Nodes, log_weights: np.ndarray = log_weights) -> np.ndarray:
-                return _log_nu(nodes, log_weights[:, None, :])
+        def log_nu(nodes: Nodes) -> np.ndarray:
+            return _log_nu(nodes, log_weights[:, None, :])
 
-            def moment(nodes: Nodes, kind: str = kind, log_nu: Integrand = log_nu) -> np.ndarray:
+        for power, kind in enumerate(("second", "fourth", "sixth")):
+
+            def moment(nodes: Nodes, kind: str = kind) -> np.ndarray:
                 nu = np.exp(log_nu(nodes))
                 flat = nu.reshape(-1, row.size)
                 return np.concatenate([part.at(kind, flat) for part in terms], axis=1).reshape(*nu.shape[:2], 6)
 
-            inner = expectation(moment, log_weights, bound=lambda nodes, log_nu=log_nu: log_sum(log_nu(nodes)))
-            total += np.repeat([-2, 2], 3) * (x_weights @ inner.value) / (np.sqrt(np.pi) * gamma_function(beta))
+            inner = expectation(moment, log_weights, bound=lambda nodes: log_sum(log_nu(nodes)))
+            total += (
+                np.repeat([-2, 2], 3)
+                * (y_weights * y**power @ inner.value)
+                / (np.sqrt(np.pi) * gamma_function(power + 0.5))
+            )
             error = max(error, float(inner.error.max()))
         return Estimate(total, np.full(6, error + EPSILON * (CUT + row.size)))
 
-    found = refined(value, scale=lambda total: np.tile(total[3:], 2))
+    found = refined(value, scale=lambda total: np.maximum(np.tile(total[3:], 2), TINY))
     return _polarised(Estimate(found.value[:3], found.error[:3] * found.value[3:]))
 
 

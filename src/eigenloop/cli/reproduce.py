@@ -70,7 +70,9 @@ def reproduce(
     if json:
         shows = {data.number: data.run_shows for data in made}
         details = {data.number: data.details for data in made}
+        verdicts = [{"figure": data.number, **each.plain()} for data in made for each in data.judgements]
         document = {**page.metadata, "report": str(page.path), "figures": shows, "details": details}
+        document |= {"verdicts": verdicts}
         document |= {"verify": claims.found} if claims else {"verify": None, "reasons": {"verify": NOT_VERIFIED}}
         typer.echo(encoder.dumps(document, allow_nan=False))
     else:

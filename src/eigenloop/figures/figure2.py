@@ -10,20 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.figures import panels
-from eigenloop.figures.growth import deviation, paper_rows
+from eigenloop.figures import panels, sentences
+from eigenloop.figures.growth import paper_rows
 from eigenloop.figures.levels import Level, levels
 from eigenloop.figures.points import held_out
 from eigenloop.figures.running import Report, models, silent, train_all
 from eigenloop.figures.settings import PAPER_WINDOW, TASKS, Budget, compared
-from eigenloop.figures.values import FigureData, Row, curve, listed, paper_points, settings_of, verdict
+from eigenloop.figures.values import FigureData, Row, curve, paper_points, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
 
 TITLE = "One layer with and without LN: losses, and the angle when looped"
-PAPER_SAYS = (
-    "With LN both losses go to nearly zero; without it they stop at a positive level for either target, and looped at "
-    "test time those models approach the principal direction more slowly."
-)
 MODELS = {
     "ln": "LN, normalised target",
     "normalized": "no LN, normalised target",
@@ -44,39 +40,48 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     configs = runs(budget)
     trained = train_all(configs, directory, report)
     table: list[Row] = []
-    words, held, short = [], [], []
+    words = []
     for task, name in TASKS.items():
         own = {key: trained[run] for key, run in zip(MODELS, compared(task, budget), strict=True)}
         stops = levels(own["ln"].config, seed=budget.seed)
-        for metric, what in LOSSES.items():
-            panel = f"{name}, {what}"
-            for key, run in own.items():
-                table += curve(panel, MODELS[key], run.steps[1:], run.metrics[metric][1:])
-            for key, stop in stops.items():
-                table.append(Row(panel, "level", f"{MODELS[key]} (f*)", y=stop.loss))
-            if own["ln"].steps[-1] > PAPER_WINDOW:
-                table.append(Row(panel, "mark", "the paper's window", x=float(PAPER_WINDOW)))
-        table += _loop_rows(name, own)
+        table += loss_rows(name, own, stops) + loop_rows(name, own)
         words.append(_loss_words(name, own, stops))
-        short.append(_short_words(name, own))
-        held.append(_stops(own, stops))
-    loss, loops = "Task 1, test loss", "Task 1, angle"
-    table += paper_rows(
-        loss, {MODELS[k]: f"{p}_test_loss" for k, p in PAPER_NAMES.items()}, lambda s: paper_points("2b", s)
-    )
-    table += paper_rows(loops, {MODELS[k]: f"{p}_sin" for k, p in PAPER_NAMES.items()}, lambda s: paper_points("2c", s))
-    rows = [row for row in table if row.panel == loss]
-    off = [f"{name} {d[0]:.1%} (step {d[1]:g})" for name in MODELS.values() if (d := deviation(rows, name))]
-    if off and not budget.quick:
-        words.append("largest deviation from the paper's test losses: " + ", ".join(off))
-    words.append("the paper's test point is another one, so only the order of its angles can be compared")
+    table += points_rows()
+    judges = (
+        sentences.losses, sentences.separation, sentences.points_of_figure_2, sentences.order_of_angles,
+    )  # fmt: skip
+    steps = min(int(run.steps[-1]) for run in trained.values())
     return FigureData(
-        2, TITLE, tuple(table), PAPER_SAYS, verdict(_all(held), "; ".join(short)), tuple(words),
+        2, TITLE, tuple(table), tuple(judge(table, steps=steps) for judge in judges), tuple(words),
         f"eigenloop reproduce --figure 2 {budget.options}", settings_of(configs),
     )  # fmt: skip
 
 
-def _loop_rows(name: str, own: dict[str, Trained]) -> list[Row]:
+def loss_rows(name: str, own: dict[str, Trained], stops: dict[str, Level]) -> list[Row]:
+    """Both losses of a task's three models, with the levels f* of those without LN."""
+    rows: list[Row] = []
+    for metric, what in LOSSES.items():
+        panel = f"{name}, {what}"
+        for key, run in own.items():
+            rows += curve(panel, MODELS[key], run.steps[1:], run.metrics[metric][1:])
+        for key, stop in stops.items():
+            rows.append(Row(panel, "level", f"{MODELS[key]} (f*)", y=stop.loss))
+        if own["ln"].steps[-1] > PAPER_WINDOW:
+            rows.append(Row(panel, "mark", "the paper's window", x=float(PAPER_WINDOW)))
+    return rows
+
+
+def points_rows() -> list[Row]:
+    """The paper's points of Fig. 2(b) and 2(c), Task 1."""
+    names = {MODELS[key]: paper for key, paper in PAPER_NAMES.items()}
+    rows = paper_rows("Task 1, test loss", {ours: f"{paper}_test_loss" for ours, paper in names.items()},
+                      lambda series: paper_points("2b", series))  # fmt: skip
+    return rows + paper_rows("Task 1, angle", {ours: f"{paper}_sin" for ours, paper in names.items()},
+                             lambda series: paper_points("2c", series))  # fmt: skip
+
+
+def loop_rows(name: str, own: dict[str, Trained]) -> list[Row]:
+    """The angle of one fixed test point, looped, of a task's three models in the paper's window."""
     panel, rows = f"{name}, angle", []
     point = held_out(own["ln"].config).fixed()
     for key, run in own.items():
@@ -91,25 +96,6 @@ def _at(run: Trained, step: int) -> tuple[int, float]:
     """The step nearest to `step`, and the test loss there."""
     index = int(np.argmin(abs(run.steps - step)))
     return int(run.steps[index]), float(np.median(run.metrics["test_loss"][index]))
-
-
-def _stops(own: dict[str, Trained], stops: dict[str, Level]) -> bool | None:
-    """Whether in the paper's window LN falls below half of either level, and the others stop within 5 % of theirs."""
-    if own["ln"].steps[-1] < PAPER_WINDOW:
-        return None
-    losses = {key: _at(run, PAPER_WINDOW)[1] for key, run in own.items()}
-    stopped = all(abs(losses[key] / stop.loss - 1) < 0.05 for key, stop in stops.items())
-    return stopped and losses["ln"] < 0.5 * min(stop.loss for stop in stops.values())
-
-
-def _all(held: list[bool | None]) -> bool | None:
-    return None if None in held else all(held)
-
-
-def _short_words(name: str, own: dict[str, Trained]) -> str:
-    found = {key: _at(run, PAPER_WINDOW) for key, run in own.items()}
-    without = listed(f"{loss:.3f}" for key, (_, loss) in found.items() if key != "ln")
-    return f"{name}, test loss at step {found['ln'][0]:,}: {found['ln'][1]:.3f} with LN, {without} without"
 
 
 def _loss_words(name: str, own: dict[str, Trained], stops: dict[str, Level]) -> str:

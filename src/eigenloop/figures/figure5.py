@@ -1,8 +1,8 @@
 """Figure 5 of arXiv 2606.00605: one trained layer with LN, looped at test time, beside the power method (Thm 4.6).
 
-Expected at 2,000 epochs: the sine falls by a constant factor per loop, closer to the power method's for later
-snapshots. The scalar model with the trained gamma stays between the theorem's bounds for every test point; the trained
-matrices are not exactly multiples of I and end on a plateau, median sine near 0.003.
+Expected at 2,000 epochs: to about 30 loops the sine falls by a constant factor per loop, closer to the power method's
+for later snapshots. The scalar model with the trained gamma stays between the theorem's bounds for every test point;
+the trained matrices are not exactly multiples of I and end on a plateau, median sine near 0.003, above those bounds.
 """
 
 from pathlib import Path
@@ -10,19 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.figures import panels
+from eigenloop.figures import panels, sentences
+from eigenloop.figures.drawn import line
 from eigenloop.figures.points import Points, held_out
 from eigenloop.figures.running import Report, models, silent, train_all
 from eigenloop.figures.settings import TASKS, Budget, layerwise
-from eigenloop.figures.values import FigureData, Row, band, curve, settings_of, verdict
-from eigenloop.lab.training import TrainConfig
+from eigenloop.figures.values import FigureData, Row, band, curve, settings_of
+from eigenloop.lab.training import TrainConfig, Trained
 from eigenloop.numerics.power import predicted_sines, sine_bounds
 
 TITLE = "One layer with LN, looped at test time: angle against loops for snapshots of training"
-PAPER_SAYS = (
-    "On semi-logarithmic axes the error of each snapshot falls along a nearly straight line, and later snapshots come "
-    "closer to the power method."
-)
 LOOPS = 50
 PLATEAU_LOOPS = 400
 
@@ -37,40 +34,55 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     configs = runs(budget)
     trained = train_all(configs, directory, report)
     table: list[Row] = []
-    words, held, short = [], [], []
+    words = []
     for task, name in TASKS.items():
         run = trained[f"layerwise-{task}"]
         points = held_out(run.config)
-        point, x, rates, gamma = points.fixed(), range(LOOPS + 1), [], 0.0
-        for step, (a, b) in models(run).items():
-            sines = np.stack([point.sines(p, q, loops=LOOPS)[:, 0] for p, q in zip(a, b, strict=True)], axis=1)
-            table += curve(name, f"step {step:,}", x, sines)
-            gamma = float(np.median(np.trace(a @ b, axis1=1, axis2=2) / a.shape[1]))
-            rates.append(float((1 + gamma * point.eigenvalues[0, 1]) / (1 + gamma * point.eigenvalues[0, 0])))
-        last = f"step {int(run.steps[-1]):,}"
-        low, high = sine_bounds(point.eigenvalues[0], point.coordinates[0], loops=LOOPS, gamma=gamma)
-        table += band(name, f"{last} (bounds of Theorem 4.6)", x, low, high)
-        table += curve(name, "power method", x, point.power_sines(loops=LOOPS))
+        point = points.fixed()
+        table += loop_rows(run, name, point)
+        gammas = [float(np.median(np.trace(a @ b, axis1=1, axis2=2))) / a.shape[1] for a, b in models(run).values()]
+        gamma = gammas[-1]
+        values = point.eigenvalues[0]
+        rates = [float((1 + g * values[1]) / (1 + g * values[0])) for g in gammas]
         limit = point.eigenvalues[0, 1] / point.eigenvalues[0, 0]
         inside = scalar_within_bounds(points, gamma=gamma, loops=LOOPS)
         a, b = models(run)[int(run.steps[-1])]
         plateau = float(np.median(points.sines(a[0], b[0], loops=PLATEAU_LOOPS)[-1]))
-        held.append(bool(np.all(np.diff(rates) < 0)) and rates[-1] < 1)
-        short.append(
-            f"{name} {rates[0]:.3f} at the first snapshot, {rates[-1]:.3f} at the end, {limit:.3f} in the limit"
-        )
         steps = ", ".join(f"{rate:.3f}" for rate in rates)
         words.append(
             f"{name}: factor per loop of the fixed point's scalar model {steps}, power method {limit:.3f}; "
             f"with gamma = {gamma:.3g} exactly, {inside:,} of {len(points.query):,} test points stay between the "
             f"bounds at every loop; the trained matrices themselves end on a plateau, median sine {plateau:.2g} "
-            f"after {PLATEAU_LOOPS} loops"
+            f"after {PLATEAU_LOOPS} loops; {_leaving(table, name)}"
         )
+    steps = int(trained["layerwise-sphere"].steps[-1])
     return FigureData(
-        5, TITLE, tuple(table), PAPER_SAYS, verdict(all(held), "factor of the error per loop, " + "; ".join(short)),
-        tuple(words),
-        f"eigenloop reproduce --figure 5 {budget.options}", settings_of(configs),
+        5, TITLE, tuple(table), (sentences.straight(table, steps=steps), sentences.longer(table, steps=steps)),
+        tuple(words), f"eigenloop reproduce --figure 5 {budget.options}", settings_of(configs),
     )  # fmt: skip
+
+
+def loop_rows(run: Trained, name: str, point: Points) -> list[Row]:
+    """The angle of one test point against loops: each snapshot, the power method, the bounds at the end's gamma."""
+    rows, x, gamma, last = [], range(LOOPS + 1), 0.0, ""
+    for step, (a, b) in models(run).items():
+        last = f"step {step:,}"
+        sines = np.stack([point.sines(p, q, loops=LOOPS)[:, 0] for p, q in zip(a, b, strict=True)], axis=1)
+        rows += curve(name, last, x, sines)
+        gamma = float(np.median(np.trace(a @ b, axis1=1, axis2=2) / a.shape[1]))
+    low, high = sine_bounds(point.eigenvalues[0], point.coordinates[0], loops=LOOPS, gamma=gamma)
+    rows += band(name, f"{last} (bounds of Theorem 4.6)", x, low, high)
+    return rows + curve(name, "power method", x, point.power_sines(loops=LOOPS))
+
+
+def _leaving(rows: list[Row], panel: str) -> str:
+    """Where the end's curve leaves the band that is drawn for multiples of I of its gamma."""
+    band_ = [row for row in rows if (row.panel, row.kind) == (panel, "band")]
+    sines = line(rows, panel, band_[0].series.partition(" (")[0])[1]
+    out = [int(row.x or 0) for row, y in zip(band_, sines, strict=True) if row.high is not None and y > row.high]
+    if not out:
+        return "their drawn curve stays below the upper bound"
+    return f"their drawn curve leaves the band, which is that of multiples of I, at loop {out[0]}"
 
 
 def scalar_within_bounds(points: Points, *, gamma: float, loops: int) -> int:

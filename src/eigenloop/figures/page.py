@@ -11,6 +11,7 @@ import eigenloop
 from eigenloop import report
 from eigenloop.figures import FigureData
 from eigenloop.figures.settings import Budget
+from eigenloop.figures.verdicts import Judgement, Outcome
 from eigenloop.system.versions import software
 
 LEAD = (
@@ -18,6 +19,16 @@ LEAD = (
     "when they have layer normalisation, and cannot without it. Every figure of the paper, computed again: what the "
     "paper says it shows, and what this run shows, in numbers. Circles are points read off the paper's figures."
 )
+OVERVIEW = (
+    "Each sentence of the paper about its figures, judged from the curves and heat maps drawn below. Held: every part "
+    "of the sentence held in these runs. Partly: some did. Not held: none did. Too short: the runs end before the "
+    "2,000 iterations of the paper's shortest window.",
+    "The paper's learning rate, batch size, seeds and numbers of loops are missing from the text that we have, so "
+    "every verdict is about our settings, which stand under each figure; a sentence that did not hold here may hold at "
+    "the paper's. A row opens to its parts and to the criterion of each.",
+)
+TONES: dict[Outcome, report.Tone] = {"held": "good", "partly": "warn", "not held": "bad", "too short": "neutral"}
+WHOSE = {"stated": "the paper's text", "figure": "read off the paper's figure", "ours": "asked by eigenloop"}
 
 
 class WrittenPage(NamedTuple):
@@ -62,7 +73,11 @@ def write_page(
     page = report.Page(
         "Looped transformers learn the power method: the paper's figures",
         LEAD,
-        [*(_section(data, place, *drawing) for data, drawing in zip(made, drawings, strict=True)), *beside],
+        [
+            overview(made),
+            *(_section(data, place, *drawing) for data, drawing in zip(made, drawings, strict=True)),
+            *beside,
+        ],
         facts=facts,
         command=command,
         links=[
@@ -73,6 +88,34 @@ def write_page(
     path = report.write(page, Path(directory) / "report.html")
     metadata = {"version": eigenloop.__version__, "seed": budget.seed, "seeds": budget.seeds, "seconds": seconds}
     return WrittenPage(path, {**metadata, "command": command})
+
+
+def overview(made: Sequence[FigureData]) -> report.Section:
+    """What held and what did not, one row for each sentence."""
+    rows = [report.Row(_row(judgement), [_parts(judgement)]) for data in made for judgement in data.judgements]
+    header = ("figure", "what is said of it", "here", "measured")
+    table = report.Table(header, rows, caption="What held", filters=["here"], details_label="Part by part")
+    return report.Section("What held, and what did not", (*OVERVIEW, table), anchor="overview")
+
+
+def _row(judgement: Judgement) -> tuple[report.Cell, ...]:
+    said, outcome = judgement.sentence, judgement.outcome
+    where = f"{said.place}, {WHOSE[said.whose]}" if said.place else WHOSE[said.whose]
+    text = f'"{said.says}"' if said.whose == "stated" else said.says
+    words = judgement.words
+    return f"Fig. {said.figure}", f"{text} ({where})", report.Tag(outcome, TONES[outcome]), words[0].upper() + words[1:]
+
+
+def _parts(judgement: Judgement) -> report.Table:
+    """The parts of a sentence, each with what was found and its criterion."""
+
+    def mark(held: bool) -> report.Cell:
+        if judgement.short:
+            return report.Tag("too short", "neutral")
+        return report.Tag("held", "good") if held else report.Tag("not held", "bad")
+
+    rows = [(part.what, mark(part.held), part.found, part.holds_where) for part in judgement.parts]
+    return report.Table(("part", "here", "measured", "holds where"), rows)
 
 
 def _section(data: FigureData, place: str, light: str, dark: str) -> report.Section:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from eigenloop.figures.verdicts import Judgement
 from eigenloop.lab.training import TrainConfig
 from eigenloop.system.errors import InputError
 
@@ -40,9 +41,8 @@ class FigureData:
         number: 1 to 8, as in the paper.
         title: what it shows.
         table: everything that is drawn, and nothing else.
-        paper_says: what the paper states, in our words.
-        run_shows: one sentence: whether that held in this run, with the main number.
-        details: what this run measured, one statement each.
+        judgements: what the paper says of it, each sentence judged from the table.
+        details: what this run measured besides, one statement each.
         command: the shell command that repeats it.
         settings: pairs (run, its settings).
     """
@@ -50,11 +50,20 @@ class FigureData:
     number: int
     title: str
     table: tuple[Row, ...]
-    paper_says: str
-    run_shows: str
+    judgements: tuple[Judgement, ...]
     details: tuple[str, ...]
     command: str
     settings: tuple[tuple[str, str], ...]
+
+    @property
+    def paper_says(self) -> str:
+        """The paper's own sentences, with their places."""
+        return " ".join(each.sentence.quote for each in self.judgements if each.sentence.whose == "stated")
+
+    @property
+    def run_shows(self) -> str:
+        """Each sentence's outcome with its numbers."""
+        return " ".join(str(each) for each in self.judgements)
 
     def panel(self, name: str) -> list[Row]:
         """The rows of one panel."""
@@ -139,17 +148,6 @@ def settings_of(configs: dict[str, TrainConfig]) -> tuple[tuple[str, str], ...]:
     from eigenloop.figures.settings import describe
 
     return tuple((name, describe(config)) for name, config in configs.items())
-
-
-def verdict(held: bool | None, words: str) -> str:
-    """One sentence on whether the paper's statement held here; None where the run is too short to tell.
-
-    Example:
-        >>> verdict(True, "the slope is 0.25")
-        'Held here: the slope is 0.25.'
-    """
-    begin = {True: "Held here", False: "Did not hold here", None: "Too short a run to tell"}[held]
-    return f"{begin}: {words}."
 
 
 def listed(parts: Iterable[str]) -> str:

@@ -1,0 +1,261 @@
+"""What the text of arXiv 2606.00605 says of its Figures 1 to 8, judged on small runs of our own as their pages are.
+
+Each claim calls the function of `eigenloop.figures.sentences` that gives the figure's verdict on the page. The paper's
+learning rate, batch size, seeds and numbers of loops are missing from our copy, so every statement names ours.
+"""
+
+from fractions import Fraction
+
+from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot
+from eigenloop.figures import figure2, figure3, figure5, figure8, sentences
+from eigenloop.figures import quotations as q
+from eigenloop.figures.claims import cells
+from eigenloop.figures.fixed_points import TARGETS, weight_rows
+from eigenloop.figures.growth import growth_rows
+from eigenloop.figures.levels import levels
+from eigenloop.figures.points import held_out, spectrum_points
+from eigenloop.figures.settings import PAPER_WINDOW, Task
+from eigenloop.figures.values import Row
+from eigenloop.lab.training import Trained
+
+ledger = Ledger("arXiv 2606.00605")
+
+RUN = "Task 1, d = 16, n = 32, SGD at learning rate 0.1 on batches of 128 out of 10,000 samples, one seed"
+LOOPED = f"ten loops, end to end, 30,000 steps; {RUN}"
+SINGLE = f"one layer with LN, 156,000 steps; {RUN}"
+
+
+# --- Figures 1 and 4
+
+
+@ledger.claim(
+    "fig1ab.structure",
+    f"Fig. 1(a), (b): after training only the diagonals of V_21 and W_12 stand out of the heat maps ({LOOPED}).",
+    place="Fig. 1(a), (b)",
+    provenance="stated",
+    quote=q.STRUCTURE.quote,
+)
+def structure(effort: Effort) -> Finding:
+    run, free = cells.looped(effort.seed), cells.free(effort)
+    found = sentences.structure(growth_rows(run, "sphere", exponent=Fraction(1, 4)), steps=_end(run))
+    inactive = float(free.metrics["inactive_max"].max())
+    finding = cells.judged(
+        found, run, **{"largest entry of the six other blocks, all eight free": inactive,
+                       "steps with all eight free": _end(free)},
+    )  # fmt: skip
+    if inactive > 0:  # exactly 0 by theory, so the run above, which has no such blocks, would be another model
+        return Finding("fails", inactive, 0.0, 0.0, "exact zeros", "the other blocks move", finding.numbers)
+    return finding
+
+
+@ledger.claim(
+    "fig1c.scaling",
+    f"Fig. 1(c): ||W||_max and ||V||_max grow like t^(1/4) over the last decade, nearer than like t^(1/6) ({LOOPED}).",
+    place="Fig. 1(c)",
+    provenance="stated",
+    quote=q.SCALING.quote,
+)
+def scaling(effort: Effort) -> Finding:
+    run = cells.looped(effort.seed)
+    return _grown(run, sentences.growth(growth_rows(run, "sphere", exponent=Fraction(1, 4)), steps=_end(run)))
+
+
+@ledger.claim(
+    "fig4.structure",
+    f"Fig. 4: only the diagonals of V_21 and W_12 stand out, and the other entries fall beside them ({SINGLE}).",
+    place="Fig. 4",
+    provenance="stated",
+    quote=q.SPARSE.quote,
+)
+def sparse(effort: Effort) -> Finding:
+    run = cells.layerwise(effort.seed)
+    rows = growth_rows(run, "sphere", exponent=Fraction(1, 6))
+    return cells.judged(sentences.structure(rows, steps=_end(run), sentence=q.SPARSE), run)
+
+
+@ledger.claim(
+    "fig4.slope",
+    f"Fig. 4: ||W||_max and ||V||_max grow like t^(1/6) over the last decade, nearer than like t^(1/4) ({SINGLE}).",
+    place="Fig. 4",
+    provenance="stated",
+    quote=q.SLOPE.quote,
+)
+def slope(effort: Effort) -> Finding:
+    run = cells.layerwise(effort.seed)
+    rows = growth_rows(run, "sphere", exponent=Fraction(1, 6))
+    return _grown(run, sentences.growth(rows, steps=_end(run), sentence=q.SLOPE))
+
+
+# --- Figures 2 and 3
+
+
+@ledger.claim(
+    "fig2.losses",
+    "Fig. 2: within 2,000 iterations the losses with LN come nearer to zero than to either plateau, and both training "
+    "losses without LN are level (Task 1, batches of 128, the learning rates 0.031, 0.03 and 0.02 that fit Fig. 2(b)).",
+    place="Fig. 2",
+    provenance="stated",
+    quote=q.LOSSES.quote,
+)
+def losses(effort: Effort) -> Finding:
+    own = cells.three_models(effort.seed)
+    rows = figure2.loss_rows("Task 1", own, levels(own["ln"].config))
+    return cells.judged(sentences.losses(rows, steps=PAPER_WINDOW), own["ln"])
+
+
+@ledger.claim(
+    "fig2.separation",
+    "Fig. 2: looped at test time from one fixed point, the angle with LN lies below both others at every one of 25 "
+    "loops (Task 1, batches of 128, 2,000 iterations at the learning rates 0.031, 0.03 and 0.02).",
+    place="Fig. 2",
+    provenance="stated",
+    quote=q.SEPARATION.quote,
+)
+def separation(effort: Effort) -> Finding:
+    own = cells.three_models(effort.seed)
+    return cells.judged(sentences.separation(figure2.loop_rows("Task 1", own), steps=PAPER_WINDOW), own["ln"])
+
+
+@ledger.claim(
+    "fig3.gap",
+    "Fig. 3: both losses of one layer with LN fall for every size, and are never farther apart than 1 % of their axis "
+    "((d, n) = (8, 16) and (16, 32); learning rate 0.1, batches of 128 out of 10,000 samples, 2,000 test samples).",
+    place="Fig. 3",
+    provenance="stated",
+    quote=q.GAP.quote,
+)
+def gap(effort: Effort) -> Finding:
+    steps, rows, run = effort.pick(5_000, 30_000), [], None
+    for dim, samples in ((8, 16), (16, 32)):
+        run = cells.of_size(effort.seed, dim, samples, steps)
+        rows += figure3.loss_rows(run, f"d = {dim}, n = {samples}")
+    assert run is not None
+    return cells.judged(sentences.no_gap(rows, steps=steps), run)
+
+
+# --- Figures 5 and 8
+
+
+@ledger.claim(
+    "fig5.straight",
+    f"Fig. 5: the log error of every snapshot, looped from one fixed point, is a nearly straight line over 25 loops "
+    f"and over 50 ({SINGLE}).",
+    place="Fig. 5",
+    provenance="stated",
+    quote=q.STRAIGHT.quote,
+    expected_verdict="holds only",
+)
+def straight(effort: Effort) -> Finding:
+    run, rows = _looped_at_test_time(effort)
+    return cells.judged(sentences.straight(rows, steps=_end(run)), run)
+
+
+@ledger.claim(
+    "fig5.longer",
+    f"Fig. 5: each later snapshot's curve is closer to the power method's (step 100, 1,000, 10,000, end; {SINGLE}).",
+    place="Fig. 5",
+    provenance="stated",
+    quote=q.LONGER.quote,
+)
+def longer(effort: Effort) -> Finding:
+    run, rows = _looped_at_test_time(effort)
+    return cells.judged(sentences.longer(rows, steps=_end(run)), run)
+
+
+@ledger.claim(
+    "fig8.straight",
+    f"Fig. 8: out of distribution (one spike; a geometric spectrum) and on its own test set, the looped model's median "
+    f"log error is a nearly straight line over 10 layers and over 25 ({LOOPED}).",
+    place="Fig. 8",
+    provenance="stated",
+    quote=q.LAYERS.quote,
+    expected_verdict="holds only",
+)
+def straight_in_layers(effort: Effort) -> Finding:
+    run, rows = _layered(effort)
+    shares = figure8.straight_shares(run, held_out(run.config))
+    named = {f"share of test points that are straight by themselves, {layers} layers": share
+             for layers, share in shares.items()}  # fmt: skip
+    return cells.judged(sentences.straight_in_layers(rows, steps=_end(run)), run, **named)
+
+
+@ledger.claim(
+    "fig8.longer",
+    f"Fig. 8: each later snapshot of the looped model is closer to the power method, out of distribution and in it "
+    f"(steps 100, 1,000, 10,000, 30,000; {LOOPED}).",
+    place="cf. Fig. 8",
+    provenance="ours",
+    expected_verdict="holds only",
+)
+def longer_in_layers(effort: Effort) -> Finding:
+    run, rows = _layered(effort)
+    return cells.judged(sentences.longer(rows, steps=_end(run), sentence=q.LONGER_8), run)
+
+
+# --- Figures 6 and 7
+
+
+@ledger.claim(
+    "fig6.fixed_points",
+    "Fig. 6: without LN, Task 1, both targets, the structure and the fixed points of Theorem 4.2 are there after 1,000 "
+    "steps and after 10,000 (d = 16, n = 32, SGD at learning rate 0.1 on batches of 128, one seed).",
+    place="Fig. 6",
+    provenance="stated",
+    quote=q.FIXED.quote,
+    expected_verdict="holds only",
+)
+def fixed_points_of_task_1(effort: Effort) -> Finding:
+    return _fixed(effort, "sphere", q.FIXED)
+
+
+@ledger.claim(
+    "fig7.fixed_points",
+    "Fig. 7: without LN, Task 2, both targets, the structure and the fixed points of Theorem 4.2 are there after 1,000 "
+    "steps and after 10,000 (d = 16, n = 32, SGD at learning rate 0.1 on batches of 128, one seed).",
+    place="Fig. 7",
+    provenance="stated",
+    quote=q.FIXED_7.quote,
+    expected_verdict="holds only",
+)
+def fixed_points_of_task_2(effort: Effort) -> Finding:
+    return _fixed(effort, "planted", q.FIXED_7)
+
+
+# --- what several share
+
+
+def _end(run: Trained) -> int:
+    return int(run.steps[-1])
+
+
+def _grown(run: Trained, found: sentences.Judgement) -> Finding:
+    finding = cells.judged(found, run)
+    curves = [Curve(f"||{name}||_max", run.steps[1:], run.metrics[key][1:, 0]) for name, key in
+              (("W", "w_max"), ("V", "v_max"))]  # fmt: skip
+    return Finding(**{**vars(finding), "plot": Plot(curves, "step", "largest absolute entry")})
+
+
+def _looped_at_test_time(effort: Effort) -> tuple[Trained, list[Row]]:
+    run = cells.layerwise(effort.seed)
+    return run, figure5.loop_rows(run, "Task 1", held_out(run.config).fixed())
+
+
+def _layered(effort: Effort) -> tuple[Trained, list[Row]]:
+    run, rows = cells.looped(effort.seed), []
+    keep = {"queries": figure8.QUERIES, "seed": effort.seed}
+    for panel, points in (
+        ("its test set", held_out(run.config)),
+        ("one spike", spectrum_points(figure8.SPIKED, samples=64, **keep)),
+        ("geometric spectrum", spectrum_points(figure8.GEOMETRIC, samples=32, **keep)),
+    ):
+        rows += figure8.layer_rows(panel, run, None, points)
+    return run, rows
+
+
+def _fixed(effort: Effort, task: Task, sentence: q.Sentence) -> Finding:
+    both = cells.both_targets(effort.seed, task)
+    stops = levels(both["normalized"].config)
+    rows = [row for target, run in both.items() for row in weight_rows(run, TARGETS[target], stops[target])]
+    return cells.judged(
+        sentences.fixed_points(rows, steps=_end(both["normalized"]), sentence=sentence), both["normalized"]
+    )

@@ -19,7 +19,7 @@ from matplotlib.image import imread
 
 from eigenloop import figures
 from eigenloop.figures import figure5, points, running, settings
-from eigenloop.figures.growth import deviation
+from eigenloop.figures.drawn import deviation
 from eigenloop.figures.levels import levels
 from eigenloop.figures.page import write_page
 from eigenloop.figures.values import FigureData, Row, curve, paper_points, read_table
@@ -217,16 +217,15 @@ def test_sentences_settings_and_command_are_there(number: int, quick: dict[int, 
     data = quick[number]
     assert data.number == number
     assert data.command == f"eigenloop reproduce --figure {number} --quick"
-    assert data.paper_says.endswith(".")
     assert data.details
     assert any(c.isdigit() for c in data.run_shows)
     for said in (data.run_shows, *data.details):
         assert "nan" not in said
         assert "||" not in said
-    assert data.run_shows.startswith(("Held here: ", "Did not hold here: ", "Too short a run to tell: "))
-    assert data.run_shows.endswith(".")
-    assert data.run_shows.count(". ") == 0  # one sentence
-    assert len(data.run_shows) < 260
+    assert {each.outcome for each in data.judgements} == {"too short"}  # 120 steps of the paper's 2,000
+    assert all(each.sentence.figure == number for each in data.judgements)
+    assert any(each.sentence.whose == "stated" for each in data.judgements)
+    assert all(each.parts for each in data.judgements)
     assert [name for name, _ in data.settings] == list(figures.runs([number], QUICK))
 
 

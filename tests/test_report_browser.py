@@ -16,6 +16,9 @@ from eigenloop import lens
 from eigenloop.claims import Claim, Curve, Effort, Finding, Kind, Plot, Result
 from eigenloop.claims.measuring import Results
 from eigenloop.claims.page import ledger_page
+from eigenloop.figures import Budget, FigureData, quotations, sentences
+from eigenloop.figures.page import write_page
+from eigenloop.figures.values import curve
 from eigenloop.lens.page.spectra import spectra_page
 from eigenloop.report import (
     Column,
@@ -237,6 +240,39 @@ def test_a_screenshot_shows_the_page_on_its_ground(page, width, scheme, ground):
     assert is_ground[:, :8].all()
     assert is_ground[:, -8:].all()
     assert 0.5 < is_ground.mean() < 0.99
+
+
+@pytest.fixture(scope="module")
+def figures_page(tmp_path_factory) -> Path:
+    """A reproduction with one figure whose sentences came out in every way."""
+    x = np.geomspace(1, 1e5, 51)
+    drawn = {task: curve(f"{task}, growth", "W_max", x, x**0.25) + curve(f"{task}, growth", "V_max", x, x**0.1)
+             for task in ("Task 1", "Task 2")}  # fmt: skip
+    rows = [row for found in drawn.values() for row in found]
+    found = [sentences.growth(rows, steps=steps, sentence=said) for steps in (10, 100_000)
+             for said in (quotations.SCALING, quotations.SLOPE)]  # fmt: skip
+    data = FigureData(1, "Growth", tuple(rows), tuple(found), ("more",), "eigenloop reproduce --figure 1", ())
+    light, dark = drawing(6, "navy"), drawing(6, "skyblue")
+    return write_page([data], [(light, dark)], Budget(), tmp_path_factory.mktemp("figures"), seconds=1.0).path
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_overview_of_the_figures_fits_opens_and_filters(figures_page, width, scheme):
+    script = """
+        const root = document.documentElement;
+        const bar = document.querySelector("#overview .filters");
+        const rows = [...document.getElementById(bar.dataset.filters).tBodies];
+        [...bar.querySelectorAll("button")].find((each) => each.dataset.value === "partly").click();
+        tell(rows.filter((row) => row.offsetHeight > 0).length);
+        bar.querySelector("button").click();
+        for (const details of document.querySelectorAll("details")) details.open = true;
+        tell(rows.filter((row) => row.offsetHeight > 0).length);
+        tell(root.scrollWidth);
+    """
+    _, complaints = browse(figures_page, "--dump-dom", scheme)
+    assert complaints == []
+    assert ask(figures_page, script, scheme, width=width) == ["1", "4", str(width)]
 
 
 @pytest.mark.skipif("EIGENLOOP_REPORT" not in os.environ, reason="EIGENLOOP_REPORT names no reproduced report.html")

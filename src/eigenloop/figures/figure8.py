@@ -115,8 +115,9 @@ def straight_shares(run: Trained, points: Points) -> dict[int, float]:
 def _words(panel: str, rows: list[Row], run: Trained, single: Trained, points: Points) -> str:
     loops = run.config.loops
     ours, power = (line(rows, panel, name)[1][loops] for name in ("end of training", "power method"))
+    ratio = np.median(points.eigenvalues[:, 1] / points.eigenvalues[:, 0])
     return (
-        f"{panel} (lambda_2/lambda_1 = {points.eigenvalues[0, 1] / points.eigenvalues[0, 0]:.2g}): {ours:.2g} after "
+        f"{panel} (lambda_2/lambda_1 = {ratio:.2g}): {ours:.2g} after "
         f"{loops} layers (power method {power:.2g}), plateau {_plateau(run, points):.2g}, of a single layer trained "
         f"layerwise {_plateau(single, points):.2g}"
     )

@@ -28,7 +28,7 @@ OVERVIEW = (
     "the paper's. A row opens to its parts and to the criterion of each.",
 )
 TONES: dict[Outcome, report.Tone] = {"held": "good", "partly": "warn", "not held": "bad", "too short": "neutral"}
-WHOSE = {"stated": "the paper's text", "figure": "read off the paper's figure", "ours": "asked by eigenloop"}
+WHOSE = {"stated": "the paper", "figure": "points read off", "ours": "asked by eigenloop"}
 
 
 class WrittenPage(NamedTuple):
@@ -100,7 +100,7 @@ def overview(made: Sequence[FigureData]) -> report.Section:
 
 def _row(judgement: Judgement) -> tuple[report.Cell, ...]:
     said, outcome = judgement.sentence, judgement.outcome
-    where = f"{said.place}, {WHOSE[said.whose]}" if said.place else WHOSE[said.whose]
+    where = f"{WHOSE[said.whose]}, {said.place}" if said.place else WHOSE[said.whose]
     text = f'"{said.says}"' if said.whose == "stated" else said.says
     words = judgement.words
     return f"Fig. {said.figure}", f"{text} ({where})", report.Tag(outcome, TONES[outcome]), words[0].upper() + words[1:]

@@ -16,7 +16,8 @@ SCALING = Sentence(
 )  # fmt: skip
 POINTS_1 = Sentence(
     1, "the paper's points",
-    "The largest entries of W and V at 10 to 30,000 iterations, Task 1, read off",
+    "Our curves at learning rate 0.1 meet the paper's points: largest entries of W and V at 10 to 30,000 iterations, "
+    "Task 1",
     "Fig. 1(c)", "figure",
 )  # fmt: skip
 LOSSES = Sentence(
@@ -32,11 +33,15 @@ SEPARATION = Sentence(
     "Section 5",
 )  # fmt: skip
 POINTS_2 = Sentence(
-    2, "the paper's points", "The test losses of the three models, Task 1, read off", "Fig. 2(b)", "figure"
+    2,
+    "the paper's points",
+    "Our test losses meet the paper's points, Task 1, at learning rates that were fitted to them (0.031, 0.03, 0.02)",
+    "Fig. 2(b)",
+    "figure",
 )
 ORDER = Sentence(
     2, "order of the angles",
-    "Looped 25 times, the sine is smallest with LN and largest without LN for the normalised target, read off",
+    "Looped 25 times, our three models' angles are in the order of the paper's points, Task 1",
     "Fig. 2(c)", "figure",
 )  # fmt: skip
 GAP = Sentence(

@@ -132,7 +132,7 @@ def losses(rows: Sequence[Row], *, steps: int) -> Judgement:
     parts = [
         Part(
             "with LN near zero", max(near) < NEARER,
-            f"with LN at most {max(near):.2g} of the lower plateau at step {at:,}",
+            f"with LN the losses are at most {max(near):.2g} of the lower plateau at step {at:,}",
             "nearer to 0 than to the lower of the two plateaus f*", max(near),
         ),
         Part(
@@ -153,7 +153,7 @@ def separation(rows: Sequence[Row], *, steps: int) -> Judgement:
         for panel in panels_of(rows, ", angle"):
             _, with_ln = line(rows, panel, "LN, normalised target")
             _, without = line(rows, panel, f"no LN, {target} target")
-            ratios += list(without[1:] / with_ln[1:])
+            ratios += [float(ratio) for ratio in without[1:] / with_ln[1:]]
             last.append(f"{with_ln[-1]:.3f} against {without[-1]:.3f}")
         parts.append(
             Part(
@@ -229,8 +229,8 @@ def straight(rows: Sequence[Row], *, steps: int) -> Judgement:
         parts.append(
             Part(
                 f"straight to loop {loops}", found[panel, name] > NEARER,
-                f"to loop {loops} the last quarter is at least {found[panel, name]:.2f} times as steep as the steepest "
-                f"({panel}, {name})",
+                f"over {loops} loops the flattest curve ({panel}, {name}) ends with {found[panel, name]:.2f} of its "
+                "steepest slope",
                 f"more than {NEARER:g}, nearer to a straight line's 1 than to a plateau's 0, in units of the power "
                 "method's", found[panel, name],
             )
@@ -295,7 +295,7 @@ def longer(rows: Sequence[Row], *, steps: int, sentence: Sentence = q.LONGER) ->
         summary = f"distance from the power method, snapshot by snapshot: {'; '.join(part.found for part in parts)}"
     else:
         summary = f"in {yes} of {len(parts)} panels each snapshot is closer than the one before"
-        summary += f"; the end of training is farther than {first} in {len(back)}: {listed(back)}" if back else ""
+        summary += f"; the end of training is farther than {first} in {len(back)} ({'; '.join(back)})" if back else ""
     return Judgement(sentence, parts, steps < PAPER_WINDOW, summary)
 
 
@@ -356,7 +356,7 @@ def _points(rows: Sequence[Row], panel: str, names: dict[str, str], sentence: Se
         off, at, _ = found
         parts.append(
             Part(
-                name, off <= 2 * READ, f"{name} up to {off:.1%} off (at step {at:g})",
+                name, off <= 2 * READ, f"{name} up to {off:.{0 if off > 0.1 else 1}%} off (at step {at:,g})",
                 f"within {2 * READ:.0%} at every point, twice the reading error", off,
             )
         )  # fmt: skip

@@ -9,13 +9,16 @@ import numpy as np
 
 from eigenloop.claims import Curve, Effort, Finding, Kind, Ledger, Plot, every, within
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
-from eigenloop.theory.claims.theorems import LAST, LOOPED, RATE, SIGMAS, SINGLE
+from eigenloop.theory.claims.theorems import LAST, LOOPED, RATE, SINGLE
 from eigenloop.theory.dynamics import long_run
 from eigenloop.theory.landscape import Landscape, minimum, split_minimum
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm
 from eigenloop.theory.stability import Lowest, hessian, limit_hessian, lowest_eigenvalue
 
 ledger = Ledger("arXiv 2606.00605")
+
+SIGMAS = 6.0
+"""Standard errors within which a mean over samples agrees with a population value."""
 
 NOT_SCALAR = ("antisymmetric", "symmetric traceless")
 EARLY = 30

@@ -10,9 +10,12 @@ E couples at most two coordinates (or none), so everything is 2 x 2. Numbers are
 size e of the perturbation: no difference quotient, no cancellation that more digits do not cure.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mpmath as mp
+
+Real = Any
+"""mp.mpf, a class that mpmath makes at run time."""
 
 DIGITS = 30
 STEP = 0.25
@@ -23,9 +26,9 @@ CUT = 44
 class Jet(NamedTuple):
     """c0 + c1 e + c2 e^2."""
 
-    c0: mp.mpf
-    c1: mp.mpf
-    c2: mp.mpf
+    c0: Real
+    c1: Real
+    c2: Real
 
     def __add__(self, other: "Jet") -> "Jet":  # type: ignore[override]
         return Jet(self.c0 + other.c0, self.c1 + other.c1, self.c2 + other.c2)
@@ -53,9 +56,9 @@ class Form(NamedTuple):
 class Hessian(NamedTuple):
     """Of one sector."""
 
-    matrix: list[list[mp.mpf]]
+    matrix: list[list[Real]]
     """2 x 2 in (dA, dB), unit-Frobenius perturbations."""
-    eigenvalues: tuple[mp.mpf, mp.mpf]
+    eigenvalues: tuple[Real, Real]
     """Ascending."""
 
 
@@ -136,13 +139,10 @@ def _pair(lam, top, loops, a, b, one, pair, sign, direction) -> Form:
 
 
 def _power(m, loops):
-    result = None
-    while loops:
-        if loops & 1:
-            result = m if result is None else _times(result, m)
-        loops >>= 1
-        if loops:
-            m = _times(m, m)
+    """M^L, L times one after the other."""
+    result = m
+    for _ in range(loops - 1):
+        result = _times(result, m)
     return result
 
 

@@ -5,7 +5,7 @@ import pytest
 from eigenloop.claims import Effort
 from eigenloop.figures import claims
 
-CLAIMS = {claim.id: claim for ledger in (claims.points, claims.text) for claim in ledger.claims}
+CLAIMS = {claim.id: claim for ledger in (claims.points_ledger, claims.text_ledger) for claim in ledger.claims}
 
 
 @pytest.mark.parametrize("id", CLAIMS)

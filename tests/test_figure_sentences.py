@@ -12,7 +12,7 @@ from eigenloop.figures import sentences
 from eigenloop.figures.page import overview, write_page
 from eigenloop.figures.values import FigureData, Row, cells, curve
 from eigenloop.figures.verdicts import Judgement
-from eigenloop.report import Tag
+from eigenloop.report import Table, Tag
 
 SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
 T = np.geomspace(1, 100_000, 101)
@@ -239,13 +239,16 @@ def data() -> FigureData:
 def test_the_page_begins_with_every_sentence_its_verdict_and_its_number(tmp_path: Path) -> None:
     made = data()
     table = overview([made]).body[-1]
+    assert isinstance(table, Table)
     assert [row.cells[2] for row in table.body] == [
         Tag("held", "good"), Tag("too short", "neutral"), Tag("not held", "bad")
     ]  # fmt: skip
     for row, judgement in zip(table.body, made.judgements, strict=True):
-        assert judgement.sentence.says in row.cells[1]
-        assert "0.2" in row.cells[3] or "0.1" in row.cells[3]
-        assert len(row.details[0].body) == len(judgement.parts)
+        assert judgement.sentence.says in str(row.cells[1])
+        assert "0.2" in str(row.cells[3]) or "0.1" in str(row.cells[3])
+        (parts,) = row.details
+        assert isinstance(parts, Table)
+        assert len(parts.body) == len(judgement.parts)
     page = write_page([made], [(SQUARE, SQUARE)], figures.Budget(), tmp_path, seconds=1.0).path.read_text("utf-8")
     assert 0 < page.index('id="overview"') < page.index('id="figure-1"')
 

@@ -164,7 +164,7 @@ def test_the_regressions_standard_errors_are_the_scatter_of_its_estimates(target
 
 
 def test_the_fit_of_figure_2b_does_not_depend_on_the_spectra_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    from eigenloop.figures import claims
+    from eigenloop.figures.claims import points as claims
 
     found = []
     for seed in range(12):
@@ -177,7 +177,7 @@ def test_the_fit_of_figure_2b_does_not_depend_on_the_spectra_drawn(monkeypatch: 
 
 def test_the_loss_over_gamma_in_figure_2b_is_the_mean_loss_of_the_spectra() -> None:
     """Linear interpolation between points 2.3 % apart of a function that falls no faster than gamma^-3."""
-    from eigenloop.figures import claims
+    from eigenloop.figures.claims import points as claims
 
     of = Spectra.sphere(dim=16, samples=32, draws=5, seed=1)
     gammas = np.array([0.0, 0.02, 0.5, 1.5, 4.0])
@@ -186,7 +186,7 @@ def test_the_loss_over_gamma_in_figure_2b_is_the_mean_loss_of_the_spectra() -> N
 
 
 def test_a_fit_at_the_edge_of_its_learning_rates_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    from eigenloop.figures import claims
+    from eigenloop.figures.claims import points as claims
 
     monkeypatch.setattr(claims, "RATES", (0.05, 0.06))
     finding = claims.loss_normalized(QUICK)

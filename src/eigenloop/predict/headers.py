@@ -67,7 +67,7 @@ def judged(
         return bool(line.texts), ""
     among = f"the first line was read as column names although some are numbers ({line})"
     counting = is_counting([line.cells[j] for j in line.numbers])
-    filled = np.logical_not(np.isnan(body)).any(axis=0) if len(body) else np.zeros(len(line.cells), dtype=bool)
+    filled = np.any(np.logical_not(np.isnan(body)), axis=0).tolist() if len(body) else [False] * len(line.cells)
     if line.named or any(filled[j] and j not in texts for j in line.texts):
         return True, "" if line.named else among
     if line.cells[0] == "" and len(body) and (0 in texts or not np.isnan(body[:, 0]).any()):  # over row names

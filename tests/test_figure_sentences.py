@@ -1,5 +1,6 @@
 """The paper's sentences: each judged on made-up tables whose answer is known, and the page that shows the verdicts."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,10 +245,10 @@ def test_the_page_begins_with_every_sentence_its_verdict_and_its_number(tmp_path
         Tag("held", "good"), Tag("too short", "neutral"), Tag("not held", "bad")
     ]  # fmt: skip
     for row, judgement in zip(table.body, made.judgements, strict=True):
-        assert judgement.sentence.says in str(row.cells[1])
-        assert "0.2" in str(row.cells[3]) or "0.1" in str(row.cells[3])
-        (parts,) = row.details
+        parts = row.details[0]
         assert isinstance(parts, Table)
+        assert judgement.sentence.says in str(row.cells[1])
+        assert re.search(r"0\.[12]", str(row.cells[3]))
         assert len(parts.body) == len(judgement.parts)
     page = write_page([made], [(SQUARE, SQUARE)], figures.Budget(), tmp_path, seconds=1.0).path.read_text("utf-8")
     assert 0 < page.index('id="overview"') < page.index('id="figure-1"')

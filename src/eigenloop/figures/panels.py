@@ -18,6 +18,7 @@ LABELS = {
     "W_max": r"$\|W\|_{\max}$",
     "V_max": r"$\|V\|_{\max}$",
     "gamma": r"$\gamma = \mathrm{tr}(AB)/d$",
+    "largest other entry": "largest other entry / mean diagonal",
 }
 """How series are written where their plain name is not enough."""
 

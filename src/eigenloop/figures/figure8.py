@@ -3,8 +3,9 @@
 The synthetic cases use the d = 16 models of Figure 1 on spectra and sample sizes that they never saw. The real tables
 have other dimensions; for each, a model of its dimension is trained on Task 1 data with n = 2d (fewer steps).
 The first two panels show the test set, where the paper shows one fixed point of it.
-Expected: a fall over the first layers, then a plateau that the deviation of A and B from multiples of I leaves: median sine 0.1 to 0.3 for
-end-to-end training at learning rate 0.1, more than ten times lower for a single layer trained layerwise and looped.
+Expected: a fall over the first layers, then a plateau that the deviation of A and B from multiples of I leaves: median
+sine 0.1 to 0.3 for end-to-end training at learning rate 0.1, more than ten times lower for a single layer trained
+layerwise and looped.
 """
 
 from pathlib import Path

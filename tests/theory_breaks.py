@@ -229,7 +229,7 @@ BROKEN_BY: dict[str, tuple[str, ...]] = {
     "thm4.1.limit_loss": ("limit-loss-high",),
     "thm4.1.loss_rate": ("slope-1-slower",),
     "thm4.1.loss_rate.constant": ("upsilon-1-high",),
-    "thm4.1.power_method": ("power-method-short", "attention-subtracted"),
+    "thm4.1.power_method": ("power-method-short", "attention-values-transposed"),
     "thm4.1.power_method.order": ("power-method-short",),
     "thm4.1.no_minimizer": ("loss-1-rises",),
     "thm4.1.no_minimizer.negative": ("integral-behind-the-wall",),

@@ -322,7 +322,8 @@ def listed_mutants() -> dict[str, list[str]]:
 def page() -> str:
     """docs/theory/mutants.md."""
     mutants, lines = listed_mutants(), []
-    for id, names in BROKEN_BY.items():
+    for id in CLAIMS:
+        names = BROKEN_BY[id]
         breaks = "; ".join(f"{BREAKS[name].why} (`{BREAKS[name].broken}`)" for name in names)
         lines.append(f"| {id} | {breaks} | {', '.join(mutants.get(id, []))} |".replace("||", r"\|\|"))
     return PREFACE + "\n".join(lines) + "\n"

@@ -40,7 +40,7 @@ def structure(kind: str, effort: Effort) -> Finding:
             @jax.jit
             def gradients(a, b, batch, norm=norm, objective=objective):
                 model = TwoBlock(a=a * jnp.eye(16), b=b * jnp.eye(16), norm=norm)
-                grad = jax.grad(lambda m, one: objective(m, one[None])[0])
+                grad = jax.grad(lambda m, one: objective(m, jax.tree.map(lambda leaf: leaf[None], one))[0])
                 return jax.lax.map(lambda one: grad(model, one), batch)
 
             words = f"{getattr(objective, 'target', 'end to end')}{'' if norm else ', no LN'}"

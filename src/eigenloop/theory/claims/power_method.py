@@ -232,7 +232,7 @@ def limit_between_bounds(effort: Effort) -> Finding:
     for some in (in_distribution(rng, effort.pick(100, 500)), *out_of_distribution(rng, effort.pick(30, 200))):
         for (values, c, _), sine in zip(some, limit_sines(some), strict=True):
             low, high = (float(bound[-1]) for bound in sine_bounds(values, c, loops=LOOPS))
-            passed += low - ROUNDING <= sine <= high + ROUNDING
+            passed += bool(low - ROUNDING <= sine <= high + ROUNDING)
             count += 1
     return every(passed, count, justification="an inequality, for products with S; 1e-12 for rounding")
 

@@ -16,7 +16,7 @@ from eigenloop.lens import SAMPLE, Alignment, align, alignment, circuits, load, 
 from eigenloop.lens.model.loaded import randomised
 from eigenloop.lens.text.aligned import COLUMNS
 from eigenloop.lens.text.controls import CONTROLS
-from eigenloop.lens.text.estimates import STATISTICS
+from eigenloop.lens.text.estimates import ALIKE, STATISTICS
 from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
@@ -57,6 +57,9 @@ def test_it_is_numpy_on_the_states(model_type):
         for name in STATISTICS:
             if "percentile" in name:
                 continue  # counts what is smaller, where rounding decides between equals
+            if "centred" in name and theirs[name].value is None:
+                assert ours[name].reason == theirs[name].reason == ALIKE  # tokens that random weights bring together
+                continue
             assert ours[name].value == pytest.approx(theirs[name].value, rel=1e-3, abs=1e-3), name
             assert set(ours[name].nulls) - {"random_init"} == set(theirs[name].nulls)
         assert len(ours.heads) == loaded.stack.heads

@@ -110,7 +110,7 @@ def test_the_rule_is_shown_with_what_it_reads_and_a_mark_where_it_fails():
     (inner,) = (item for item in first.details if isinstance(item, report.Table))
     told = {row.cells[0]: row.cells for row in inner.body}
     assert told["centred share after"][2] == 0.01
-    assert told["share after, with W_V = 0"][1] == f"2.00 [1.90,{gap}2.10]"
+    assert told[f"share after, with W_V{gap}={gap}0"][1] == f"2.00 [1.90,{gap}2.10]"
     assert "Shares over chance by layer: centred share after 3, 3; share after 5, 5; W_V = 0 2, 2" in figure.alt
 
 

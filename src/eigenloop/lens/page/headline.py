@@ -13,14 +13,14 @@ from eigenloop.lens.text.headline import Verdict
 
 CONTROLS = {
     "enrichment_before": "share before",
-    "share_percentile_before": "its percentile among the layer's own eigen-subspaces",
+    "share_percentile_before": "its percentile, own",
     "enrichment_after": "share after",
-    "share_percentile_after": "its percentile among the layer's own eigen-subspaces",
+    "share_percentile_after": "its percentile, own",
     "no_values_after": "share after, with W_V = 0",
     "no_feed_forward_after": "share after, without feed-forward",
     "centred_before": "centred share before",
     "centred_after": "centred share after",
-    "centred_percentile": "its percentile among the layer's own eigen-subspaces",
+    "centred_percentile": "its percentile, own",
     "no_values_centred": "centred share after, with W_V = 0",
     "no_feed_forward_centred": "centred share after, without feed-forward",
 }
@@ -46,7 +46,7 @@ def headline_sentence(found: Alignment) -> str:
         f"Do the tokens of {short_name(found.text)} align with the leading direction of each layer of "
         f"{short_name(found.source)}? {found.headline.answer()}"
     )
-    return words.replace("W_V = 0", "W_V\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0")
+    return _unbroken(words)
 
 
 def headline_items(found: Alignment) -> list[report.Item]:
@@ -61,7 +61,7 @@ def headline_items(found: Alignment) -> list[report.Item]:
         caption="The rule, layer by layer; ✗ marks what fails",
         details_label="Controls", downloads=["alignment.csv"],
     )  # fmt: skip
-    return [headline_sentence(found), RULE, table, *_figure(found)]
+    return [headline_sentence(found), _unbroken(RULE), table, *_figure(found)]
 
 
 def _row(layer: LayerAlignment, verdict: Verdict) -> report.Row:
@@ -82,7 +82,13 @@ def _row(layer: LayerAlignment, verdict: Verdict) -> report.Row:
         null = layer[name].nulls.get("random")
         p = None if null is None else null.p_adjusted
         digits = 0 if "percentile" in name else 2
-        rows.append((words, cell(layer[name], digits), report.Missing("not drawn") if p is None else p))
+        rows.append(
+            (
+                _unbroken(words),
+                cell(layer[name], digits),
+                report.Missing("no random directions in this run") if p is None else p,
+            )
+        )
     header = ("what", report.Column("value [95 % interval]", align="right"), report.Column("p adjusted", format=".3g"))
     words = (
         f"Of coordinate {layer.coordinate}, {100 * layer.coordinate_share:.0f} % lies in the leading "
@@ -107,7 +113,7 @@ def _figure(found: Alignment) -> list[report.Item]:
     told = "; ".join(
         f"{words} {', '.join(value(each) for each in series[name])}" for name, words in {**names, **controls}.items()
     )
-    figure = report.Figure(light, alt=f"Shares over chance by layer: {told}", svg_dark=dark, caption=CAPTION,
+    figure = report.Figure(light, alt=f"Shares over chance by layer: {told}", svg_dark=dark, caption=_unbroken(CAPTION),
                            downloads=["alignment.csv"])  # fmt: skip
     return [figure]
 
@@ -131,6 +137,10 @@ def cell(found: Estimate, digits: int = 2, holds: bool | None = None) -> report.
     interval = "" if found.low is None or found.high is None else f" [{found.low:.{digits}f},\N{NO-BREAK SPACE}"
     interval += f"{found.high:.{digits}f}]" if interval else ""
     return _marked(f"{found.value:.{digits}f}{interval}".replace("-", "\N{MINUS SIGN}"), holds)
+
+
+def _unbroken(text: str) -> str:
+    return text.replace("W_V = 0", "W_V\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0")
 
 
 def _marked(text: str, holds: bool | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eigenloop.predict.files import DAMAGE, unreadable
-from eigenloop.predict.sheets import Sheet, Trouble
+from eigenloop.predict.sheets import Sheet, Trouble, shortened
 from eigenloop.system.errors import InputError
 from eigenloop.system.memory import require_memory
 
@@ -21,7 +21,9 @@ def sheet_of_array(values: np.ndarray, source: str, names: Sequence[str] | None 
         InputError: no real numbers, or no matrix.
     """
     if values.dtype.names is not None:
-        raise InputError(f"{source} holds a structured array (fields {', '.join(values.dtype.names)}); give a matrix")
+        raise InputError(
+            f"{source} holds a structured array (fields {shortened(', '.join(values.dtype.names), 200)}); give a matrix"
+        )
     if values.dtype.kind == "c":
         raise InputError(f"{source} holds complex numbers ({values.dtype}); give real ones")
     if values.dtype.kind not in "biuf":
@@ -64,9 +66,11 @@ def sheet_of_npz(file: Any, source: str, key: str | None) -> Sheet:
             if not held:
                 raise InputError(f"{source} holds no array; save one with numpy.savez(path, X)")
             if key is None and len(held) > 1:
-                raise InputError(f"{source} holds {len(held)} arrays ({', '.join(held)}); choose one with --key NAME")
+                raise InputError(
+                    f"{source} holds {len(held)} arrays ({shortened(', '.join(held), 200)}); choose one with --key NAME"
+                )
             if key is not None and key not in held:
-                raise InputError(f"{source} has no array {key!r}; it holds {', '.join(held)}")
+                raise InputError(f"{source} has no array {key!r}; it holds {shortened(', '.join(held), 200)}")
             with warnings.catch_warnings(action="ignore"):
                 array = archive[held[0] if key is None else key]
             return sheet_of_array(array, source)

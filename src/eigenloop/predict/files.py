@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from eigenloop.predict.sheets import shortened
 from eigenloop.system.errors import InputError
 from eigenloop.system.memory import GIB, memory_limit
 
@@ -152,10 +153,14 @@ def _member(archive: zipfile.ZipFile, path: Path, key: str | None) -> str:
         raise InputError(f"{path} is an Office document; save the sheet as CSV")
     if key is not None:
         if key not in names:
-            raise InputError(f"{path} has no file {key!r}; it holds {', '.join(names[:10])}")
+            raise InputError(f"{path} has no file {key!r}; it holds {shortened(', '.join(names[:10]), 200)}")
         return key
     tables = [name for name in names if Path(name).suffix.lower() in SUFFIXES] or names
     if len(tables) != 1:
-        held = f"{len(tables)} files ({', '.join(tables[:10])}); choose one with --key NAME" if tables else "no file"
+        held = (
+            f"{len(tables)} files ({shortened(', '.join(tables[:10]), 200)}); choose one with --key NAME"
+            if tables
+            else "no file"
+        )
         raise InputError(f"{path} holds {held}")
     return tables[0]

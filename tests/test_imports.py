@@ -34,10 +34,7 @@ INSIDE = {
     "theory": (
         {"integrals"},
         {"population"},
-        {"curvature"},
-        {"layerwise_curvature"},
-        {"stability"},
-        {"dynamics", "regression", "summary"},
+        {"dynamics", "stability", "regression", "summary"},
         {"landscape", "endpoints", "optimisers"},
         {"claims"},
     ),

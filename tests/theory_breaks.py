@@ -42,7 +42,7 @@ class Break(NamedTuple):
     def broken(self) -> str:
         """Module and name of what is broken, wherever it is looked up."""
         original = getattr(self.place, self.name)
-        return f"{original.__module__}.{original.__qualname__}"
+        return f"{original.__module__}.{original.__qualname__}".removeprefix("eigenloop.")
 
 
 def scaled(function: Callable[..., Any], factor: float) -> Callable[..., Any]:

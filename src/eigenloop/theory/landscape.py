@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from eigenloop.theory.layerwise_curvature import image_shares
 from eigenloop.theory.population import LayerwiseLinear
+from eigenloop.theory.stability.layerwise import image_shares
 
 
 class Landscape(NamedTuple):

@@ -76,6 +76,7 @@ def _distances(rest: np.ndarray, sizes: list[int]) -> tuple[np.ndarray, float]:
 
 
 def growth(setting: EndToEnd | LayerwiseNorm, name: str, exponent: float) -> Finding:
+    """The exponent with which a or b (`name`) grows over the last two decades of long training, against `exponent`."""
     path = long_run(setting, learning_rate=RATE, steps=LAST)
     late = path.steps >= LAST / 100
     weights = getattr(path, name)

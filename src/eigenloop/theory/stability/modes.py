@@ -8,7 +8,7 @@ matrix for (dA, dB): nine numbers. To average over rotations of S is to average 
 
 With A = aI + xi E, B = bI + eta E and S = diag(lambda), one loop is M = I + ASB = diag(mu) + M1 + M2 with
 M1_ij = E_ij g_ij, g_ij = xi b lambda_j + eta a lambda_i, M2 = xi eta E S E. The second-order change of a loss is then
-a one-dimensional integral (`curvature`, end to end; `layerwise_curvature` without LN), or a two-dimensional one
+a one-dimensional integral (`end_to_end`; `layerwise` without LN), or a two-dimensional one
 (layerwise with LN). Nothing of this is in arXiv 2606.00605.
 """
 
@@ -17,9 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eigenloop.theory.curvature import Chain, Moments, frame, scalar_second_order, second_order
 from eigenloop.theory.integrals import Estimate, safe_log
-from eigenloop.theory.layerwise_curvature import linear_second_order, norm_second_order
 from eigenloop.theory.population import (
     EPSILON,
     EndToEnd,
@@ -29,6 +27,8 @@ from eigenloop.theory.population import (
     check_gamma,
     log_ratios,
 )
+from eigenloop.theory.stability.end_to_end import Chain, Moments, frame, scalar_second_order, second_order
+from eigenloop.theory.stability.layerwise import linear_second_order, norm_second_order
 
 
 class Sector(NamedTuple):

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gamma as gamma_function
 
-from eigenloop.theory.curvature import Moments
 from eigenloop.theory.integrals import CUT, Estimate, Nodes, expectation, log_norm_mean, log_sum, safe_log
 from eigenloop.theory.population import EPSILON, Rule, Target, refined
+from eigenloop.theory.stability.end_to_end import Moments
 
 TINY = float(np.finfo(float).tiny)
 DIRECTIONS = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])

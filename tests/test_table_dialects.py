@@ -187,6 +187,21 @@ def test_row_numbers(tmp_path: Path, head: str, first: list[object], left: bool)
     np.testing.assert_array_equal(read_table(path, Reading(index_column="1")).rows, ROWS)
 
 
+def test_each_of_a_few_columns_is_doubted_by_itself(tmp_path: Path) -> None:
+    rows = np.column_stack([np.arange(1990, 2020), 3 * np.arange(30) + 100, ROWS[:30, 0]])
+    table = read_table(written(tmp_path, "year,gdp,x\n" + lines(rows, form="{:g}")))
+    assert ["--drop 1 " in one for one in said(table)] == [True, False]
+    assert ["--drop 2 " in one for one in said(table)] == [False, True]
+    assert all("degrees" in one for one in said(table, center=True, normalize=False))
+    many = np.arange(30)[:, None] * [1, 2, 3, 4] + 5
+    assert (
+        len(
+            said(read_table(written(tmp_path, "a,b,c,d,e\n" + lines(np.column_stack([many, rows[:, 2]]), form="{:g}"))))
+        )
+        == 1
+    )
+
+
 def test_row_names_of_r_under_a_shorter_header(tmp_path: Path) -> None:
     text = '"a" "b" "c" "d"\n' + "".join(f'"r {i}" {line}\n' for i, line in enumerate(lines(ROWS, " ").splitlines()))
     table = read_table(written(tmp_path, text))

@@ -14,6 +14,9 @@ from eigenloop.system.errors import InputError
 CHANCE = 0.01
 """A column of whole numbers is in order by chance less often than this before anything is said."""
 
+SEPARATELY = 3
+"""Up to so many such columns are doubted one by one, each with its own angle; more in one sentence."""
+
 IDENTIFIER = re.compile(
     r"(.*[\W_])?(id|ids|identifier|index|idx|code|key|number|nr|no|uuid|obs|row[._]?names?|row)", re.IGNORECASE
 )
@@ -66,20 +69,21 @@ def doubts_of(sheet: Sheet, kept: Sequence[int], whole: np.ndarray, *, asked: bo
                   "write such numbers without separators", lambda: scaled, everything)
         )  # fmt: skip
     suspects = [] if asked else [k for k, j in enumerate(kept) if _may_be_an_identifier(sheet.names[j], rows[:, k])]
-    if suspects:
-        names = ", ".join(repr(shortened(sheet.names[kept[k]], 30)) for k in suspects[:5]) + ", ..." * (
-            len(suspects) > 5
-        )
-        others = tuple(k for k in everything if k not in suspects)
-        positions = ",".join(str(kept[k] + 1) for k in suspects)
-        several = len(suspects) > 1
+    for group in [[k] for k in suspects] if len(suspects) <= SEPARATELY else [suspects]:
+        names = ", ".join(repr(shortened(sheet.names[kept[k]], 30)) for k in group[:5]) + ", ..." * (len(group) > 5)
+        others = tuple(k for k in everything if k not in group)
+        words = ("columns {}", "them", "were read as features") if len(group) > 1 else (
+            "column {}", "it", "was read as a feature")  # fmt: skip
         found.append(
-            Doubt(f"column{'s' * several} {names} may number the rows or be a time or a label, and "
-                  f"{'were' if several else 'was'} read as {'features' if several else 'a feature'}",
-                  f"--drop {positions} leaves {'them' if several else 'it'} out",
-                  (lambda: rows[:, others]) if len(others) > 1 else None, others)
+            Doubt(f"{words[0].format(names)} may number the rows or be a time or a label, and {words[2]}",
+                  f"--drop {','.join(str(kept[k] + 1) for k in group)} leaves {words[1]} out",
+                  _without(rows, others) if len(others) > 1 else None, others)
         )  # fmt: skip
     return tuple(found)
+
+
+def _without(rows: Float[np.ndarray, "n d"], others: tuple[int, ...]) -> Callable[[], Float[np.ndarray, "n e"]]:
+    return lambda: rows[:, others]
 
 
 def warnings(

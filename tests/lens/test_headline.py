@@ -190,7 +190,7 @@ def test_the_headline_counts_layers_and_names_what_failed():
         (
             (layer(), lone, layer()),
             "some",
-            ("In some layers, 2 of 3 (layers 0, 2).", "mean direction is taken out (in 1)"),
+            ("In some layers, 2 of 3 (layers 0, 2).", "mean direction (in 1)"),
         ),
         (
             (lone, crowd, lone),

@@ -345,6 +345,7 @@ def test_list_names_the_claims(shelve: Shelve, tmp_path: Path, capsys: pytest.Ca
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == PLAIN
     assert [line.split()[1] for line in out.splitlines()] == ["stated", "ours", "ours", "figure"]
+    assert [line.split()[2] for line in out.splitlines()] == ["holds", "holds", "holds", "fails"]
     assert not (tmp_path / "out").exists()
     assert len(parsed(call(capsys, "verify", "--list", "--json")[1])["claims"]) == 4
 

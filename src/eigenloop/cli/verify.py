@@ -50,9 +50,12 @@ def verify(
         raise InputError(f"--seed is {seed}; it must be at least 0")
     chosen = select(collect(), only)
     if list_claims:
-        keys = ("id", "source", "provenance", "quote", "statement")
+        keys = ("id", "source", "provenance", "quote", "expected_verdict", "statement")
         known = [{key: getattr(entry.claim, key) for key in keys} for entry in chosen]
-        lines = [f"{claim['id']:28} {claim['provenance']:13} {claim['statement']}" for claim in known]
+        lines = [
+            f"{claim['id']:28} {claim['provenance']:13} {claim['expected_verdict']:10} {claim['statement']}"
+            for claim in known
+        ]
         lines = encoder.dumps({"claims": known}) if json else "\n".join(lines)
         typer.echo(lines)
         return

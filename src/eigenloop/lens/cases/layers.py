@@ -234,9 +234,8 @@ def unshared_tilt(effort: Effort) -> Finding:
     "case.unshared.imperfect",
     "Where every layer has weights of its own, the tokens of no layer are perfectly aligned with its principal "
     "eigenvector.",
-    place="a summary",
-    provenance="stated",
-    quote='"perfect alignment per layer is not achieved" (a summary on a web page, not the paper\'s own words)',
+    place="after a summary of it on a web page, which is not the paper's own words",
+    provenance="ours",
 )
 def unshared_imperfect(effort: Effort) -> Finding:
     _, after = passes(effort.generator(19), size=effort.pick(30, 150), leader=2.5)

@@ -44,6 +44,9 @@ def invariance(effort: Effort) -> Finding:
     from eigenloop.lab.objectives import Layerwise
     from eigenloop.lab.transformer import LoopedTransformer
 
+    def alone(one: problems.Batch) -> problems.Batch:  # a batch of one example
+        return jax.tree.map(lambda part: part[None], one)
+
     rng, size, dim = effort.generator(1), effort.pick(20, 200), 8
     with jax.enable_x64(True):
         batch = problems.draw(problems.Sphere(dim=dim, samples=12), jax.random.key(effort.seed), size)
@@ -52,7 +55,7 @@ def invariance(effort: Effort) -> Finding:
             v, w = np.zeros((2, 2 * dim, 2 * dim))
             v[dim:, :dim], w[:dim, dim:] = rng.standard_normal((2, dim, dim)) / 3
             model = LoopedTransformer(v=jnp.asarray(v), w=jnp.asarray(w), norm=norm)
-            each = jax.vmap(jax.grad(lambda m, one, objective=objective: objective(m, one[None])[0]), (None, 0))
+            each = jax.vmap(jax.grad(lambda m, one, objective=objective: objective(m, alone(one))[0]), (None, 0))
             found = each(model, batch)
             of_v, of_w = np.array(found.v), np.array(found.w)
             largest = max(largest, float(abs(of_v[:, dim:, :dim]).max()))

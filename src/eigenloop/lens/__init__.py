@@ -9,7 +9,7 @@ from eigenloop.lens.loops.looped import Loops, Timescale, looped
 from eigenloop.lens.model.checkpoint import Weights, open_weights
 from eigenloop.lens.model.embeddings import input_embedding, output_embedding
 from eigenloop.lens.model.layouts import LAYOUTS, Layout
-from eigenloop.lens.model.loaded import Model, load
+from eigenloop.lens.model.loaded import Model, load, randomised
 from eigenloop.lens.model.stack import Stack, locate
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.alignment import align, alignment
@@ -32,5 +32,5 @@ __all__ = [
     "Null", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra", "Spectrum", "Stack", "States",
     "Timescale", "Verdict", "Weights", "align", "alignment", "circuits", "compare", "encode", "growth", "images",
     "input_embedding", "layer_spectra", "load", "locate", "looped", "open_weights", "operator", "output_embedding",
-    "passages", "planted", "principal", "query_keys", "reading", "solver", "spectra", "states", "stream",
+    "passages", "planted", "principal", "query_keys", "randomised", "reading", "solver", "spectra", "states", "stream",
 ]  # fmt: skip

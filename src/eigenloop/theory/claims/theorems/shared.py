@@ -94,6 +94,7 @@ def growth(setting: EndToEnd | LayerwiseNorm, name: str, exponent: float) -> Fin
 
 
 def constant(setting: EndToEnd | LayerwiseNorm) -> Finding:
+    """gamma_t over its leading order (`asymptotic`) at steps up to 10^12: it tends to 1."""
     path = long_run(setting, learning_rate=RATE, steps=LAST)
     some = [nearest(path, time) for time in (1e3, 1e6, 1e9, 1e12)]
     ratios = [

@@ -117,7 +117,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(model, capsys, tmp_path, m
         (("/no/such/model",), "does not exist"),
         (("someone/there-is-no-such-model",), "hub"),
         ((tmp_path / "empty",), "has no config.json"),
-        ((tmp_path / "file",), "is a file; give its directory"),
+        ((tmp_path / "file",), "is a file; give a directory with config.json"),
         ((tmp_path / "cut",), "is truncated"),
         ((write(tmp_path / "nan", {VALUE: bad}),), f"{VALUE} holds 128 number(s) that are NaN"),
         (

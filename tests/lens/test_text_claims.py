@@ -118,5 +118,6 @@ def test_some_layers_of_a_real_model_tilt_its_tokens(checkpoint):
 def test_gains_tell_the_heads_pairs_and_the_tilt_does_not(checkpoint):
     found = PAIRING.run(Effort(quick=True)).finding
     assert found.kind == "holds", found
-    rhos = [value for name, value in found.numbers.items() if "rho" in name]
+    rhos = [value for name, value in found.numbers.items() if name.startswith("layer ") and "rho" in name]
+    assert len(rhos) == 6
     assert all(real > 0.5 > 0.45 > largest for real, _, largest in rhos)

@@ -94,14 +94,17 @@ def train(
     with safely():
         if x0 is None and how != type(how)():
             raise InputError("options that say how to read a table are for --x0, which is not given; leave them out")
+        rows, remarks = (None, []) if x0 is None else _unit_rows(x0, how)
         sizes = {name: size for name, size in (("dim", dim), ("samples", samples)) if size is not None}
         config = training.TrainConfig.create(
             task=task, multiplicities=_numbers(multiplicities, InputError), min_eigenvalue=min_eigenvalue,
-            x0=None if x0 is None else _unit_rows(x0, how, stderr), **sizes, loops=10 if loops is None else loops,
+            x0=rows, **sizes, loops=10 if loops is None else loops,
             objective=objective, norm=not no_norm, target=target, epochs=epochs, steps=steps, fresh=fresh,
             learning_rate=learning_rate, batch=batch, train_size=train_size, test_size=test_size, seed=seed,
             seeds=seeds, engine=engine, dtype=dtype,
         )  # fmt: skip
+    for kind, said in remarks:  # only now: where the input is refused, its line stands alone
+        tell(stderr, kind, said)
     if objective == "layerwise" and loops not in (None, 1):
         stderr.print(f"note: --objective layerwise trains one layer; --loops {loops} does not change it", markup=False)
     for breach in problems.assumption_breaches(config.distribution()):
@@ -118,21 +121,21 @@ def train(
     stdout.print(f"{'run':20} {out}", markup=False)
 
 
-def _unit_rows(source: str, how: "Reading", stderr: Any) -> Any:
+def _unit_rows(source: str, how: "Reading") -> tuple[Any, list[tuple[str, str]]]:
+    """The rows of a table at unit length, and what is to be said of how it was read."""
     from eigenloop.predict.prediction import treated
     from eigenloop.predict.tables import read_table
     from eigenloop.system.errors import InputError
 
     table = read_table(source, how)
-    tell(stderr, "note", f"read {table.about}")
-    for said in (*table.notes, *(f"{doubt.sentence}; {doubt.remedy}" for doubt in table.doubts)):
-        tell(stderr, "warning", said)
+    doubts = [f"{doubt.sentence}; {doubt.remedy}" for doubt in table.doubts]
+    remarks = [("note", f"read {table.about}"), *(("warning", said) for said in (*table.notes, *doubts))]
     rows = treated(table.rows, rounding=0.0, unit=True)
     if not rows.any(axis=1).all():
         raise InputError(
             f"--x0 {source}: row {int(rows.any(axis=1).argmin()) + 1} is zero and has no direction; remove it"
         )
-    return rows
+    return rows, remarks
 
 
 def _numbers(text: str | None, error: type[Exception]) -> tuple[int, ...] | None:

@@ -18,7 +18,7 @@ from eigenloop.lab.training import TrainConfig, train
 from eigenloop.theory.claims.theorems import LOOPED
 from eigenloop.theory.dynamics import recursion
 
-ledger = Ledger("beyond arXiv 2606.00605")
+ledger = Ledger("arXiv 2606.00605")
 
 LOOPS = 25
 """Loops over which error curves are compared: those of Fig. 2."""

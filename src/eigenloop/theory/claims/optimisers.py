@@ -13,7 +13,7 @@ from eigenloop.theory.dynamics import Path, asymptotic, long_run, slope_function
 from eigenloop.theory.optimisers import adam, adam_run, clock_shift, descent, heavy_ball_run
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 
-ledger = Ledger("beyond arXiv 2606.00605")
+ledger = Ledger("arXiv 2606.00605")
 
 BETA = 0.9
 PLAIN = RATE / (1 - BETA)

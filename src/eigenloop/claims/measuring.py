@@ -185,7 +185,9 @@ def select(entries: Sequence[Entry], only: str | None) -> list[Entry]:
         InputError: a name that fits no claim; lists the known ones.
 
     Example:
-        >>> demo = [Entry(Claim(id, "", "", lambda effort: None), Source("demo")) for id in ("thm4.1.rate", "thm4.10")]
+        >>> nothing = lambda effort: None
+        >>> two = [Claim(id, "", "", nothing, "ours") for id in ("thm4.1.rate", "thm4.10")]
+        >>> demo = [Entry(claim, Source("demo")) for claim in two]
         >>> [entry.claim.id for entry in select(demo, "thm4.1")]
         ['thm4.1.rate']
     """

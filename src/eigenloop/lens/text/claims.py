@@ -155,7 +155,8 @@ def exchanged(rng: np.random.Generator, circuit: Circuit) -> Circuit:
 
     Example:
         >>> from eigenloop.lens import planted
-        >>> two = replace(planted(np.eye(2)), value=np.arange(4.0).reshape(2, 1, 2), output=np.ones((2, 2, 1)))
+        >>> heads = {"value": np.arange(4.0).reshape(2, 1, 2), "output": np.ones((2, 2, 1))}
+        >>> two = replace(planted(np.eye(2)), **heads, value_bias=np.zeros((2, 1)))
         >>> exchanged(np.random.default_rng(0), two).value.ravel()
         array([2., 3., 0., 1.])
     """

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 # One thread per worker for BLAS and for XLA: pytest-xdist already fills the cores, and sums must not
 # depend on how many cores a machine has.
@@ -16,6 +17,11 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("NPROC", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # JAX_PLATFORMS=cuda runs the tests marked gpu
 os.environ["MPLBACKEND"] = "Agg"
+# What JAX compiles stays beside pytest's own cache: for the other workers, for the commands that tests start, and for
+# the next run.
+COMPILED = Path(__file__).resolve().parents[1] / ".pytest_cache" / "compiled"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # The user's cache is neither read nor written. The workers of pytest-xdist share their parent's folder.
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ

@@ -27,6 +27,7 @@ from eigenloop.predict import estimator, prediction
 from eigenloop.predict.estimator import Blocks, LoopedPCA, Target, cached_blocks, predict, training_recipe
 from eigenloop.predict.tables import read_table
 from eigenloop.system import memory
+from eigenloop.system.cache import cache_directory
 from eigenloop.system.errors import InputError
 
 
@@ -224,10 +225,10 @@ def test_the_cache_trains_once_and_mends_itself(tmp_path: Path, monkeypatch: pyt
 
 def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert estimator.cache_folder() == tmp_path / "eigenloop"
+    assert cache_directory() == tmp_path / "eigenloop"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert estimator.cache_folder() == tmp_path / ".cache" / "eigenloop"
+    assert cache_directory() == tmp_path / ".cache" / "eigenloop"
 
 
 def test_looped_pca_passes_scikit_learns_checks(standard_promotion: None) -> None:

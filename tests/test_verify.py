@@ -86,6 +86,22 @@ REST = {
     def sleeps(effort):
         time.sleep(300)
     """,
+    "shared": """
+    from functools import cache
+
+    @cache
+    def run():
+        return os.urandom(8).hex()
+
+    @shelf.claim("shared.first", "It judges a run.", place="", provenance="ours", shared_run="one")
+    def first(effort):
+        return Finding("holds", [os.getpid()], run())
+
+    @shelf.claim("shared.second", "It judges the same run.", place="", provenance="ours", shared_run="one")
+    def second(effort):
+        time.sleep(0.2)
+        return Finding("holds", [os.getpid()], run())
+    """,
     "killed": """
     @shelf.claim("bad.killed", "Its process is killed.", place="", provenance="ours")
     def killed(effort):
@@ -409,6 +425,14 @@ def test_a_choice_does_not_replace_the_ledger_of_all_claims(
     assert call(capsys, "verify", "--quick", "--only", "fig1c")[0] == 0
     assert {path.name: path.read_bytes() for path in Path("runs/verify").iterdir()} == whole
     assert len(parsed(Path("runs/verify-only/claims.json").read_text())["claims"]) == 1
+
+
+def test_claims_that_judge_one_run_are_measured_where_it_is_made(shelve: Shelve) -> None:
+    shelve("shared")
+    found = measure(select(collect(), "shared,thm4.10"), Effort(quick=True), workers=2).results
+    assert [result.claim.id for result in found] == ["thm4.10.other", "shared.first", "shared.second"]
+    assert found[1].finding.expected == found[2].finding.expected
+    assert found[1].finding.measured == found[2].finding.measured
 
 
 DRIVER = """

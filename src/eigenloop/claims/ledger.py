@@ -131,6 +131,8 @@ class Claim:
         provenance: whose statement it is.
         quote: the paper's words and their place, where it is stated; else None.
         expected_verdict: the verdict recorded in the package; another one is reported as unexpected.
+        shared_run: the name of a training run or the like that several claims of a module judge, cached by the module:
+            they are measured in one process, where it is made once.
     """
 
     id: str
@@ -140,6 +142,7 @@ class Claim:
     provenance: Provenance
     quote: str | None = None
     expected_verdict: Kind = "holds"
+    shared_run: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a quotation that is missing, or that nobody wrote.
@@ -175,6 +178,7 @@ class Ledger:
         provenance: Provenance,
         quote: str | None = None,
         expected_verdict: Kind = "holds",
+        shared_run: str | None = None,
     ) -> Callable[[Callable[[Effort], Finding]], Callable[[Effort], Finding]]:
         """Decorate the function that measures a claim.
 
@@ -185,6 +189,7 @@ class Ledger:
             provenance: whose statement it is.
             quote: the paper's words and their place, "words" (Section 5); for stated claims only.
             expected_verdict: the verdict recorded in the package.
+            shared_run: the name of what other claims of the module judge as well.
 
         Raises:
             ValueError: an identifier that is taken; a quote that is missing or out of place.
@@ -195,7 +200,7 @@ class Ledger:
         def keep(measure: Callable[[Effort], Finding]) -> Callable[[Effort], Finding]:
             whose = f"eigenloop, on {self.source}" if provenance == "ours" else self.source  # no paper says ours
             source = f"{whose}, {place}" if place else whose
-            self.claims.append(Claim(id, statement, source, measure, provenance, quote, expected_verdict))
+            self.claims.append(Claim(id, statement, source, measure, provenance, quote, expected_verdict, shared_run))
             return measure
 
         return keep

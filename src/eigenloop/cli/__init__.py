@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from eigenloop.system.cache import keep_compiled_programs
 from eigenloop.system.errors import InputError
 
 __all__ = ["main"]
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(words: list[str], interrupts: Any) -> Any:
+    keep_compiled_programs()
     with interrupts.deferred():
         import typer
 

@@ -32,14 +32,13 @@ from eigenloop.predict.prediction import (
 from eigenloop.predict.recipes import (
     TRAINING_STEPS,
     blocks_of_run,
-    cache_folder,
     cached_blocks,
     train_blocks,
     training_recipe,
 )
 
 __all__ = [
-    "ORIENTATION", "PLATEAU_REASON", "Blocks", "LoopedPCA", "Prediction", "Target", "blocks_of_run", "cache_folder",
+    "ORIENTATION", "PLATEAU_REASON", "Blocks", "LoopedPCA", "Prediction", "Target", "blocks_of_run",
     "cached_blocks", "check_settings", "predict", "train_blocks", "training_recipe",
 ]  # fmt: skip
 

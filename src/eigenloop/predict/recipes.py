@@ -30,6 +30,7 @@ from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.training import Progress, train
 from eigenloop.predict.prediction import Blocks
+from eigenloop.system.cache import cache_directory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays, save_arrays
 
@@ -129,13 +130,13 @@ def cached_blocks(
 
     Args:
         config: from `training_recipe`.
-        folder: the cache; None for `cache_folder()`. Files are named by version, dimension and configuration.
+        folder: the cache; None for `cache_directory()`. Files are named by version, dimension and configuration.
         report: called while training.
         note: told in one line when an entry is damaged (it is trained again) or cannot be kept.
     """
     schedule = f"{config.model_dump_json()} cosine {jax.__version__}"
     digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
-    path = (folder or cache_folder()) / f"predict-{__version__}-d{config.dim}-{digest}.safetensors"
+    path = (folder or cache_directory()) / f"predict-{__version__}-d{config.dim}-{digest}.safetensors"
     found = _entry(path, config.dim, note)
     if found is not None:
         return found
@@ -195,12 +196,6 @@ def _held(path: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/eigenloop, or ~/.cache/eigenloop."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "eigenloop"
 
 
 def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = silent) -> Blocks:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from eigenloop.system import cache
+
 orphaned, saving = threading.Event(), threading.Lock()
 """In a worker: set once its parent is gone; what holds the lock may finish first."""
 
@@ -46,6 +48,7 @@ def work_alone(stop: Any) -> None:
 def _serve(begin: Callable[..., None] | None, *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    cache.ignore_damaged_programs()
     if begin is not None:
         begin(*arguments)
 

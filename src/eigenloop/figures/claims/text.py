@@ -34,6 +34,7 @@ SINGLE = f"one layer with LN, 156,000 steps; {RUN}"
     place="Fig. 1(a), (b)",
     provenance="stated",
     quote=q.STRUCTURE.quote,
+    shared_run="looped",
 )
 def structure(effort: Effort) -> Finding:
     run, free = cells.looped(effort.seed), cells.free(effort)
@@ -54,6 +55,7 @@ def structure(effort: Effort) -> Finding:
     place="Fig. 1(c)",
     provenance="stated",
     quote=q.SCALING.quote,
+    shared_run="looped",
 )
 def scaling(effort: Effort) -> Finding:
     run = cells.looped(effort.seed)
@@ -66,6 +68,7 @@ def scaling(effort: Effort) -> Finding:
     place="Fig. 4",
     provenance="stated",
     quote=q.SPARSE.quote,
+    shared_run="layerwise",
 )
 def sparse(effort: Effort) -> Finding:
     run = cells.layerwise(effort.seed)
@@ -79,6 +82,7 @@ def sparse(effort: Effort) -> Finding:
     place="Fig. 4",
     provenance="stated",
     quote=q.SLOPE.quote,
+    shared_run="layerwise",
 )
 def slope(effort: Effort) -> Finding:
     run = cells.layerwise(effort.seed)
@@ -96,6 +100,7 @@ def slope(effort: Effort) -> Finding:
     place="Fig. 2",
     provenance="stated",
     quote=q.LOSSES.quote,
+    shared_run="three models",
 )
 def losses(effort: Effort) -> Finding:
     own = cells.three_models(effort.seed)
@@ -110,6 +115,7 @@ def losses(effort: Effort) -> Finding:
     place="Fig. 2",
     provenance="stated",
     quote=q.SEPARATION.quote,
+    shared_run="three models",
 )
 def separation(effort: Effort) -> Finding:
     own = cells.three_models(effort.seed)
@@ -144,6 +150,7 @@ def gap(effort: Effort) -> Finding:
     provenance="stated",
     quote=q.STRAIGHT.quote,
     expected_verdict="holds only",
+    shared_run="layerwise",
 )
 def straight(effort: Effort) -> Finding:
     run, rows = _looped_at_test_time(effort)
@@ -156,6 +163,7 @@ def straight(effort: Effort) -> Finding:
     place="Fig. 5",
     provenance="stated",
     quote=q.LONGER.quote,
+    shared_run="layerwise",
 )
 def longer(effort: Effort) -> Finding:
     run, rows = _looped_at_test_time(effort)
@@ -170,6 +178,7 @@ def longer(effort: Effort) -> Finding:
     provenance="stated",
     quote=q.LAYERS.quote,
     expected_verdict="holds only",
+    shared_run="looped",
 )
 def straight_in_layers(effort: Effort) -> Finding:
     run, rows = _layered(effort)
@@ -186,6 +195,7 @@ def straight_in_layers(effort: Effort) -> Finding:
     place="cf. Fig. 8",
     provenance="ours",
     expected_verdict="holds only",
+    shared_run="looped",
 )
 def longer_in_layers(effort: Effort) -> Finding:
     run, rows = _layered(effort)

@@ -1,6 +1,10 @@
 """The word for a user's own object: the same in every process, another for another object."""
 
 import functools
+import importlib.util
+import linecache
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +17,7 @@ import numpy as np
 import optax
 import pytest
 
+from eigenloop.lab import identity
 from eigenloop.lab.identity import describe
 from eigenloop.lab.objectives import Layerwise
 from eigenloop.lab.problems import Rotated
@@ -83,6 +88,94 @@ def test_an_edited_body_is_another_function() -> None:
     assert of("def help(x):\n    return x\ndef own(x):\n    return help(x)") != of(
         "def help(x):\n    return -x\ndef own(x):\n    return help(x)"
     )
+
+
+SOURCE = """
+import dataclasses
+SCALE = 2.0
+
+def scaled(x):
+    return x * SCALE
+
+def loss(model, batch):
+    def one(y):
+        return scaled(y) if y > 0 else f"{y:.3f} {SCALE!r}"
+    return [one(value) for value in batch], {key: value for key, value in model.items()}
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    rate: float = 0.1
+    def __call__(self, x):
+        match x:
+            case [first, *rest] if first:
+                return rest
+        return x @ self.rate
+
+pair = (lambda x: x + 1), (lambda x: x + 2)
+nested = lambda y: (lambda z: z + y)
+"""
+
+
+def loaded(path: Path, source: str) -> Any:
+    """A module from a file, as a user's own is."""
+    path.write_text(source)
+    linecache.checkcache()
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def told(module: Any) -> list[str]:
+    return [describe(v) for v in (module.loss, module.Own(), *module.pair, module.nested, module.nested(3))]
+
+
+def test_a_function_counts_by_its_syntax_tree(tmp_path: Path) -> None:
+    before = told(loaded(tmp_path / "own_objective.py", SOURCE))
+    assert len(set(before)) == len(before)
+    assert not any("bytecode" in word for word in before)
+    moved = SOURCE.replace("def loss", "# why\n\n\ndef loss").replace("x @ self.rate", "(x  @  self.rate)")
+    moved = moved.replace("def one(y):", 'def one(y):\n        """Say what."""')
+    assert told(loaded(tmp_path / "own_objective.py", moved)) == before
+    changes = {"y > 0": 0, "SCALE = 2.0": 0, "x @ self.rate": 1, "rate: float = 0.1": 1, "x + 1": 2, "x + 2": 3,
+               "z + y": 5}  # fmt: skip
+    for text, place in changes.items():
+        edited = told(loaded(tmp_path / "own_objective.py", SOURCE.replace(text, text.replace("0", "1") + " * 3")))
+        assert edited[place] != before[place], text
+
+
+def test_it_does_so_under_every_python_that_is_here(tmp_path: Path) -> None:
+    """Bytecode differs from one Python to the next; the fingerprint must not. A stub stands for NumPy."""
+    (tmp_path / "own_objective.py").write_text(SOURCE)
+    (tmp_path / "numpy.py").write_text("class generic: ...\nclass dtype: ...\nclass ndarray: ...\n")
+    (tmp_path / "fingerprints.py").write_text(Path(identity.__file__).read_text())
+    code = f"""
+import sys; sys.path.insert(0, {str(tmp_path)!r})
+import fingerprints, own_objective as m
+print([fingerprints.describe(v) for v in (m.loss, m.Own(), *m.pair, m.nested, m.nested(3))])"""
+    names = (f"python3.{minor}" for minor in range(11, 16))
+    pythons = {os.path.realpath(path) for path in map(shutil.which, names) if path} | {sys.executable}
+    words = {}
+    for python in sorted(pythons):
+        done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        if "0" in done.stdout:  # an installed Python may be broken
+            words[python] = done.stdout
+    assert len(set(words.values())) == 1, words
+
+
+def test_without_source_the_word_names_the_python_that_compiled_it(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec("def own(x):\n    return 2 * x", names)
+    assert f"bytecode of {sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}" in describe(
+        names["own"]
+    )
+    module = loaded(tmp_path / "own_edited.py", "def own(x):\n    return 2 * x\n")
+    (tmp_path / "own_edited.py").write_text("def own(x):\n    return 3 * x\n")  # after it was imported
+    linecache.checkcache()
+    assert "bytecode" in describe(module.own)
 
 
 def test_what_is_computed_on_first_use_does_not_count() -> None:

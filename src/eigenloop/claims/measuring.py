@@ -10,7 +10,7 @@ import importlib
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +22,7 @@ from eigenloop.claims.journal import Kept
 from eigenloop.claims.ledger import Claim, Effort, Finding, Kind, Ledger, Provenance, Result
 from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
-from eigenloop.system.workers import processes, work_alone
+from eigenloop.system.workers import gather, processes, work_alone
 
 Report = Callable[[int, int], None]
 """Told how many claims are measured, and of how many, in the caller's thread."""
@@ -30,7 +30,6 @@ Report = Callable[[int, int], None]
 KINDS: tuple[Kind, ...] = ("holds", "holds only", "fails", "not run")
 OF_PAPERS: tuple[Provenance, ...] = ("stated", "reconstructed", "figure")
 PROVENANCES: tuple[Provenance, ...] = (*OF_PAPERS, "ours")
-POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -271,14 +270,13 @@ def _measure_apart(
             pool.submit(_measure_found, [entry.claim.id for entry in task], task[0].source, effort): task
             for task in _tasks(entries)
         }
-        waiting = set(futures)
+
+        def ended(future: Future[Any]) -> None:
+            for entry, measured in zip(futures[future], future.result(), strict=True):  # raises what a claim raised
+                keep(entry, *measured)
+
         try:
-            while waiting:
-                interrupts.check()
-                done, waiting = wait(waiting, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
-                for future in done:
-                    for entry, measured in zip(futures[future], future.result(), strict=True):  # raises what one raised
-                        keep(entry, *measured)
+            gather(futures, ended)
         except BrokenProcessPool:
             raise InputError("a process measuring claims was killed (is there enough memory?); try again") from None
         except BaseException:

@@ -6,7 +6,6 @@ Example:
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,15 +13,14 @@ from typing import Any, cast
 import matplotlib as mpl
 
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
-from eigenloop.figures.running import POLL_SECONDS, Report, require_budget, side_by_side, silent, train_all
+from eigenloop.figures.running import Report, require_budget, side_by_side, silent, train_all
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData, Row, read_table
 from eigenloop.lab.training import TrainConfig
 from eigenloop.report.drawing import DARK, LIGHT, file_content
-from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
-from eigenloop.system.workers import processes
+from eigenloop.system.workers import gather, processes
 
 __all__ = [
     "FIGURES", "Budget", "FigureData", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs", "save",
@@ -123,20 +121,9 @@ def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -
     if workers == 1:
         return [save(data, directory) for data in made]
     with processes(workers) as pool:
-        return _collected([pool.submit(save, data, directory) for data in made])
-
-
-def _collected(futures: list[Future[Any]]) -> list[Any]:
-    """Results in order; Ctrl-C is heard while they are made."""
-    waiting = set(futures)
-    try:
-        while waiting:
-            waiting = wait(waiting, timeout=POLL_SECONDS).not_done
-            interrupts.check()
+        futures = [pool.submit(save, data, directory) for data in made]
+        gather(futures)
         return [future.result() for future in futures]
-    finally:
-        for future in futures:
-            future.cancel()
 
 
 def _drawn(data: FigureData, look: dict[str, Any]) -> Any:

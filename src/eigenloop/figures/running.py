@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,14 @@ import numpy as np
 from eigenloop.figures.settings import Budget
 from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.training import Progress, TrainConfig, Trained, load_run, train
-from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
-from eigenloop.system.workers import cores, orphaned, processes, saving
+from eigenloop.system.workers import POLL_SECONDS, cores, gather, orphaned, processes, saving
 
 Report = Callable[[str, Progress], None]
 """Told the run's name and how far it is, in the caller's thread."""
 
 LENGTH = ("epochs", "steps")
 """What may differ between a run and its continuation."""
-POLL_SECONDS = 0.2
 LONG = 1_000
 """Steps beside which compiling again costs little."""
 
@@ -119,15 +117,13 @@ def _train_apart(jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, w
     told, stop = context.SimpleQueue(), context.Event()
     with processes(workers, _begin, told, stop) as pool:
         futures: set[Future[None]] = {pool.submit(_train_one, name, *job) for name, job in jobs.items()}
-        waiting = futures
+
+        def tell() -> None:
+            while not told.empty():
+                report(*told.get())
+
         try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
-                while not told.empty():
-                    report(*told.get())
-                for future in done:
-                    future.result()
-                interrupts.check()
+            gather(futures, meanwhile=tell)
         except BrokenProcessPool:
             said = "a training process was killed (is there enough memory?); run the same command to go on"
             raise InputError(said) from None

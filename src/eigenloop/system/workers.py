@@ -4,12 +4,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from typing import Any
 
-from eigenloop.system import cache
+from eigenloop.system import cache, interrupts
 
+POLL_SECONDS = 0.2
+"""Between two looks for Ctrl-C while workers work."""
 orphaned, saving = threading.Event(), threading.Lock()
 """In a worker: set once its parent is gone; what holds the lock may finish first."""
 
@@ -29,6 +31,35 @@ def processes(workers: int, begin: Callable[..., None] | None = None, *arguments
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, initializer=_serve, initargs=(begin, *arguments))
+
+
+def gather(
+    futures: Collection[Future[Any]],
+    ended: Callable[[Future[Any]], None] = lambda future: future.result(),
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    """Wait for every future; Ctrl-C is heard meanwhile.
+
+    Args:
+        futures: of a pool.
+        ended: called with each as it ends, in this thread; by default raises what the work raised.
+        meanwhile: called some five times a second.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed. What is not yet begun is cancelled, as after every other error.
+    """
+    waiting = set(futures)
+    try:
+        while waiting:
+            done, waiting = wait(waiting, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+            meanwhile()
+            for future in done:
+                ended(future)
+            interrupts.check()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def work_alone(stop: Any) -> None:

@@ -24,7 +24,8 @@ Provenance = Literal["stated", "reconstructed", "figure", "ours"]
 """Whose a statement is.
 
 - stated: the paper's text says it; the claim quotes the words.
-- reconstructed: the paper states it, but its formula is stripped from the text that we have; ours may differ from it.
+- reconstructed: the paper states it, but its formula, or a condition of it, is missing from the text that we have;
+  ours may differ from it.
 - figure: read off a figure of the paper.
 - ours: posed by eigenloop; no paper says it.
 """

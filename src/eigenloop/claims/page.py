@@ -38,9 +38,8 @@ VERDICTS = (
 )
 WHOSE = (
     "Provenance says whose a statement is: stated where the paper's text says it, in the words quoted; "
-    "reconstructed where "
-    "the paper states it but its formula is missing from the text that we have, so that ours may differ from it; "
-    "figure "
+    "reconstructed where the paper states it but its formula, or a condition of it, is missing from the text that we "
+    "have, so that ours may differ from it; figure "
     "where it was read off a figure; ours where eigenloop posed it and no paper says it."
 )
 TONES: Mapping[Kind, Tone] = {"holds": "good", "holds only": "warn", "fails": "bad", "not run": "neutral"}

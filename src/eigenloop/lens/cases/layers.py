@@ -212,10 +212,8 @@ def by_layer(name: str, values: np.ndarray, ylabel: str) -> Plot:
     "case.unshared.tilt",
     "Passing through a layer the tokens tend to be tilted towards the principal eigenvector of its W_O W_V: the mean "
     "token, under full attention, where every layer has a symmetric F of its own.",
-    place="abstract",
-    provenance="stated",
-    quote='"passing through a layer the tokens tend to be tilted towards the principal eigenvector of a matrix which '
-    'is the product of the output and value weight matrices of that layer" (abstract)',
+    place="abstract; its conditions are missing from what we have",
+    provenance="reconstructed",
 )
 def unshared_tilt(effort: Effort) -> Finding:
     before, after = passes(effort.generator(18), size=effort.pick(30, 150), leader=2.5)

@@ -250,10 +250,8 @@ def symmetric_bounds(effort: Effort) -> Finding:
     "case.shared.alignment",
     "With shared weights the tokens align with the principal eigenvector of W_O W_V: under full attention, and under "
     "softmax attention where tokens are not too far apart.",
-    place="abstract",
-    provenance="stated",
-    quote='"the alignment with this principal eigenvector is particularly evident empirically, and can also be shown '
-    'analytically" (abstract, of "a transformer with shared weights")',
+    place="abstract; its conditions are missing from what we have",
+    provenance="reconstructed",
 )
 def shared_alignment(effort: Effort) -> Finding:
     rng, ends, curves, gap = effort.generator(17), [], [], 0.8

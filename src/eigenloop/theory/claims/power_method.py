@@ -92,7 +92,8 @@ def trained_layerwise(effort: Effort) -> Finding:
     "With LN the factor per loop falls, as training goes on, to that of the power method, lambda_{m+1}/lambda_1.",
     place="Thm 4.6",
     provenance="stated",
-    quote='"this factor decreases, eventually converging to the optimal rate" (after Theorem 4.6)',
+    quote='"this factor decreases, eventually converging to the optimal rate of [..] established for the power '
+    'method" (after Theorem 4.6)',
 )
 def factor_falls(effort: Effort) -> Finding:
     path = long_run(SINGLE, learning_rate=RATE, steps=LAST)
@@ -194,7 +195,8 @@ def trained_end_to_end(effort: Effort) -> Finding:
     "As training goes on phi_L has a limit, at every X: that of L steps of the power method.",
     place="Thm 4.7",
     provenance="stated",
-    quote='"Thus [..], and hence [..], has a limit" (Appendix E)',
+    quote='"the output converges to the [..]-step power-method iterate" (Section 4.1); "Thus [..], and hence [..], '
+    'has a limit" (Appendix E)',
 )
 def angle_has_a_limit(effort: Effort) -> Finding:
     """The full model's sine after ten layers against products with S, at four times of training."""
@@ -243,7 +245,9 @@ def limit_between_bounds(effort: Effort) -> Finding:
     "that of the power method, for either target.",
     place="Thms 4.2 and 4.6 (2)",
     provenance="stated",
-    quote='"with a fixed and suboptimal factor that cannot be improved by further training" (after Theorem 4.6)',
+    quote='"irrespective of the training target in (4.4), looping the learned module also results in exponential '
+    'error decay, but with a fixed and suboptimal factor that cannot be improved by further training" (after Theorem '
+    "4.6)",
 )
 def slower_without_ln(effort: Effort) -> Finding:
     """The full model, trained without LN on the exact population of d = 2 and looped; gamma* of many spectra."""

@@ -60,10 +60,11 @@ def inverse_square(rows: np.ndarray) -> Estimate:
 
 @ledger.claim(
     "lemF.1",
-    "A d x d matrix that commutes with every rotation is a multiple of I, for d >= 3.",
+    "A d x d matrix that commutes with every rotation is a multiple of I (for d >= 3; in d = 2 rotations commute).",
     place="Lemma F.1",
     provenance="stated",
-    quote='"then [..] is a scalar multiple of the identity matrix" (Lemma F.1)',
+    quote='"The commutativity condition for all [..]", "then [..] is a scalar multiple of the identity matrix" (Lemma '
+    "F.1)",
 )
 def schur(effort: Effort) -> Finding:
     """The dimension of what commutes with a few random rotations, from singular values."""
@@ -168,8 +169,7 @@ def unnormalized_optimum(effort: Effort) -> Finding:
     "lemF.4",
     "E[1/||Sq||^2 | X] <= C_d/(lambda_1 lambda_d), with a constant of d alone.",
     place="Lemma F.4",
-    provenance="stated",
-    quote='"Therefore there exists a finite constant [..], depending only on [..]" (Lemma F.4, proof)',
+    provenance="reconstructed",
 )
 def inverse_square_bounded(effort: Effort) -> Finding:
     """The exact expectation of many random spectra, against our C_d."""

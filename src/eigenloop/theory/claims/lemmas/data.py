@@ -117,10 +117,13 @@ def task1(effort: Effort) -> Finding:
 
 @ledger.claim(
     "ass3.2.task2",
-    "Task 2 meets Assumption 3.2: unit columns, any rotation as likely as any other, eigenvalues m_i in every draw.",
+    "Task 2 meets Assumption 3.2: unit columns, any rotation as likely as any other, the eigenvalues of X0 in every "
+    "draw.",
     place="Assumption 3.2, Section 5",
     provenance="stated",
-    quote='"Following Example 3.3, we construct data matrices" (Section 5, Task 2)',
+    quote='"Following Example 3.3, we construct data matrices" (Section 5, Task 2); "has unit columns, and by '
+    'construction is rotation-invariant in distribution. Moreover, [..] shares the same eigenvalues as [..]" (Example '
+    "3.3)",
 )
 def task2(effort: Effort) -> Finding:
     """The package's samples: eigenvalues of every X, moments of d = 4."""
@@ -145,7 +148,8 @@ def task2(effort: Effort) -> Finding:
     "X = Q X0 with Q Haar-orthogonal meets Assumption 3.2 for any full-rank X0 with unit columns; 1/lambda_d is X0's.",
     place="Example 3.3",
     provenance="stated",
-    quote='"has unit columns, and by construction is rotation-invariant in distribution" (Example 3.3)',
+    quote='"has unit columns, and by construction is rotation-invariant in distribution. Moreover, [..] shares the '
+    'same eigenvalues as [..] [..] Therefore, [..] satisfies Assumption 3.2" (Example 3.3)',
 )
 def example(effort: Effort) -> Finding:
     """An X0 of a spectrum without pattern: the package's samples of Q X0."""
@@ -166,11 +170,11 @@ def example(effort: Effort) -> Finding:
 
 @ledger.claim(
     "ex3.3.rejection",
-    "For n >= d drawing again while lambda_d is below a threshold keeps (A1) and (A2) and makes (A3) hold.",
+    "Drawing again while lambda_d is below a threshold keeps (A1) and (A2) and makes (A3) hold, here at n = d.",
     place="after Example 3.3",
     provenance="stated",
-    quote='"rejecting samples whose [..]-th eigenvalue is smaller than a certain positive threshold" (after '
-    "Example 3.3)",
+    quote='"any distribution satisfying Assumption 3.2(A1) and (A2) can be easily utilized to generate data by '
+    'rejecting samples whose [..]-th eigenvalue is smaller than a certain positive threshold" (after Example 3.3)',
 )
 def rejection(effort: Effort) -> Finding:
     """Task 1 at n = d, where E[1/lambda_d] is infinite, conditioned on lambda_d >= 0.02."""
@@ -241,8 +245,9 @@ def _loss(samples: oracle.Sampled, gamma: float, target: oracle.Loss) -> float:
     "The degenerate case, S a multiple of I, where every q is an eigenvector, has probability 0.",
     place="Lemma C.4, proof",
     provenance="stated",
-    quote='"under Assumption 3.2 [..] the only degenerate case occurs with probability zero for random [..]" '
-    "(Lemma C.4, proof)",
+    quote='"under Assumption 3.2 [..] this event has probability zero: [..] the eigenvector set on [..] is either '
+    "finite (simple spectrum) or a lower-dimensional submanifold (eigenvalue multiplicity), hence has measure zero; "
+    'the only degenerate case [..] occurs with probability zero for random [..]" (Lemma C.4, proof)',
     expected_verdict="holds only",
 )
 def degenerate_case(effort: Effort) -> Finding:

@@ -87,7 +87,9 @@ def safe_rate(n: np.ndarray, dim: int, *, target: Target) -> np.ndarray:
     "Without LN gradient descent keeps V_21 = aI, W_12 = bI and zeros elsewhere, for both targets.",
     place="Lemma B.1",
     provenance="stated",
-    quote='"the parameter matrices preserve the following block structure" (Lemma B.1)',
+    quote='"the parameter matrices preserve the following block structure: [..] while all other blocks remain zero", '
+    '"the parameters are initialized as scalar multiples of [..] (or zero), and the gradient updates preserve this '
+    'structure" (Lemma B.1)',
 )
 def structure(effort: Effort) -> Finding:
     """Descent of the full model on the exact population of d = 2, against the scalar recursion."""
@@ -110,8 +112,7 @@ def structure(effort: Effort) -> Finding:
     "rem.B.2",
     "For the unnormalised target gamma* = 0, and training never moves, only if the columns of X are orthogonal.",
     place="Remark B.2",
-    provenance="stated",
-    quote='"this means the columns of [..] are mutually orthogonal" (Remark B.2)',
+    provenance="reconstructed",
 )
 def degenerate(effort: Effort) -> Finding:
     """The start's gradients in the full model at orthogonal columns; gamma* of random spectra."""
@@ -135,10 +136,12 @@ def degenerate(effort: Effort) -> Finding:
 
 @ledger.claim(
     "rem.B.2.suboptimal",
-    "At S = I the unnormalised dynamics stay at gamma = 0, which is a suboptimal fixed point.",
+    "Where the columns of X are orthogonal, here S = I, the unnormalised dynamics are trapped at a suboptimal fixed "
+    "point.",
     place="Remark B.2",
     provenance="stated",
-    quote='"the unnormalized dynamics are trivially trapped at a suboptimal fixed point" (Remark B.2)',
+    quote='"for [..] with unit-norm columns, this means the columns of [..] are mutually orthogonal and [..] Thus the '
+    'unnormalized dynamics are trivially trapped at a suboptimal fixed point" (Remark B.2)',
     expected_verdict="holds only",
 )
 def trapped(effort: Effort) -> Finding:
@@ -170,7 +173,8 @@ def trapped(effort: Effort) -> Finding:
     "0 < gamma_1 <= gamma_t.",
     place="Theorem B.3 (1)",
     provenance="stated",
-    quote='"All iterates remain within the initial level set, ensuring they are uniformly bounded" (Theorem B.3 (1))',
+    quote='"All iterates remain within the initial level set" (Theorem B.3 (1)); "the loss is monotonically '
+    'decreasing [..] This gives a uniform positive lower bound on the parameter" (its proof, part 2)',
 )
 def level_set(effort: Effort) -> Finding:
     """Every step on many spectra; and of the full model in d = 2."""

@@ -51,8 +51,7 @@ def long_path(rate: float, steps: float) -> dynamics.Path:
     "lemA.1",
     "With V_21 = aI, W_12 = bI, zeros elsewhere, the model returns N((I + ab S)^L q), with the loss of Eq. (D.1).",
     place="Lemma A.1",
-    provenance="stated",
-    quote='"the looped transformer reduces to the normalized power iteration" (Appendix A, step 1)',
+    provenance="reconstructed",
 )
 def forward_reduction(effort: Effort) -> Finding:
     """The full model, layer by layer, against the matrix power; its losses against sines from the spectrum."""
@@ -130,8 +129,7 @@ def active_gradients(effort: Effort) -> Finding:
     "lemA.4.sign",
     "f'(gamma) < 0 at every gamma >= 0; indeed every single sample's loss falls, almost surely.",
     place="Lemma A.4",
-    provenance="stated",
-    quote='"continuity and strict negativity of [..] on [..]" (Lemma A.5, proof)',
+    provenance="reconstructed",
 )
 def slope_is_negative(effort: Effort) -> Finding:
     """Autodiff of single samples in the full model, and f' of random spectra."""
@@ -156,8 +154,7 @@ def slope_is_negative(effort: Effort) -> Finding:
     "lemA.4.bound",
     "gamma^2 |d loss/d gamma| of a sample stays, at every gamma, below a multiple of 1/lambda_d.",
     place="Lemma A.4",
-    provenance="stated",
-    quote='"The bound [..] proved below is uniform in [..]" (Lemma A.4, proof)',
+    provenance="reconstructed",
 )
 def slope_is_bounded(effort: Effort) -> Finding:
     """Autodiff of single samples in the full model; the multiple is L/2."""
@@ -267,8 +264,7 @@ def upsilon1_sampled(effort: Effort) -> Finding:
     "lemA.5.increase",
     "gamma_t increases at every step (and a_t and b_t do), whatever the learning rate.",
     place="Lemma A.5",
-    provenance="stated",
-    quote='"Hence [..] is increasing" (Lemma A.5, proof)',
+    provenance="reconstructed",
 )
 def gamma_increases(effort: Effort) -> Finding:
     """The scalar recursion, every step of it."""

@@ -52,7 +52,7 @@ LIMIT = '"The sequence of iterates converges to the unique optimal solution" (Th
 
 @ledger.claim(
     "thm4.2.limit.normalized",
-    "gamma tends to gamma*, normalised target.",
+    "gamma tends to gamma*, where the loss is least, normalised target.",
     place="Thm 4.2 (1)",
     provenance="stated",
     quote=LIMIT,
@@ -63,7 +63,7 @@ def limit_normalized(effort: Effort) -> Finding:
 
 @ledger.claim(
     "thm4.2.limit.unnormalized",
-    "gamma tends to gamma*, unnormalised target.",
+    "gamma tends to gamma*, where the loss is least, unnormalised target.",
     place="Thm 4.2 (1)",
     provenance="stated",
     quote=LIMIT,
@@ -133,7 +133,8 @@ def rate_unnormalized(effort: Effort) -> Finding:
     "Without LN no gamma brings the loss to 0: f* > 0 for either target (on spectra that are not tight frames).",
     place="Thm 4.2 (2)",
     provenance="stated",
-    quote='"The minimum achievable loss is strictly positive" (Appendix B.2.1)',
+    quote='"The minimum achievable loss is strictly positive" (Appendix B.2.1), "again strictly positive" (Appendix '
+    "B.2.2)",
 )
 def floor(effort: Effort) -> Finding:
     size = effort.pick(200, 2_000)

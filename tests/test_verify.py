@@ -185,6 +185,11 @@ def test_the_same_identifier_in_two_modules_is_refused(shelve: Shelve) -> None:
         ("thm4.1", ["thm4.1.growth", "thm4.1.random"]),
         ("fig1c, thm4.1.random", ["thm4.1.random", "fig1c"]),
         ("thm4", PLAIN[:3]),
+        ("thm4.", PLAIN[:3]),
+        ("THM4.1., Fig", ["thm4.1.growth", "thm4.1.random", "fig1c"]),
+        ("fig1", ["fig1c"]),
+        ("thm4.1.gr", ["thm4.1.growth"]),
+        ("thm4.10", ["thm4.10.other"]),
         ("thm4.1,thm4.1.growth", ["thm4.1.growth", "thm4.1.random"]),
     ],
 )
@@ -196,9 +201,10 @@ def test_a_choice_is_by_identifiers_or_their_beginnings(shelve: Shelve, only: st
 @pytest.mark.parametrize(
     ("only", "words"),
     [
-        ("thm9", "'thm9', which is no claim; known are thm4.1, thm4.10, fig1c"),
-        ("fig1c,thm4.1.grow", "'thm4.1.grow', which is no claim; known are thm4.1.growth, thm4.1.random"),
-        ("thm4.", "'thm4.', which is no claim"),
+        ("qr", "'qr', which begins no claim's name; known are thm4.1, thm4.10, fig1c"),
+        ("fig1c,thm4.1.groth", "'thm4.1.groth', which begins no claim's name; nearest are thm4.1.growth"),
+        ("Fig1d", "'fig1d', which begins no claim's name; nearest are fig1c"),
+        ("thm4.100", "nearest are thm4.10"),
         (" ,", "give claims separated by commas"),
     ],
 )
@@ -357,12 +363,11 @@ def test_the_table_for_people_and_news(shelve: Shelve, tmp_path: Path, capsys: p
 
 def test_list_names_the_claims(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shelve()
-    status, out, err = call(capsys, "verify", "--list", "--out", tmp_path / "out")
+    status, out, err = call(capsys, "verify", "--list")
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == PLAIN
     assert [line.split()[1] for line in out.splitlines()] == ["stated", "ours", "ours", "figure"]
     assert [line.split()[2] for line in out.splitlines()] == ["holds", "holds", "holds", "fails"]
-    assert not (tmp_path / "out").exists()
     assert len(parsed(call(capsys, "verify", "--list", "--json")[1])["claims"]) == 4
 
 
@@ -384,9 +389,10 @@ def test_the_ledger_leaves_another_page_alone(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--only", "thm9"], "'thm9', which is no claim; known are"),
+        (["--only", "qr"], "'qr', which begins no claim's name; known are"),
         (["--only", ""], "--only is empty"),
         (["--seed", -1], "--seed is -1"),
+        (["--list", "--quick", "--seed", 3], "--list measures nothing and writes nothing; leave out --quick and --out"),
         (["--out", "FILE"], "is a file; --out must be a directory"),
         (["--out", "FILE/below"], "cannot write to"),
         (["--colour"], "--colour"),
@@ -424,7 +430,37 @@ def test_a_choice_does_not_replace_the_ledger_of_all_claims(
     whole = {path.name: path.read_bytes() for path in Path("runs/verify").iterdir()}
     assert call(capsys, "verify", "--quick", "--only", "fig1c")[0] == 0
     assert {path.name: path.read_bytes() for path in Path("runs/verify").iterdir()} == whole
-    assert len(parsed(Path("runs/verify-only/claims.json").read_text())["claims"]) == 1
+    choice = Path("runs/verify-only/claims.json")
+    assert len(parsed(choice.read_text())["claims"]) == 1
+    assert call(capsys, "verify", "--quick", "--only", "thm4.10", "--seed", 1)[0] == 0  # the next choice replaces it
+    assert [parsed(choice.read_text())[key] for key in ("only", "seed")] == ["thm4.10", 1]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "holds"),
+    [
+        (["--only", "fig1c"], ["--only", "thm4.1"], "the ledger of --only fig1c with --seed 0"),
+        (["--only", "fig1c"], [], "the ledger of --only fig1c with --seed 0"),
+        ([], ["--only", "fig1c"], "the ledger of all claims with --seed 0"),
+        (["--seed", 1], ["--seed", 2], "the ledger of all claims with --seed 1"),
+        (["--only", "fig1c,thm4"], ["--only", "THM4., Fig1c"], None),
+        (["--only", "fig1c"], ["--only", "fig1c", "--quick"], None),
+    ],
+)
+def test_a_ledger_of_another_choice_or_seed_is_not_overwritten(
+    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str], first: list, then: list, holds: str | None
+) -> None:
+    shelve()
+    assert call(capsys, "verify", *first, "--out", tmp_path)[0] == 0
+    before = (tmp_path / "claims.json").read_bytes()
+    status, out, err = call(capsys, "verify", *then, "--out", tmp_path)
+    if holds is None:
+        assert status == 0
+        return
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert holds in err
+    assert f"give another --out, or remove {tmp_path / 'claims.json'} first" in err
+    assert (tmp_path / "claims.json").read_bytes() == before
 
 
 def test_claims_that_judge_one_run_are_measured_where_it_is_made(shelve: Shelve) -> None:

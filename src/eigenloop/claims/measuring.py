@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ Report = Callable[[int, int], None]
 KINDS: tuple[Kind, ...] = ("holds", "holds only", "fails", "not run")
 OF_PAPERS: tuple[Provenance, ...] = ("stated", "reconstructed", "figure")
 PROVENANCES: tuple[Provenance, ...] = (*OF_PAPERS, "ours")
+NEAREST = 5
+"""Names that are offered for one that is none."""
 
 
 @dataclass(frozen=True)
@@ -174,32 +177,43 @@ def collect(sources: Sequence[Source] | None = None) -> list[Entry]:
 
 
 def select(entries: Sequence[Entry], only: str | None) -> list[Entry]:
-    """Those that `only` names: identifiers or their beginnings up to a dot, separated by commas.
+    """Those that `only` names: identifiers or their beginnings, separated by commas; a number must be whole.
 
     Args:
         entries: as from `collect`.
-        only: "thm4.1,lemA.4.sign"; None for all.
+        only: "thm4.1,lemA.4.sign", in upper or lower case; None for all.
 
     Raises:
-        InputError: a name that fits no claim; lists the known ones.
+        InputError: a name that fits no claim; gives the nearest ones.
 
     Example:
         >>> nothing = lambda effort: None
-        >>> two = [Claim(id, "", "", nothing, "ours") for id in ("thm4.1.rate", "thm4.10")]
-        >>> demo = [Entry(claim, Source("demo")) for claim in two]
-        >>> [entry.claim.id for entry in select(demo, "thm4.1")]
-        ['thm4.1.rate']
+        >>> some = [Claim(id, "", "", nothing, "ours") for id in ("thm4.1.rate", "thm4.10", "fig2.losses", "fig2b.ln")]
+        >>> demo = [Entry(claim, Source("demo")) for claim in some]
+        >>> [entry.claim.id for entry in select(demo, "thm4.1, Fig2.")]
+        ['thm4.1.rate', 'fig2.losses', 'fig2b.ln']
     """
     if only is None:
         return list(entries)
-    asked = [name.strip() for name in only.split(",") if name.strip()]
+    asked = names_of(only)
     if not asked:
         raise InputError(f"--only is {only!r}; give claims separated by commas, e.g. thm4.1, or leave it out")
     known = [entry.claim.id for entry in entries]
     for name in asked:
         if not any(_names(name, id) for id in known):
-            raise InputError(f"--only names {name!r}, which is no claim; known are {_near(name, known)}")
+            raise InputError(f"--only names {name!r}, which begins no claim's name; {_near(name, known)}")
     return [entry for entry in entries if any(_names(name, entry.claim.id) for name in asked)]
+
+
+def names_of(only: str) -> list[str]:
+    """The names in a choice, as they are compared: lower case, no dot at the end.
+
+    Example:
+        >>> names_of("thm4.1, Fig2.,")
+        ['thm4.1', 'fig2']
+    """
+    names = (name.strip().rstrip(".").lower() for name in only.split(","))
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def measure(
@@ -344,18 +358,19 @@ def _stand_in(source: Source) -> Claim:
 
 
 def _names(name: str, id: str) -> bool:
-    return id == name or id.startswith(f"{name}.")
+    rest = id.lower().removeprefix(name)
+    begins = len(rest) == len(id) - len(name)
+    return begins and not (name[-1].isdigit() and rest[:1].isdigit())  # thm4.1 is not the beginning of thm4.10
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    """The claims of the group that `name` seems to mean, or else the groups."""
-    while "." in name:
-        name = name.rpartition(".")[0]
-        same = [id for id in known if _names(name, id)]
-        if same:
-            return ", ".join(same)
-    groups = dict.fromkeys(id.rpartition(".")[0] or id for id in known)
-    return ", ".join(groups) if groups else "none: this version holds no claims"
+    """The names that one may have meant: the nearest identifiers and groups, or else all groups."""
+    if not known:
+        return "this version holds no claims"
+    groups = list(dict.fromkeys(id.rpartition(".")[0] or id for id in known))
+    spelled = {word.lower(): word for word in [*groups, *known]}
+    found = get_close_matches(name, spelled, n=NEAREST, cutoff=0.7)
+    return f"nearest are {', '.join(spelled[word] for word in found)}" if found else f"known are {', '.join(groups)}"
 
 
 def _joined(parts: Sequence[str]) -> str:

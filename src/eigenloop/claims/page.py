@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from eigenloop import report
 from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
-from eigenloop.claims.measuring import KINDS, Results, plain
+from eigenloop.claims.measuring import KINDS, Results, names_of, plain
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
 from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
@@ -75,6 +75,31 @@ def check_directory(directory: Path) -> None:
     probe.unlink(missing_ok=True)
 
 
+def check_ledger(directory: Path, *, only: str | None, seed: int) -> None:
+    """Refuse a directory that holds the ledger of another choice of claims or of another seed.
+
+    Args:
+        directory: where the ledger will go; it need not exist.
+        only: the choice; None for all claims.
+        seed: start of every random stream.
+
+    Raises:
+        InputError: what it holds, and what to do.
+    """
+    path = directory / "claims.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        held, of = found.get("only"), found["seed"]
+    except (OSError, ValueError, KeyError, AttributeError):
+        return  # none, or not ours
+    same = (None if held is None else sorted(names_of(held))) == (None if only is None else sorted(names_of(only)))
+    if not same or of != seed:
+        words = "all claims" if held is None else f"--only {held}"
+        raise InputError(
+            f"{directory} holds the ledger of {words} with --seed {of}; give another --out, or remove {path} first"
+        )
+
+
 def write_ledger(
     results: Results, directory: Path, *, only: str | None = None, page: str | None = None, workers: int = 1
 ) -> Written:
@@ -83,7 +108,7 @@ def write_ledger(
     Args:
         results: what was measured.
         directory: where to.
-        only: the choice of claims, for the command that repeats it.
+        only: the choice of claims, for the command that repeats it and in claims.json; None for all.
         page: the page's name; by default `page_path` decides.
         workers: processes that draw.
 
@@ -92,7 +117,7 @@ def write_ledger(
     """
     path = page_path(directory) if page is None else directory / page
     files = Written(path, directory / "claims.json", directory / "claims.csv")
-    found = results.as_dict()
+    found = {**results.as_dict(), "only": only}
     atomic_write(files.json, (json.dumps(found, allow_nan=False, indent=1, ensure_ascii=False) + "\n").encode())
     rows = [[_flat(claim[name]) for name in HEADER] for claim in found["claims"]]
     save_table(files.csv, HEADER, rows)

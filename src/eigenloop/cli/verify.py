@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from eigenloop.claims.measuring import Results
 
 DEFAULT_OUT, ONLY_OUT = Path("runs/verify"), Path("runs/verify-only")
-"""A choice of claims does not replace the ledger of all of them."""
+"""A choice of claims does not replace the ledger of all of them; without --out it replaces the last choice."""
 
 
 def verify(
     only: Annotated[
         str | None,
-        typer.Option(help="Claims or groups of them, e.g. thm4.1,lemA.4.sign; all by default.", show_default=False),
+        typer.Option(help="Claims, or how their names begin, e.g. thm4.1,fig2; all by default.", show_default=False),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and steps: a minute and a half.")] = False,
     out: Annotated[
@@ -45,11 +45,13 @@ def verify(
     from eigenloop.system.errors import InputError
     from eigenloop.system.progress import bars
 
-    out = out or (DEFAULT_OUT if only is None else ONLY_OUT)
     if seed < 0:
         raise InputError(f"--seed is {seed}; it must be at least 0")
     chosen = select(collect(), only)
     if list_claims:
+        given = [name for name, value in (("--quick", quick), ("--out", out), ("--seed", seed)) if value]
+        if given:
+            raise InputError(f"--list measures nothing and writes nothing; leave out {' and '.join(given)}")
         keys = ("id", "source", "provenance", "quote", "expected_verdict", "statement")
         known = [{key: getattr(entry.claim, key) for key in keys} for entry in chosen]
         lines = [
@@ -60,8 +62,11 @@ def verify(
         typer.echo(lines)
         return
 
-    from eigenloop.claims.page import check_directory, write_ledger
+    from eigenloop.claims.page import check_directory, check_ledger, write_ledger
 
+    if out is not None or only is None:
+        check_ledger(out or DEFAULT_OUT, only=only, seed=seed)
+    out = out or (DEFAULT_OUT if only is None else ONLY_OUT)
     made = not out.exists()
     check_directory(out)
     effort = Effort(quick=quick, seed=seed)
@@ -78,7 +83,7 @@ def verify(
     kept.forget()
     if json:
         paths = {"report": str(files.page), "json": str(files.json), "csv": str(files.csv)}
-        typer.echo(encoder.dumps({**results.as_dict(), **paths}, allow_nan=False))
+        typer.echo(encoder.dumps({**results.as_dict(), "only": only, **paths}, allow_nan=False))
     else:
         _summary(results, files.page)
     if not results.as_expected:

@@ -78,6 +78,24 @@ def exponent(x: np.ndarray, y: np.ndarray, *, last: float) -> float:
         return float("nan")
 
 
+def exponent_error(x: np.ndarray, y: np.ndarray, *, last: float) -> float:
+    """Standard error of `exponent`, from the scatter of those of the decade's four quarters; NaN where one has none.
+
+    Neighbouring steps of a run share their noise, so that the residuals of the fit itself would say too little.
+
+    Example:
+        >>> x = np.geomspace(1, 1000, 61)
+        >>> round(exponent_error(x, 2 * x**0.25, last=1000), 12)
+        0.0
+    """
+    kept = np.flatnonzero((x >= last / 10) & (x <= last))
+    try:
+        found = [fit_power_law(x[part], y[part]).exponent for part in np.array_split(kept, 4)]
+    except InputError:
+        return float("nan")
+    return float(np.std(found, ddof=1) / 2)
+
+
 def gap(training: np.ndarray, test: np.ndarray) -> tuple[float, float]:
     """The widest gap of two curves on one logarithmic axis: (as a part of the axis that they fill, relative).
 

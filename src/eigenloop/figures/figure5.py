@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.figures import panels, sentences
+from eigenloop.figures import error_curves, panels
 from eigenloop.figures.drawn import line
 from eigenloop.figures.points import Points, held_out
 from eigenloop.figures.running import Report, models, silent, train_all
@@ -56,8 +56,9 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
             f"after {PLATEAU_LOOPS} loops; {_leaving(table, name)}"
         )
     steps = int(trained["layerwise-sphere"].steps[-1])
+    judges = (error_curves.straight, error_curves.bent, error_curves.longer)
     return FigureData(
-        5, TITLE, tuple(table), (sentences.straight(table, steps=steps), sentences.longer(table, steps=steps)),
+        5, TITLE, tuple(table), tuple(judge(table, steps=steps) for judge in judges),
         tuple(words), f"eigenloop reproduce --figure 5 {budget.options}", settings_of(configs),
     )  # fmt: skip
 

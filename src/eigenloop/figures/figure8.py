@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.figures import panels, quotations, sentences
+from eigenloop.figures import error_curves, panels, quotations
 from eigenloop.figures.drawn import line
 from eigenloop.figures.points import Points, held_out, spectrum_points, table_points
 from eigenloop.figures.running import Report, models, silent, train_all
@@ -77,8 +77,8 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
         )
     steps = min(int(trained[f"looped-{name}"].steps[-1]) for _, name, _ in cases)
     judgements = (
-        sentences.straight_in_layers(table, steps=steps),
-        sentences.longer(table, steps=steps, sentence=quotations.LONGER_8),
+        error_curves.straight_in_layers(table, steps=steps),
+        error_curves.longer(table, steps=steps, sentence=quotations.LONGER_8),
     )
     return FigureData(
         8, TITLE, tuple(table), judgements, tuple(words),
@@ -107,7 +107,7 @@ def straight_shares(run: Trained, points: Points) -> dict[int, float]:
     a, b = models(run)[int(run.steps[-1])]
     sines, power = points.sines(a[0], b[0], loops=LAYERS).T, points.power_sines(loops=LAYERS).T
     return {
-        layers: float(np.mean([sentences.is_straight(one[: layers + 1], best[: layers + 1])
+        layers: float(np.mean([error_curves.is_straight(one[: layers + 1], best[: layers + 1])
                                for one, best in zip(sines, power, strict=True)]))
         for layers in (run.config.loops, LAYERS)
     }  # fmt: skip

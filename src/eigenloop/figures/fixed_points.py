@@ -15,7 +15,8 @@ from eigenloop.lab.training import TrainConfig, Trained
 
 TARGETS = {"normalized": "normalised target", "unnormalized": "unnormalised target"}
 
-SAYS = {6: quotations.FIXED, 7: quotations.FIXED_7}
+SAYS = {6: (quotations.FIXED, quotations.LEAVING), 7: (quotations.FIXED_7, quotations.LEAVING_7)}
+"""The paper's sentence, and ours on what comes after its window."""
 
 
 def runs_of(task: Task, budget: Budget) -> dict[str, TrainConfig]:
@@ -46,9 +47,13 @@ def compute_fixed_points(number: int, task: Task, budget: Budget, directory: Pat
         ]
         words.append(f"{what} ({stops[target]}): {', '.join(parts)}; {inactive_words(trained[f'{name}-full'])}")
     steps = min(int(trained[name].steps[-1]) for name in without_norm(task, budget))
+    judgements = tuple(
+        judge(table, steps=steps, sentence=said)
+        for judge, said in zip((sentences.fixed_points, sentences.leaving), SAYS[number], strict=True)
+    )
     return FigureData(
         number, f"One layer without LN, {TASKS[task]}: structure and fixed points of the weights", tuple(table),
-        (sentences.fixed_points(table, steps=steps, sentence=SAYS[number]),), tuple(words),
+        judgements, tuple(words),
         f"eigenloop reproduce --figure {number} {budget.options}", settings_of(configs),
     )  # fmt: skip
 

@@ -2,24 +2,31 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from eigenloop.figures import panels
+from eigenloop.figures.levels import spectra_of
 from eigenloop.figures.running import at_step
 from eigenloop.figures.settings import TASKS, Task
 from eigenloop.figures.values import FigureData, Row, cells, curve
-from eigenloop.lab.training import Trained
+from eigenloop.lab.training import TrainConfig, Trained
 from eigenloop.numerics.statistics import PowerLawFit, fit_power_law
 from eigenloop.system.errors import InputError
+from eigenloop.theory.dynamics import Path, long_run
+from eigenloop.theory.population import EndToEnd, LayerwiseNorm
+
+DRAWS = 32
+"""Sampled X of Task 1 that the theory's curves are averaged over."""
 
 
 def growth_rows(run: Trained, task: Task, *, exponent: Fraction) -> list[Row]:
     """Heatmaps of the first seed at the end, ||W||_max and ||V||_max, and t^p lines through their last points.
 
-    Besides, how far A and B are from multiples of I: the larger of their largest off-diagonal entries, each over the
-    mean of its diagonal.
+    Beside them what gradient descent on the population has at the same steps, and how far A and B are from multiples
+    of I: the larger of their largest off-diagonal entries, each over the mean of its diagonal.
     """
     name = TASKS[task]
     step, v, w = at_step(run, int(run.steps[-1]))
@@ -33,9 +40,32 @@ def growth_rows(run: Trained, task: Task, *, exponent: Fraction) -> list[Row]:
         x = np.array([start, float(steps[-1])])
         reference = last * (x / x[-1]) ** float(exponent)
         rows += curve(f"{name}, growth", f"{series} (t^{exponent})", x, reference, kind="reference")
+    path = population_path(run.config, float(run.steps[-1]))
+    for weights, series in ((path.b, "W_max"), (path.a, "V_max")):
+        rows += curve(f"{name}, growth", f"{series} (population)", path.steps[1:], weights[1:], kind="theory")
     beside = run.metrics["off_diagonal_ratio"][1:]
     drawn = np.min(beside, axis=1) > 0  # has a logarithm; the first step may leave none
     return rows + curve(f"{name}, growth", "largest other entry", steps[drawn], beside[drawn])
+
+
+def population_path(config: TrainConfig, steps: float) -> Path:
+    """Gradient descent on the population of a run with LN: a_t and b_t, which V's and W's largest entries then are.
+
+    Expectations over q are exact; those over X too, but for Task 1, where they are means over `DRAWS` of them.
+
+    Example:
+        >>> config = TrainConfig.create(task="planted", objective="layerwise")
+        >>> population_path(config, 1_000).gamma[-1].round(3)
+        np.float64(0.981)
+    """
+    loops = config.loops if config.objective == "end-to-end" else None
+    return _path(tuple(map(tuple, spectra_of(config, draws=DRAWS).rows)), loops, config.learning_rate, steps)
+
+
+@lru_cache
+def _path(rows: tuple[tuple[float, ...], ...], loops: int | None, learning_rate: float, steps: float) -> Path:
+    setting = LayerwiseNorm(rows) if loops is None else EndToEnd(rows, loops)
+    return long_run(setting, learning_rate=learning_rate, steps=steps)
 
 
 def growth_exponent(run: Trained, metric: str) -> PowerLawFit | None:

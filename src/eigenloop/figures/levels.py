@@ -68,14 +68,27 @@ def levels(config: TrainConfig, *, draws: int = DRAWS, seed: int = 0) -> dict[st
     return dict(_levels(fixed, config.dim, config.samples, draws, seed))
 
 
+def spectra_of(config: TrainConfig, *, draws: int = DRAWS, seed: int = 0) -> Spectra:
+    """The spectra of a run's task: one where it is fixed, else those of `draws` sampled X.
+
+    Example:
+        >>> spectra_of(TrainConfig.create(task="planted")).rows.shape
+        (1, 16)
+    """
+    return _spectra(getattr(config.distribution(), "eigenvalues", None), config.dim, config.samples, draws, seed)
+
+
+def _spectra(eigenvalues: tuple[float, ...] | None, dim: int, samples: int, draws: int, seed: int) -> Spectra:
+    if eigenvalues is not None:
+        return Spectra.fixed(eigenvalues)
+    return Spectra.sphere(dim=dim, samples=samples, draws=draws, seed=seed)
+
+
 @lru_cache(maxsize=16)
 def _levels(
     eigenvalues: tuple[float, ...] | None, dim: int, samples: int, draws: int, seed: int
 ) -> tuple[tuple[str, Level], ...]:
-    if eigenvalues is not None:
-        of = Spectra.fixed(eigenvalues)
-    else:
-        of = Spectra.sphere(dim=dim, samples=samples, draws=draws, seed=seed)
+    of = _spectra(eigenvalues, dim, samples, draws, seed)
     linear, squares, known = LayerwiseLinear(of.rows), (of.rows**2).mean(axis=1), of.moments
     cosine = 1 - (linear.floor().value + squares * linear.optimum().value ** 2) / 2  # E[q.Sq/||Sq||] of each X
     columns = np.stack([mean_power_norm(of.rows).value, cosine], axis=1)

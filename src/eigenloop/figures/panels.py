@@ -74,6 +74,8 @@ def curves(
             axes.plot(x, y, "o", color=colour, markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, label=label)
         elif kind == "reference":
             axes.plot(x, y, color=colour, linestyle=":", linewidth=1.3, label=label)
+        elif kind == "theory":
+            axes.plot(x, y, color=colour, linestyle="-", linewidth=0.8, alpha=0.7, label=label)
         elif kind == "band":
             axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, label=label)
         elif kind == "level":

@@ -1,5 +1,7 @@
 """What is said of the figures of arXiv 2606.00605: its own words, with what is missing from our copy in brackets."""
 
+from dataclasses import replace
+
 from eigenloop.figures.verdicts import Sentence
 
 STRUCTURE = Sentence(
@@ -54,7 +56,7 @@ SPARSE = Sentence(
     4, "structure",
     "all entries of both matrices converge to zero except for the elements on the diagonal in the bottom-left block of "
     "[V] and the top-right block of [W]",
-    "Appendix G.1",
+    "Appendix G.1, whose text says Figure 1",
 )  # fmt: skip
 SLOPE = Sentence(
     4, "growth",
@@ -64,6 +66,9 @@ SLOPE = Sentence(
 STRAIGHT = Sentence(
     5, "straight lines", "For each trained snapshot, the error curve appears as a nearly linear trajectory",
     "Appendix G.1",
+)  # fmt: skip
+BENT = Sentence(
+    5, "beyond 25 loops", "Over 50 loops, our choice, some curve bends to a plateau", "", "ours"
 )  # fmt: skip
 LONGER = Sentence(
     5, "longer training",
@@ -77,15 +82,23 @@ FIXED = Sentence(
 )  # fmt: skip
 FIXED_7 = Sentence(
     7, "structure and fixed points",
-    "aligning with the sparse structure predicted by our analysis in Theorem 4.2. Furthermore, the evolution of these "
-    "active parameters quickly converges to fixed points",
+    "All entries of matrices [V] and [W] converge to zero except for the elements in the bottom-left block of [V] and "
+    "the top-right block of [W], aligning with the sparse structure predicted by our analysis in Theorem 4.2. "
+    "Furthermore, the evolution of these active parameters quickly converges to fixed points",
     "Appendix G.2",
 )  # fmt: skip
+LEAVING = Sentence(
+    6, "beyond the paper's window",
+    "After more iterations than the paper shows, the normalised target has left its fixed point, a saddle, and the "
+    "unnormalised target has not",
+    "", "ours",
+)  # fmt: skip
+LEAVING_7 = replace(LEAVING, figure=7)
 LAYERS = Sentence(
     8, "straight lines",
     "The error curve appears as a nearly linear trajectory. This linear relationship clearly shows that the error "
     "decays exponentially as the number of layers increases",
-    "Appendix G.3",
+    "Appendix G.3, whose text says Figure 5",
 )  # fmt: skip
 LONGER_8 = Sentence(
     8, "longer training", "Is a looped model that was trained longer closer to the power method?", "", "ours"

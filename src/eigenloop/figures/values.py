@@ -13,14 +13,15 @@ from eigenloop.figures.verdicts import Judgement
 from eigenloop.lab.training import TrainConfig
 from eigenloop.system.errors import InputError
 
-Kind = Literal["line", "points", "reference", "band", "level", "mark", "cell"]
+Kind = Literal["line", "points", "reference", "theory", "band", "level", "mark", "cell"]
 
 
 class Row(NamedTuple):
     """One thing that is drawn; None where a column has no meaning.
 
-    Kinds: `line` (y at x, with low and high over seeds), `points` (the paper's), `reference` (a slope), `band` (low and
-    high), `level` (horizontal, y), `mark` (vertical, x), `cell` (of a heatmap: column x, row y, value).
+    Kinds: `line` (y at x, with low and high over seeds), `points` (the paper's), `reference` (a slope), `theory`
+    (gradient descent on the population), `band` (low and high), `level` (horizontal, y), `mark` (vertical, x), `cell`
+    (of a heatmap: column x, row y, value).
     """
 
     panel: str

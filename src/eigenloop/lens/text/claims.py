@@ -68,8 +68,8 @@ def judged(found: Alignment, with_gain: Alignment) -> Finding:
     return Finding(
         "holds" if whole else "holds only" if 2 * max(len(inside), len(also)) > total else "fails",
         f"{len(inside)} of {total} layers", f"{total} of {total} layers", None,
-        "a layer is in where the 95 % interval, over sentences, of the share's ratio, after to before, is above 1; no more "
-        "than half of the layers are no tendency",
+        "a layer is in where the 95 % interval, over sentences, of the share's ratio, after to before, is above 1; no "
+        "tendency is seen in half of the layers or fewer",
         "" if whole else words, _numbers(found, with_gain), _plot(found.layers),
     )  # fmt: skip
 
@@ -100,6 +100,7 @@ def told_apart(found: Alignment, with_gain: Alignment) -> Finding:
     quote='"passing through a layer the tokens tend to be tilted towards the principal eigenvector of a matrix which '
     'is the product of the output and value weight matrices of that layer" (abstract)',
     expected_verdict="holds only",
+    shared_run="states",
 )
 def minilm_tilt(effort: Effort) -> Finding:
     """Measure the sentence on the packaged text; not run where the model is not installed."""
@@ -112,6 +113,7 @@ def minilm_tilt(effort: Effort) -> Finding:
     "along random directions.",
     place="abstract",
     provenance="ours",
+    shared_run="states",
 )
 def minilm_specific(effort: Effort) -> Finding:
     """The same layers against a null; not run where the model is not installed."""

@@ -32,7 +32,7 @@ OWN: dict[str, list[tuple[Any, str, Any]]] = {
     "lemB.3.levelset": [(linear, "safe_kappa", scaled(linear.safe_kappa, 8.0))],
     "lemB.3.overshoot": [(linear, "overshoot_kappa", lambda optimum, c: 1 / (c + 2 * optimum))],
     "lemB.3.diverge": [(linear, "divergence_kappa", lambda optimum: 4.0)],
-    "lemB.4": [(linear, "optimum_bounds", scaled(linear.optimum_bounds, 0.0))],
+    "lemB.4": [(linear, "optimum_bounds", scaled(linear.optimum_bounds, 0.99))],
     "lemC.1": [(layerwise, "one_layer", lambda v, w, samples: ONE_LAYER(v, w.T, samples))],
     "lemC.2": [(layerwise, "cube_rotations", lambda: AXES)],
     "lemC.6.bound": [(layerwise, "loss_bound", scaled(layerwise.loss_bound, 0.25))],

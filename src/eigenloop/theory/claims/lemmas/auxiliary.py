@@ -127,25 +127,32 @@ def norm_sampled(effort: Effort) -> Finding:
 
 
 def _optimum_inside(effort: Effort, target: str) -> Finding:
-    rng, passed, count, uppers, lowers = effort.generator(), 0, 0, [], []
+    rng, passed, count, uppers, lowers, steps = effort.generator(), 0, 0, [], [], []
     for dim in DIMS:
         rows, n = random_spectra(rng, dim=dim, count=effort.pick(40, 400), full_rank=False)
-        value = LayerwiseLinear(rows, target=target).optimum().value  # type: ignore[arg-type]
+        setting = LayerwiseLinear(rows, target=target)  # type: ignore[arg-type]
+        value, moment = setting.optimum().value, setting.second_moment().value
         low, high = optimum_bounds(n, dim, target=target)
-        inside = (value > 0) & (value >= low - SLACK) & (value <= high + SLACK)
+        # E||Sq|| <= mu2^(1/2), the last step but one, is nearly attained where the bound in n and d is not
+        step = (np.sqrt(moment) - n / dim) / moment if target == "normalized" else high
+        inside = (value > 0) & (value >= low - SLACK) & (value <= step + SLACK) & (step <= high + SLACK)
+        inside &= (n**2 / dim**2 <= moment * (1 + SLACK)) & (moment <= n**2 / dim * (1 + SLACK))
         passed, count = passed + int(inside.sum()), count + len(rows)
         uppers.append(value / high)
         lowers.append(value - low)
+        steps.append(value / step)
     return every(
-        passed, count, justification="an inequality; 1e-12 for rounding",
-        numbers={"largest share of the upper bound": float(np.concatenate(uppers).max()),
-                 "smallest distance from the lower bound": float(np.concatenate(lowers).min())},
+        passed, count, justification="inequalities; 1e-12 for rounding",
+        numbers={"largest share of the upper bound in n and d": float(np.concatenate(uppers).max()),
+                 "smallest distance from the lower bound": float(np.concatenate(lowers).min()),
+                 "largest share of the bound before it": float(np.concatenate(steps).max())},
     )  # fmt: skip
 
 
 @ledger.claim(
     "rem.F.3.norm",
-    "For the normalised target 0 < gamma* <= (d/n)(d^{1/2} - 1), because n^2/d^2 <= mu2 <= n^2/d.",
+    "For the normalised target 0 < gamma* <= (mu2^{1/2} - n/d)/mu2 <= (d/n)(d^{1/2} - 1), because E||Sq||^2 <= mu2 and "
+    "n^2/d^2 <= mu2 <= n^2/d.",
     place="Remark F.3",
     provenance="reconstructed",
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Effort
+from eigenloop.figures.claims import plateau_ledger as ledger
 from eigenloop.figures.plateau import (
     curve_distances,
     deviation,
@@ -17,7 +18,6 @@ from eigenloop.figures.plateau import (
     scalar_part,
     turned_points,
 )
-from eigenloop.figures.plateau_claims import ledger
 from eigenloop.figures.points import Points
 from eigenloop.theory.dynamics import SlopeTable, recursion
 from eigenloop.theory.population import EndToEnd

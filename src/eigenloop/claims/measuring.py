@@ -53,7 +53,6 @@ SOURCES: tuple[Source, ...] = (
     Source("eigenloop.theory.claims.power_method"),
     Source("eigenloop.theory.claims.lemmas"),
     Source("eigenloop.figures.claims"),
-    Source("eigenloop.figures.plateau_claims"),
     Source("eigenloop.theory.claims.stability"),
     Source("eigenloop.theory.claims.training"),
     Source("eigenloop.theory.claims.optimisers"),

@@ -1,6 +1,10 @@
-"""Claims about the figures of arXiv 2606.00605: the points that were read off them, and what its text says of them."""
+"""Claims about the figures of arXiv 2606.00605: the points that were read off them, what its text says of them, and
+where the loops of Fig. 8 end.
+"""
 
-from eigenloop.figures.claims.points import ledger as points_ledger
-from eigenloop.figures.claims.text import ledger as text_ledger
+from eigenloop.figures.claims import plateau, points, text
 
-__all__ = ["points_ledger", "text_ledger"]
+points_ledger, text_ledger, plateau_ledger = points.ledger, text.ledger, plateau.ledger
+"""In the order in which the claims are listed."""
+
+__all__ = ["plateau_ledger", "points_ledger", "text_ledger"]

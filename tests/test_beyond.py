@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from documented import REPEATED, compare
+from documented import of as repeated_of
 from eigenloop.claims import Claim, Effort, Finding
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
 from eigenloop.theory.claims import optimisers, stability, training
@@ -31,6 +33,12 @@ def test_a_claim_has_its_recorded_verdict(claim: Claim) -> None:
     finding = found(claim.id)
     assert finding.kind == claim.expected_verdict, finding
     assert finding.justification
+
+
+@pytest.mark.parametrize("id", sorted({each.claim for each in REPEATED} & set(CLAIMS)))
+def test_the_docs_repeat_what_it_measures(id: str) -> None:
+    for each in repeated_of(id):
+        compare(each, found(id))
 
 
 # --- momentum

@@ -226,7 +226,7 @@ def leaving(rows: Sequence[Row], *, steps: int, sentence: Sentence = q.LEAVING) 
         parts.append(
             Part(
                 f"{panel.partition(',')[0]} {'has left' if saddle else 'is still there'} at step {steps:,}",
-                rests != saddle, "; ".join(part.found for part in found),
+                rests != saddle, f"{found[0].found}; {found[1].found.partition(': ')[2]}",
                 f"structure as for the paper's own sentence, gamma within {SAMPLED:.0%} of gamma*: the loss does not "
                 "see where on ab = gamma* a and b are", found[1].value,
             )

@@ -1,6 +1,4 @@
-"""Claims about the figures of arXiv 2606.00605: the points that were read off them, what its text says of them, and
-where the loops of Fig. 8 end.
-"""
+"""Claims about the figures of arXiv 2606.00605: points read off them, its words on them, and where loops end."""
 
 from eigenloop.figures.claims import plateau, points, text
 

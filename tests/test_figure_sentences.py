@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,15 @@ import pytest
 from eigenloop import figures
 from eigenloop.figures import error_curves, sentences
 from eigenloop.figures import quotations as q
+from eigenloop.figures.drawn import line
+from eigenloop.figures.growth import growth_rows, population_path
 from eigenloop.figures.page import overview, write_page
 from eigenloop.figures.values import FigureData, Row, cells, curve
 from eigenloop.figures.verdicts import Judgement
+from eigenloop.lab.training import TrainConfig, train
 from eigenloop.report import Table, Tag
+from eigenloop.theory.dynamics import recursion
+from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 
 SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
 T = np.geomspace(1, 100_000, 101)
@@ -78,7 +84,7 @@ def test_entries_that_converge_to_zero_are_an_order_of_magnitude_below_the_diago
     [
         (q.SCALING, 0.25, 0.25, 0.25, [True, True]),
         (q.SCALING, 0.22, 0.2, 0.25, [True, False]),
-        (q.SCALING, 0.2, 0.3, 0.2, [True, True]),  # 0.2 is what the theorem itself gives over these steps
+        (q.SCALING, 0.2, 0.28, 0.2, [True, True]),  # 0.2 is what the theorem itself gives over these steps
         (q.SLOPE, 0.2, 0.167, 0.2, [True, True]),
         (q.SLOPE, 0.2, 0.167, 1 / 6, [True, True]),
         (q.SLOPE, 0.23, 0.16, 1 / 6, [False, True]),
@@ -90,6 +96,19 @@ def test_growth_is_nearer_to_one_exponent_of_the_paper_than_to_the_other(sentenc
     assert outcomes(found) == held
     assert [part.value for part in found.parts] == pytest.approx([w, v])
     assert found.outcome == ("held" if all(held) else "partly")
+
+
+def test_the_drawn_theory_is_gradient_descent_on_the_population() -> None:
+    config = TrainConfig.create(task="planted", objective="layerwise", steps=20, train_size=256, test_size=64)
+    rows = growth_rows(train(config), "planted", exponent=Fraction(1, 6))
+    path = recursion(LayerwiseNorm(config.multiplicities), learning_rate=0.1, steps=20)
+    for series, weights in (("W_max", path.b), ("V_max", path.a)):
+        x, y = line(rows, "Task 2, growth", f"{series} (population)", kind="theory")
+        assert y.tolist() == pytest.approx(np.interp(x, path.steps, weights).tolist())
+    looped = population_path(TrainConfig.create(task="planted", loops=3), 20.0)
+    assert looped.b[-1] == pytest.approx(
+        recursion(EndToEnd(config.multiplicities, 3), learning_rate=0.1, steps=20).b[-1]
+    )
 
 
 def test_two_exponents_are_told_apart_only_beyond_the_error_of_the_fit() -> None:

@@ -24,13 +24,16 @@ from eigenloop.lens.weights.modes import Arnoldi, Mode, Spectrum, principal, sol
 from eigenloop.lens.weights.operators import Growth, Operator
 from eigenloop.lens.weights.querykey import QueryKey, QueryKeys, query_keys
 from eigenloop.lens.weights.reading import Reading, reading
-from eigenloop.lens.weights.spectra import RULES, LayerSpectra, Spectra, growth, layer_spectra, operator, spectra
+from eigenloop.lens.weights.rules import RULES, growth, operator
+from eigenloop.lens.weights.spectra import LayerSpectra, Spectra, layer_spectra, spectra
+from eigenloop.lens.weights.subject import LayerModes, Subject
 
 __all__ = [
     "LAYOUTS", "RULES", "SAMPLE", "Alignment", "Arnoldi", "Batch", "Circuit", "Comparison", "Encoded", "Estimate",
-    "Growth", "HeadAlignment", "Headline", "LayerAlignment", "LayerSpectra", "Layout", "Loops", "Mode", "Model", "Norm",
-    "Null", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra", "Spectrum", "Stack", "States",
-    "Timescale", "Verdict", "Weights", "align", "alignment", "circuits", "compare", "encode", "growth", "images",
-    "input_embedding", "layer_spectra", "load", "locate", "looped", "open_weights", "operator", "output_embedding",
-    "passages", "planted", "principal", "query_keys", "randomised", "reading", "solver", "spectra", "states", "stream",
+    "Growth", "HeadAlignment", "Headline", "LayerAlignment", "LayerModes", "LayerSpectra", "Layout", "Loops",
+    "Mode", "Model", "Norm", "Null", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra",
+    "Spectrum", "Stack", "States", "Subject", "Timescale", "Verdict", "Weights", "align", "alignment", "circuits",
+    "compare", "encode", "growth", "images", "input_embedding", "layer_spectra", "load", "locate", "looped",
+    "open_weights", "operator", "output_embedding", "passages", "planted", "principal", "query_keys", "randomised",
+    "reading", "solver", "spectra", "states", "stream",
 ]  # fmt: skip

@@ -12,8 +12,6 @@ from threadpoolctl import threadpool_limits
 from eigenloop import report as pages
 from eigenloop.lens.loops.looped import Loops, looped
 from eigenloop.lens.model.embeddings import has_vocabulary
-from eigenloop.lens.model.loaded import load
-from eigenloop.lens.model.stack import locate
 from eigenloop.lens.page.headline import headline_sentence
 from eigenloop.lens.page.spectra import TITLE, spectra_page
 from eigenloop.lens.page.text import alignment_section, alignment_sentences, loops_section
@@ -25,7 +23,9 @@ from eigenloop.lens.text.texts import SAMPLE, passages
 from eigenloop.lens.weights.comparison import Comparison, compare
 from eigenloop.lens.weights.querykey import QueryKeys, query_keys
 from eigenloop.lens.weights.reading import Reading, reading
-from eigenloop.lens.weights.spectra import RULES, Spectra, chosen_layers, leading, spectra
+from eigenloop.lens.weights.rules import RULES, leading
+from eigenloop.lens.weights.spectra import Spectra, chosen_layers, spectra
+from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, require_writable
 
@@ -196,7 +196,7 @@ def survey(
     """Look at a model.
 
     Args:
-        model: a directory or a hub name, or in Python a loaded model of transformers.
+        model: a directory or a hub name; in Python anything that `Subject.of` takes.
         rules: as for `spectra`.
         layers: as for `spectra`.
         with_query_keys: look at the heads' QK circuits too.
@@ -215,43 +215,43 @@ def survey(
     def telling(name: str) -> Callable[[int, int], None]:
         return partial(report or (lambda name, done, total: None), name)
 
-    stack, remarks = locate(model), []
+    subject, remarks = Subject.of(model, device=device), []
+    stack = subject.stack
     if compare_with is not None:
-        compare_with = locate(compare_with)
+        compare_with = Subject.of(compare_with)
     chosen_layers(layers, len(stack.blocks))
     if loop is not None and not 0 <= loop < len(stack.blocks):
         raise InputError(f"--loop is {loop}; this model has the layers 0 to {len(stack.blocks) - 1}")
-    loaded = None
     if text is not None or loop is not None:
-        passages(SAMPLE if text is None else text)  # a text that cannot be read is told before anything is computed
-        loaded = load(model, device=device)
+        passages(SAMPLE if text is None else text)  # a text that cannot be read, and a model that cannot be run, are
+        _ = subject.model  # told before anything is computed
     shown: dict[str, Any] = {}
     sigma: dict[int, float] = dict.fromkeys(range(len(stack.blocks)), 1.0)
-    if loaded is not None and text is not None:
-        with threadpool_limits(1, user_api="blas"):  # as in `layer_spectra`: more threads wait for one another
-            aligned = alignment(loaded, text, rule=leading(rules), layers=layers, report=report)
+    if text is not None:
+        with threadpool_limits(1, user_api="blas"):  # as in `LayerModes`: more threads wait for one another
+            aligned = alignment(subject, text, rule=leading(rules), layers=layers, report=report)
         shown["alignment"] = aligned
         sigma |= {layer.block: layer.sigma for layer in reversed(aligned.layers)}
-    found = spectra(stack, rules=rules, layers=layers, sigma=sigma, vectors="layers", report=telling("layers"))
+    found = spectra(subject, rules=rules, layers=layers, sigma=sigma, vectors="layers", report=telling("layers"))
     if has_vocabulary(stack):
         modes = [layer.modes[found.rule] for layer in found.layers]
-        shown["reading"] = reading(stack, rule=found.rule, layers=layers, modes=modes, report=telling("tokens"))
+        shown["reading"] = reading(subject, rule=found.rule, layers=layers, modes=modes, report=telling("tokens"))
     else:
         remarks.append("the weights hold no input embedding, so no tokens are named")
     heads, names = len(found.layers) * stack.heads, stack.weights.tensors.names()
     if with_query_keys and f"{stack.module(0, stack.layout.query)}.weight" not in names:
         remarks.append("the weights hold no queries, so QK is not shown")
     elif with_query_keys and heads * 16 * stack.width * stack.head_dim <= LARGEST_HEADS:
-        shown["query_keys"] = query_keys(stack, rule=_of_heads(rules), layers=layers, report=telling("heads"))
+        shown["query_keys"] = query_keys(subject, rule=_of_heads(rules), layers=layers, report=telling("heads"))
     elif with_query_keys:
         remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")
-    if loaded is not None and loop is not None:
+    if loop is not None:
         words = SAMPLE if text is None else text
         with threadpool_limits(1, user_api="blas"):
-            shown["loops"] = looped(loaded, words, layer=loop, loops=loops, report=telling("loops"))
+            shown["loops"] = looped(subject, words, layer=loop, loops=loops, report=telling("loops"))
         remarks += [] if text is not None else ["the layer is looped on the text that the package brings along"]
     if compare_with is not None:
-        shown["comparison"] = compare(stack, compare_with, rules=rules, layers=layers, report=telling("compared"))
+        shown["comparison"] = compare(subject, compare_with, rules=rules, layers=layers, report=telling("compared"))
     return Survey(spectra=found, **shown, remarks=tuple(remarks), seconds=time.monotonic() - began)
 
 

@@ -23,11 +23,10 @@ from jaxtyping import Float, Int
 from eigenloop.lens.loops.block import PARTS, LoopedBlock
 from eigenloop.lens.loops.contraction import Attractor, attractor, leading_eigenvalue
 from eigenloop.lens.model.layouts import Placement
-from eigenloop.lens.model.loaded import Model, load, quiet
+from eigenloop.lens.model.loaded import Model, quiet
 from eigenloop.lens.model.results import frame, pair, saved
-from eigenloop.lens.weights.circuits import circuits
 from eigenloop.lens.weights.modes import Mode
-from eigenloop.lens.weights.spectra import layer_spectra
+from eigenloop.lens.weights.subject import Subject
 from eigenloop.numerics.statistics import MIN_POINTS, WINDOW, Rate, fit_rate
 from eigenloop.system.errors import InputError
 
@@ -223,7 +222,7 @@ def looped(
     """Apply one layer of a text model K times to a text, and measure and predict its two rates.
 
     Args:
-        model: as for `load`.
+        model: as for `Subject.of`.
         text: a file (a Path), a text, or token ids; what does not fit into the context is left out.
         layer: index of the block; 0 is ALBERT's shared layer.
         loops: K.
@@ -237,18 +236,19 @@ def looped(
         InputError: the model cannot be run or reads no text, the layer or the part does not exist, loops is below 1, or
             there are fewer than two tokens.
     """
-    loaded = load(model, tokenizer=tokenizer, device=device)
+    subject = Subject.of(model, tokenizer=tokenizer, device=device)
+    loaded = subject.model
     if loops < 1:
         raise InputError(f"loops is {loops}; at least 1 is needed")
     if part not in PARTS:
         raise InputError(f"part {part!r} does not exist; choose {' or '.join(PARTS)}")
-    circuit = circuits(loaded.stack, layer)
+    circuit = subject.circuit(layer)
     ids, remarks = _tokens(loaded, text)
     block = LoopedBlock(loaded, layer, part, ids)
     x = block.start if start is None else np.asarray(start, np.float64)
     if x.shape != block.start.shape:
         raise InputError(f"start has shape {x.shape}; {block.start.shape} was expected, one row for each token")
-    mode = layer_spectra(circuit, rules=["layernorm"], heads=False).modes["layernorm"]
+    mode = subject.layer(layer).mode("layernorm")
     basis = mode.plane()
     means, spreads, cosines = [], [], []
     for k in range(loops + 1):

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from eigenloop.lens.model.checkpoint import Weights, open_weights
+from eigenloop.lens.model.checkpoint import Weights
 from eigenloop.lens.model.layouts import Layout, known
 from eigenloop.lens.model.stack import Stack, locate
 from eigenloop.lens.model.tensors import TorchTensors
@@ -119,7 +119,14 @@ class Model:
                 self.module.set_attn_implementation(attention)
 
 
-def load(model: Any, *, tokenizer: Any = None, device: str = "auto", layout: Layout | None = None) -> Model:
+def load(
+    model: Any,
+    *,
+    tokenizer: Any = None,
+    device: str = "auto",
+    layout: Layout | None = None,
+    stack: Stack | None = None,
+) -> Model:
     """A model ready to run, from a local directory, a hub name, or one that the caller holds.
 
     What is loaded here is float32 (float64 where it is stored so), in eager attention, in evaluation mode and without
@@ -131,6 +138,7 @@ def load(model: Any, *, tokenizer: Any = None, device: str = "auto", layout: Lay
         tokenizer: for a held model; a loaded one brings its own unless this is given.
         device: "auto" (a GPU where there is one; where it is, for a held model), "cpu", "cuda", "cuda:1", ...
         layout: for an architecture that the lens does not know.
+        stack: of the same model, where its weights are open already; they are not opened again then.
 
     Raises:
         InputError: there is no such model and nothing from the hub, its weights are incomplete or damaged, it has an
@@ -145,15 +153,16 @@ model.safetensors, or a name on the Hugging Face hub
     """
     if isinstance(model, Model):
         return model if tokenizer is None else replace(model, tokenizer=tokenizer)
-    weights = open_weights(model)
+    files = stack or locate(model, layout)
+    weights = files.weights
     if weights.model is not None:
-        return _held(weights, tokenizer, device, layout)
-    if isinstance(model, Weights):
-        raise InputError(f"the weights of {model.source} cannot be run; give the directory, the name or the model")
-    stored = locate(weights, layout).stored()
+        return _held(files, tokenizer, device, layout)
+    if isinstance(model, Weights | Stack):
+        raise InputError(f"the weights of {weights.source} cannot be run; give the directory, the name or the model")
+    stored = files.stored()
     _require_torch()
     place, notes = _device(device), []
-    module = _from_pretrained(str(model), weights, "float64" if stored == ("float64",) else "float32", layout)
+    module = _from_pretrained(str(model), files, "float64" if stored == ("float64",) else "float32")
     if any(kind in HALVES for kind in stored):
         kinds = " and ".join(kind for kind in stored if kind in HALVES)
         notes.append(f"weights are stored as {kinds} and were converted to float32 once")
@@ -162,8 +171,7 @@ model.safetensors, or a name on the Hugging Face hub
         notes += [missing] if missing and hasattr(module.config, "vocab_size") else []
     module = module.to(place).eval().requires_grad_(False)
     force_eager(module)
-    stack = _stack(module, weights, layout)
-    return Model(module, tokenizer, stack, place, tuple(notes))
+    return Model(module, tokenizer, _stack(module, weights, layout), place, tuple(notes))
 
 
 def randomised(model: Model, *, seed: int) -> Model:
@@ -224,10 +232,11 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _held(weights: Weights, tokenizer: Any, device: str, layout: Layout | None) -> Model:
+def _held(stack: Stack, tokenizer: Any, device: str, layout: Layout | None) -> Model:
     import copy
 
-    module, notes = weights.model, []
+    weights, notes = stack.weights, []
+    module = weights.model
     kind = str(module.dtype).removeprefix("torch.")
     if kind in HALVES:
         module = copy.deepcopy(module).float()
@@ -235,7 +244,9 @@ def _held(weights: Weights, tokenizer: Any, device: str, layout: Layout | None) 
     place = str(next(module.parameters()).device)
     if device != "auto" and _device(device) != place:
         raise InputError(f"the model is on {place}, not on {device}; move it with .to({device!r}) first")
-    return Model(module, tokenizer, _stack(module, weights, layout), place, tuple(notes), held=kind not in HALVES)
+    if kind not in HALVES:
+        return Model(module, tokenizer, stack, place, held=True)
+    return Model(module, tokenizer, _stack(module, weights, layout), place, tuple(notes))
 
 
 def _stack(module: Any, weights: Weights, layout: Layout | None) -> Stack:
@@ -276,12 +287,12 @@ def _device(device: str) -> str:
     return there
 
 
-def _from_pretrained(name: str, weights: Weights, dtype: str, layout: Layout | None) -> Any:
+def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
     """The class that the checkpoint was saved from, or the plain trunk, with every weight of the stream present."""
     import torch
     import transformers
 
-    named = [kind for kind in weights.config.get("architectures") or () if isinstance(kind, str)]
+    named = [kind for kind in stack.weights.config.get("architectures") or () if isinstance(kind, str)]
     kind: Any = getattr(transformers, named[0], transformers.AutoModel) if named else transformers.AutoModel
     with quiet():
         try:
@@ -292,7 +303,7 @@ def _from_pretrained(name: str, weights: Weights, dtype: str, layout: Layout | N
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(f"{name} cannot be loaded by transformers: {first}") from None
-    layout = locate(weights, layout).layout
+    layout = stack.layout
     parts = [part for part in (layout.embedding, layout.projection, layout.final_norm) if part]
     start = layout.block.split("{}")[0]
     missing = sorted(key for key in about["missing_keys"] if any(part in key for part in (start, *parts)))

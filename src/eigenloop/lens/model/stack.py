@@ -173,13 +173,15 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
     """Find the blocks of a model.
 
     Args:
-        model: as for `open_weights`.
+        model: as for `open_weights`, or a `Stack`, which is given back as it is.
         layout: how its weights are named, for an architecture that the lens does not know.
 
     Raises:
         InputError: the architecture is unknown, no tensor has the layout's names, or layers are missing.
     """
-    weights = open_weights(model)
+    if isinstance(model, Stack):
+        return model
+    weights = model if isinstance(model, Weights) else open_weights(model)
     if layout is None and "model_type" not in weights.config:
         raise InputError(_nameless(weights))
     rows = (layout,) if layout else known(weights.model_type)

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.lens.model.layouts import Layout
 from eigenloop.lens.model.loaded import Model, load, randomised
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.controls import CONTROLS
@@ -33,8 +32,10 @@ from eigenloop.lens.text.measure import GAINS, PROJECTED, Measured, Run, control
 from eigenloop.lens.text.nulls import Kind, Null, from_copy, from_draws, max_statistic
 from eigenloop.lens.text.texts import Encoded, Passages, encode, passages
 from eigenloop.lens.text.tokens import stream
-from eigenloop.lens.weights.circuits import Circuit, circuits
-from eigenloop.lens.weights.spectra import RULES, chosen_layers
+from eigenloop.lens.weights.circuits import Circuit
+from eigenloop.lens.weights.rules import RULES
+from eigenloop.lens.weights.spectra import chosen_layers
+from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
 
 RESAMPLES, DRAWS = 1000, 499
@@ -53,9 +54,6 @@ def alignment(
     rule: str = "consensus",
     layers: str | Sequence[int] = "all",
     special: bool = False,
-    tokenizer: Any = None,
-    device: str = "auto",
-    layout: Layout | None = None,
     copy: Any = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -69,14 +67,11 @@ def alignment(
     of each for rule "layernorm"), one with W_V = 0 and one without the feed-forward sublayers.
 
     Args:
-        model: a directory, a hub name, a loaded model of transformers, or `Model`.
+        model: as for `Subject.of`; how it runs (its tokenizer, its device, a layout) is said there, or to `load`.
         text: a file (a Path), a text (a str), or passages; what intervals resample.
         rule: which mode leads: "modulus", "consensus" or "layernorm".
         layers: which blocks: "all", "late", "0,3-5", or numbers. Other layers as a null are those chosen.
         special: count special tokens ([CLS], [SEP], ...); they are in the input in any case.
-        tokenizer: for a model that the caller holds.
-        device: as for `load`.
-        layout: for an architecture that the lens does not know.
         copy: the model that the null random_init looks at; by default one with weights drawn from the configuration.
         seed: of everything random.
         resamples: bootstrap samples, at least 99.
@@ -93,29 +88,30 @@ def alignment(
         if value < 99:
             raise InputError(f"{name} is {value}; it must be at least 99")
     found = passages(text)
-    loaded = load(model, tokenizer=tokenizer, device=device, layout=layout)
+    subject = Subject.of(model)
+    loaded = subject.model
     chosen = chosen_layers(layers, len(loaded.stack.blocks))
     encoded = encode(loaded, found, special=special)
     if encoded.passages < 2:
         hint = "; give a file as Path(...)" if isinstance(text, str) else ""
         raise InputError(f"{found.source} has {encoded.passages} passage; intervals need at least 2{hint}")
-    null = randomised(loaded, seed=seed) if copy is None else load(copy, tokenizer=loaded.tokenizer, device=device)
+    null = randomised(loaded, seed=seed) if copy is None else load(copy, tokenizer=loaded.tokenizer)
     if null.stack.schedule != loaded.stack.schedule or null.stack.width != loaded.stack.width:
         raise InputError(f"{null.source} is no copy of {loaded.source}: its layers or its width differ")
     weights = resampled(encoded.passages, seed=seed, resamples=resamples)
 
-    def measured(which: Model, words: str, **options: Any) -> list[Measured]:
+    def measured(which: Subject, words: str, **options: Any) -> list[Measured]:
         def told(done: int, total: int) -> None:
             if report:
                 report(f"eigenbases, {words}", done, total)
 
         return measure(
-            {block: circuits(which.stack, block) for block in chosen}, which.stack.schedule,
-            _streamed(which, encoded, words, report), weights, rule=rule, seed=seed, report=told, **options,
+            {block: which.layer(block) for block in chosen}, which.stack.schedule,
+            _streamed(which.model, encoded, words, report), weights, rule=rule, seed=seed, report=told, **options,
         )  # fmt: skip
 
-    real = measured(loaded, "model", draws=draws)
-    baseline = measured(null, "random weights", heads=False, own=False)
+    real = measured(subject, "model", draws=draws)
+    baseline = measured(Subject.of(null), "random weights", heads=False, own=False)
     for name, without in CONTROLS.items():
         with without(loaded):
             _control(real, name, _streamed(loaded, encoded, name.replace("_", " "), report), weights)

@@ -11,10 +11,11 @@ from threadpoolctl import threadpool_limits
 from eigenloop.lens.text.gain import Modes, energies, gains, log_growth, modes_of, relation, rotated_gains
 from eigenloop.lens.text.projections import LayerSums, Subspaces, centred, random_planes, spanned
 from eigenloop.lens.text.tokens import States
-from eigenloop.lens.weights.circuits import Circuit
-from eigenloop.lens.weights.modes import DENSE_LIMIT, Flag, principal
+from eigenloop.lens.weights.circuits import Circuit, Norm
+from eigenloop.lens.weights.modes import DENSE_LIMIT, Flag
 from eigenloop.lens.weights.operators import Growth
-from eigenloop.lens.weights.spectra import growth, operator
+from eigenloop.lens.weights.rules import operator
+from eigenloop.lens.weights.subject import LayerModes
 
 Run: TypeAlias = Callable[[Callable[[States], None]], Any]
 """Streams the states of a text to a visitor, from its beginning."""
@@ -87,24 +88,25 @@ class Measured:
     heads: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = field(default_factory=list)
 
 
-def basis(circuit: Circuit, *, rule: str, sigma: float = 1.0, heads: bool = True, own: bool = True) -> Basis:
+def basis(layer: LayerModes, *, rule: str, sigma: float = 1.0, heads: bool = True, own: bool = True) -> Basis:
     """The leading modes of a layer and its heads, its eigen-subspaces, and the modes whose gain is measured.
 
     Gains belong to what multiplies the stream: F where the normalisation comes after the attention, F diag(gain) P
     where it comes before. The leader is that of the rule.
 
     Args:
-        circuit: one layer, raw.
+        layer: its modes.
         rule: "modulus", "consensus" or "layernorm".
         sigma: the tokens' scale, for "layernorm" before the attention.
         heads: look at single heads too.
         own: all eigen-subspaces of the leader's operator.
     """
+    circuit = layer.circuit
     source = circuit.folded() if rule == "layernorm" else circuit
     acting = circuit.folded() if circuit.norm.placement == "pre" else circuit
-    factor, wanted = growth(circuit, rule, sigma=sigma), [None, *range(circuit.heads)] if heads else [None]
+    wanted = [None, *range(circuit.heads)] if heads else [None]
     with threadpool_limits(1):
-        found = [principal(operator(source, head=head), factor) for head in wanted]
+        found = [layer.mode(rule, head=head, sigma=sigma) for head in wanted]
         affordable = operator(source).size <= DENSE_LIMIT
         same = source.operator == acting.operator
         modes = modes_of(operator(acting)) if affordable else None
@@ -129,7 +131,7 @@ def resampled(passages: int, *, seed: int, resamples: int) -> Float[np.ndarray, 
 
 
 def measure(
-    circuits: Mapping[int, Circuit],
+    circuits: Mapping[int, Circuit | LayerModes],
     schedule: Sequence[int],
     run: Run,
     weights: Float[np.ndarray, "b S"],
@@ -144,7 +146,7 @@ def measure(
     """All statistics of the layers whose blocks have a circuit, in one pass over the text (two for rule "layernorm").
 
     Args:
-        circuits: raw circuits by block.
+        circuits: raw circuits by block, or their `LayerModes`.
         schedule: the block of every layer.
         run: streams the states; each passage has a number below S.
         weights: from `resampled`.
@@ -157,19 +159,23 @@ def measure(
     """
     layers = [t for t, block in enumerate(schedule) if block in circuits]
     passages = weights.shape[1]
-    scales = _scales(circuits, schedule, run) if rule == "layernorm" else {}
+    modes = {block: LayerModes.of(circuit) for block, circuit in circuits.items()}
+    norms, scales = {}, {}
+    if rule == "layernorm":  # what leads depends on the tokens' scale
+        norms = {block: layer.circuit.norm for block, layer in modes.items()}
+        scales = _scales(norms, schedule, run)
     bases: dict[int, Basis] = {}
-    for done, (block, circuit) in enumerate(circuits.items()):
+    for done, (block, layer) in enumerate(modes.items()):
         if report:
             report(done, len(circuits))
-        first = next(t for t in layers if schedule[t] == block)
-        bases[block] = basis(circuit, rule=rule, sigma=scales.get(first, 1.0), heads=heads, own=own)
+        first, norms[block] = next(t for t in layers if schedule[t] == block), layer.circuit.norm
+        bases[block] = basis(layer, rule=rule, sigma=scales.get(first, 1.0), heads=heads, own=own)
     if report:
         report(len(circuits), len(circuits))
     sums: dict[int, LayerSums] = {}
     for t in layers:
         rng = np.random.default_rng([seed, t])
-        mine, width = bases[schedule[t]], circuits[schedule[t]].width
+        mine, width = bases[schedule[t]], len(norms[schedule[t]].gain)
         leaders = [bases[block].subspaces for block in bases if block != schedule[t]]
         others = [Subspaces(found.first[:, :1], found.second[:, :1]) for found in leaders]
         named = mine.subspaces.joined(*others)
@@ -177,12 +183,12 @@ def measure(
 
     def visit(state: States) -> None:
         if state.layer in sums:
-            circuit = circuits[state.block]
-            sums[state.layer].add(state.before, state.after, state.passage, _sigma(circuit, state.before))
+            sigma = _sigma(norms[state.block], state.before)
+            sums[state.layer].add(state.before, state.after, state.passage, sigma)
 
     run(visit)
     with threadpool_limits(1):
-        return [_measured(t, schedule[t], circuits, bases, sums[t], weights, seed) for t in layers]
+        return [_measured(t, schedule[t], bases, sums[t], weights, seed) for t in layers]
 
 
 def controlled(
@@ -209,33 +215,32 @@ def controlled(
     return [{name: each[name][:, 0] for name in ("enrichment_after", "centred_after")} for each in found]
 
 
-def _scales(circuits: Mapping[int, Circuit], schedule: Sequence[int], run: Run) -> dict[int, float]:
+def _scales(norms: Mapping[int, Norm], schedule: Sequence[int], run: Run) -> dict[int, float]:
     """sigma of each layer's tokens, the harmonic mean."""
-    totals = {t: np.zeros(2) for t, block in enumerate(schedule) if block in circuits}
+    totals = {t: np.zeros(2) for t, block in enumerate(schedule) if block in norms}
 
     def visit(state: States) -> None:
         if state.layer in totals:
-            sigma = _sigma(circuits[state.block], state.before).astype(np.float64)
+            sigma = _sigma(norms[state.block], state.before).astype(np.float64)
             totals[state.layer] += [len(sigma), np.sum(1 / sigma)]
 
     run(visit)
     return {t: float(count / inverse) for t, (count, inverse) in totals.items()}
 
 
-def _sigma(circuit: Circuit, x: np.ndarray) -> np.ndarray:
-    return circuit.norm.sigma(x) if circuit.norm.placement == "pre" else np.ones(len(x), x.dtype)
+def _sigma(norm: Norm, x: np.ndarray) -> np.ndarray:
+    return norm.sigma(x) if norm.placement == "pre" else np.ones(len(x), x.dtype)
 
 
 def _measured(
     layer: int,
     block: int,
-    circuits: Mapping[int, Circuit],
     bases: Mapping[int, Basis],
     sums: LayerSums,
     weights: np.ndarray,
     seed: int,
 ) -> Measured:
-    mine, circuit = bases[block], circuits[block]
+    mine = bases[block]
     count, rng = len(mine.leaders), np.random.default_rng([seed, layer, 1])
     leader = Subspaces(sums.named.first[:, :1], sums.named.second[:, :1])
     result = Measured(layer=layer, block=block, sigma=sums.sigma, leaders=mine.leaders, subspace=leader)
@@ -252,7 +257,7 @@ def _measured(
         values = {name: projected[name][:, head] for name in PROJECTED}
         result.heads.append((values, {name: drawn[name] for name in PROJECTED if name in drawn}))
     _percentiles(result, sums, weights)
-    _gains(result, circuit, bases, sums, weights, rng)
+    _gains(result, bases, sums, weights, rng)
     return result
 
 
@@ -309,7 +314,6 @@ def _percentiles(result: Measured, sums: LayerSums, weights: np.ndarray) -> None
 
 def _gains(
     result: Measured,
-    circuit: Circuit,
     bases: Mapping[int, Basis],
     sums: LayerSums,
     weights: np.ndarray,

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eigenloop.lens.model.layouts import Layout, NormKind, Placement
-from eigenloop.lens.model.stack import Stack, locate
+from eigenloop.lens.model.stack import locate
 from eigenloop.lens.weights.operators import product
 from eigenloop.system.errors import InputError
 
@@ -267,7 +267,7 @@ def circuits(model: Any, layer: int, *, layout: Layout | None = None) -> Circuit
     Raises:
         InputError: the layer does not exist, or the model cannot be read.
     """
-    stack = model if isinstance(model, Stack) else locate(model, layout)
+    stack = locate(model, layout)
     if not 0 <= layer < len(stack.blocks):
         shared = f", applied in {len(stack.schedule)} layers" if len(stack.schedule) > len(stack.blocks) else ""
         raise InputError(

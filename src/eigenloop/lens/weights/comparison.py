@@ -18,11 +18,13 @@ from jaxtyping import Float
 
 from eigenloop.lens.model.layouts import Layout
 from eigenloop.lens.model.results import frame, listed, pair, saved
-from eigenloop.lens.model.stack import Stack, locate
-from eigenloop.lens.weights.circuits import Circuit, circuits
+from eigenloop.lens.model.stack import Stack
+from eigenloop.lens.weights.circuits import Circuit
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.operators import product
-from eigenloop.lens.weights.spectra import RULES, chosen_layers, layer_spectra, leading
+from eigenloop.lens.weights.rules import RULES, leading
+from eigenloop.lens.weights.spectra import chosen_layers
+from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
 
 COLUMNS = (
@@ -230,7 +232,7 @@ def compare(
     """The principal subspaces of two checkpoints of one model, layer by layer and by rule, from the weights alone.
 
     Args:
-        a: a directory, a hub name, a loaded model of transformers, `Weights` or a `Stack`.
+        a: as for `Subject.of`.
         b: another, of the same shapes.
         rules: which rules.
         layers: as for `spectra`.
@@ -240,16 +242,17 @@ def compare(
     Raises:
         InputError: a model cannot be read, their shapes differ, or a layer or rule does not exist.
     """
-    first, second = (model if isinstance(model, Stack) else locate(model, layout) for model in (a, b))
+    subjects = [Subject.of(model, layout=layout) for model in (a, b)]
+    first, second = (subject.stack for subject in subjects)
     _same_shapes(first, second)
     leading(rules)
     chosen, changes = chosen_layers(layers, len(first.blocks)), []
     for done, index in enumerate(chosen):
         if report:
             report(done, len(chosen))
-        old, new = circuits(first, index), circuits(second, index)
-        change = relative_change(old, new)
-        modes = [layer_spectra(circuit, rules=rules, heads=False).modes for circuit in (old, new)]
+        old, new = (subject.layer(index) for subject in subjects)
+        change = relative_change(old.circuit, new.circuit)
+        modes = old.modes(rules), new.modes(rules)
         for rule in rules:
             mode_a, mode_b = modes[0][rule], modes[1][rule]
             planes = mode_a.plane(), mode_b.plane()

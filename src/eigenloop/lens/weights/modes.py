@@ -95,6 +95,7 @@ class Spectrum:
 
     Args:
         operator: M.
+        known: the eigenvalues that an earlier `Spectrum` of M found; by default they are computed.
 
     Example:
         >>> found = Spectrum(Operator(left=np.diag([2.0, -3.0]), right=np.eye(2)))
@@ -103,15 +104,15 @@ class Spectrum:
     """
 
     operator: Operator
+    known: Inexact[np.ndarray, " k"] | None = field(default=None, repr=False)
     core: Float[np.ndarray, "k k"] = field(init=False)
     eigenvalues: Inexact[np.ndarray, " k"] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Compute the eigenvalues, largest modulus first."""
+        """Multiply the factors out, and compute the eigenvalues, largest modulus first, where they are not known."""
         core = self.operator.core()
-        values = np.linalg.eigvals(core).astype(np.complex128)
         object.__setattr__(self, "core", core)
-        object.__setattr__(self, "eigenvalues", values[_order(values)])
+        object.__setattr__(self, "eigenvalues", eigenvalues_of(core) if self.known is None else self.known)
 
     @property
     def zeros(self) -> int:
@@ -205,9 +206,25 @@ class Arnoldi:
         return (factors - growth.shift) * growth.scale, vectors
 
 
-def solver(operator: Operator) -> Spectrum | Arnoldi:
-    """All eigenvalues where that is affordable, else the largest; both have `principal(growth)`."""
-    return Spectrum(operator) if operator.size <= DENSE_LIMIT else Arnoldi(operator)
+def solver(operator: Operator, known: np.ndarray | None = None) -> Spectrum | Arnoldi:
+    """All eigenvalues where that is affordable, else the largest; both have `principal(growth)`.
+
+    Args:
+        operator: M.
+        known: as for `Spectrum`.
+    """
+    return Spectrum(operator, known) if operator.size <= DENSE_LIMIT else Arnoldi(operator)
+
+
+def eigenvalues_of(matrix: Float[np.ndarray, "k k"]) -> Inexact[np.ndarray, " k"]:
+    """All eigenvalues, largest modulus first; every spectrum of the lens is computed here.
+
+    Example:
+        >>> eigenvalues_of(np.diag([2.0, -3.0]))
+        array([-3.+0.j,  2.+0.j])
+    """
+    values = np.linalg.eigvals(matrix).astype(np.complex128)
+    return values[_order(values)]
 
 
 def eigenbasis(operator: Operator, core: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,11 +21,11 @@ from threadpoolctl import threadpool_limits
 
 from eigenloop.lens.model.layouts import Layout
 from eigenloop.lens.model.results import frame, pair, saved
-from eigenloop.lens.model.stack import Stack, locate
-from eigenloop.lens.weights.circuits import circuits
 from eigenloop.lens.weights.modes import Mode, Spectrum
 from eigenloop.lens.weights.operators import Growth, Operator
-from eigenloop.lens.weights.spectra import RULES, chosen_layers, growth, operator
+from eigenloop.lens.weights.rules import RULES
+from eigenloop.lens.weights.spectra import chosen_layers
+from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
 
 SHARE = 0.5
@@ -230,7 +230,7 @@ def query_keys(
     """QK beside OV for every head, from the weights alone, one layer at a time.
 
     Args:
-        model: a directory, a hub name, a loaded model of transformers, `Weights` or a `Stack`.
+        model: as for `Subject.of`.
         rule: which mode of F_h leads: "modulus", "consensus" or "layernorm".
         layers: as for `spectra`.
         layout: for an architecture that the lens does not know.
@@ -239,7 +239,8 @@ def query_keys(
     Raises:
         InputError: the model cannot be read, or a layer or rule does not exist.
     """
-    stack = model if isinstance(model, Stack) else locate(model, layout)
+    subject = Subject.of(model, layout=layout)
+    stack = subject.stack
     chosen = chosen_layers(layers, len(stack.blocks))
     if rule not in RULES:
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
@@ -247,14 +248,11 @@ def query_keys(
     for done, index in enumerate(chosen):
         if report:
             report(done, len(chosen))
-        circuit = circuits(stack, index)
-        step = growth(circuit, rule)
-        circuit = circuit.folded() if rule == "layernorm" else circuit
+        layer = subject.layer(index)
         (queries, query_bias), (keys, key_bias) = (stack.projection(index, "query"), stack.projection(index, "key"))
         with threadpool_limits(1):
             for head in range(stack.heads):
-                group = circuit.group(head)
-                ov = Spectrum(operator(circuit, head=head)).principal(step)
+                group, ov = layer.circuit.group(head), layer.mode(rule, head=head)
                 added = keys[group].T @ query_bias[head], queries[head].T @ key_bias[group]
                 bias = float(sum(np.linalg.norm(part) for part in added))
                 found.append(query_key(queries[head], keys[group], ov, layer=index, head=head, bias=bias))

@@ -24,11 +24,11 @@ from scipy.special import betainc, betaincinv
 from eigenloop.lens.model.embeddings import Embedding, Side, input_embedding, output_embedding
 from eigenloop.lens.model.layouts import Layout
 from eigenloop.lens.model.results import frame, listed, saved
-from eigenloop.lens.model.stack import Stack, locate
 from eigenloop.lens.model.vocabulary import Vocabulary, vocabulary
-from eigenloop.lens.weights.circuits import circuits
 from eigenloop.lens.weights.modes import Flag, Mode
-from eigenloop.lens.weights.spectra import RULES, chosen_layers, layer_spectra
+from eigenloop.lens.weights.rules import RULES
+from eigenloop.lens.weights.spectra import chosen_layers
+from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
 
 COLUMNS = (
@@ -310,7 +310,7 @@ def reading(
     """The tokens that each layer's principal mode writes and reads, from the weights alone.
 
     Args:
-        model: a directory, a hub name, a loaded text model of transformers, `Weights` or a `Stack`.
+        model: as for `Subject.of`, a text model.
         rule: which mode leads: "modulus", "consensus" or "layernorm" (whose left vector acts on the stream before LN).
         layers: as for `spectra`.
         top: tokens on each side.
@@ -323,7 +323,8 @@ def reading(
     Raises:
         InputError: the model cannot be read or has no vocabulary, a layer or rule does not exist, or top is below 1.
     """
-    stack = model if isinstance(model, Stack) else locate(model, layout)
+    subject = Subject.of(model, layout=layout)
+    stack = subject.stack
     chosen = chosen_layers(layers, len(stack.blocks))
     if rule not in RULES:
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
@@ -334,7 +335,7 @@ def reading(
         for done, index in enumerate(chosen):
             if report:
                 report(done, len(chosen))
-            modes.append(layer_spectra(circuits(stack, index), rules=[rule], heads=False).modes[rule])
+            modes.append(subject.layer(index).mode(rule))
     found: dict[str, list[Neighbours]] = {}
     bases = {
         "right": [mode.plane() for mode in modes],

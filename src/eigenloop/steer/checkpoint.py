@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.lens.model.checkpoint import open_weights
 from eigenloop.lens.model.sources import weight_files
-from eigenloop.lens.model.stack import locate
+from eigenloop.lens.model.stack import Stack, locate
 from eigenloop.steer.edits import Edit
 from eigenloop.steer.writing import changed_tensors, rounded
 from eigenloop.system.errors import InputError
@@ -96,13 +95,16 @@ def _written(directory: Path) -> list[str]:
         return []
 
 
-def save_checkpoint(source: Path, directory: Path, edits: Sequence[Edit]) -> dict[str, str]:
+def save_checkpoint(
+    source: Path, directory: Path, edits: Sequence[Edit], *, stack: Stack | None = None
+) -> dict[str, str]:
     """Write the steered checkpoint: weights as safetensors, configuration and tokenizer copied.
 
     Args:
         source: the directory of the model; safetensors files, or .bin files (which become safetensors).
         directory: where to; it exists.
         edits: at most one for each block.
+        stack: of the source, where its weights are open already.
 
     Returns:
         name of each tensor that differs -> the kind of number it is stored as.
@@ -110,13 +112,13 @@ def save_checkpoint(source: Path, directory: Path, edits: Sequence[Edit]) -> dic
     Raises:
         InputError: the source cannot be read, or a tensor of the edit is not there.
     """
-    weights = open_weights(source)
-    changed = changed_tensors(locate(weights), edits)
+    stack = stack or locate(source)
+    tensors, changed = stack.weights.tensors, changed_tensors(stack, edits)
     copy_settings(source, directory)
     (directory / "model.safetensors.index.json").unlink(missing_ok=True)  # a stale one would name other files
     files = weight_files(source)
     if files.pickled:
-        return _from_bin(weights.tensors, changed, directory)
+        return _from_bin(tensors, changed, directory)
     kinds: dict[str, str] = {}
     for file in files.paths:
         target = directory / file.name
@@ -125,7 +127,7 @@ def save_checkpoint(source: Path, directory: Path, edits: Sequence[Edit]) -> dic
             length = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(length))
             for name in changed.keys() & header.keys():
-                kinds[name] = weights.tensors.stored(name)
+                kinds[name] = tensors.stored(name)
                 begin, end = header[name]["data_offsets"]
                 content = rounded(changed[name], kinds[name]).tobytes()
                 if len(content) != end - begin:

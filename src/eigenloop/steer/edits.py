@@ -48,6 +48,23 @@ class Reading:
         return float(np.sqrt(direction @ self.covariance @ direction + (direction @ self.mean) ** 2))
 
 
+@dataclass(frozen=True, eq=False)
+class Room:
+    """The component of a group of heads that costs least.
+
+    Args:
+        group: index of the values.
+        p: the direction of z that is given up, (head_dim,), unit.
+        q: what reads it, (head_dim,), q . p = 1.
+        loss: root mean square length of what tokens lose, its mean apart where b_O can take it.
+    """
+
+    group: int
+    p: Float[np.ndarray, " k"]
+    q: Float[np.ndarray, " k"]
+    loss: float
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Site:
     """One layer as a method sees it.
@@ -57,12 +74,14 @@ class Site:
         reading: what its sublayer reads.
         output_bias: the model has a b_O to write to.
         value_bias: the model has a b_V to write to.
+        rooms: those that were found already, by group (`methods.room`).
     """
 
     circuit: Circuit
     reading: Reading
     output_bias: bool = True
     value_bias: bool = True
+    rooms: dict[int, Room] = field(default_factory=dict, init=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,12 +7,11 @@ signed cosine is the edit's.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eigenloop.lens.model.loaded import Model, load
+from eigenloop.lens.model.loaded import Model
 from eigenloop.numerics.statistics import bootstrap_interval
 from eigenloop.steer.checks import Check
 from eigenloop.steer.measuring import Bench, vocabulary
@@ -128,29 +127,18 @@ def median_interval(values: np.ndarray, *, seed: int = 0, level: float = 0.95) -
     return float(low), float(high)
 
 
-def read_back(
-    session: Session, prompts: Prompts, evidence: Evidence, directory: Path, *, token: int | None, seed: int
-) -> tuple[Evidence, Check]:
+def read_back(bench: Bench, evidence: Evidence, written: Model) -> tuple[Evidence, Check]:
     """The point at the chosen strength again, measured on the checkpoint that was written, as its users will load it.
 
     Args:
-        session: with the unsteered model, which stays the reference.
-        prompts: of the evidence.
+        bench: of the evidence, with the unsteered model, which stays the reference.
         evidence: measured with the edit in memory.
-        directory: of the written checkpoint.
-        token: the target token, where there is one.
-        seed: of the hidden positions.
+        written: the checkpoint, loaded.
 
     Returns:
         the evidence with that point from the file, and the check that both points are one.
-
-    Raises:
-        InputError: the checkpoint cannot be loaded.
     """
-    model = session.model
-    written = load(str(directory), tokenizer=model.tokenizer, device=model.device)
-    bench = replace(Bench.of(model, prompts, session.direction, token=token, seed=seed), model=written)
-    point = Point(evidence.after.strength, bench.measure())
+    point = Point(evidence.after.strength, replace(bench, model=written).measure())
     apart = max(float(np.max(np.abs(point.values[kind] - evidence.after.values[kind]))) for kind in ("cosine", "keep"))
     check = Check(
         "the written checkpoint, loaded again, does what was measured", apart <= SAME_COSINE,
@@ -162,11 +150,9 @@ def read_back(
 
 def gather(
     session: Session,
-    prompts: Prompts,
+    bench: Bench,
     *,
     strength: float,
-    token: int | None = None,
-    seed: int = 0,
     multiples: Sequence[float] = MULTIPLES,
     report: Report | None = None,
 ) -> Evidence:
@@ -174,10 +160,8 @@ def gather(
 
     Args:
         session: calibrated on other prompts.
-        prompts: for evaluation.
+        bench: the unsteered model on the prompts for evaluation; its seed is that of the random direction too.
         strength: c, the chosen strength.
-        token: the target token, where there is one.
-        seed: of the random direction and of hidden positions.
         multiples: strengths of the curves in units of c.
         report: told how many runs are done.
 
@@ -194,7 +178,6 @@ def gather(
         if report:
             report("runs", min(done, total), total)
 
-    bench = Bench.of(model, prompts, session.direction, token=token, seed=seed)
     before = Point(0.0, bench.measure())
     tell(2)
     points = []
@@ -211,7 +194,7 @@ def gather(
             with activation_addition(model, session.additions(multiple * unit)):
                 addition.append(Point(multiple * unit, bench.measure()))
             tell()
-    rng = np.random.default_rng([seed, 2])
+    rng = np.random.default_rng([bench.seed, 2])
     away = session.plain(rng.standard_normal(model.stack.width))
     with away.applied(strength):
         null = Point(strength, bench.measure())
@@ -220,18 +203,12 @@ def gather(
         with session.applied(-strength):
             mirror = Point(-strength, bench.measure())
         tell()
-    texts = _texts(session, prompts, strength, equal) if vocabulary(model) == "causal" else ()
+    texts = _texts(session, bench.prompts, strength, equal) if vocabulary(model) == "causal" else ()
     tell(total)
     return Evidence(
-        before,
-        tuple(points),
-        chosen,
-        tuple(sorted(addition, key=lambda point: point.strength)),
-        equal,
-        null,
-        mirror,
-        texts,
-    )
+        before=before, edit=tuple(points), chosen=chosen, equal=equal, null=null, mirror=mirror, texts=texts,
+        addition=tuple(sorted(addition, key=lambda point: point.strength)),
+    )  # fmt: skip
 
 
 def equal_effect(session: Session, bench: Bench, before: Point, after: Point, *, tell: Any = None) -> Point | None:

@@ -25,7 +25,7 @@ Source: arXiv 2605.25619 for the idea of turning the principal eigenvector; the 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -33,7 +33,7 @@ from jaxtyping import Float
 from eigenloop.lens.weights.circuits import Circuit
 from eigenloop.lens.weights.modes import principal
 from eigenloop.lens.weights.operators import Growth, Operator
-from eigenloop.steer.edits import CONSENSUS, Edit, Site
+from eigenloop.steer.edits import CONSENSUS, Edit, Room, Site
 from eigenloop.system.errors import InputError
 
 Method = Callable[..., Edit]
@@ -46,29 +46,21 @@ LOWEST_OVERLAP = 1e-6
 """Smallest |l . u| / (|l| |u|) for which an eigenvector can be swapped."""
 
 
-@dataclass(frozen=True, eq=False)
-class Room:
-    """The component of a group of heads that costs least.
-
-    Args:
-        group: index of the values.
-        p: the direction of z that is given up, (head_dim,), unit.
-        q: what reads it, (head_dim,), q . p = 1.
-        loss: root mean square length of what tokens lose, its mean apart where b_O can take it.
-    """
-
-    group: int
-    p: Float[np.ndarray, " k"]
-    q: Float[np.ndarray, " k"]
-    loss: float
-
-
 def room(site: Site, group: int) -> Room:
-    """Find the component of a group's values that the layer's output loses least by on the calibration text.
+    """The component of a group's values that the layer's output loses least by on the calibration text.
+
+    It is found once for each site and group: neither a direction nor a strength enters.
 
     Raises:
         InputError: the heads have one component only, which is the whole head.
     """
+    if group not in site.rooms:
+        site.rooms[group] = _least(site, group)
+    return site.rooms[group]
+
+
+def _least(site: Site, group: int) -> Room:
+    """From one singular value decomposition: see the module."""
     circuit, reading = site.circuit, site.reading
     value = circuit.value[group].astype(np.float64)
     if len(value) < 2:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from eigenloop import __version__, report
-from eigenloop.lens.model.checkpoint import Weights, open_weights
-from eigenloop.lens.model.loaded import Model, load
+from eigenloop.lens.model.checkpoint import Weights
+from eigenloop.lens.model.loaded import Model
 from eigenloop.lens.model.sources import directory_of
-from eigenloop.lens.model.stack import Stack, locate
-from eigenloop.lens.weights.circuits import circuits
+from eigenloop.lens.model.stack import Stack
+from eigenloop.lens.weights.subject import Subject
 from eigenloop.steer.adapter import save_adapter
 from eigenloop.steer.checkpoint import check_out, model_card, save_checkpoint, write_directory
 from eigenloop.steer.checks import Check, Overlaid, check_effect, check_saved, require_passed
@@ -25,8 +25,9 @@ from eigenloop.steer.evidence import Evidence, Point, gather, read_back
 from eigenloop.steer.measuring import Bench, vocabulary
 from eigenloop.steer.page import save_tables, steering_page
 from eigenloop.steer.prompts import Prompts, check_disjoint, cut, read_text, shipped
+from eigenloop.steer.request import Request
 from eigenloop.steer.running import BATCH
-from eigenloop.steer.session import METHOD_NAMES, Report, Session
+from eigenloop.steer.session import Report, Session
 from eigenloop.steer.strength import Found, search
 from eigenloop.steer.writing import changed_tensors, has_bias, stored_kinds
 from eigenloop.system.errors import InputError
@@ -38,68 +39,6 @@ DEFAULT_STRENGTH = 0.05
 
 SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja")
 """Files of a hub name that a steered checkpoint is given beside its weights."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is asked for, as on the command line; checked when it is made.
-
-    Args:
-        model: a directory or a hub name.
-        out: the directory to write.
-        toward: a token.
-        direction: a .npy file.
-        contrast: two prompts.
-        method: one of `METHOD_NAMES`.
-        layers: as for `chosen_layers`.
-        device: as for `load`.
-        strength: c.
-        target: signed cosine to reach.
-        budget: divergence (KL, nats) not to pass.
-        calibrate: a text; by default a packaged one.
-        evaluate: a text; by default a packaged one.
-        adapter: write the change alone.
-        seed: of random directions and hidden positions.
-
-    Raises:
-        InputError: options that exclude one another, or a value out of its range.
-    """
-
-    model: str
-    out: Path
-    toward: str | None = None
-    direction: Path | None = None
-    contrast: tuple[str, str] | None = None
-    method: str = "tuned"
-    layers: str = "late"
-    device: str = "auto"
-    strength: float | None = None
-    target: float | None = None
-    budget: float | None = None
-    calibrate: Path | None = None
-    evaluate: Path | None = None
-    adapter: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check what needs no model."""
-        ways = [name for name in ("toward", "direction", "contrast") if getattr(self, name) is not None]
-        if len(ways) != 1:
-            said = " and ".join(f"--{name}" for name in ways) or "none"
-            raise InputError(f"one of --toward, --direction and --contrast says where to steer; {said} was given")
-        doses = [name for name in ("strength", "target", "budget") if getattr(self, name) is not None]
-        if len(doses) > 1:
-            raise InputError(f"--{' and --'.join(doses)} exclude one another; give one of them")
-        if self.method not in METHOD_NAMES:
-            raise InputError(f"--method {self.method} does not exist; choose {', '.join(METHOD_NAMES)}")
-        for name, low, high in (("strength", -2.0, 2.0), ("target", -1.0, 1.0), ("budget", 0.0, np.inf)):
-            value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and low <= value <= high):
-                raise InputError(f"--{name} is {value:g}; it must be between {low:g} and {high:g}")
-        if self.seed < 0:
-            raise InputError(f"--seed is {self.seed}; it must be 0 or more")
-        if self.method.startswith("swap") and self.strength is not None and not 0 <= self.strength <= 1:
-            raise InputError(f"--strength is {self.strength:g}; for --method {self.method} it is from 0 to 1")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,6 +60,48 @@ class Steered:
     checks: tuple[Check, ...]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plan:
+    """What is to be written, decided before anything is.
+
+    Args:
+        request: what was asked for.
+        source: the directory of the model.
+        subject: the model, its weights opened once.
+        session: calibrated, with the model that runs.
+        direction: where to.
+        found: the search for the strength, where one was asked for.
+        strength: c.
+        edits: at that strength.
+        command: what is said to have written it.
+    """
+
+    request: Request
+    source: Path
+    subject: Subject
+    session: Session
+    direction: Direction
+    found: Found | None
+    strength: float
+    edits: tuple[Edit, ...]
+    command: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Written:
+    """What was written, read back.
+
+    Args:
+        subject: the steered weights, as they lie in the files; of an adapter, its sum with the model.
+        tensors: name of each tensor that was written -> the kind of number it is stored as.
+        checks: on these weights.
+    """
+
+    subject: Subject
+    tensors: Mapping[str, str]
+    checks: tuple[Check, ...]
+
+
 def steer(request: Request, *, command: str | None = None, report: Report | None = None) -> Steered:
     """Steer a model and write the result.
 
@@ -136,7 +117,8 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
     source = directory_of(request.model, *SETTINGS)  # resolved once: what is measured is what is written
     check_out(request.out, source if Path(request.model).is_dir() else None)
     calibration_text, evaluation_text = _texts(request)
-    model = load(request.model, device=request.device)
+    subject = Subject.of(request.model, device=request.device)
+    model = subject.model
     direction = _direction(model, request)
     if model.tokenizer is None:
         raise InputError(f"{model.source} has no tokenizer, which calibration needs; add one to its directory")
@@ -149,37 +131,33 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
         model, direction.vector, calibration, method=request.method, layers=request.layers, strength=start
     )
     if not request.adapter:  # whose factors are float32, beside weights that stay as they are
-        files = locate(open_weights(source))
-        session = replace(session, kinds=stored_kinds(model.stack, files))
+        session = replace(session, kinds=stored_kinds(model.stack, subject.stack))
     session, found = _searched(session, request)
     strength = start if found is None else found.strength
-    edits = session.edits(strength)
-    changed_tensors(model.stack, edits)  # refuses what this model has no tensor for
-    evidence = gather(
-        session, evaluation, strength=strength, token=direction.token, seed=request.seed, report=report
+    plan = Plan(
+        request=request, source=source, subject=subject, session=session, direction=direction, found=found,
+        strength=strength, edits=session.edits(strength),
+        command=command or f"eigenloop steer {shlex.quote(request.model)} --out {shlex.quote(str(request.out))}",
     )  # fmt: skip
-    words = command or f"eigenloop steer {shlex.quote(request.model)} --out {shlex.quote(str(request.out))}"
+    changed_tensors(model.stack, plan.edits)  # refuses what this model has no tensor for
+    bench = Bench.of(model, evaluation, session.direction, token=direction.token, seed=request.seed)
+    evidence = gather(session, bench, strength=strength, report=report)
     result: list[Steered] = []
 
     def fill(directory: Path) -> None:
-        saved, tensors, checks = _save(model, request, source, directory, edits)
-        measured = evidence
+        written = _save(plan, directory)
+        measured, checks = evidence, written.checks
         if not request.adapter:
-            measured, same = read_back(
-                session, evaluation, evidence, directory, token=direction.token, seed=request.seed
-            )
+            measured, same = read_back(bench, evidence, written.subject.model)
             checks = (*checks, same)
         require_passed(checks)
         checks = (*checks, check_effect(measured.effect()))
-        about = _record(
-            session, request, direction, found, strength, edits, saved, tensors, measured, checks,
-            command=words, seconds=time.monotonic() - began,
-        )  # fmt: skip
+        about = _record(plan, written, measured, checks, seconds=time.monotonic() - began)
         record.update(about)
-        (directory / "README.md").write_text(model_card(about, request.model, words), encoding="utf-8")
+        (directory / "README.md").write_text(model_card(about, request.model, plan.command), encoding="utf-8")
         save_tables(directory, measured, about["edits"])
         _write_page(directory, about, measured, checks)
-        result.append(Steered(session=session, edits=edits, record=about, evidence=measured, checks=checks))
+        result.append(Steered(session=session, edits=plan.edits, record=about, evidence=measured, checks=checks))
 
     record: dict[str, Any] = {}
     write_directory(request.out, fill, record)
@@ -251,20 +229,21 @@ def _searched(session: Session, request: Request) -> tuple[Session, Found | None
     return session, found(session, first.strength)
 
 
-def _save(
-    model: Model, request: Request, source: Path, directory: Path, edits: Sequence[Edit]
-) -> tuple[Stack, dict[str, str], tuple[Check, ...]]:
+def _save(plan: Plan, directory: Path) -> Written:
     """Write the weights, read them back, and check them."""
-    if request.adapter:
+    edits, before, model = plan.edits, plan.subject.stack, plan.session.model
+    if plan.request.adapter:
         kinds = save_adapter(model.stack, directory, edits)
         merged = _merged(model.stack, directory)
-        after = locate(Weights(model.stack.weights.config, merged, f"{model.source} with the adapter"))
+        after = Subject.of(Weights(model.stack.weights.config, merged, f"{model.source} with the adapter"))
         changed = list(changed_tensors(model.stack, edits))
-        return after, kinds, tuple(check_saved(model.stack, after, edits, changed, "float32"))
-    kinds = save_checkpoint(source, directory, edits)
-    before, after = locate(open_weights(source)), locate(open_weights(directory))
-    coarsest = max(kinds.values(), key=lambda kind: _SPACING.index(kind), default="float32")
-    return after, kinds, tuple(check_saved(before, after, edits, kinds, coarsest))
+        checks = check_saved(model.stack, after.stack, edits, changed, "float32")
+    else:
+        kinds = save_checkpoint(plan.source, directory, edits, stack=before)
+        after = Subject.of(directory, tokenizer=model.tokenizer, device=model.device)
+        coarsest = max(kinds.values(), key=lambda kind: _SPACING.index(kind), default="float32")
+        checks = check_saved(before, after.stack, edits, kinds, coarsest)
+    return Written(subject=after, tensors=kinds, checks=tuple(checks))
 
 
 _SPACING = ("float64", "float32", "float16", "bfloat16")
@@ -288,29 +267,18 @@ def _merged(stack: Stack, directory: Path) -> Overlaid:
 
 
 def _record(
-    session: Session,
-    request: Request,
-    direction: Direction,
-    found: Found | None,
-    strength: float,
-    edits: Sequence[Edit],
-    saved: Stack,
-    tensors: Mapping[str, str],
-    evidence: Evidence,
-    checks: Sequence[Check],
-    *,
-    command: str,
-    seconds: float,
+    plan: Plan, written: Written, evidence: Evidence, checks: Sequence[Check], *, seconds: float
 ) -> dict[str, Any]:
     """What steer.json and --json say."""
+    request, session, direction, edits = plan.request, plan.session, plan.direction, plan.edits
     before, after = evidence.before, evidence.after
     difference = evidence.damage_difference()
     pairs = [(edit, session.sites[edit.layer].reading) for edit in edits]
     return {
-        "version": __version__, "command": command, "model": request.model, "model_type": session.model.model_type,
+        "version": __version__, "command": plan.command, "model": request.model, "model_type": session.model.model_type,
         "method": request.method, "adapter": request.adapter, "direction": direction.name,
         "direction_source": direction.source, "token": direction.token, "layers": [edit.layer for edit in edits],
-        "head_per_layer": {str(edit.layer): list(edit.heads) for edit in edits}, "strength": strength,
+        "head_per_layer": {str(edit.layer): list(edit.heads) for edit in edits}, "strength": plan.strength,
         "edit_size": max((max(edit.sizes().values()) for edit in edits), default=0.0),
         "signed_cos_before": before.mean("cosine"), "signed_cos_after": after.mean("cosine"),
         "signed_cos_interval": after.interval("cosine"), "moved": after.mean("moved"), "keep": after.mean("keep"),
@@ -322,7 +290,7 @@ def _record(
         "random_direction": _outcome(evidence.null),
         "damage_difference": None if difference is None else
         {"median": difference[0], "low": difference[1], "high": difference[2]},
-        "search": None if found is None else [list(point) for point in found.curve],
+        "search": None if plan.found is None else [list(point) for point in plan.found.curve],
         "edits": [
             {
                 "layer": edit.layer, "heads": list(edit.heads), "kappa": edit.kappa, "loss": edit.loss,
@@ -331,12 +299,12 @@ def _record(
                 "spectrum": {
                     "was": describe(edit.was(), session.direction),
                     "predicted": describe(edit.predicted(), session.direction),
-                    "measured": describe(leading(circuits(saved, edit.layer)), session.direction),
+                    "measured": describe(leading(written.subject.circuit(edit.layer)), session.direction),
                 },
             }
             for edit, seen in pairs
         ],
-        "left": {str(block): why for block, why in session.left.items()}, "tensors": sorted(tensors),
+        "left": {str(block): why for block, why in session.left.items()}, "tensors": sorted(written.tensors),
         "checks": [{"check": check.name, "passed": check.passed, "measured": check.detail} for check in checks],
         "notes": _notes(session, request, edits), "prompts": len(evidence.before.values["cosine"]),
         "prompt_length": session.calibration.ids.shape[1],

@@ -95,7 +95,9 @@ def alignment(
     if encoded.passages < 2:
         hint = "; give a file as Path(...)" if isinstance(text, str) else ""
         raise InputError(f"{found.source} has {encoded.passages} passage; intervals need at least 2{hint}")
-    null = randomised(loaded, seed=seed) if copy is None else load(copy, tokenizer=loaded.tokenizer)
+    null = (
+        randomised(loaded, seed=seed) if copy is None else load(copy, tokenizer=loaded.tokenizer, device=subject.device)
+    )
     if null.stack.schedule != loaded.stack.schedule or null.stack.width != loaded.stack.width:
         raise InputError(f"{null.source} is no copy of {loaded.source}: its layers or its width differ")
     weights = resampled(encoded.passages, seed=seed, resamples=resamples)

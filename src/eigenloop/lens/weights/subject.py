@@ -113,6 +113,8 @@ class LayerModes:
 class Subject:
     """A model as the lens looks at it. Hand it on in place of its name, and nothing is opened or solved twice.
 
+    Its weights have to stay as they are: of a model whose weights were changed, make another.
+
     Args:
         origin: the model, as it was named.
         stack: its weights, read lazily.

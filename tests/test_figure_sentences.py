@@ -100,7 +100,8 @@ def test_growth_is_nearer_to_one_exponent_of_the_paper_than_to_the_other(sentenc
 
 def test_the_drawn_theory_is_gradient_descent_on_the_population() -> None:
     config = TrainConfig.create(task="planted", objective="layerwise", steps=20, train_size=256, test_size=64)
-    rows = growth_rows(train(config), "planted", exponent=Fraction(1, 6))
+    rows = growth_rows(train(config), "Task 2", exponent=Fraction(1, 6))
+    assert config.multiplicities is not None
     path = recursion(LayerwiseNorm(config.multiplicities), learning_rate=0.1, steps=20)
     for series, weights in (("W_max", path.b), ("V_max", path.a)):
         x, y = line(rows, "Task 2, growth", f"{series} (population)", kind="theory")

@@ -33,6 +33,7 @@ from eigenloop.report import inline_svg
 from eigenloop.system import workers
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays, save_arrays
+from test_cli import call
 
 NUMBERS = range(1, 9)
 SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
@@ -405,9 +406,9 @@ def test_the_printed_command_asks_for_the_same_again(
 
 @pytest.mark.parametrize("number", [0, 9, -1])
 def test_an_unknown_figure_is_refused(number: int, tmp_path: Path) -> None:
-    for call in (lambda: figures.compute(number, QUICK, tmp_path), lambda: figures.prepare([number], QUICK, tmp_path)):
+    for ask in (lambda: figures.compute(number, QUICK, tmp_path), lambda: figures.prepare([number], QUICK, tmp_path)):
         with pytest.raises(InputError, match=rf"--figure is {number}.*1, 2, 3, 4, 5, 6, 7, 8"):
-            call()
+            ask()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -416,6 +417,59 @@ def test_a_budget_without_meaning_is_refused() -> None:
         figures.Budget(epochs=0)
     with pytest.raises(InputError, match="--seeds is -1"):
         figures.Budget(seeds=-1)
+
+
+OWN = figures.Problem("planted", (5, 5, 3, 2, 1))
+
+
+def test_a_problem_of_one_s_own_is_trained_in_place_of_the_paper_s() -> None:
+    assert (OWN.dim, OWN.samples, OWN.as_in_paper) == (5, 16, False)
+    budget = figures.Budget(problem=OWN)
+    assert budget.numbers == (1, 2, 4, 5, 7, 8)
+    assert figures.Budget(problem=figures.Problem("sphere", dim=8, samples=20)).numbers == (1, 2, 3, 4, 5, 6, 8)
+    found = figures.runs(budget.numbers, budget)
+    assert {(c.task, c.multiplicities, c.dim, c.samples) for c in found.values()} == {
+        ("planted", (5, 5, 3, 2, 1), 5, 16)
+    }
+    assert "--task planted --multiplicities 5,5,3,2,1 --dim 5 --samples 16" in budget.options
+    with pytest.raises(InputError, match=r"--figure 6 is not on the task planted; choose among 1, 2, 4, 5, 7, 8"):
+        figures.runs([6], budget)
+    with pytest.raises(InputError, match="sum to 16, but --samples is 12"):
+        figures.Problem("planted", (5, 5, 3, 2, 1), samples=12)
+    with pytest.raises(InputError, match="--multiplicities belong to --task planted"):
+        figures.Problem("sphere", (2, 1))
+
+
+def test_the_paper_s_own_task_by_itself_keeps_its_runs_and_points() -> None:
+    paper = figures.runs(NUMBERS, figures.Budget())
+    for task in settings.TASKS:
+        budget = figures.Budget(problem=figures.Problem(task))
+        assert budget.as_in_paper
+        own = figures.runs(budget.numbers, budget)
+        assert all(paper[name] == config for name, config in own.items())
+
+
+def test_the_figures_of_a_double_leading_eigenvalue(tmp_path: Path) -> None:
+    """Angles are to the principal subspace, bounds and ratios those of lambda_{m+1}; no point of the paper is drawn."""
+    budget = figures.Budget(quick=True, problem=OWN)
+    config = figures.runs([5], budget)["layerwise-planted"]
+    found = points.held_out(config)
+    assert found.multiplicity == 2
+    assert found.ratios == pytest.approx(3 / 5, rel=1e-5)
+    point = found.one(0)
+    q, values = point.query[0], point.gram[0]
+    for sine in point.power_sines(loops=3)[:, 0]:
+        basis = np.linalg.eigh(values)[1][:, -2:]
+        assert sine == pytest.approx(np.linalg.norm(q - basis @ (basis.T @ q)), rel=1e-5)
+        q = values @ q / np.linalg.norm(values @ q)
+    data = figures.compute(5, budget, tmp_path)
+    assert data.panels == ["Own task"]
+    high = [row.high or 0 for row in data.panel("Own task") if row.kind == "band"]
+    assert high[-1] < 1e-3 < high[5]  # the band closes, which it does not for a leader alone among equals
+    second = figures.compute(2, budget, tmp_path)
+    assert not [row for row in second.table if row.kind == "points"]
+    assert second.panel_names(", angle") == ["Own task"]
+    assert figures.draw(second).axes
 
 
 def test_settings_are_those_of_the_paper() -> None:
@@ -437,3 +491,23 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
         csv.writer(handle).writerows([["a", "b"], [1, 2]])
     with pytest.raises(InputError, match="no figure's table"):
         read_table(file)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--task", "rotated"], "--task is 'rotated'; for figures it is sphere or planted"),
+        (["--multiplicities", "5,x"], "--multiplicities is '5,x'; give integers separated by commas, e.g. 5,4,3"),
+        (["--multiplicities", "5,4", "--samples", "8"], "multiplicities sum to 9, but --samples is 8"),
+        (["--dim", "1"], "--dim is 1; it must be at least 2"),
+        (["--multiplicities", "5,4,1", "--figure", "3"], "--figure 3 is not on the task planted"),
+    ],
+)
+def test_a_problem_that_is_none_is_one_line(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = call(capsys, "reproduce", "--quick", *words, "--out", tmp_path / "own")
+    assert (status, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "own").exists()

@@ -7,7 +7,8 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 DEFAULT_OUT = Path("runs/paper")
-NOT_VERIFIED = "left out: --figure, --quick or --no-verify was given; --verify includes it"
+OWN_OUT = Path("runs/own")
+NOT_VERIFIED = "left out: --figure, --quick, --no-verify or a problem of your own was given; --verify includes it"
 
 
 def reproduce(
@@ -17,6 +18,27 @@ def reproduce(
     epochs: Annotated[int, typer.Option(help="Passes over the training set; the paper's number is 2000.")] = 2000,
     seeds: Annotated[int, typer.Option(help="Independent runs; two or more give bands.")] = 1,
     seed: Annotated[int, typer.Option(help="Start of every random stream.")] = 0,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Your own problem in place of the paper's two tasks: sphere, or planted with --multiplicities.",
+            show_default=False,
+        ),
+    ] = None,
+    multiplicities: Annotated[
+        str | None,
+        typer.Option(
+            help="How many columns of X share each axis, e.g. 5,4,3,2,1,1: the eigenvalues of S. "
+            "Implies --task planted.",
+            show_default=False,
+        ),
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="d of your own problem; as many as the multiplicities.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="n of your own problem; the sum of the multiplicities.", show_default=False)
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Under a minute: few steps, few samples.")] = False,
     verify: Annotated[
         bool | None,
@@ -26,12 +48,21 @@ def reproduce(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Directory of report.html, the figures and the runs.")] = DEFAULT_OUT,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of report.html, the figures and the runs. [default: runs/paper; for a problem of your own "
+            "runs/own]",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Train what Figures 1 to 8 of arXiv 2606.00605 need, draw them, measure the theorems, and write report.html.
 
-    Runs are kept under --out: an interrupted reproduction goes on, a finished one is only drawn again.
+    Runs are kept under --out: an interrupted reproduction goes on, a finished one is only drawn again. With --task,
+    --multiplicities, --dim or --samples the same figures are made for that problem; the paper's points are shown where
+    it is one of the paper's tasks.
     """
     import json as encoder
     import time
@@ -44,8 +75,10 @@ def reproduce(
         from eigenloop.system.progress import bars
 
     began = time.monotonic()
-    budget = figures.Budget(epochs=epochs, seeds=seeds, seed=seed, quick=quick)
-    numbers = sorted(set(figure or figures.FIGURES))
+    problem = _problem(task, multiplicities, dim, samples)
+    budget = figures.Budget(epochs=epochs, seeds=seeds, seed=seed, quick=quick, problem=problem)
+    numbers = sorted(set(figure or budget.numbers))
+    out = out or (DEFAULT_OUT if problem is None else OWN_OUT)
     workers = figures.side_by_side()
     made = []
 
@@ -61,7 +94,11 @@ def reproduce(
             figures.prepare(numbers, budget, out / "runs", told, workers=workers)
             drawings = figures.save_all(computed(), out, workers=workers)
             shown.tell("figures", len(numbers), len(numbers))
-        claims = _claims(out, seed, shown) if verify or (verify is None and not figure and not quick) else None
+        claims = (
+            _claims(out, seed, shown)
+            if verify or (verify is None and not figure and not quick and problem is None)
+            else None
+        )
     seconds = time.monotonic() - began
     page = write_page(
         made, drawings, budget, out, seconds=seconds, beside=() if claims is None else (claims.section,),
@@ -81,6 +118,20 @@ def reproduce(
             typer.echo(f"{claims.found['report']} ({claims.found['summary']})")
     if claims is not None and not claims.found["as_expected"]:
         raise typer.Exit(1)
+
+
+def _problem(task: str | None, multiplicities: str | None, dim: int | None, samples: int | None) -> Any:
+    """The user's own problem; None where no option names one."""
+    from eigenloop.cli.parsing import numbers
+    from eigenloop.figures import Problem
+    from eigenloop.system.errors import InputError
+
+    if task is None and multiplicities is None and dim is None and samples is None:
+        return None
+    if task not in (None, "sphere", "planted"):
+        raise InputError(f"--task is {task!r}; for figures it is sphere or planted")
+    given = None if multiplicities is None else numbers("multiplicities", multiplicities, int, example="5,4,3")
+    return Problem(task or ("planted" if given else "sphere"), given, dim, samples)
 
 
 class _Claims(NamedTuple):

@@ -40,6 +40,7 @@ def theory(
     import time
 
     from eigenloop import __version__
+    from eigenloop.cli.parsing import numbers
     from eigenloop.system.errors import InputError
     from eigenloop.system.progress import bars
     from eigenloop.theory.summary import Spectra, summarize
@@ -55,9 +56,11 @@ def theory(
         raise InputError("--learning-rate and --steps go together; give both or neither")
     if seed < 0:
         raise InputError(f"--seed is {seed}; it must be at least 0")
-    gammas = [] if gamma is None else _numbers("gamma", gamma, "0.5,5")
+    gammas = [] if gamma is None else numbers("gamma", gamma, float, example="0.5,5")
     if task is None:
-        of = Spectra.fixed(_default() if eigenvalues is None else _numbers("eigenvalues", eigenvalues, "5,4,3,3,2"))
+        of = Spectra.fixed(
+            _default() if eigenvalues is None else numbers("eigenvalues", eigenvalues, float, example="5,4,3,3,2")
+        )
     else:
         of = Spectra.sphere(**{name: SIZES[name] if n is None else n for name, n in sizes.items()}, seed=seed)
     ends: dict[str, Summary] = {}
@@ -89,16 +92,6 @@ def _default() -> tuple[int, ...]:
     from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 
     return DEFAULT_MULTIPLICITIES
-
-
-def _numbers(name: str, text: str, example: str) -> list[float]:
-    from eigenloop.system.errors import InputError
-
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--{name} is {text!r}; give numbers separated by commas, e.g. {example}") from None
-    return found
 
 
 def _document(found: "Summary", ends: "dict[str, Summary]", *, sampled: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from eigenloop.cli.parsing import numbers
 from eigenloop.cli.tables import Columns, Drop, Header, IndexColumn, Key, Missing, reading, tell
 
 if TYPE_CHECKING:
@@ -95,9 +96,10 @@ def train(
         if x0 is None and how != type(how)():
             raise InputError("options that say how to read a table are for --x0, which is not given; leave them out")
         rows, remarks = (None, []) if x0 is None else _unit_rows(x0, how)
+        given = None if multiplicities is None else numbers("multiplicities", multiplicities, int, example="5,4,3")
         sizes = {name: size for name, size in (("dim", dim), ("samples", samples)) if size is not None}
         config = training.TrainConfig.create(
-            task=task, multiplicities=_numbers(multiplicities, InputError), min_eigenvalue=min_eigenvalue,
+            task=task, multiplicities=given, min_eigenvalue=min_eigenvalue,
             x0=rows, **sizes, loops=10 if loops is None else loops,
             objective=objective, norm=not no_norm, target=target, epochs=epochs, steps=steps, fresh=fresh,
             learning_rate=learning_rate, batch=batch, train_size=train_size, test_size=test_size, seed=seed,
@@ -136,15 +138,6 @@ def _unit_rows(source: str, how: "Reading") -> tuple[Any, list[tuple[str, str]]]
             f"--x0 {source}: row {int(rows.any(axis=1).argmin()) + 1} is zero and has no direction; remove it"
         )
     return rows, remarks
-
-
-def _numbers(text: str | None, error: type[Exception]) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise error(f"--multiplicities is {text!r}; give integers separated by commas, e.g. 5,4,3") from None
 
 
 def _shown(value: object) -> str:

@@ -14,7 +14,7 @@ import matplotlib as mpl
 
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
 from eigenloop.figures.running import Report, require_budget, side_by_side, silent, train_all
-from eigenloop.figures.settings import Budget
+from eigenloop.figures.settings import Budget, Problem
 from eigenloop.figures.values import FigureData, Row, read_table
 from eigenloop.lab.training import TrainConfig
 from eigenloop.report.drawing import DARK, LIGHT, file_content
@@ -23,8 +23,8 @@ from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import gather, processes
 
 __all__ = [
-    "FIGURES", "Budget", "FigureData", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs", "save",
-    "save_all", "side_by_side",
+    "FIGURES", "Budget", "FigureData", "Problem", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs",
+    "save", "save_all", "side_by_side",
 ]  # fmt: skip
 
 
@@ -48,8 +48,14 @@ def runs(numbers: Iterable[int], budget: Budget) -> dict[str, TrainConfig]:
     """Every run that these figures need, once.
 
     Raises:
-        InputError: a number that names no figure.
+        InputError: a number that names no figure, or one that the budget's problem does not have.
     """
+    for number in numbers:
+        if number not in budget.numbers and number in FIGURES:
+            raise InputError(
+                f"--figure {number} is not on the task {budget.problem and budget.problem.task}; "
+                f"choose among {', '.join(map(str, budget.numbers))}"
+            )
     return {name: config for number in numbers for name, config in _recipe(number).runs(budget).items()}
 
 

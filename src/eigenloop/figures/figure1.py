@@ -14,8 +14,9 @@ from typing import Any
 from eigenloop.figures import sentences
 from eigenloop.figures.growth import draw_growth, growth_rows, growth_words, inactive_words, paper_rows
 from eigenloop.figures.running import Report, silent, train_all
-from eigenloop.figures.settings import TASKS, Budget, checks, looped
+from eigenloop.figures.settings import Budget, checks, looped
 from eigenloop.figures.values import FigureData, paper_points, settings_of
+from eigenloop.figures.verdicts import Judgement
 from eigenloop.lab.training import TrainConfig
 
 TITLE = "Looped transformer, 10 loops: structure and growth of the weights"
@@ -23,7 +24,7 @@ TITLE = "Looped transformer, 10 loops: structure and growth of the weights"
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    trained = {name: config for task in TASKS for name, config in looped(task, budget).items()}
+    trained = {name: config for task in budget.tasks for name, config in looped(task, budget).items()}
     return trained | checks(budget, trained)
 
 
@@ -32,13 +33,15 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     configs = runs(budget)
     trained = train_all(configs, directory, report)
     table, words = [], []
-    for task, name in TASKS.items():
+    for task, name in budget.tasks.items():
         run, check = trained[f"looped-{task}"], trained[f"looped-{task}-full"]
-        table += growth_rows(run, task, exponent=Fraction(1, 4))
+        table += growth_rows(run, name, exponent=Fraction(1, 4))
         words.append(f"{growth_words(run, name)}; {inactive_words(check)}")
-    table += paper_rows("Task 1, growth", {"W_max": "W_max", "V_max": "V_max"}, _read)
-    judges = (sentences.structure, sentences.growth, sentences.points_of_figure_1)
-    steps = int(trained["looped-sphere"].steps[-1])
+    judges: list[Callable[..., Judgement]] = [sentences.structure, sentences.growth]
+    if "Task 1" in budget.tasks.values():
+        table += paper_rows("Task 1, growth", {"W_max": "W_max", "V_max": "V_max"}, _read)
+        judges.append(sentences.points_of_figure_1)
+    steps = min(int(trained[f"looped-{task}"].steps[-1]) for task in budget.tasks)
     return FigureData(
         1, TITLE, tuple(table), tuple(judge(table, steps=steps) for judge in judges), tuple(words),
         f"eigenloop reproduce --figure 1 {budget.options}", settings_of(configs),

@@ -15,7 +15,7 @@ from eigenloop.figures.growth import paper_rows
 from eigenloop.figures.levels import Level, levels
 from eigenloop.figures.points import held_out
 from eigenloop.figures.running import Report, models, silent, train_all
-from eigenloop.figures.settings import PAPER_WINDOW, TASKS, Budget, compared
+from eigenloop.figures.settings import PAPER_WINDOW, Budget, compared
 from eigenloop.figures.values import FigureData, Row, curve, paper_points, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
 
@@ -32,7 +32,7 @@ LOSSES = {"train_loss": "training loss", "test_loss": "test loss"}
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    return {name: config for task in TASKS for name, config in compared(task, budget).items()}
+    return {name: config for task in budget.tasks for name, config in compared(task, budget).items()}
 
 
 def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
@@ -41,15 +41,15 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     trained = train_all(configs, directory, report)
     table: list[Row] = []
     words = []
-    for task, name in TASKS.items():
+    for task, name in budget.tasks.items():
         own = {key: trained[run] for key, run in zip(MODELS, compared(task, budget), strict=True)}
         stops = levels(own["ln"].config, seed=budget.seed)
         table += loss_rows(name, own, stops) + loop_rows(name, own)
         words.append(_loss_words(name, own, stops))
-    table += points_rows()
-    judges = (
-        sentences.losses, sentences.separation, sentences.points_of_figure_2, sentences.order_of_angles,
-    )  # fmt: skip
+    judges = [sentences.losses, sentences.separation]
+    if "Task 1" in budget.tasks.values():
+        table += points_rows()
+        judges += [sentences.points_of_figure_2, sentences.order_of_angles]
     steps = min(int(run.steps[-1]) for run in trained.values())
     return FigureData(
         2, TITLE, tuple(table), tuple(judge(table, steps=steps) for judge in judges), tuple(words),
@@ -112,11 +112,12 @@ def _loss_words(name: str, own: dict[str, Trained], stops: dict[str, Level]) -> 
 
 
 def draw(data: FigureData) -> Any:
-    """Two rows, one for each task: training loss, test loss, angle."""
-    figure = panels.canvas(10, 6.6)
-    grid = figure.subplots(2, 3)
+    """A row for each task: training loss, test loss, angle."""
+    names = data.panel_names(", angle")
+    figure = panels.canvas(10, 3.3 * len(names))
+    grid = figure.subplots(len(names), 3, squeeze=False)
     look = panels.styles(data)
-    for row, name in enumerate(TASKS.values()):
+    for row, name in enumerate(names):
         for column, what in enumerate(LOSSES.values()):
             panels.curves(
                 grid[row, column], data.panel(f"{name}, {what}"), look, title=f"{name}: {what}",

@@ -21,11 +21,7 @@ LOSSES = {"train_loss": "training loss", "test_loss": "test loss"}
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    return {
-        name: config
-        for dim, samples in budget.sizes
-        for name, config in layerwise("sphere", budget, dim=dim, samples=samples).items()
-    }
+    return {name: config for size in budget.sizes for name, config in layerwise("sphere", budget, size).items()}
 
 
 def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:

@@ -12,7 +12,7 @@ from typing import Any
 from eigenloop.figures import quotations, sentences
 from eigenloop.figures.growth import draw_growth, growth_rows, growth_words, inactive_words
 from eigenloop.figures.running import Report, silent, train_all
-from eigenloop.figures.settings import TASKS, Budget, checks, layerwise
+from eigenloop.figures.settings import Budget, checks, layerwise
 from eigenloop.figures.values import FigureData, settings_of
 from eigenloop.lab.training import TrainConfig
 
@@ -21,7 +21,7 @@ TITLE = "One layer with LN: structure and growth of the weights"
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    trained = {name: config for task in TASKS for name, config in layerwise(task, budget).items()}
+    trained = {name: config for task in budget.tasks for name, config in layerwise(task, budget).items()}
     return trained | checks(budget, trained)
 
 
@@ -30,11 +30,11 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     configs = runs(budget)
     trained = train_all(configs, directory, report)
     table, words = [], []
-    for task, name in TASKS.items():
+    for task, name in budget.tasks.items():
         run = trained[f"layerwise-{task}"]
-        table += growth_rows(run, task, exponent=Fraction(1, 6))
+        table += growth_rows(run, name, exponent=Fraction(1, 6))
         words.append(f"{growth_words(run, name)}; {inactive_words(trained[f'layerwise-{task}-full'])}")
-    steps = int(trained["layerwise-sphere"].steps[-1])
+    steps = min(int(trained[f"layerwise-{task}"].steps[-1]) for task in budget.tasks)
     judgements = (
         sentences.structure(table, steps=steps, sentence=quotations.SPARSE),
         sentences.growth(table, steps=steps, sentence=quotations.SLOPE),

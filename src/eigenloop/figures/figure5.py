@@ -14,7 +14,7 @@ from eigenloop.figures import error_curves, panels
 from eigenloop.figures.drawn import line
 from eigenloop.figures.points import Points, held_out
 from eigenloop.figures.running import Report, models, silent, train_all
-from eigenloop.figures.settings import TASKS, Budget, layerwise
+from eigenloop.figures.settings import Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, band, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
 from eigenloop.numerics.power import predicted_sines, sine_bounds
@@ -26,7 +26,7 @@ PLATEAU_LOOPS = 400
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    return {name: config for task in TASKS for name, config in layerwise(task, budget).items()}
+    return {name: config for task in budget.tasks for name, config in layerwise(task, budget).items()}
 
 
 def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
@@ -35,16 +35,16 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
     trained = train_all(configs, directory, report)
     table: list[Row] = []
     words = []
-    for task, name in TASKS.items():
+    for task, name in budget.tasks.items():
         run = trained[f"layerwise-{task}"]
         points = held_out(run.config)
         point = points.fixed()
         table += loop_rows(run, name, point)
         gammas = [float(np.median(np.trace(a @ b, axis1=1, axis2=2))) / a.shape[1] for a, b in models(run).values()]
         gamma = gammas[-1]
-        values = point.eigenvalues[0]
-        rates = [float((1 + g * values[1]) / (1 + g * values[0])) for g in gammas]
-        limit = point.eigenvalues[0, 1] / point.eigenvalues[0, 0]
+        first, next_ = point.eigenvalues[0, 0], point.eigenvalues[0, point.multiplicity]
+        rates = [float((1 + g * next_) / (1 + g * first)) for g in gammas]
+        limit = point.ratios[0]
         inside = scalar_within_bounds(points, gamma=gamma, loops=LOOPS)
         a, b = models(run)[int(run.steps[-1])]
         plateau = float(np.median(points.sines(a[0], b[0], loops=PLATEAU_LOOPS)[-1]))
@@ -55,7 +55,7 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
             f"bounds at every loop; the trained matrices themselves end on a plateau, median sine {plateau:.2g} "
             f"after {PLATEAU_LOOPS} loops; {_leaving(table, name)}"
         )
-    steps = int(trained["layerwise-sphere"].steps[-1])
+    steps = min(int(trained[f"layerwise-{task}"].steps[-1]) for task in budget.tasks)
     judges = (error_curves.straight, error_curves.bent, error_curves.longer)
     return FigureData(
         5, TITLE, tuple(table), tuple(judge(table, steps=steps) for judge in judges),
@@ -100,10 +100,11 @@ def scalar_within_bounds(points: Points, *, gamma: float, loops: int) -> int:
 
 def draw(data: FigureData) -> Any:
     """One panel for each task."""
-    figure = panels.canvas(10, 4.4)
-    grid = figure.subplots(1, 2, sharey=True)
+    names = data.panels
+    figure = panels.canvas(5 * len(names) if len(names) > 1 else 6.5, 4.4)
+    grid = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     look = panels.styles(data, markers=True)
-    for axes, name in zip(grid, TASKS.values(), strict=True):
+    for axes, name in zip(grid, names, strict=True):
         panels.curves(
             axes, data.panel(name), look, title=f"{name}: one fixed test point", xlabel="loops at test time",
             ylabel=r"$\sin\,\varphi_k$ to the principal direction", xscale="linear",

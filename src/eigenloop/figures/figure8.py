@@ -17,7 +17,7 @@ from eigenloop.figures import error_curves, panels, quotations
 from eigenloop.figures.drawn import line
 from eigenloop.figures.points import Points, held_out, spectrum_points, table_points
 from eigenloop.figures.running import Report, models, silent, train_all
-from eigenloop.figures.settings import REAL_TABLES, TASKS, Budget, layerwise, looped, real
+from eigenloop.figures.settings import REAL_TABLES, Budget, layerwise, looped, real
 from eigenloop.figures.values import FigureData, Row, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
 
@@ -25,15 +25,30 @@ TITLE = "Looped transformer out of distribution: angle against layers on other s
 LAYERS = 25
 PLATEAU_LOOPS = 400
 QUERIES = 500
-SPIKED = (24.0, *(40.0 / 15,) * 15)
-"""One large eigenvalue, the others equal; n = 64."""
-GEOMETRIC = tuple(32 * 0.3 * 0.7**i / (1 - 0.7**16) for i in range(16))
-"""Each eigenvalue 0.7 times the one before; n = 32."""
+
+
+def spiked(dim: int) -> tuple[float, ...]:
+    """One large eigenvalue, the others equal; of n = 4d columns.
+
+    Example:
+        >>> spiked(3)
+        (4.5, 3.75, 3.75)
+    """
+    return 1.5 * dim, *(2.5 * dim / (dim - 1),) * (dim - 1)
+
+
+def geometric(dim: int) -> tuple[float, ...]:
+    """Each eigenvalue 0.7 times the one before; of n = 2d columns."""
+    return tuple(2 * dim * 0.3 * 0.7**i / (1 - 0.7**dim) for i in range(dim))
+
+
+SPIKED, GEOMETRIC = spiked(16), geometric(16)
+"""Those of the paper's dimension."""
 
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    synthetic = {k: v for task in TASKS for k, v in (looped(task, budget) | layerwise(task, budget)).items()}
+    synthetic = {k: v for task in budget.tasks for k, v in (looped(task, budget) | layerwise(task, budget)).items()}
     return synthetic | real(budget)
 
 
@@ -47,13 +62,14 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
         return spectrum_points(spectrum, samples=samples, queries=QUERIES, seed=seed)
 
     cases: list[tuple[str, str, Points]] = [
-        (f"{name} model and data", task, held_out(trained[f"looped-{task}"].config)) for task, name in TASKS.items()
+        (f"{name} model and data", task, held_out(trained[f"looped-{task}"].config))
+        for task, name in budget.tasks.items()
     ]
-    cases += [
-        ("Task 1 model, one spike, n = 64", "sphere", synthetic(SPIKED, 64)),
-        ("Task 1 model, geometric spectrum", "sphere", synthetic(GEOMETRIC, 32)),
-        ("Task 2 model, geometric spectrum", "planted", synthetic(GEOMETRIC, 32)),
-    ]
+    d, _ = budget.size
+    for index, (task, name) in enumerate(budget.tasks.items()):
+        if index == 0:
+            cases.append((f"{name} model, one spike, n = {4 * d}", task, synthetic(spiked(d), 4 * d)))
+        cases.append((f"{name} model, geometric spectrum", task, synthetic(geometric(d), 2 * d)))
     for name, dim in REAL_TABLES.items():
         if f"looped-real-{name}" not in trained:
             continue
@@ -65,7 +81,7 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
         run, single = trained[f"looped-{run_name}"], trained[f"layerwise-{run_name}"]
         table += layer_rows(panel, run, single, points)
         words.append(_words(panel, table, run, single, points))
-    for task, name in TASKS.items():
+    for task, name in budget.tasks.items():
         run = trained[f"looped-{task}"]
         points = held_out(run.config)
         shares = ", ".join(
@@ -116,9 +132,9 @@ def straight_shares(run: Trained, points: Points) -> dict[int, float]:
 def _words(panel: str, rows: list[Row], run: Trained, single: Trained, points: Points) -> str:
     loops = run.config.loops
     ours, power = (line(rows, panel, name)[1][loops] for name in ("end of training", "power method"))
-    ratio = np.median(points.eigenvalues[:, 1] / points.eigenvalues[:, 0])
+    ratio, second = np.median(points.ratios), points.multiplicity + 1
     return (
-        f"{panel} (lambda_2/lambda_1 = {ratio:.2g}): {ours:.2g} after "
+        f"{panel} (lambda_{second}/lambda_1 = {ratio:.2g}): {ours:.2g} after "
         f"{loops} layers (power method {power:.2g}), plateau {_plateau(run, points):.2g}, of a single layer trained "
         f"layerwise {_plateau(single, points):.2g}"
     )
@@ -135,8 +151,10 @@ def _plateau(run: Trained, points: Points) -> float:
 
 def draw(data: FigureData) -> Any:
     """The training distribution and synthetic spectra, then real tables."""
-    figure = panels.canvas(12, 6.2)
-    grid = figure.subplots(2, 4)
+    rows = -(-len(data.panels) // 4)
+    columns = min(4, len(data.panels))
+    figure = panels.canvas(3 * columns, 3.1 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
     look = panels.styles(data, markers=True)
     for axes, panel in zip(grid.flat, data.panels, strict=False):
         axes.set(yscale="log", ylim=(1e-4, 1.5))  # before the ticks are chosen
@@ -146,5 +164,5 @@ def draw(data: FigureData) -> Any:
         )  # fmt: skip
     for axes in list(grid.flat)[len(data.panels) :]:
         axes.set_axis_off()
-    panels.shared_legend(figure, list(grid.flat)[: len(data.panels)], columns=5)
+    panels.shared_legend(figure, list(grid.flat)[: len(data.panels)], columns=columns + 1)
     return figure

@@ -9,7 +9,7 @@ from eigenloop.figures import panels, quotations, sentences
 from eigenloop.figures.growth import inactive_words
 from eigenloop.figures.levels import Level, levels
 from eigenloop.figures.running import Report, at_step, silent, train_all
-from eigenloop.figures.settings import FIXED_POINT_STEP, TASKS, Budget, Task, checks, without_norm
+from eigenloop.figures.settings import FIXED_POINT_STEP, Budget, Task, checks, without_norm
 from eigenloop.figures.values import FigureData, Row, cells, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
 
@@ -52,7 +52,7 @@ def compute_fixed_points(number: int, task: Task, budget: Budget, directory: Pat
         for judge, said in zip((sentences.fixed_points, sentences.leaving), SAYS[number], strict=True)
     )
     return FigureData(
-        number, f"One layer without LN, {TASKS[task]}: structure and fixed points of the weights", tuple(table),
+        number, f"One layer without LN, {budget.tasks[task]}: structure and fixed points of the weights", tuple(table),
         judgements, tuple(words),
         f"eigenloop reproduce --figure {number} {budget.options}", settings_of(configs),
     )  # fmt: skip

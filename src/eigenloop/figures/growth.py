@@ -10,7 +10,6 @@ import numpy as np
 from eigenloop.figures import panels
 from eigenloop.figures.levels import spectra_of
 from eigenloop.figures.running import at_step
-from eigenloop.figures.settings import TASKS, Task
 from eigenloop.figures.values import FigureData, Row, cells, curve
 from eigenloop.lab.training import TrainConfig, Trained
 from eigenloop.numerics.statistics import PowerLawFit, fit_power_law
@@ -22,13 +21,12 @@ DRAWS = 32
 """Sampled X of Task 1 that the theory's curves are averaged over."""
 
 
-def growth_rows(run: Trained, task: Task, *, exponent: Fraction) -> list[Row]:
+def growth_rows(run: Trained, name: str, *, exponent: Fraction) -> list[Row]:
     """Heatmaps of the first seed at the end, ||W||_max and ||V||_max, and t^p lines through their last points.
 
     Beside them what gradient descent on the population has at the same steps, and how far A and B are from multiples
     of I: the larger of their largest off-diagonal entries, each over the mean of its diagonal.
     """
-    name = TASKS[task]
     step, v, w = at_step(run, int(run.steps[-1]))
     rows = cells(f"{name}, W", f"W at step {step:,}", w[0]) + cells(f"{name}, V", f"V at step {step:,}", v[0])
     steps = run.steps[1:]
@@ -100,12 +98,13 @@ def growth_words(run: Trained, name: str) -> str:
 
 
 def draw_growth(data: FigureData) -> Any:
-    """Two rows, one for each task: W, V, growth."""
-    figure = panels.canvas(10, 6.4)
-    grid = figure.subplots(2, 3, width_ratios=[1, 1, 1.5])
+    """A row for each task: W, V, growth."""
+    names = data.panel_names(", growth")
+    figure = panels.canvas(10, 3.2 * len(names))
+    grid = figure.subplots(len(names), 3, width_ratios=[1, 1, 1.5], squeeze=False)
     look = panels.styles(data)
     image = None
-    for row, name in enumerate(TASKS.values()):
+    for row, name in enumerate(names):
         for column, letter in enumerate("WV"):
             found = data.panel(f"{name}, {letter}")
             image = panels.heatmap(grid[row, column], found, title=f"{name}: {found[0].series}")

@@ -27,6 +27,18 @@ OVERVIEW = (
     "every verdict is about our settings, which stand under each figure; a sentence that did not hold here may hold at "
     "the paper's. A row opens to its parts and to the criterion of each.",
 )
+OWN_LEAD = (
+    "Looped linear transformers, trained by gradient descent to predict a principal component, become the power method "
+    "when they have layer normalisation, and cannot without it. The figures of the paper, for your own problem: what "
+    "the paper says of its own, and what these runs show, in numbers."
+)
+OWN_OVERVIEW = (
+    "Each sentence of the paper about its figures, asked of your own problem, which is not one of the paper's tasks: "
+    "what did not hold here says nothing against the paper. Held: every part of the sentence held in these runs. "
+    "Partly: some did. Not held: none did. Too short: the runs end before the 2,000 iterations of the paper's shortest "
+    "window.",
+    "Criteria that are numbers were argued for the paper's sizes. A row opens to its parts and to their criteria.",
+)
 TONES: dict[Outcome, report.Tone] = {"held": "good", "partly": "warn", "not held": "bad", "too short": "neutral"}
 WHOSE = {"stated": "the paper", "figure": "points read off", "ours": "asked by eigenloop"}
 
@@ -59,11 +71,13 @@ def write_page(
         beside: sections after the figures.
         options: further ones of the command that repeats it.
     """
-    chosen = "" if len(made) == 8 else "".join(f"--figure {data.number} " for data in made)
+    chosen = "" if len(made) == len(budget.numbers) else "".join(f"--figure {data.number} " for data in made)
+    own = budget.problem
     place = f" --out {shlex.quote(str(directory))}"
     command = f"eigenloop reproduce {chosen}{budget.options}".strip() + options + place
     facts = [
         ("what", "quick form: far below the paper's budget" if budget.quick else f"{budget.epochs:,} epochs"),
+        ("problem", "the paper's two tasks" if budget.problem is None else " ".join(budget.problem.options)),
         ("seeds", f"{budget.seeds}, from {budget.seed}"),
         ("precision", "training in float32, looping at test time in float64"),
         ("time", f"{seconds:.0f} s in this call (runs already finished are not repeated)"),
@@ -71,10 +85,10 @@ def write_page(
         ("versions", software()),
     ]
     page = report.Page(
-        "Looped transformers learn the power method: the paper's figures",
-        LEAD,
+        "Looped transformers learn the power method: the paper's figures" + ("" if own is None else ", your problem"),
+        LEAD if budget.as_in_paper else OWN_LEAD,
         [
-            overview(made),
+            overview(made, as_in_paper=budget.as_in_paper),
             *(_section(data, place, *drawing) for data, drawing in zip(made, drawings, strict=True)),
             *beside,
         ],
@@ -90,12 +104,14 @@ def write_page(
     return WrittenPage(path, {**metadata, "command": command})
 
 
-def overview(made: Sequence[FigureData]) -> report.Section:
-    """What held and what did not, one row for each sentence."""
+def overview(made: Sequence[FigureData], *, as_in_paper: bool = True) -> report.Section:
+    """What held and what did not, one row for each sentence; of the paper's problem or of the user's own."""
     rows = [report.Row(_row(judgement), [_parts(judgement)]) for data in made for judgement in data.judgements]
     header = ("figure", "what is said of it", "here", "measured")
     table = report.Table(header, rows, caption="What held", filters=["here"], details_label="Part by part")
-    return report.Section("What held, and what did not", (*OVERVIEW, table), anchor="overview")
+    return report.Section(
+        "What held, and what did not", (*(OVERVIEW if as_in_paper else OWN_OVERVIEW), table), anchor="overview"
+    )
 
 
 def _row(judgement: Judgement) -> tuple[report.Cell, ...]:

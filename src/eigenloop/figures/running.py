@@ -95,10 +95,17 @@ def _made(differences: Mapping[str, tuple[Any, Any]], budget: Budget) -> str:
     for key in ("seeds", "seed"):
         if key in differences:
             return "with --{} {}, not {}".format(key, *differences[key])
+    own = [key for key in ("task", "multiplicities", "dim", "samples") if key in differences]
+    if own:
+        return "for another problem ({} {}, not {})".format(own[0], *(_plain(value) for value in differences[own[0]]))
     if differences.keys() & {"train_size", "test_size", "snapshots"}:
         return "without --quick" if budget.quick else "with --quick"
     key, (there, here) = next(iter(differences.items()))
     return f"by another version of these figures ({key} is {there} there, {here} here)"
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _steps_done(folder: Path, config: TrainConfig) -> int:

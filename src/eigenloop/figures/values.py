@@ -75,6 +75,10 @@ class FigureData:
         """Panel names in order of appearance."""
         return list(dict.fromkeys(row.panel for row in self.table))
 
+    def panel_names(self, ending: str) -> list[str]:
+        """What stands before `ending` in the panels that end so, in order of appearance."""
+        return [name.removesuffix(ending) for name in self.panels if name.endswith(ending)]
+
 
 def curve(panel: str, series: str, x: Any, values: np.ndarray, *, kind: Kind = "line") -> list[Row]:
     """Rows of a line; `values` is (T,) or (T, K), and K > 1 seeds become the median with the range.

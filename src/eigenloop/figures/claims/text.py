@@ -38,7 +38,7 @@ SINGLE = f"one layer with LN, 156,000 steps; {RUN}"
 )
 def structure(effort: Effort) -> Finding:
     run, free = cells.looped(effort.seed), cells.free(effort)
-    found = sentences.structure(growth_rows(run, "sphere", exponent=Fraction(1, 4)), steps=_end(run))
+    found = sentences.structure(growth_rows(run, "Task 1", exponent=Fraction(1, 4)), steps=_end(run))
     inactive = float(free.metrics["inactive_max"].max())
     finding = cells.judged(
         found, run, **{"largest entry of the six other blocks, all eight free": inactive,
@@ -60,7 +60,7 @@ def structure(effort: Effort) -> Finding:
 )
 def scaling(effort: Effort) -> Finding:
     run = cells.looped(effort.seed)
-    return _grown(run, sentences.growth(growth_rows(run, "sphere", exponent=Fraction(1, 4)), steps=_end(run)))
+    return _grown(run, sentences.growth(growth_rows(run, "Task 1", exponent=Fraction(1, 4)), steps=_end(run)))
 
 
 @ledger.claim(
@@ -73,7 +73,7 @@ def scaling(effort: Effort) -> Finding:
 )
 def sparse(effort: Effort) -> Finding:
     run = cells.layerwise(effort.seed)
-    rows = growth_rows(run, "sphere", exponent=Fraction(1, 6))
+    rows = growth_rows(run, "Task 1", exponent=Fraction(1, 6))
     return cells.judged(sentences.structure(rows, steps=_end(run), sentence=q.SPARSE), run)
 
 
@@ -88,7 +88,7 @@ def sparse(effort: Effort) -> Finding:
 )
 def slope(effort: Effort) -> Finding:
     run = cells.layerwise(effort.seed)
-    rows = growth_rows(run, "sphere", exponent=Fraction(1, 6))
+    rows = growth_rows(run, "Task 1", exponent=Fraction(1, 6))
     return _grown(run, sentences.growth(rows, steps=_end(run), sentence=q.SLOPE))
 
 

@@ -120,7 +120,7 @@ REPEATED = (
 @cache
 def text(page: str) -> str:
     """A page, each paragraph on one line."""
-    return re.sub(r"(?<!\n)\n(?!\n|\|)", " ", (ROOT / page).read_text(encoding="utf-8"))
+    return re.sub(r"(?<!\n)\n *(?!\n|\|| )", " ", (ROOT / page).read_text(encoding="utf-8"))
 
 
 def of(claim: str) -> list[Repeated]:

@@ -9,7 +9,7 @@ from eigenloop.figures import panels, quotations, sentences
 from eigenloop.figures.growth import inactive_words
 from eigenloop.figures.levels import Level, levels
 from eigenloop.figures.running import Report, at_step, silent, train_all
-from eigenloop.figures.settings import FIXED_POINT_STEP, Budget, Task, checks, without_norm
+from eigenloop.figures.settings import FIXED_POINT_STEP, PAPER_WINDOW, Budget, Task, checks, without_norm
 from eigenloop.figures.values import FigureData, Row, cells, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
 
@@ -47,13 +47,13 @@ def compute_fixed_points(number: int, task: Task, budget: Budget, directory: Pat
         ]
         words.append(f"{what} ({stops[target]}): {', '.join(parts)}; {inactive_words(trained[f'{name}-full'])}")
     steps = min(int(trained[name].steps[-1]) for name in without_norm(task, budget))
-    judgements = tuple(
-        judge(table, steps=steps, sentence=said)
-        for judge, said in zip((sentences.fixed_points, sentences.leaving), SAYS[number], strict=True)
-    )
+    said, ours = SAYS[number]
+    judgements = [sentences.fixed_points(table, steps=steps, sentence=said)]
+    if steps > PAPER_WINDOW:  # else nothing is beyond it
+        judgements.append(sentences.leaving(table, steps=steps, sentence=ours))
     return FigureData(
         number, f"One layer without LN, {budget.tasks[task]}: structure and fixed points of the weights", tuple(table),
-        judgements, tuple(words),
+        tuple(judgements), tuple(words),
         f"eigenloop reproduce --figure {number} {budget.options}", settings_of(configs),
     )  # fmt: skip
 

@@ -208,7 +208,7 @@ def test_what_is_drawn_is_what_is_written(
         tuple(np.round(np.ma.getdata(xy), 12)) for a in axes for line in a.lines for xy in np.asarray(line.get_xydata())
     }
     for row in data.table:
-        if row.kind in ("line", "points", "reference"):
+        if row.kind in ("line", "points", "reference", "theory"):
             assert (round(row.x or 0.0, 12), round(row.y or 0.0, 12)) in drawn
     assert all(number_ is None or np.isfinite(number_) for row in data.table for number_ in row[3:])
 

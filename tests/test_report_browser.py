@@ -245,10 +245,13 @@ def test_a_screenshot_shows_the_page_on_its_ground(page, width, scheme, ground):
 @pytest.fixture(scope="module")
 def figures_page(tmp_path_factory) -> Path:
     """A reproduction with one figure whose sentences came out in every way."""
-    x = np.geomspace(1, 1e5, 51)
+    x = np.geomspace(1, 1e5, 101)
     drawn = {task: curve(f"{task}, growth", "W_max", x, x**0.25) + curve(f"{task}, growth", "V_max", x, x**0.1)
              for task in ("Task 1", "Task 2")}  # fmt: skip
     rows = [row for found in drawn.values() for row in found]
+    for task in drawn:
+        for series in ("W_max", "V_max"):
+            rows += curve(f"{task}, growth", f"{series} (population)", x, x ** (1 / 6), kind="theory")
     found = [sentences.growth(rows, steps=steps, sentence=said) for steps in (10, 100_000)
              for said in (quotations.SCALING, quotations.SLOPE)]  # fmt: skip
     data = FigureData(1, "Growth", tuple(rows), tuple(found), ("more",), "eigenloop reproduce --figure 1", ())

@@ -5,7 +5,7 @@ import pytest
 
 from eigenloop.lens.cases.generators import with_spectrum
 from eigenloop.lens.loops import contraction
-from eigenloop.lens.loops.contraction import attractor, leading_eigenvalue
+from eigenloop.lens.loops.contraction import attractor, leading_mode
 
 
 def affine(values, *, seed=0, condition=3.0):
@@ -60,18 +60,23 @@ def test_a_map_that_turns_for_ever_has_no_attractor():
     assert not found.converged
 
 
-@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("condition", [1.0, 3.0])
 @pytest.mark.parametrize("size", [12, contraction.DENSE + 8])
-def test_the_leading_eigenvalue_is_the_planted_one(size, batched):
+def test_the_leading_mode_is_the_planted_one_with_its_left_vector(size, condition):
+    """l A = mu l without a conjugate, so that l A^k x = mu^k l x for every x; from products u A alone."""
     for leader in ([-0.9], [0.3 + 0.8j, 0.3 - 0.8j]):
         rest = np.linspace(0.7, -0.6, size - len(leader))
-        matrix = with_spectrum(np.random.default_rng(size), [*leader, *rest], condition=3.0)
-        value, converged = leading_eigenvalue(
-            lambda v, matrix=matrix: v @ matrix.T if batched else matrix @ v, size, batched=batched
-        )
-        assert converged
-        assert abs(value) == pytest.approx(abs(leader[0]), rel=1e-6)
-        assert value.real == pytest.approx(np.real(leader[0]), rel=1e-5)
+        matrix = with_spectrum(np.random.default_rng(size), [*leader, *rest], condition=condition)
+        found = leading_mode(lambda u, matrix=matrix: u @ matrix, size)
+        assert found.converged
+        assert found.value == pytest.approx(leader[0], rel=1e-9)
+        assert found.residual < 1e-9
+        assert np.linalg.norm(found.vector) == pytest.approx(1)
+        assert np.isrealobj(found.vector) == (len(leader) == 1)
+        np.testing.assert_allclose(found.vector @ matrix, leader[0] * found.vector, atol=1e-9)
+        x = np.random.default_rng(0).standard_normal(size)
+        y = matrix @ (matrix @ x)
+        assert found.vector @ y == pytest.approx(leader[0] ** 2 * (found.vector @ x), rel=1e-7)
 
 
 def test_a_large_map_is_solved_without_its_matrix(monkeypatch):

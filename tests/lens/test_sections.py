@@ -8,14 +8,15 @@ import pytest
 
 from eigenloop import lens, report
 from eigenloop.lens.loops.contraction import Attractor
-from eigenloop.lens.loops.looped import Loops, Timescale
+from eigenloop.lens.loops.looped import Loops
+from eigenloop.lens.loops.rates import Timescale
 from eigenloop.lens.page import curves
 from eigenloop.lens.page.headline import headline_items
 from eigenloop.lens.page.text import alignment_section, alignment_sentences, loops_section
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.estimates import STATISTICS, Estimate, HeadAlignment, LayerAlignment
 from eigenloop.lens.text.nulls import Null
-from eigenloop.numerics.statistics import Rate
+from eigenloop.numerics.rates import ModeRate
 
 
 def estimate(value: float, *, p: float = 0.5, copy: float = 1.0, width: float = 0.1) -> Estimate:
@@ -117,12 +118,12 @@ def test_the_rule_is_shown_with_what_it_reads_and_a_mark_where_it_fails():
 def loops(*, distance: bool) -> Loops:
     series = 0.5 ** np.arange(30.0)
     mode = lens.layer_spectra(lens.planted(np.diag([1.0, 0.2])), rules=("layernorm",)).modes["layernorm"]
-    rate = Rate(value=0.5, stderr=1e-4, first=10, points=12)
+    rate = ModeRate(modulus=0.5, error=1e-4, angle=0.1, angle_error=1e-4, first=10, points=12)
     return Loops(
         source="m", model_type="bert", layer=2, part="layer", placement="post", tokens=9, width=2, spread=series,
         cosine=1 - series, alignment=1 - series / 2, distance=series if distance else None, mode=mode,
         attractor=Attractor(points=np.ones((1, 2)), residual=1e-12, steps=3, converged=distance),
-        consensus=Timescale(name="consensus", fitted=rate, predicted=0.5, reasons={}),
+        consensus=Timescale(name="consensus", fitted=rate, predicted=0.5, angle=0.1, reasons={}),
         approach=Timescale(name="attractor", fitted=None, predicted=None,
                            reasons={"fitted": "not reached", "predicted": "no fixed point"}),
         rounding=1e-16,
@@ -134,9 +135,10 @@ def test_loops_are_drawn_with_their_rates_and_the_reason_where_there_is_none(dis
     section = loops_section(loops(distance=distance))
     assert section.title == "Layer 2, looped"
     table = next(item for item in section.body if isinstance(item, report.Table))
-    assert table.body[0].cells[1:] == (0.5, 1e-4, 0.5, pytest.approx(1 / np.log(2)))
+    turn = pytest.approx(np.degrees(0.1))
+    assert table.body[0].cells[1:] == (0.5, 1e-4, turn, 0.5, turn, 0.0, pytest.approx(1 / np.log(2)))
     assert table.body[1].cells[1] == report.Missing("not reached")
-    assert table.body[1].cells[3] == report.Missing("no fixed point")
+    assert table.body[1].cells[4] == report.Missing("no fixed point")
     assert len([item for item in section.body if isinstance(item, report.Figure)]) == 2
 
 

@@ -5,7 +5,8 @@ Importing it loads no torch: weights are read with NumPy, and torch comes with t
 
 # Eager, and light (NumPy): `alignment`, `circuits` and `spectra` are modules and functions of this package, and the
 # functions are the public names.
-from eigenloop.lens.loops.looped import Loops, Timescale, looped
+from eigenloop.lens.loops.looped import Loops, looped
+from eigenloop.lens.loops.rates import Timescale
 from eigenloop.lens.model.checkpoint import Weights, open_weights
 from eigenloop.lens.model.embeddings import input_embedding, output_embedding
 from eigenloop.lens.model.layouts import LAYOUTS, Layout

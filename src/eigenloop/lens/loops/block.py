@@ -81,6 +81,15 @@ class LoopedBlock:
             pushed = torch.func.jvp(self._map, (self._tensor(x),), (self._tensor(v),))[1]
         return pushed.cpu().numpy().reshape(x.shape)
 
+    def transposed(self, x: Float[np.ndarray, "*b n d"], u: Float[np.ndarray, "*b n d"]) -> Float[np.ndarray, "*b n d"]:
+        """What a functional u of the states after a loop is of those before it: f'(x)^T u, by reverse mode."""
+        import torch
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.script")
+            pulled = torch.func.vjp(self._map, self._tensor(x))[1](self._tensor(u))[0]
+        return pulled.cpu().numpy().reshape(x.shape)
+
     def _tensor(self, x: np.ndarray) -> Any:
         import torch
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 
 from eigenloop.lens.weights.modes import ARPACK_BASIS, ARPACK_COUNT
 
@@ -20,6 +20,9 @@ Derivative: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 DENSE = 1024
 """Largest derivative whose eigenvalues are all computed."""
+
+LEFT_TOLERANCE = 1e-10
+"""Of the eigenvalues of larger ones: what a left vector lacks here, its coordinate shows as a bias."""
 
 PLAIN, NEWTON = 400, 12
 """Plain iterations, and steps of Newton's method after them."""
@@ -131,33 +134,62 @@ def _pushed(derivative: Derivative, points: list[np.ndarray], rows: np.ndarray) 
     return rows
 
 
-def leading_eigenvalue(apply: Map, size: int, *, batched: bool = False) -> tuple[complex, bool]:
-    """The eigenvalue of largest modulus of a linear map, and whether it has converged.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LeftMode:
+    """The leading eigenvalue of a linear map and its left vector: l A = mu l, without a conjugate; c = l x.
 
     Args:
-        apply: v -> A v.
-        size: length of v.
-        batched: apply takes many vectors at once, as rows.
+        value: mu, of a pair the one with a positive imaginary part.
+        vector: l, (d,), of length 1; real where mu is.
+        residual: ||l A - mu l||.
+        converged: the iteration that found it did.
+    """
+
+    value: complex
+    vector: Complex[np.ndarray, " d"] | Float[np.ndarray, " d"]
+    residual: float
+    converged: bool
+
+
+def leading_mode(pull: Map, size: int) -> LeftMode:
+    """The eigenvalue of largest modulus and its left vector, from products with the transposed map alone.
+
+    Args:
+        pull: rows u -> u A, (m, d) to (m, d).
+        size: d.
 
     Example:
-        >>> leading_eigenvalue(lambda v: np.array([2.0, -3.0]) * v, 2)
-        ((-3+0j), True)
+        >>> found = leading_mode(lambda u: u @ np.array([[2.0, 1.0], [0.0, -3.0]]), 2)
+        >>> found.value, found.vector.round(12) + 0.0
+        ((-3+0j), array([0., 1.]))
     """
+    converged = True
     if size <= DENSE:
-        rows = apply(np.eye(size)) if batched else np.stack([apply(row) for row in np.eye(size)])
-        values = np.linalg.eigvals(rows.T)
-        return complex(values[np.argmax(np.abs(values))]), True
-    from scipy.sparse import linalg
+        values, vectors = np.linalg.eig(pull(np.eye(size)).T)
+    else:
+        from scipy.sparse import linalg
 
-    sparse: Any = linalg
-    one: Map = (lambda v: apply(v[None])[0]) if batched else apply
-    operator = sparse.LinearOperator((size, size), lambda v: one(np.ravel(v)), dtype=float)
-    start = np.random.default_rng(0).standard_normal(size)
-    try:
-        values = sparse.eigs(operator, k=ARPACK_COUNT, ncv=ARPACK_BASIS, v0=start, tol=1e-6, return_eigenvectors=False)
-        done = True
-    except sparse.ArpackNoConvergence as error:
-        values, done = error.eigenvalues, False
+        sparse: Any = linalg
+        operator = sparse.LinearOperator((size, size), lambda u: pull(np.ravel(u)[None])[0], dtype=float)
+        start = np.random.default_rng(0).standard_normal(size)
+        try:
+            values, vectors = sparse.eigs(operator, k=ARPACK_COUNT, ncv=ARPACK_BASIS, v0=start, tol=LEFT_TOLERANCE)
+        except sparse.ArpackNoConvergence as error:
+            values, vectors, converged = error.eigenvalues, error.eigenvectors, False
     if not len(values):
-        return complex(np.nan), False
-    return complex(values[np.argmax(np.abs(values))]), done
+        return LeftMode(value=complex(np.nan), vector=np.full(size, np.nan), residual=np.inf, converged=False)
+    first = int(np.argmax(np.abs(values)))
+    value, vector = complex(values[first]), vectors[:, first]
+    if value.imag == 0:
+        vector = np.real(vector * np.exp(-1j * np.angle(vector[np.argmax(np.abs(vector))])))
+    elif value.imag < 0:
+        value, vector = value.conjugate(), vector.conj()
+    vector = vector / np.linalg.norm(vector)
+    residual = float(np.linalg.norm(pulled(pull, vector) - value * vector))
+    return LeftMode(value=value, vector=vector, residual=residual, converged=converged)
+
+
+def pulled(pull: Map, rows: np.ndarray) -> np.ndarray:
+    """A real map of rows applied to one row, (...,), that may be complex."""
+    parts = pull(np.stack([np.real(rows), np.imag(rows)]))
+    return parts[0] + 1j * parts[1]

@@ -4,12 +4,13 @@
     distance   ||xbar - x*|| / ||x*||                           x* the fixed point of the layer on ONE token
     alignment  ||Q^T xbar||^2 / ||xbar||^2                      Q spans the principal mode of the attention sublayer
 
-In consensus the attention patterns drop out, so that the tokens go where one token goes. Close to it both series fall
-by constant factors: the spread by the spectral radius of the derivative on deviations between tokens, the distance by
-that of the one-token map. For the attention sublayer alone with post-LN and without biases, x* is the principal mode
-and the second factor its gap |mu_2 / mu_1|. With pre-LN the stream grows without end and no factor is constant (claim
-case.prenorm.rate). A rate is given only where a series went far enough to fit it. Source: arXiv 2605.25619 for shared
-weights; the rates are worked out here.
+In consensus the attention patterns drop out, so that the tokens go where one token goes. Close to it the leading mode
+of either series is multiplied by one factor in a loop: an eigenvalue of the derivative on deviations between tokens, or
+of that of the one-token map. It is measured on the mode's left coordinate (`rates`), because a distance holds all modes
+and is biased where the leader turns slowly or is nearly tied. For the attention sublayer alone with post-LN and without
+biases, x* is the principal mode and the second factor its gap |mu_2 / mu_1|. With pre-LN the stream grows without end
+and no factor is constant (claim case.prenorm.rate). A rate is given only where a series went far enough to fit it.
+Source: arXiv 2605.25619 for shared weights; the rates are worked out here.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,59 +22,27 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eigenloop.lens.loops.block import PARTS, LoopedBlock
-from eigenloop.lens.loops.contraction import Attractor, attractor, leading_eigenvalue
+from eigenloop.lens.loops.contraction import Attractor, attractor
+from eigenloop.lens.loops.rates import (
+    Prediction,
+    Timescale,
+    deviation_coordinates,
+    mean_coordinates,
+    predictions,
+    timescale,
+    turn,
+)
 from eigenloop.lens.model.layouts import Placement
 from eigenloop.lens.model.loaded import Model, quiet
 from eigenloop.lens.model.results import frame, pair, saved
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.subject import Subject
-from eigenloop.numerics.statistics import MIN_POINTS, WINDOW, Rate, fit_rate
+from eigenloop.numerics.rates import WINDOWS
+from eigenloop.numerics.statistics import WINDOW
 from eigenloop.system.errors import InputError
 
 COLUMNS = ("loop", "spread", "cosine", "alignment", "enrichment", "distance")
 """Columns of the table and of loops.csv."""
-
-PREDICTED_TOKENS = 3
-"""Tokens whose deviations from consensus are linearised: under full attention any two give the factor of all."""
-
-STEADY, SCATTER = 0.02, 0.005
-"""A rate is given where its two halves differ by less than 2 % and its standard error is below 0.5 %."""
-
-
-FORECAST = 2.0
-"""How many loops are missing is said where the last ones fell by the predicted factor, to this factor in its log."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Timescale:
-    """One of the two rates: what a series falls by in a loop.
-
-    Args:
-        name: "consensus" or "attractor".
-        fitted: from the run; None where it cannot be said.
-        predicted: from the derivative of the map; None where it cannot be said.
-        reasons: why something is None, by "fitted" or "predicted".
-    """
-
-    name: str
-    fitted: Rate | None
-    predicted: float | None
-    reasons: dict[str, str]
-
-    @property
-    def loops(self) -> float | None:
-        """Loops in which the series falls by e, -1/log of the fitted factor, of the predicted one without a fit."""
-        factor = self.fitted.value if self.fitted else self.predicted
-        return float(-1 / np.log(factor)) if factor and 0 < factor < 1 else None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        fitted = self.fitted
-        return {
-            "fitted": fitted.value if fitted else None, "stderr": fitted.stderr if fitted else None,
-            "first_loop": fitted.first if fitted else None, "points": fitted.points if fitted else None,
-            "predicted": self.predicted, "loops": self.loops, "reasons": self.reasons,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,8 +109,11 @@ class Loops:
         )
         if self.part == "layer" and self.placement == "post":
             notes.append("the whole layer goes to its fixed point on one token, which need not be the principal mode")
-        if self.tokens > PREDICTED_TOKENS:
-            notes.append(f"the predicted factor of consensus is that of the first {PREDICTED_TOKENS} tokens")
+        if self.consensus.fitted or self.approach.fitted:
+            notes.append(
+                "factors are those of the coordinate on the leading mode's left vector, which a loop multiplies by its "
+                f"eigenvalue; errors are the largest difference between one of {WINDOWS} windows and the whole"
+            )
         return notes
 
     def sentences(self) -> list[str]:
@@ -152,14 +124,8 @@ class Loops:
             f"The mean token's alignment with the principal mode went from {self.alignment[0] / self.chance:.2g} to "
             f"{self.alignment[-1] / self.chance:.2g} times chance (of at most {1 / self.chance:.0f}).",
         ]
-        for scale, what in ((self.consensus, "spread"), (self.approach, "distance to the fixed point")):
-            if scale.fitted is not None:
-                text = f"The {what} falls by {scale.fitted.value:.4f} in a loop"
-                text += f"; predicted {scale.predicted:.4f}" if scale.predicted is not None else ""
-            else:
-                text = f"No rate of the {what} is given: {scale.reasons['fitted']}"
-                text += f" (predicted factor {scale.predicted:.4f})" if scale.predicted is not None else ""
-            said.append(f"{text}.")
+        scales = ((self.consensus, "the tokens' differences"), (self.approach, "the distance to the fixed point"))
+        said += [f"{_told(scale, what)}." for scale, what in scales]
         times = self.consensus.loops, self.approach.loops
         if self.consensus.fitted and self.approach.fitted and times[0] is not None and times[1] is not None:
             first = "consensus comes first" if times[0] < times[1] else "consensus does not come first"
@@ -250,41 +216,109 @@ def looped(
         raise InputError(f"start has shape {x.shape}; {block.start.shape} was expected, one row for each token")
     mode = subject.layer(layer).mode("layernorm")
     basis = mode.plane()
-    means, spreads, cosines = [], [], []
-    for k in range(loops + 1):
-        mean, size = x.mean(0), np.linalg.norm(x)
-        means.append(mean)
-        spreads.append(float(np.linalg.norm(x - mean) / size))
-        cosines.append(_mean_cosine(x))
-        if report:
-            report(k, loops)
-        if k < loops:
-            x = block(x)
-        if not np.isfinite(x).all():
-            raise InputError(f"the states are not finite after {k + 1} loops of {loaded.source}; give fewer loops")
-    means, spread = np.stack(means), np.array(spreads)
-    alone = LoopedBlock(loaded, layer, part, ids[:1])
     noise = max(block.rounding(x), np.finfo(float).eps)
     window = WINDOW if noise < 1e-12 else (max(WINDOW[0], 1e4 * noise), 100 * noise)
+    run = _run(block, x, loops, window[0], report)
+    if not np.isfinite(run.means).all():
+        broken = int(np.flatnonzero(~np.isfinite(run.means).all(1))[0])
+        raise InputError(f"the states are not finite after {broken} loops of {loaded.source}; give fewer loops")
+    alone, two = (LoopedBlock(loaded, layer, part, ids[:count]) for count in (1, 2))
     post = circuit.norm.placement == "post"
 
     def one(y: np.ndarray, v: np.ndarray) -> np.ndarray:
         return alone.derivative(np.broadcast_to(y, v[:, None].shape), v[:, None])[:, 0]
 
     found = attractor(
-        lambda y: alone(y[None])[0], one, means[-1],
+        lambda y: alone(y[None])[0], one, run.means[-1],
         tolerance=max(1e-12, 30 * noise), newton=post,
     )  # fmt: skip
-    predictions = _predicted(loaded, layer, part, ids, alone, found, post=post)
-    distance = None if predictions["attractor"][0] is None else _distance(means, found)
+    modes = predictions((alone, two, block), found, len(ids), post=post)
+    shift, distance = turn(run.means, found)
+    scales = {
+        "consensus": timescale(
+            "consensus", "spread", run.spread,
+            deviation_coordinates(block, run.kept, found, shift, loops, window[1]),
+            modes["consensus"], window, period=found.period, post=post,
+        ),
+        "approach": timescale(
+            "attractor", "distance", None if modes["attractor"].mode is None else distance,
+            mean_coordinates(run.means, found, shift),
+            modes["attractor"], _above_the_point(window, found, modes["attractor"]), period=found.period, post=post,
+        ),
+    }  # fmt: skip
     return Loops(
         source=loaded.source, model_type=loaded.model_type, layer=layer, part=part, placement=circuit.norm.placement,
-        tokens=len(ids), width=loaded.stack.width, spread=spread, cosine=np.array(cosines),
-        alignment=np.linalg.norm(means @ basis, axis=1) ** 2 / np.linalg.norm(means, axis=1) ** 2, distance=distance,
-        mode=mode, attractor=found, rounding=noise, remarks=(*loaded.notes, *remarks),
-        consensus=_timescale("consensus", "spread", spread, predictions["consensus"], window, post=post),
-        approach=_timescale("attractor", "distance", distance, predictions["attractor"], window, post=post),
+        tokens=len(ids), width=loaded.stack.width, spread=run.spread, cosine=run.cosine,
+        alignment=np.linalg.norm(run.means @ basis, axis=1) ** 2 / np.linalg.norm(run.means, axis=1) ** 2,
+        distance=None if modes["attractor"].mode is None else distance,
+        mode=mode, attractor=found, rounding=noise, remarks=(*loaded.notes, *remarks), **scales,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Run:
+    """Series of a run, and the first states from which on the spread is small."""
+
+    means: np.ndarray
+    spread: np.ndarray
+    cosine: np.ndarray
+    kept: tuple[int, np.ndarray]
+
+
+def _run(
+    block: LoopedBlock, x: np.ndarray, loops: int, small: float, report: Callable[[int, int], None] | None
+) -> _Run:
+    """Apply a block K times; stops where the states are not finite."""
+    means, spreads, cosines, kept = [], [], [], (0, x)
+    for k in range(loops + 1):
+        mean = x.mean(0)
+        means.append(mean)
+        if not np.isfinite(x).all():
+            break
+        spreads.append(float(np.linalg.norm(x - mean) / np.linalg.norm(x)))
+        cosines.append(_mean_cosine(x))
+        if spreads[-1] >= small:
+            kept = (k + 1, x)
+        elif kept[0] == k:
+            kept = (k, x)
+        if report:
+            report(k, loops)
+        x = block(x) if k < loops else x
+    return _Run(means=np.stack(means), spread=np.array(spreads), cosine=np.array(cosines), kept=kept)
+
+
+def _above_the_point(window: tuple[float, float], found: Attractor, mode: Prediction) -> tuple[float, float]:
+    """The window above what x* may be off by: its residual over 1 - |mu|."""
+    factor = mode.root(found.period)[0]
+    if factor is None:
+        return window
+    return window[0], max(window[1], 10 * found.residual / (1 - factor**found.period))
+
+
+def _told(scale: Timescale, what: str) -> str:
+    """A rate in words, measured beside predicted, or why there is none."""
+    foretold = ""
+    if scale.predicted is not None and scale.angle is not None:
+        foretold = f"{scale.predicted:.4f}{_turning(scale.angle)}"
+    if scale.fitted is None:
+        predicted = f" (predicted factor {foretold})" if foretold else ""
+        return f"No rate of {what} is given: {scale.reasons['fitted']}{predicted}"
+    rate = scale.fitted
+    text = f"The leading mode of {what} is multiplied by {rate.modulus:.4f} \N{PLUS-MINUS SIGN} {rate.error:.1g}"
+    text += f" in a loop{_turning(rate.angle, rate.angle_error)}; predicted {foretold}"
+    if scale.differs():
+        text += f", which is {scale.errors_apart:.0f} errors away"
+    return text
+
+
+def _turning(angle: float, error: float | None = None) -> str:
+    """The turn of a factor that is not positive."""
+    if angle == 0:
+        return ""
+    if abs(angle) == np.pi:
+        return " with its sign changed"
+    within = "" if error is None else f" \N{PLUS-MINUS SIGN} {np.degrees(error):.1g}"
+    return f" and turned by {np.degrees(angle):.2f}{within} degrees"
 
 
 def _tokens(model: Model, text: "Path | str | Sequence[int]") -> tuple[Int[np.ndarray, " n"], list[str]]:
@@ -317,101 +351,3 @@ def _mean_cosine(x: np.ndarray) -> float:
     units = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(float).tiny)
     count = len(x)
     return float((np.sum(units.sum(0) ** 2) - np.sum(units**2)) / (count * (count - 1)))
-
-
-def _distance(means: np.ndarray, found: Attractor) -> np.ndarray:
-    """Of the mean token to x*; of two points in turn, to the one whose turn it is."""
-    size, turns = np.linalg.norm(found.points[0]), np.arange(len(means))
-    series = [
-        np.linalg.norm(means - found.points[(turns + shift) % found.period], axis=1) / size
-        for shift in range(found.period)
-    ]
-    return min(series, key=lambda each: each[-1])
-
-
-def _predicted(
-    model: Model, layer: int, part: str, ids: np.ndarray, alone: LoopedBlock, found: Attractor, *, post: bool
-) -> dict[str, tuple[float | None, str]]:
-    """The factors of both series at the attractor, from the derivative of the map; or None and why."""
-    if not found.converged:
-        if post:
-            why = f"no fixed point on one token was found (residual {found.residual:.2g} after {found.steps} steps)"
-        else:
-            why = "with pre-LN one token comes to no fixed point, and while the stream grows no factor is constant"
-        return {"consensus": (None, why), "attractor": (None, why)}
-    dim, count = found.points.shape[1], min(len(ids), PREDICTED_TOKENS)
-    several = LoopedBlock(model, layer, part, ids[:count])
-
-    def one(v: np.ndarray) -> np.ndarray:
-        w = v[:, None]
-        for point in found.points:
-            w = alone.derivative(np.broadcast_to(point, w.shape), w)
-        return w[:, 0]
-
-    def deviations(v: np.ndarray) -> np.ndarray:
-        w = v.reshape(len(v), count, dim)
-        for point in found.points:
-            w = several.derivative(np.broadcast_to(point, w.shape), w)
-        return (w - w.mean(1, keepdims=True)).reshape(v.shape)  # equal changes stay equal: once at the end is enough
-
-    result: dict[str, tuple[float | None, str]] = {}
-    for name, apply, size in (("attractor", one, dim), ("consensus", deviations, count * dim)):
-        value, converged = leading_eigenvalue(apply, size, batched=True)
-        factor = float(abs(value) ** (1 / found.period))
-        if name == "attractor" and factor >= 1:
-            why = f"the fixed point on one token that was found repels (factor {factor:.4f})"
-            return {"consensus": (None, why), "attractor": (None, why)}
-        result[name] = (factor, "") if converged else (None, "the eigenvalues of the derivative did not converge")
-    return result
-
-
-def _timescale(
-    name: str, what: str, series: np.ndarray | None, predicted: tuple[float | None, str],
-    window: tuple[float, float], *, post: bool
-) -> Timescale:  # fmt: skip
-    """Fit what can be fitted; say why not otherwise."""
-    factor, missing = predicted
-    reasons = {} if factor is not None else {"predicted": missing}
-    if series is None:
-        return Timescale(name=name, fitted=None, predicted=factor, reasons={"fitted": missing, **reasons})
-    rate, why = _fitted(what, series, factor, window)
-    if rate is None and factor is None and not post:
-        why += f"; {missing}"
-    return Timescale(name=name, fitted=rate, predicted=factor, reasons=reasons if rate else {"fitted": why, **reasons})
-
-
-def _fitted(
-    what: str, series: np.ndarray, predicted: float | None, window: tuple[float, float]
-) -> tuple[Rate | None, str]:
-    """A rate, or None and why there is none."""
-    upper, lower = window
-    loops, last = len(series) - 1, float(series[-1])
-    rate = fit_rate(np.maximum(series, 1e-300), window=window)
-    if last >= upper:
-        why = (
-            f"not reached in {loops} loops: the {what} is {last:.2g} after them, and a rate is fitted below {upper:.0e}"
-        )
-        steps = max(1, loops // 8)
-        lately = (last / float(series[-1 - steps])) ** (1 / steps)
-        if predicted is not None and 0 < predicted < 1:
-            if lately < 1 and 1 / FORECAST < np.log(lately) / np.log(predicted) < FORECAST:
-                why += f"; at the predicted factor {_loops_to(last, upper, predicted)} more loops go there"
-            else:
-                why += f"; each of the last {steps} loops changed it by {lately:.4f}: it is not on the way there"
-        return None, why
-    if not rate.converged:
-        if last > lower:
-            return None, f"not reached in {loops} loops: too few of them bring the {what} below {upper:.0e}; give more"
-        return None, f"the {what} falls from {upper:.0e} to {lower:.0e} in fewer than {2 * MIN_POINTS} loops, too fast"
-    halves = np.array_split(np.log(series[rate.first : rate.first + rate.points]), 2)
-    early, late = (np.polyfit(np.arange(len(half)), half, 1)[0] for half in halves)
-    if abs(early - late) > STEADY or rate.stderr > SCATTER:
-        return None, (
-            f"the {what} does not fall by one factor: by {np.exp(early):.4f} and {np.exp(late):.4f} in the two halves "
-            f"of the {rate.points} loops fitted, standard error {rate.stderr:.1%}"
-        )
-    return rate, ""
-
-
-def _loops_to(value: float, target: float, factor: float) -> int:
-    return int(np.ceil(np.log(value / target) / -np.log(factor))) + 2 * MIN_POINTS

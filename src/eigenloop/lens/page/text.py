@@ -3,7 +3,8 @@
 import numpy as np
 
 from eigenloop import report
-from eigenloop.lens.loops.looped import Loops, Timescale
+from eigenloop.lens.loops.looped import Loops
+from eigenloop.lens.loops.rates import Timescale
 from eigenloop.lens.page.curves import Band, Points, Series, over_depth, over_loops
 from eigenloop.lens.page.draw import SIGNS
 from eigenloop.lens.page.headline import cell, columns, headline_items, value
@@ -119,7 +120,7 @@ def loops_section(found: Loops) -> report.Section:
         measured = found.spread if name == "spread" else found.distance
         if scale.predicted is not None and measured is not None and scale.fitted is not None:
             first = scale.fitted.first
-            x = np.arange(first, first + scale.fitted.points)
+            x = np.arange(first, first + scale.fitted.points * found.attractor.period)
             series.append(Series(f"{name}, predicted", x, measured[first] * scale.predicted ** (x - first)))
     light, dark = over_loops(series, ylabel="relative size")
     rates = report.Figure(
@@ -134,8 +135,11 @@ def loops_section(found: Loops) -> report.Section:
         downloads=["loops.csv"],
     )  # fmt: skip
     rows = [_rate(scale) for scale in (found.consensus, found.approach)]
-    header = ("what", "fitted factor", "standard error of its log", "predicted factor", "loops to fall by e")
-    table = report.Table(header, rows, caption="Two time scales: factors per loop")
+    header = (
+        "leading mode of", "factor measured", "its error", "turn", "factor predicted", "turn predicted", "errors apart",
+        "loops to fall by e",
+    )  # fmt: skip
+    table = report.Table(header, rows, caption="Two time scales: what a loop multiplies by, and turns by in degrees")
     what = "The whole layer" if found.part == "layer" else "The attention sublayer"
     first = f"{what} {found.layer} was applied {found.loops} times to {found.tokens} tokens."
     return report.Section(
@@ -215,10 +219,14 @@ def _or(value: float | None, reason: str) -> report.Cell:
 
 def _rate(scale: Timescale) -> tuple[report.Cell, ...]:
     fitted, reasons = scale.fitted, scale.reasons
+    unknown = report.Missing(reasons.get("predicted", ""))
     return (
-        {"consensus": "consensus: spread of the tokens", "attractor": "distance to the fixed point"}[scale.name],
-        report.Missing(reasons.get("fitted", "")) if fitted is None else fitted.value,
-        report.Missing("no fit") if fitted is None else fitted.stderr,
-        report.Missing(reasons.get("predicted", "")) if scale.predicted is None else scale.predicted,
+        {"consensus": "the tokens' differences", "attractor": "the distance to the fixed point"}[scale.name],
+        report.Missing(reasons.get("fitted", "")) if fitted is None else fitted.modulus,
+        report.Missing("not measured") if fitted is None else fitted.error,
+        report.Missing("not measured") if fitted is None else float(np.degrees(fitted.angle)),
+        unknown if scale.predicted is None else scale.predicted,
+        unknown if scale.angle is None else float(np.degrees(scale.angle)),
+        _or(scale.errors_apart, "one of them is missing"),
         report.Missing("no factor below 1") if scale.loops is None else scale.loops,
     )

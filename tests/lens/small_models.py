@@ -29,12 +29,24 @@ CONFIGS = {
     },
 }  # fmt: skip
 
+FOREIGN = {
+    "olmo2": {**SMALL, "num_key_value_heads": 2},
+    "gemma2": {**SMALL, "num_key_value_heads": 2, "head_dim": 8},
+    "granite": {**SMALL, "num_key_value_heads": 2},
+    "qwen3": {**SMALL, "num_key_value_heads": 2, "head_dim": 8},
+    "dinov2": {**SMALL, "image_size": 16, "patch_size": 4},
+    "beit": {**SMALL, "image_size": 16, "patch_size": 4},
+    "bloom": {**SMALL, "n_layer": 3, "n_head": 4},
+}  # fmt: skip
+"""Architectures that the lens does not know, for what it says of a layout that someone else wrote."""
+
 
 def build(model_type: str, *, seed: int = 0, **changes):
     """A model in eager attention whose weights, biases and gains are all random."""
     torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
     transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
-    config = transformers.AutoConfig.for_model(model_type, **{**CONFIGS[model_type], **changes})
+    known = {**CONFIGS, **FOREIGN}[model_type]
+    config = transformers.AutoConfig.for_model(model_type, **{**known, **changes})
     model = transformers.AutoModel.from_config(config, attn_implementation="eager").eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

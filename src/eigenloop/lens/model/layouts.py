@@ -53,6 +53,9 @@ class Layout:
             from the base model.
         transform_norm: the LN after it (and after an activation), in a head for masked tokens.
         rotary: queries and keys are rotated by their positions.
+        rest: modules and tensors in a block that stand outside the attention sublayer: the feed-forward, its
+            normalisation. They are not read; of what is neither read nor named here, nothing may look like a
+            normalisation or a scale. The rows below need not say it.
 
     Example:
         >>> LAYOUTS[0].model_type, LAYOUTS[0].block, LAYOUTS[0].value
@@ -84,6 +87,7 @@ class Layout:
     transform: str | None = None
     transform_norm: str | None = None
     rotary: bool = False
+    rest: tuple[str, ...] = ()
 
     def module(self, role: Role) -> str:
         """The module in a block that holds W_Q, W_K or W_V.

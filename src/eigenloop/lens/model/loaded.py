@@ -171,7 +171,8 @@ model.safetensors, or a name on the Hugging Face hub
         notes += [missing] if missing and hasattr(module.config, "vocab_size") else []
     module = module.to(place).eval().requires_grad_(False)
     force_eager(module)
-    return Model(module, tokenizer, _stack(module, weights, layout), place, tuple(notes))
+    stack = _stack(module, weights, layout)
+    return Model(module, tokenizer, stack, place, (*notes, *stack.notes))
 
 
 def randomised(model: Model, *, seed: int) -> Model:
@@ -245,8 +246,8 @@ def _held(stack: Stack, tokenizer: Any, device: str, layout: Layout | None) -> M
     if device != "auto" and _device(device) != place:
         raise InputError(f"the model is on {place}, not on {device}; move it with .to({device!r}) first")
     if kind not in HALVES:
-        return Model(module, tokenizer, stack, place, held=True)
-    return Model(module, tokenizer, _stack(module, weights, layout), place, tuple(notes))
+        return Model(module, tokenizer, stack, place, stack.notes, held=True)
+    return Model(module, tokenizer, _stack(module, weights, layout), place, (*notes, *stack.notes))
 
 
 def _stack(module: Any, weights: Weights, layout: Layout | None) -> Stack:

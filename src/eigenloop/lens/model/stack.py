@@ -8,6 +8,7 @@ import numpy as np
 
 from eigenloop.lens.model.checkpoint import Weights, open_weights
 from eigenloop.lens.model.layouts import LAYOUTS, ROLES, Layout, Role, count, known
+from eigenloop.lens.model.unread import examine
 from eigenloop.system.errors import InputError
 
 MOST_LAYERS = 10_000
@@ -25,6 +26,7 @@ class Stack:
         blocks: the dotted name of each distinct block, in order.
         schedule: the block that each layer of the model applies; range(len(blocks)) unless weights are shared.
         heads: H, attention heads of a layer.
+        notes: what the layout leaves unread, in sentences.
     """
 
     weights: Weights
@@ -33,6 +35,7 @@ class Stack:
     blocks: tuple[str, ...]
     schedule: tuple[int, ...]
     heads: int
+    notes: tuple[str, ...] = ()
     width: int = field(init=False)
     head_dim: int = field(init=False)
     groups: int = field(init=False)
@@ -177,7 +180,8 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
         layout: how its weights are named, for an architecture that the lens does not know.
 
     Raises:
-        InputError: the architecture is unknown, no tensor has the layout's names, or layers are missing.
+        InputError: the architecture is unknown, no tensor has the layout's names, layers are missing, or the layout
+            does not account for what may change what attention adds (`examine`).
     """
     if isinstance(model, Stack):
         return model
@@ -205,7 +209,9 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
     said = weights.config.get("num_hidden_groups") if row.block.count("{}") > 1 else None
     schedule = _schedule(indices, count(weights.config, row.layers), said, weights.source)
     blocks = tuple(prefix + row.block.format(*index) for index in indices)
-    return Stack(weights, row, prefix, blocks, schedule, count(weights.config, row.heads))
+    said = str(weights.config.get("model_type", ""))
+    notes = examine(weights.config, weights.tensors, row, blocks, model_type=said)
+    return Stack(weights, row, prefix, blocks, schedule, count(weights.config, row.heads), notes)
 
 
 def _nameless(weights: Weights) -> str:

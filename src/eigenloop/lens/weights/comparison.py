@@ -142,6 +142,7 @@ class Comparison:
         rules: by which the modes lead.
         width: d.
         changes: by layer and rule.
+        remarks: what the layouts leave unread.
     """
 
     a: str
@@ -150,10 +151,12 @@ class Comparison:
     rules: tuple[str, ...]
     width: int
     changes: tuple[LayerChange, ...]
+    remarks: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
         notes = [
+            *self.remarks,
             "angle is the largest principal angle between the leading subspaces (a line, or a complex pair's plane)",
             f"chance is its median over {DRAWS} random subspaces of the same dimensions, chance_low their 5 % quantile",
         ]
@@ -269,7 +272,7 @@ def compare(
     return Comparison(
         a=first.weights.source, b=second.weights.source,
         model_types=(first.weights.model_type, second.weights.model_type), rules=tuple(rules), width=first.width,
-        changes=tuple(changes),
+        changes=tuple(changes), remarks=tuple(dict.fromkeys((*first.notes, *second.notes))),
     )  # fmt: skip
 
 

@@ -133,6 +133,7 @@ class QueryKeys:
         groups: groups of heads that share keys.
         rotary: queries and keys are rotated by their positions, which M_h leaves out.
         heads: what was found, by layer and head.
+        remarks: what the layout leaves unread.
     """
 
     source: str
@@ -142,10 +143,12 @@ class QueryKeys:
     groups: int
     rotary: bool
     heads: tuple[QueryKey, ...]
+    remarks: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
         notes = [
+            *self.remarks,
             "M = W_Q^T W_K is raw: without the scale 1/sqrt(d_head) of the scores and without normalisation",
             f"a head's leading QK subspaces hold {SHARE:.0%} of ||M||^2; chance is their dimension over d",
         ]
@@ -261,4 +264,5 @@ def query_keys(
     return QueryKeys(
         source=stack.weights.source, model_type=stack.weights.model_type, rule=rule, width=stack.width,
         groups=stack.groups, rotary=stack.layout.rotary, heads=tuple(found),
+        remarks=stack.notes,
     )  # fmt: skip

@@ -356,7 +356,7 @@ def reading(
                     p_value=p_largest(near.largest, dim=stack.width, size=near.size, rank=rank),
                 )
             )  # fmt: skip
-    remarks = list(sides["right"].notes)
+    remarks = [*stack.notes, *sides["right"].notes]
     zero = [index for index, mode in zip(chosen, modes, strict=True) if mode.flag == "zero"]
     if zero:
         remarks.append(

@@ -100,6 +100,7 @@ class Spectra:
         placement: where the normalisation is, "pre" or "post".
         rules: the rules asked for.
         layers: what was found, by block.
+        remarks: what the layout leaves unread.
     """
 
     source: str
@@ -111,6 +112,7 @@ class Spectra:
     placement: Placement
     rules: tuple[str, ...]
     layers: tuple[LayerSpectra, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:
@@ -123,7 +125,7 @@ class Spectra:
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
-        notes = []
+        notes = [*self.remarks]
         small = [kind for kind in self.stored if kind in ("bfloat16", "float16")]
         if small:
             notes.append(f"weights are stored as {' and '.join(small)} and were converted to float32 once")
@@ -255,7 +257,7 @@ def spectra(
     return Spectra(
         source=stack.weights.source, model_type=stack.weights.model_type, stored=stored, schedule=stack.schedule,
         heads=stack.heads, width=stack.width, placement=stack.layout.placement_in(stack.weights.config),
-        rules=tuple(rules), layers=tuple(found),
+        rules=tuple(rules), layers=tuple(found), remarks=stack.notes,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The rule of the headline: what must be a yes, what must be a no, and which condition says so."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from words import sentences, tokenizer
 
 from eigenloop.lens import Alignment, Estimate, Headline, LayerAlignment, Null, alignment
 from eigenloop.lens.cases.generators import growth_spectrum, with_spectrum
+from eigenloop.lens.page.headline import headline_sentence
+from eigenloop.lens.page.spectra import sentences as spectra_sentences
+from eigenloop.lens.page.text import alignment_section, alignment_sentences
 from eigenloop.lens.survey import survey
 from eigenloop.lens.text.estimates import ALIKE, STATISTICS
 from eigenloop.lens.text.headline import CONDITIONS, judged
@@ -229,3 +233,33 @@ def test_the_page_and_the_json_say_the_same_first(tmp_path, monkeypatch):
         assert set(told["conditions"]) == set(CONDITIONS)
         assert told["participation"]["interval"] is None
         assert told["no_values_after"]["interval"][0] <= told["no_values_after"]["value"]
+
+
+def test_one_block_applied_again_and_again_is_told_by_loops():
+    """What is said of layers elsewhere is said of loops; several blocks, or one applied once, keep their layers."""
+    about: dict[str, Any] = {
+        "source": "m", "text": "t", "rule": "consensus", "seed": 0, "passages": 40, "tokens": 9, "resamples": 99,
+        "draws": 99,
+    }  # fmt: skip
+    lone = layer(centred_after=estimate(1.0, p=0.9))
+
+    def over(*blocks: int) -> Alignment:
+        layers = tuple(replace(lone, layer=number, block=block) for number, block in enumerate(blocks))
+        return Alignment(**about, layers=layers)
+
+    found = over(0, 0, 0)
+    words = [headline_sentence(found), *alignment_sentences(found), *found.sentences(), *found.notes()]
+    assert (found.unit, found.headline.unit) == ("loop", "loop")
+    assert "the one block, applied 3 times, of m? No, in none of 3 loops." in words[0]
+    assert not [each for each in words if "layers" in each or "Layer " in each or "of 1 " in each]
+    assert alignment_section(found).title == "One block, 3 loops: do tokens follow?"
+    for other in (over(0, 1, 0), over(0)):
+        assert other.unit == "layer"
+        assert alignment_section(other).title == "Do tokens follow?"
+
+
+def test_no_page_of_shared_weights_counts_one_layer(tmp_path):
+    found = survey(shared(centred_matrix(0, gap=0.3)), with_query_keys=False)
+    page = " ".join([found.page(command="eigenloop lens ...").lead, *found.notes(), *spectra_sentences(found.spectra)])
+    assert f"one block, applied {LOOPS} times" in page
+    assert not re.search(r"\b1 (blocks?|layers?)\b|of 1\b", page)

@@ -67,7 +67,7 @@ def test_shared_weights_are_read_once_and_said():
     found = lens.spectra(build("albert"))
     assert [layer.layer for layer in found.layers] == list(range(6))
     assert found.schedule == (0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5)
-    assert "weights are shared: 6 blocks make 12 layers" in found.notes()
+    assert "weights are shared: 6 blocks, applied 12 times in all" in found.notes()
     assert found.placement == "post"
 
 

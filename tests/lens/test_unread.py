@@ -47,7 +47,7 @@ def written(directory: Path, **settings) -> Path:
             replace(OLD_VIT, norm="norm1", rest=("mlp", "norm2")),
             r"a block has layer_scale1\.lambda1, layer_scale2\.lambda1, which no field",
         ),
-        ("beit", replace(OLD_VIT, rest=("intermediate", "layernorm_after")), "a block has lambda_1, lambda_2, which no"),
+        ("beit", replace(OLD_VIT, rest=("intermediate", "layernorm_after")), "a block has lambda_1, lambda_2, which"),
         (
             "bloom",
             replace(

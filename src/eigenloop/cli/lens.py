@@ -128,7 +128,7 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
     from rich.table import Table
 
     about = f"{found.model_type}, d = {found.width}, {found.heads} heads, {found.placement}-LN"
-    console.print(f"[bold]{escape(found.source)}[/]: {about}; F = W_O W_V of each layer, raw weights")
+    console.print(f"[bold]{escape(found.source)}[/]: {about}; F = W_O W_V of {found.shown()}; raw weights")
     for note in notes:
         console.print(f"note: {note}", markup=False)
     for rule in found.rules:
@@ -145,7 +145,8 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
         console.print(f"\nrule {rule}: {found.layers[0].modes[rule].operator}, largest {_FACTORS[rule]}", markup=False)
         console.print(table)
         counts = found.counts()[rule]
-        console.print("layers by flag: " + ", ".join(f"{count} {flag}" for flag, count in counts.items() if count))
+        if len(found.layers) > 1:
+            console.print("layers by flag: " + ", ".join(f"{count} {flag}" for flag, count in counts.items() if count))
 
 
 _FACTORS = {"modulus": "|lambda|", "consensus": "|1 + lambda|", "layernorm": "growth of one step"}

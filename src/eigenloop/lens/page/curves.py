@@ -42,7 +42,7 @@ class Series(NamedTuple):
 
 def over_depth(
     layers: Sequence[int], points: Sequence[Points], bands: Sequence[Band], *, ylabel: str,
-    level: float | None = None, log: bool = False,
+    level: float | None = None, log: bool = False, xlabel: str = "layer",
 ) -> tuple[str, str]:  # fmt: skip
     """A statistic layer by layer: points with intervals, its nulls as dashed lines with bands, and a level to compare.
 
@@ -53,6 +53,7 @@ def over_depth(
         ylabel: of the y axis.
         level: a horizontal line.
         log: logarithmic y axis; values that are not positive are left out.
+        xlabel: what is counted along the x axis.
 
     Returns:
         SVG text for a light and for a dark page.
@@ -76,7 +77,7 @@ def over_depth(
                 dodged, value, yerr=errors, color=colour, marker="os"[index], markersize=4.5, linewidth=1.2,
                 elinewidth=1.4, capsize=2.5, label=found.name, zorder=3,
             )  # fmt: skip
-        axes.set(xlabel="layer", ylabel=ylabel, yscale="log" if log else "linear")
+        axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
         axes.xaxis.get_major_locator().set_params(integer=True)
         label_logarithms(axes)
 

@@ -42,8 +42,9 @@ RULE = (
 
 def headline_sentence(found: Alignment) -> str:
     """The question, and the answer by the rule."""
+    whose = f"the one block, applied {len(found.layers)} times, of" if found.looped else "each layer of"
     words = (
-        f"Do the tokens of {short_name(found.text)} align with the leading direction of each layer of "
+        f"Do the tokens of {short_name(found.text)} align with the leading direction of {whose} "
         f"{short_name(found.source)}? {found.headline.answer()}"
     )
     return _unbroken(words)
@@ -52,19 +53,20 @@ def headline_sentence(found: Alignment) -> str:
 def headline_items(found: Alignment) -> list[report.Item]:
     """The answer, the conditions of every layer with the numbers that they are read from, and the controls drawn."""
     header = (
-        "layer", "aligned", report.Column("share after", align="right"), report.Column("p, random", align="right"),
+        found.unit, "aligned", report.Column("share after", align="right"), report.Column("p, random", align="right"),
         report.Column("percentile, own", align="right"), report.Column("with W_V = 0", align="right"),
         report.Column("participation", align="right"), report.Column("centred share", align="right"),
     )  # fmt: skip
+    judged = zip(found.layers, found.headline.layers, strict=True)
     table = report.Table(
-        header, [_row(layer, says) for layer, says in zip(found.layers, found.headline.layers, strict=True)],
-        caption="The rule, layer by layer; ✗ marks what fails",
+        header, [_row(layer, says, found.unit) for layer, says in judged],
+        caption=f"The rule, {found.unit} by {found.unit}; ✗ marks what fails",
         details_label="Controls", downloads=["alignment.csv"],
     )  # fmt: skip
     return [headline_sentence(found), _unbroken(RULE), table, *_figure(found)]
 
 
-def _row(layer: LayerAlignment, verdict: Verdict) -> report.Row:
+def _row(layer: LayerAlignment, verdict: Verdict, unit: str) -> report.Row:
     holds = verdict.conditions
     null = layer["enrichment_after"].nulls.get("random")
     p = None if null is None else null.p_adjusted
@@ -94,7 +96,9 @@ def _row(layer: LayerAlignment, verdict: Verdict) -> report.Row:
         f"Of coordinate {layer.coordinate}, {100 * layer.coordinate_share:.0f} % lies in the leading "
         f"{'plane' if layer.flag == 'complex' else 'direction'}, the most of any coordinate."
     )
-    return report.Row(cells, [words, report.Table(header, rows, caption=f"Layer {layer.layer}, controls")])
+    return report.Row(
+        cells, [words, report.Table(header, rows, caption=f"{unit.capitalize()} {layer.layer}, controls")]
+    )
 
 
 def _figure(found: Alignment) -> list[report.Item]:
@@ -109,12 +113,14 @@ def _figure(found: Alignment) -> list[report.Item]:
         if any(each.value is not None for each in series[name])
     ]
     layers = [layer.layer for layer in found.layers]
-    light, dark = over_depth(layers, points, bands, ylabel="share / chance", level=1.0, log=True)
+    light, dark = over_depth(layers, points, bands, ylabel="share / chance", level=1.0, log=True, xlabel=found.unit)
     told = "; ".join(
         f"{words} {', '.join(value(each) for each in series[name])}" for name, words in {**names, **controls}.items()
     )
-    figure = report.Figure(light, alt=f"Shares over chance by layer: {told}", svg_dark=dark, caption=_unbroken(CAPTION),
-                           downloads=["alignment.csv"])  # fmt: skip
+    figure = report.Figure(
+        light, alt=f"Shares over chance by {found.unit}: {told}", svg_dark=dark, caption=_unbroken(CAPTION),
+        downloads=["alignment.csv"],
+    )  # fmt: skip
     return [figure]
 
 

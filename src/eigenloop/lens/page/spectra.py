@@ -85,7 +85,7 @@ def spectra_page(
                 "architecture",
                 f"{found.model_type}, {found.placement}-LN, weights stored as {' and '.join(found.stored)}",
             ),
-            ("shown", f"{_count(len(found.layers), 'layer')}, {found.heads} heads each, d = {found.width}"),
+            ("shown", f"{found.shown()}; {found.heads} heads each, d = {found.width}"),
             ("leads by", f"{rule}: largest {FACTORS[rule]}"),
             *facts,
             ("time", f"{seconds:.1f} s on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
@@ -114,7 +114,7 @@ def sentences(found: Spectra) -> list[str]:
     counts = [f"{count} {_KINDS[flag]}" for flag, count in found.counts()[rule].items() if count]
     lead = (
         f"Which directions of the residual stream do the attention layers of {short_name(found.source)} amplify, and "
-        f"how clearly? By {FACTORS[rule]}, of {_count(len(leaders), 'layer')}: {', '.join(counts)}."
+        f"how clearly? By {FACTORS[rule]}, of {found.shown()}: {', '.join(counts)}."
     )
     growths = {index: mode.growth for index, mode in leaders.items()}
     gaps = {index: mode.gap for index, mode in leaders.items()}
@@ -139,10 +139,14 @@ def sentences(found: Spectra) -> list[str]:
             for layer in found.layers
             if not np.isclose(layer.modes["modulus"].eigenvalue, layer.modes["consensus"].eigenvalue, rtol=1e-9)
         ]
-        words.append(
-            f"With the residual connection another direction leads than without it in {len(other)} of "
-            f"{_count(len(leaders), 'layer')}{f' ({_listed(other)})' if other else ''}."
-        )
+        if len(leaders) == 1:
+            which = "another direction leads than" if other else "the same direction leads as"
+            words.append(f"With the residual connection {which} without it.")
+        else:
+            words.append(
+                f"With the residual connection another direction leads than without it in {len(other)} of "
+                f"{_count(len(leaders), 'layer')}{f' ({_listed(other)})' if other else ''}."
+            )
     return words
 
 

@@ -67,20 +67,27 @@ def alignment_section(found: Alignment) -> report.Section:
             items.append(report.Note(f"{STATISTICS[names[-1]].capitalize()}: {estimates[names[-1]][0].reason}."))
             continue
         points = [Points(STATISTICS[name], *columns(several)) for name, several in estimates.items()]
-        light, dark = over_depth(layers, points, _bands(estimates[names[-1]]), ylabel=ylabel, level=level, log=log)
+        light, dark = over_depth(
+            layers, points, _bands(estimates[names[-1]]), ylabel=ylabel, level=level, log=log, xlabel=found.unit
+        )
         told = ", ".join(value(each) for each in estimates[names[-1]])
         items.append(
             report.Figure(
-                light, alt=f"{ylabel} by layer: {told}", svg_dark=dark, caption=caption, downloads=["alignment.csv"]
+                light,
+                alt=f"{ylabel} by {found.unit}: {told}",
+                svg_dark=dark,
+                caption=caption,
+                downloads=["alignment.csv"],
             )
         )
     items += [_layers_table(found), *_heads_table(found), noted(found.notes())]
-    return report.Section("Do tokens follow?", items)
+    title = f"One block, {len(found.layers)} loops: do tokens follow?" if found.looped else "Do tokens follow?"
+    return report.Section(title, items)
 
 
 def alignment_sentences(found: Alignment) -> list[str]:
     """What the text shows over all layers, in counts and medians."""
-    count = len(found.layers)
+    count, unit = len(found.layers), found.unit
     ratios, after = ([layer.statistics[name] for layer in found.layers] for name in ("ratio", "enrichment_after"))
     grows = sum(each.low is not None and each.low > 1 for each in ratios)
     shrinks = sum(each.high is not None and each.high < 1 for each in ratios)
@@ -90,9 +97,9 @@ def alignment_sentences(found: Alignment) -> list[str]:
     below = sum(each.high is not None and each.high < 1 for each in after)
     said = [
         f"On {found.tokens:,} tokens of {short_name(found.text)}: across the attention sublayer the tokens' share in "
-        f"the leading direction grows in {grows} of {count} layers and shrinks in {shrinks} (95 % intervals clear of "
+        f"the leading direction grows in {grows} of {count} {unit}s and shrinks in {shrinks} (95 % intervals clear of "
         f"1); in {beyond} it grows by more than along random directions (adjusted p below {LEVEL:g}). After it the "
-        f"share is above chance in {above} layers and below in {below}; the answer above asks for more than that."
+        f"share is above chance in {above} {unit}s and below in {below}; the answer above asks for more than that."
     ]
     parts = []
     for name, words in (("gain_rho", "rank correlation"), ("gain_slope", "slope")):
@@ -104,7 +111,7 @@ def alignment_sentences(found: Alignment) -> list[str]:
             parts.append(f"{words} {middle:.2f}{beside}")
     if parts:
         said.append(
-            f"Measured against predicted growth of all eigendirections, median over layers: {', '.join(parts)}; a "
+            f"Measured against predicted growth of all eigendirections, median over {unit}s: {', '.join(parts)}; a "
             "perfect power step has 1 in both."
         )
     return said
@@ -164,10 +171,12 @@ def _layers_table(found: Alignment) -> report.Table:
         details: list[report.Item] = [sentence]
         if nulls:
             header = [report.Column(name, format=".3g") for name in columns]
-            details.append(report.Table(header, nulls, caption=f"Layer {layer.layer} against its nulls"))
+            details.append(
+                report.Table(header, nulls, caption=f"{found.unit.capitalize()} {layer.layer} against its nulls")
+            )
         rows.append(report.Row(cells, details))
     return report.Table(
-        ("layer", "kind", *(report.Column(words, align="right") for words in STATISTICS.values())), rows,
+        (found.unit, "kind", *(report.Column(words, align="right") for words in STATISTICS.values())), rows,
         caption="Value [95 % interval]; each row opens to its sentence and nulls", details_label="Sentence and nulls",
         downloads=["alignment.csv"],
     )  # fmt: skip
@@ -188,7 +197,7 @@ def _heads_table(found: Alignment) -> list[report.Item]:
     listed.sort(key=lambda row: row[:2])
     clear = sum(row[0] < LEVEL for row in listed)
     table = report.Table(
-        (report.Column("p adjusted", format=".2g"), "layer", "head", "kind", report.Column("ratio", align="right")),
+        (report.Column("p adjusted", format=".2g"), found.unit, "head", "kind", report.Column("ratio", align="right")),
         [cells for *_, cells in listed[:MOST_HEADS]],
         caption=f"The {min(MOST_HEADS, len(listed))} heads of smallest adjusted p, largest ratio first",
     )  # fmt: skip

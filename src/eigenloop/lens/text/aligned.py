@@ -46,20 +46,33 @@ class Alignment:
     remarks: Sequence[str] = ()
 
     @property
+    def looped(self) -> bool:
+        """Whether one block is applied again and again, so that its layers are loops."""
+        return len(self.layers) > 1 and len({layer.block for layer in self.layers}) == 1
+
+    @property
+    def unit(self) -> str:
+        """What `layers` are called: "layer", or "loop" of one block; both are counted from 0."""
+        return "loop" if self.looped else "layer"
+
+    @property
     def headline(self) -> Headline:
         """Whether the tokens align with the leading directions, by the rule of docs/lens-alignment.md."""
-        return Headline(source=self.source, text=self.text, layers=tuple(judged(layer) for layer in self.layers))
+        layers = tuple(judged(layer) for layer in self.layers)
+        return Headline(source=self.source, text=self.text, layers=layers, unit=self.unit)
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
-        flags = [layer.flag for layer in self.layers]
+        flags, unit = [layer.flag for layer in self.layers], self.unit
         counts = ", ".join(f"{flags.count(flag)} {flag}" for flag in dict.fromkeys(flags))
         found = [
             *self.remarks,
             f"{self.tokens} tokens in {self.passages} passages; intervals are 95 %, from {self.resamples} bootstrap "
             f"samples of whole passages; seed {self.seed}",
-            f"leading modes by the rule {self.rule}: {counts} of {len(flags)} layers",
-            f"p-values are adjusted over the {len(flags)} layers, those of heads over all heads, by the maximum over "
+            f"the leading mode of the one block by the rule {self.rule} is {flags[0]}; its loops are counted from 0"
+            if self.looped
+            else f"leading modes by the rule {self.rule}: {counts} of {len(flags)} layers",
+            f"p-values are adjusted over the {len(flags)} {unit}s, those of heads over all heads, by the maximum over "
             f"{self.draws} random directions each",
         ]
         if self.passages < 30:
@@ -69,7 +82,7 @@ class Alignment:
 
     def sentences(self) -> list[str]:
         """One sentence or two per layer, which say no more than the numbers; `headline` has that of the whole."""
-        return [_words(layer) for layer in self.layers]
+        return [_words(layer, self.unit) for layer in self.layers]
 
     def rows(self) -> list[tuple]:
         """One row for each layer, head and statistic, in the order of `COLUMNS`."""
@@ -144,10 +157,10 @@ def _versus(found: Estimate, kind: Kind, words: str) -> list[str]:
     return [] if null is None else [f"{words} {null.mean:.2f}"]
 
 
-def _words(layer: LayerAlignment) -> str:
+def _words(layer: LayerAlignment, unit: str) -> str:
     ratio, after, rho, slope = (layer[name] for name in ("ratio", "enrichment_after", "gain_rho", "gain_slope"))
     lead = "the plane of the leading complex pair" if layer.flag == "complex" else "the leading eigenvector"
-    head = f"Layer {layer.layer}"
+    head = f"{unit.capitalize()} {layer.layer}"
     if ratio.value is None or ratio.low is None or ratio.high is None:
         return f"{head}: nothing can be said of {lead} ({ratio.reason})."
     change = "is not told from no change" if ratio.low <= 1 <= ratio.high else "grows" if ratio.low > 1 else "shrinks"

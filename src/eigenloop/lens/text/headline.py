@@ -72,11 +72,13 @@ class Headline:
         source: the model.
         text: the text.
         layers: of each layer looked at.
+        unit: what they are called: "layer", or "loop" where one block is applied again and again.
     """
 
     source: str
     text: str
     layers: Sequence[Verdict]
+    unit: str = "layer"
 
     def saying(self, says: Says) -> tuple[int, ...]:
         """The layers that say it."""
@@ -99,7 +101,7 @@ class Headline:
         """The answer in words: how many layers say yes, and in how many of the others each condition fails."""
         count, agree, unknown = len(self.layers), self.saying("yes"), self.saying("undecided")
         if self.says == "yes":
-            lead = "Yes, in the one layer" if count == 1 else f"Yes, in all {count} layers"
+            lead = f"Yes, in the one {self.unit}" if count == 1 else f"Yes, in all {count} {self.unit}s"
             return (
                 f"{lead}: the tokens' share in it is beyond random directions, among the top 5 % of the layer's own "
                 "eigen-directions and above that of the same text run with W_V = 0, and all this without the tokens' "
@@ -108,14 +110,20 @@ class Headline:
         failed = sorted(self.failed().items(), key=lambda item: -len(item[1]))
         said = []
         if agree:
-            said.append(f"In some layers, {len(agree)} of {count} ({_named(agree)}).")
+            said.append(f"In some {self.unit}s, {len(agree)} of {count} ({_named(agree, self.unit)}).")
         if failed:
-            lead = "In the others the" if agree else "No: the" if count == 1 else f"No, in none of {count} layers. The"
+            lead = (
+                "In the others the"
+                if agree
+                else "No: the"
+                if count == 1
+                else f"No, in none of {count} {self.unit}s. The"
+            )
             told = [FAILED[name] + (f" (in {len(layers)})" if count > 1 else "") for name, layers in failed]
             said.append(f"{lead} tokens' share in it {_joined(told)}.")
         if unknown:
             reasons = dict.fromkeys(why for each in self.layers for why in each.reasons.values())
-            said.append(f"Not decided in {_named(unknown)}: {'; '.join(reasons)}.")
+            said.append(f"Not decided in {_named(unknown, self.unit)}: {'; '.join(reasons)}.")
         return " ".join(said)
 
     def as_dict(self) -> dict[str, Any]:
@@ -166,9 +174,9 @@ def _above(found: Estimate, control: Estimate) -> bool | str:
     return found.low > control.high
 
 
-def _named(layers: Sequence[int], most: int = 12) -> str:
+def _named(layers: Sequence[int], unit: str, most: int = 12) -> str:
     listed = ", ".join(map(str, layers[:most])) + (", ..." if len(layers) > most else "")
-    return f"layer{'' if len(layers) == 1 else 's'} {listed}"
+    return f"{unit}{'' if len(layers) == 1 else 's'} {listed}"
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -119,6 +119,16 @@ class Spectra:
         """The rule that results are told by."""
         return leading(self.rules)
 
+    def shown(self) -> str:
+        """What was looked at: "12 layers", or with shared weights how often blocks are applied."""
+        count, blocks = len(self.layers), len(set(self.schedule))
+        if blocks == len(self.schedule):
+            return f"{count} layer" + "s" * (count > 1)
+        if blocks == 1:
+            return f"one block, applied {len(self.schedule)} times"
+        each = f"{blocks} blocks, applied {len(self.schedule)} times in all"
+        return each if count == blocks else f"{count} of {each}"
+
     def growth(self, layer: LayerSpectra) -> Growth:
         """The growth factor that `rule` gives to an eigenvalue of a layer's operator."""
         return growth_at(self.placement, self.rule, layer.sigma)
@@ -130,7 +140,7 @@ class Spectra:
         if small:
             notes.append(f"weights are stored as {' and '.join(small)} and were converted to float32 once")
         if len(self.schedule) > len(set(self.schedule)):
-            notes.append(f"weights are shared: {len(set(self.schedule))} blocks make {len(self.schedule)} layers")
+            notes.append(f"weights are shared: {self.shown()}")
         if "layernorm" in self.rules and self.placement == "pre":
             scales = [layer.sigma for layer in self.layers]
             low, high = min(scales), max(scales)

@@ -14,7 +14,6 @@ from words import sentences, tokenizer
 
 from eigenloop.lens import SAMPLE, Alignment, align, alignment, circuits, load, states
 from eigenloop.lens.model.loaded import randomised
-from eigenloop.lens.text.aligned import COLUMNS
 from eigenloop.lens.text.controls import CONTROLS
 from eigenloop.lens.text.estimates import ALIKE, STATISTICS
 from eigenloop.system.errors import InputError
@@ -81,7 +80,7 @@ def test_tables_files_and_json_hold_the_same(tmp_path):
     plain = found.as_dict()
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     table = found.table()
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(Alignment.COLUMNS)
     assert len(table) == 3 * (len(STATISTICS) + 4 * 5)
     row = table[(table["layer"] == 1) & table["head"].isna() & (table["statistic"] == "ratio")].iloc[0]
     entry = plain["layers"][1]["ratio"]
@@ -92,7 +91,7 @@ def test_tables_files_and_json_hold_the_same(tmp_path):
     assert row["random_p_adjusted"] == entry["nulls"]["random"]["p_adjusted"]
     path = found.save(tmp_path / "out")
     assert path.name == "alignment.csv"
-    assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert path.read_text().splitlines()[0] == ",".join(Alignment.COLUMNS)
     assert len(path.read_text().splitlines()) == len(table) + 1
     assert len(found.sentences()) == len(found.layers)
     assert all(sentence.startswith(f"Layer {t}: ") for t, sentence in enumerate(found.sentences()))

@@ -10,7 +10,7 @@ from naive import leading_mode
 from small_models import build
 
 from eigenloop import lens
-from eigenloop.lens.weights.comparison import COLUMNS, chance_angles, principal_angles, relative_change
+from eigenloop.lens.weights.comparison import Comparison, chance_angles, principal_angles, relative_change
 from eigenloop.numerics.spectrum import random_orthogonal
 from eigenloop.system.errors import InputError
 
@@ -115,7 +115,7 @@ def test_unrelated_models_are_as_far_apart_as_chance_has_it():
 
 def test_tables_files_and_plain_values(tmp_path):
     found = lens.compare(build("gpt2"), build("gpt2", seed=1), rules=["consensus"])
-    assert tuple(found.table().columns) == COLUMNS
+    assert tuple(found.table().columns) == Comparison.COLUMNS
     assert found.save(tmp_path).name == "comparison.csv"
     assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 1 + 3
     plain = found.as_dict()

@@ -12,7 +12,7 @@ from test_checkpoint import VALUE, write
 
 from eigenloop import __version__, lens
 from eigenloop.cli import main
-from eigenloop.lens.weights.spectra import COLUMNS
+from eigenloop.lens.weights.spectra import Spectra
 
 HEAVY = ("torch", "transformers", "huggingface_hub", "jax", "pandas", "matplotlib")
 
@@ -80,7 +80,7 @@ def test_spectra_csv_holds_the_same_numbers(model, capsys, tmp_path):
     assert parsed(out)["files"] == {kind: str(tmp_path / "out" / name) for kind, name in names.items()}
     with (tmp_path / "out" / "spectra.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == Spectra.COLUMNS
     assert len(rows) == 2 * 3 * (1 + 4)
     layer = parsed(out)["layers"][1]
     for row in rows:

@@ -16,7 +16,7 @@ from eigenloop.lens.cases.generators import plain_norm
 from eigenloop.lens.loops import rates
 from eigenloop.lens.loops.block import LoopedBlock
 from eigenloop.lens.loops.contraction import LeftMode
-from eigenloop.lens.loops.looped import COLUMNS
+from eigenloop.lens.loops.looped import Loops
 from eigenloop.lens.loops.rates import STEADY, Prediction, Timescale, timescale
 from eigenloop.numerics.statistics import MIN_POINTS, fit_rate
 from eigenloop.system.errors import InputError
@@ -279,7 +279,7 @@ def test_before_the_attention_no_factor_is_given(kind):
     for scale in (found.consensus, found.approach):
         assert scale.fitted is None
         assert "with pre-LN one token comes to no fixed point" in scale.reasons["fitted"]
-    assert found.rows()[3][COLUMNS.index("distance")] is None
+    assert found.rows()[3][Loops.COLUMNS.index("distance")] is None
 
 
 # --- series and results
@@ -300,7 +300,7 @@ def test_series_are_what_their_formulas_say(tmp_path):
         expected = (k, spread, cosine, aligned, aligned * 32 / plane.shape[1], distance)
         np.testing.assert_allclose(np.array(found.rows()[k]), np.array(expected), rtol=1e-10)
         x = block(x)
-    assert tuple(found.table().columns) == COLUMNS
+    assert tuple(found.table().columns) == Loops.COLUMNS
     assert found.save(tmp_path).name == "loops.csv"
     assert len((tmp_path / "loops.csv").read_text().splitlines()) == 1 + 4
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["by_loop"][2]["spread"] == found.spread[2]

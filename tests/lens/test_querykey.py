@@ -8,7 +8,7 @@ from naive import leading_mode, reading_mode
 from small_models import CONFIGS, build
 
 from eigenloop import lens
-from eigenloop.lens.weights.querykey import COLUMNS, OVERLAPS, SHARE, query_key
+from eigenloop.lens.weights.querykey import OVERLAPS, SHARE, QueryKeys, query_key
 from eigenloop.numerics.spectrum import random_orthogonal
 from eigenloop.system.errors import InputError
 
@@ -128,7 +128,7 @@ def test_rotary_is_said_of_the_models_that_rotate():
 
 def test_tables_files_sentences_and_plain_values(tmp_path):
     found = lens.query_keys(build("bert"), rule="layernorm")
-    assert tuple(found.table().columns) == COLUMNS
+    assert tuple(found.table().columns) == QueryKeys.COLUMNS
     assert len(found.rows()) == 3 * 4
     assert found.save(tmp_path).name == "querykey.csv"
     assert len(found.sentences()) == 1 + len(OVERLAPS)

@@ -9,7 +9,7 @@ from small_models import CONFIGS, build
 from eigenloop import lens
 from eigenloop.lens.model import embeddings
 from eigenloop.lens.model.vocabulary import vocabulary
-from eigenloop.lens.weights.reading import COLUMNS, chance_cosine, nearest, p_largest
+from eigenloop.lens.weights.reading import Reading, chance_cosine, nearest, p_largest
 from eigenloop.numerics.spectrum import random_orthogonal
 from eigenloop.system.errors import InputError
 
@@ -211,7 +211,7 @@ def test_without_words_there_are_numbers_and_a_reason(worded):
 def test_tables_files_and_plain_values(tmp_path):
     found = lens.reading(build("gpt2"), top=4)
     lists = sum(len(each.sides()) for each in found.directions)
-    assert tuple(found.table().columns) == COLUMNS
+    assert tuple(found.table().columns) == Reading.COLUMNS
     assert len(found.rows()) == 4 * lists
     assert found.save(tmp_path).name == "reading.csv"
     assert len((tmp_path / "reading.csv").read_text().splitlines()) == 1 + 4 * lists

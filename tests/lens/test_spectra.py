@@ -5,7 +5,7 @@ import pytest
 from small_models import CONFIGS, build
 
 from eigenloop import lens
-from eigenloop.lens.weights.spectra import COLUMNS, chosen_layers
+from eigenloop.lens.weights.spectra import Spectra, chosen_layers
 from eigenloop.system.errors import InputError
 
 
@@ -87,7 +87,7 @@ def test_a_loaded_model_in_bfloat16_is_converted_and_says_so():
 def test_the_table_has_a_row_for_each_layer_head_and_rule():
     found = lens.spectra(build("gpt2"), rules=["consensus", "modulus"], layers=[0, 2])
     table = found.table()
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == Spectra.COLUMNS
     assert len(table) == len(found.rows()) == 2 * 2 * (1 + 4)
     whole = table[table["head"].isna() & (table["rule"] == "consensus")]
     assert whole["layer"].tolist() == [0, 2]

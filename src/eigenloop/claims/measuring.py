@@ -23,6 +23,7 @@ from eigenloop.claims.journal import Kept
 from eigenloop.claims.ledger import Claim, Effort, Finding, Kind, Ledger, Provenance, Result
 from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
+from eigenloop.system.wording import joined
 from eigenloop.system.workers import gather, processes, work_alone
 
 Report = Callable[[int, int], None]
@@ -120,7 +121,7 @@ class Results:
         if self.as_expected:
             return f"{found} Every verdict is the one recorded in the package."
         ids = [f"{r.claim.id} ({r.finding.kind}, recorded: {r.claim.expected_verdict})" for r in self.unexpected]
-        return f"{found} Not as recorded: {_joined(ids)}."
+        return f"{found} Not as recorded: {joined(ids)}."
 
     def _counted(self, noun: str, *provenances: Provenance) -> str:
         """One sentence on the claims of some provenances; empty where there is none."""
@@ -133,7 +134,7 @@ class Results:
         parts = [f"{n} {verbs[kind][n != 1]} {words[kind]}" for kind, n in counted.items() if n]
         first, *rest = noun.split()
         plural = noun if total == 1 else " ".join([f"{first}s", *rest])
-        return f"Of {total} {plural}, {_joined(parts)}." if total else ""
+        return f"Of {total} {plural}, {joined(parts)}." if total else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: no NaN or infinity, None with a reason."""
@@ -370,10 +371,6 @@ def _near(name: str, known: Sequence[str]) -> str:
     spelled = {word.lower(): word for word in [*groups, *known]}
     found = get_close_matches(name, spelled, n=NEAREST, cutoff=0.7)
     return f"nearest are {', '.join(spelled[word] for word in found)}" if found else f"known are {', '.join(groups)}"
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _plain_result(result: Result) -> dict[str, Any]:

@@ -127,6 +127,8 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from eigenloop.system.wording import number
+
     about = f"{found.model_type}, d = {found.width}, {found.heads} heads, {found.placement}-LN"
     console.print(f"[bold]{escape(found.source)}[/]: {about}; F = W_O W_V of {found.shown()}; raw weights")
     for note in notes:
@@ -139,10 +141,11 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
             mode, heads = layer.modes[rule], layer.heads[rule]
             best = max(range(len(heads)), key=lambda h, heads=heads: heads[h].growth)
             table.add_row(
-                str(layer.layer), _number(mode.eigenvalue), mode.flag, f"{mode.growth:.4g}", f"{mode.gap:.4f}",
-                f"{best}: {_number(heads[best].eigenvalue)}",
+                str(layer.layer), number(mode.eigenvalue), mode.flag, f"{mode.growth:.4g}", f"{mode.gap:.4f}",
+                f"{best}: {number(heads[best].eigenvalue)}",
             )  # fmt: skip
-        console.print(f"\nrule {rule}: {found.layers[0].modes[rule].operator}, largest {_FACTORS[rule]}", markup=False)
+        operator = ", ".join(dict.fromkeys(layer.modes[rule].operator for layer in found.layers))
+        console.print(f"\nrule {rule}: {operator}, largest {_FACTORS[rule]}", markup=False)
         console.print(table)
         counts = found.counts()[rule]
         if len(found.layers) > 1:
@@ -150,7 +153,3 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
 
 
 _FACTORS = {"modulus": "|lambda|", "consensus": "|1 + lambda|", "layernorm": "growth of one step"}
-
-
-def _number(value: complex) -> str:
-    return f"{value.real:.4g}" if not value.imag else f"{value.real:.4g} ± {abs(value.imag):.4g}i"

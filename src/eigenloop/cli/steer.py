@@ -88,19 +88,21 @@ def _summary(console: Any, record: Any, out: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from eigenloop.system.wording import number
+
     console.print(f"[bold]{escape(record['model'])}[/] towards {escape(record['direction'])}", highlight=False)
     layers = ", ".join(f"{layer} (heads {_heads(heads)})" for layer, heads in record["head_per_layer"].items())
     console.print(f"{record['method']}, strength {record['strength']:.4g}, layers {layers}", markup=False)
     table = Table(box=SIMPLE)
     for heading in ("", "strength", "cosine", "moved", "keep", "KL", "rank"):
         table.add_column(heading, no_wrap=True)
-    table.add_row("before", "0", _n(record["signed_cos_before"]), "", "1", "", _n(record["token_rank_before"]))
+    table.add_row("before", "0", number(record["signed_cos_before"]), "", "1", "", number(record["token_rank_before"]))
     rows = [("edit", record), ("activation addition", record["activation_addition"]),
             ("random direction", record["random_direction"])]  # fmt: skip
     for name, found in rows:
         if found is not None:
             values = (found[key] for key in ("strength", "signed_cos_after", "moved", "keep", "kl", "token_rank_after"))
-            table.add_row(name, *map(_n, values))
+            table.add_row(name, *map(number, values))
     console.print(table)
     for check in record["checks"]:
         if check["passed"] is False:
@@ -110,10 +112,6 @@ def _summary(console: Any, record: Any, out: Path) -> None:
     for note in record["notes"]:
         console.print(f"note: {note}", markup=False)
     console.print(f"{record['seconds']:.0f} s; {out / 'report.html'}", markup=False)
-
-
-def _n(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _heads(heads: list[int]) -> str:

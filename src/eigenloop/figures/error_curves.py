@@ -8,8 +8,9 @@ from eigenloop.figures import quotations as q
 from eigenloop.figures.drawn import bend, distance, line, series_of, straightness
 from eigenloop.figures.sentences import NEARER
 from eigenloop.figures.settings import PAPER_WINDOW
-from eigenloop.figures.values import Row, listed
+from eigenloop.figures.values import Row
 from eigenloop.figures.verdicts import Judgement, Part, Sentence
+from eigenloop.system.wording import joined
 
 TRAINED_LOOPS = 10
 """Of the looped model."""
@@ -58,7 +59,7 @@ def _flattest(rows: Sequence[Row], loops: int) -> tuple[str, float, str]:
         panel: min(bend(sines[: loops + 1]) for (of, _), sines in curves.items() if of == panel) for panel in panels
     }
     key = min(found, key=lambda key: found[key])
-    return ", ".join(key), found[key], listed(f"loop {at} ({panel})" for panel, at in ends.items()) + " at least"
+    return ", ".join(key), found[key], joined(f"loop {at} ({panel})" for panel, at in ends.items()) + " at least"
 
 
 def straight_in_layers(rows: Sequence[Row], *, steps: int) -> Judgement:

@@ -27,8 +27,9 @@ from eigenloop.figures.drawn import (
     standing_out,
 )
 from eigenloop.figures.settings import FIXED_POINT_STEP, PAPER_WINDOW
-from eigenloop.figures.values import Row, listed
+from eigenloop.figures.values import Row
 from eigenloop.figures.verdicts import Judgement, Part, Sentence
+from eigenloop.system.wording import joined
 
 NEARER = 0.5
 """Where the nearer of two alternatives, 0 and 1, changes."""
@@ -90,8 +91,8 @@ def growth(rows: Sequence[Row], *, steps: int, sentence: Sentence = q.SCALING) -
         parts.append(
             Part(
                 f"{letter} grows like t^({own})", held,
-                f"{letter} grows like t^{listed(f'{value:.3f}' for value in found)} (the population's descent "
-                f"over these steps {listed(f'{value:.3f}' for value in drawn)}, in the end {float(own):.3f})",
+                f"{letter} grows like t^{joined(f'{value:.3f}' for value in found)} (the population's descent "
+                f"over these steps {joined(f'{value:.3f}' for value in drawn)}, in the end {float(own):.3f})",
                 f"by more than {SIGMAS:g} standard errors of the fit nearer to what Theorem {name} allows over these "
                 f"steps, from {own} to the population's exponent, than to {other / own} times that, for the {other} of "
                 f"Theorem {beside}; and within {APART * NEARER:.3f} of it, half of what separates the limits", worst,
@@ -154,7 +155,7 @@ def separation(rows: Sequence[Row], *, steps: int) -> Judgement:
         parts.append(
             Part(
                 f"slower without LN, {target} target", min(ratios) > 1,
-                f"{target} target: {listed(last)} at the last loop",
+                f"{target} target: {joined(last)} at the last loop",
                 "the curve with LN lies below at every loop, in both tasks", min(ratios),
             )
         )  # fmt: skip

@@ -1,7 +1,6 @@
 """What a figure is before it is drawn: one tidy table and what may be said about it."""
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -153,14 +152,3 @@ def settings_of(configs: dict[str, TrainConfig]) -> tuple[tuple[str, str], ...]:
     from eigenloop.figures.settings import describe
 
     return tuple((name, describe(config)) for name, config in configs.items())
-
-
-def listed(parts: Iterable[str]) -> str:
-    """Words with commas and an "and".
-
-    Example:
-        >>> listed(["a", "b", "c"])
-        'a, b and c'
-    """
-    *rest, last = parts
-    return f"{', '.join(rest)} and {last}" if rest else last

@@ -21,6 +21,7 @@ from eigenloop.steer.edits import Edit
 from eigenloop.steer.writing import changed_tensors, rounded
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import require_writable
+from eigenloop.system.wording import number
 
 MARK = "steer.json"
 """The record that makes a directory ours, written last."""
@@ -173,6 +174,7 @@ def model_card(about: Mapping[str, Any], base: str, command: str) -> str:
     what = "Weights of attention sublayers were changed"
     if about["adapter"]:
         what = "A LoRA adapter for PEFT, to be loaded into the model with its head: it changes attention sublayers"
+    before, after = (number(about[f"signed_cos_{when}"], missing="not measured") for when in ("before", "after"))
     return f"""---
 {base_model}library_name: {"peft" if about["adapter"] else "transformers"}
 tags: [eigenloop, steering]
@@ -195,13 +197,9 @@ that differ from those of the base model:
 {tensors}
 
 All others are identical, bit for bit. Signed cosine of the final states with the direction, on held-out text:
-{_number(about["signed_cos_before"])} before, {_number(about["signed_cos_after"])} after; `steer.json` has every number
+{before} before, {after} after; `steer.json` has every number
 and `report.html` what it costs. Written by eigenloop {about["version"]}.
 """
-
-
-def _number(value: Any) -> str:
-    return "not measured" if value is None else f"{value:.4g}"
 
 
 def _is_ours(directory: Path) -> bool:

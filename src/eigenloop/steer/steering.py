@@ -31,6 +31,7 @@ from eigenloop.steer.session import Report, Session
 from eigenloop.steer.strength import Found, search
 from eigenloop.steer.writing import changed_tensors, has_bias, stored_kinds
 from eigenloop.system.errors import InputError
+from eigenloop.system.wording import finite
 
 CALIBRATION, EVALUATION, SEARCHED = 64, 24, 2 * BATCH
 """Prompts to calibrate on, to evaluate on, and to search a strength on (the last of the calibration prompts)."""
@@ -294,7 +295,7 @@ def _record(
         "edits": [
             {
                 "layer": edit.layer, "heads": list(edit.heads), "kappa": edit.kappa, "loss": edit.loss,
-                "edit_size": edit.sizes(), "mu_spread": _finite(seen.spread), "mu_positive": seen.positive,
+                "edit_size": edit.sizes(), "mu_spread": finite(seen.spread), "mu_positive": seen.positive,
                 "note": edit.note,
                 "spectrum": {
                     "was": describe(edit.was(), session.direction),
@@ -347,11 +348,7 @@ def _outcome(point: Point) -> dict[str, Any]:
 
 def _perplexity(point: Point) -> float | None:
     value = point.mean("nll")
-    return None if value is None else _finite(float(np.exp(value)))
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return None if value is None else finite(float(np.exp(value)))
 
 
 def _write_page(directory: Path, about: Mapping[str, Any], evidence: Evidence, checks: Sequence[Check]) -> None:

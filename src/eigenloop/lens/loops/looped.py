@@ -16,7 +16,7 @@ Source: arXiv 2605.25619 for shared weights; the rates are worked out here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -34,19 +34,16 @@ from eigenloop.lens.loops.rates import (
 )
 from eigenloop.lens.model.layouts import Placement
 from eigenloop.lens.model.loaded import Model, quiet
-from eigenloop.lens.model.results import frame, pair, saved
+from eigenloop.lens.model.results import TabularResult, pair
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.numerics.rates import WINDOWS
 from eigenloop.numerics.statistics import WINDOW
 from eigenloop.system.errors import InputError
 
-COLUMNS = ("loop", "spread", "cosine", "alignment", "enrichment", "distance")
-"""Columns of the table and of loops.csv."""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Loops:
+class Loops(TabularResult):
     """What K loops of a layer did to a text.
 
     Args:
@@ -68,6 +65,10 @@ class Loops:
         rounding: of the layer's arithmetic, relative.
         remarks: of the model and the text.
     """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("loop", "spread", "cosine", "alignment", "enrichment", "distance")
+    """Columns of the table and of loops.csv."""
+    FILE: ClassVar[str] = "loops.csv"
 
     source: str
     model_type: str
@@ -142,18 +143,6 @@ class Loops:
             for k in range(self.loops + 1)
         ]  # fmt: skip
 
-    def table(self) -> Any:
-        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
-        return frame(COLUMNS, self.rows())
-
-    def save(self, directory: Path) -> Path:
-        """Write loops.csv and give its path.
-
-        Raises:
-            InputError: the directory cannot be written to.
-        """
-        return saved(directory, "loops.csv", COLUMNS, self.rows())
-
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what cannot be said is null, with its reason."""
         return {
@@ -169,7 +158,7 @@ class Loops:
             },
             "consensus": self.consensus.as_dict(), "approach": self.approach.as_dict(),
             "rounding": self.rounding, "notes": self.notes(), "sentences": self.sentences(),
-            "by_loop": [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()],
+            "by_loop": [dict(zip(self.COLUMNS, row, strict=True)) for row in self.rows()],
         }  # fmt: skip
 
 

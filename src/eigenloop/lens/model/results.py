@@ -1,10 +1,37 @@
-"""What the results of the lens share: tables of rows, as data frames and as CSV files."""
+"""What the results of the lens share: a table of rows, as a data frame and as a CSV file."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from eigenloop.system.files import save_table
+
+
+class TabularResult:
+    """A result that is a table; a class of its own says its columns, its file and its rows."""
+
+    COLUMNS: ClassVar[tuple[str, ...]]
+    """Names of the columns."""
+    FILE: ClassVar[str]
+    """Name of the CSV file."""
+
+    def rows(self) -> list[tuple]:
+        """The rows, in the order of `COLUMNS`."""
+        raise NotImplementedError
+
+    def table(self) -> Any:
+        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
+        return frame(self.COLUMNS, self.rows())
+
+    def save(self, directory: Path) -> Path:
+        """Write `FILE` into a directory and give its path.
+
+        Raises:
+            InputError: the directory cannot be written to.
+        """
+        path = Path(directory) / self.FILE
+        save_table(path, self.COLUMNS, self.rows())
+        return path
 
 
 def frame(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
@@ -21,17 +48,6 @@ def frame(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
     return pandas.DataFrame(list(rows), columns=list(columns))
 
 
-def saved(directory: Path, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
-    """Write one CSV file into a directory and give its path.
-
-    Raises:
-        InputError: the directory cannot be written to.
-    """
-    path = Path(directory) / name
-    save_table(path, columns, rows)
-    return path
-
-
 def pair(value: complex) -> list[float]:
     """[re, im], for JSON.
 
@@ -40,14 +56,3 @@ def pair(value: complex) -> list[float]:
         [1.0, -2.0]
     """
     return [float(value.real), float(value.imag)]
-
-
-def listed(numbers: Sequence[int], *, most: int = 12) -> str:
-    """Numbers in a sentence, the rest of a long list counted.
-
-    Example:
-        >>> listed([0, 1, 2, 5], most=3)
-        '0, 1, 2 and 1 more'
-    """
-    shown = ", ".join(str(number) for number in numbers[:most])
-    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"

@@ -15,7 +15,9 @@ from eigenloop.lens.page.draw import DARK, LIGHT, SIGNS, Window, heads_map, plan
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.operators import Growth
 from eigenloop.lens.weights.spectra import LayerSpectra, Spectra
+from eigenloop.system import wording
 from eigenloop.system.versions import LENS, software
+from eigenloop.system.wording import listed
 
 TITLE = "The lens: "
 """What the page's title begins with; a page of another kind is not replaced."""
@@ -145,7 +147,7 @@ def sentences(found: Spectra) -> list[str]:
         else:
             words.append(
                 f"With the residual connection another direction leads than without it in {len(other)} of "
-                f"{_count(len(leaders), 'layer')}{f' ({_listed(other)})' if other else ''}."
+                f"{_count(len(leaders), 'layer')}{f' ({_layers(other)})' if other else ''}."
             )
     return words
 
@@ -214,8 +216,7 @@ def number(value: complex) -> str:
         >>> number(-1.5 + 0.25j), number(2.0 + 0j)
         ('−1.5 ± 0.25i', '2')
     """
-    imaginary = f" ± {abs(value.imag):.3g}i" if value.imag else ""
-    return f"{value.real:.4g}{imaginary}".replace("-", "\N{MINUS SIGN}")
+    return wording.number(value).replace("-", "\N{MINUS SIGN}")
 
 
 def noted(notes: Sequence[str]) -> report.Note:
@@ -356,6 +357,5 @@ def _count(count: int, name: str) -> str:
     return f"{count} {name}{'' if count == 1 else 's'}"
 
 
-def _listed(numbers: Sequence[int], most: int = 12) -> str:
-    text = ", ".join(map(str, numbers[:most]))
-    return f"layer {text}" if len(numbers) == 1 else f"layers {text}{', …' if len(numbers) > most else ''}"
+def _layers(numbers: Sequence[int]) -> str:
+    return f"layer{'s' if len(numbers) > 1 else ''} {listed(numbers)}"

@@ -2,23 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from eigenloop.lens.model.results import TabularResult
 from eigenloop.lens.text.estimates import LEVEL, NULL_FIELDS, Estimate, LayerAlignment
 from eigenloop.lens.text.headline import Headline, judged
 from eigenloop.lens.text.nulls import KINDS, Kind
-from eigenloop.system.files import save_table
-
-COLUMNS = (
-    "layer", "block", "head", "flag", "statistic", "value", "low", "high",
-    *(f"{kind}_{name}" for kind in KINDS for name in NULL_FIELDS),
-)  # fmt: skip
-"""Columns of the table and of alignment.csv; `head` is empty for the whole layer."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Alignment:
+class Alignment(TabularResult):
     """How the tokens of a text pass through a model's layers.
 
     Args:
@@ -33,6 +26,13 @@ class Alignment:
         layers: what was found.
         remarks: of the model and the text.
     """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "layer", "block", "head", "flag", "statistic", "value", "low", "high",
+        *(f"{kind}_{name}" for kind in KINDS for name in NULL_FIELDS),
+    )  # fmt: skip
+    """Columns of the table and of alignment.csv; `head` is empty for the whole layer."""
+    FILE: ClassVar[str] = "alignment.csv"
 
     source: str
     text: str
@@ -97,24 +97,6 @@ class Alignment:
                         (layer.layer, layer.block, head, flag, name, found.value, found.low, found.high, *cells)
                     )
         return rows
-
-    def table(self) -> Any:
-        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
-        try:
-            import pandas
-        except ImportError:
-            return [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()]
-        return pandas.DataFrame(self.rows(), columns=list(COLUMNS))
-
-    def save(self, directory: Path) -> Path:
-        """Write alignment.csv and give its path.
-
-        Raises:
-            InputError: the directory cannot be written to.
-        """
-        path = Path(directory) / "alignment.csv"
-        save_table(path, COLUMNS, self.rows())
-        return path
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: for each layer its statistics by name, each with interval and nulls, and its heads."""

@@ -32,6 +32,7 @@ from eigenloop.lens.text.texts import SAMPLE, passages
 from eigenloop.lens.text.tokens import States, states
 from eigenloop.lens.weights.circuits import Circuit, circuits
 from eigenloop.numerics.statistics import standard_error
+from eigenloop.system.wording import listed
 
 ledger = Ledger("arXiv 2605.25619")
 
@@ -62,7 +63,7 @@ def judged(found: Alignment, with_gain: Alignment) -> Finding:
     falls = _named(with_gain, lambda layer: not grows(layer))
     words = (
         f"with tokens normalised in length, as a summary of the paper has it, in {len(inside)} of {total} layers; with "
-        f"the gain of LN, which turns tokens too, in {len(also)}, and not in layers {_listed(falls)} (counted from 0)"
+        f"the gain of LN, which turns tokens too, in {len(also)}, and not in layers {listed(falls)} (counted from 0)"
     )
     whole = len(inside) == len(also) == total
     return Finding(
@@ -83,9 +84,9 @@ def told_apart(found: Alignment, with_gain: Alignment) -> Finding:
         "a layer is in where the 95 % interval of the share's ratio, after to before, is above 1 and its p against "
         "random directions, corrected for all layers, below 0.05", "",
         {
-            "layers, counted from 0": _listed(inside), "the same with the gain of LN": _listed(also),
+            "layers, counted from 0": listed(inside), "the same with the gain of LN": listed(also),
             "layers where lambda_1 is complex, and the pair's plane stands for the eigenvector":
-            _listed(_named(found, lambda layer: layer.flag == "complex")), **_numbers(found, with_gain),
+            listed(_named(found, lambda layer: layer.flag == "complex")), **_numbers(found, with_gain),
         },
         _plot(found.layers),
     )  # fmt: skip
@@ -219,10 +220,6 @@ def _spread(values: np.ndarray) -> list[float]:
 
 def _named(found: Alignment, wanted: Callable[[LayerAlignment], bool]) -> list[int]:
     return [layer.layer for layer in found.layers if wanted(layer)]
-
-
-def _listed(layers: Sequence[int]) -> str:
-    return ", ".join(map(str, layers)) or "none"
 
 
 def _numbers(found: Alignment, with_gain: Alignment) -> dict[str, Value]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from eigenloop.lens.text.estimates import ALIKE, LEVEL, Estimate, LayerAlignment
+from eigenloop.system.wording import joined
 
 Says: TypeAlias = Literal["yes", "no", "undecided"]
 
@@ -120,7 +121,7 @@ class Headline:
                 else f"No, in none of {count} {self.unit}s. The"
             )
             told = [FAILED[name] + (f" (in {len(layers)})" if count > 1 else "") for name, layers in failed]
-            said.append(f"{lead} tokens' share in it {_joined(told)}.")
+            said.append(f"{lead} tokens' share in it {joined(told)}.")
         if unknown:
             reasons = dict.fromkeys(why for each in self.layers for why in each.reasons.values())
             said.append(f"Not decided in {_named(unknown, self.unit)}: {'; '.join(reasons)}.")
@@ -177,7 +178,3 @@ def _above(found: Estimate, control: Estimate) -> bool | str:
 def _named(layers: Sequence[int], unit: str, most: int = 12) -> str:
     listed = ", ".join(map(str, layers[:most])) + (", ..." if len(layers) > most else "")
     return f"{unit}{'' if len(layers) == 1 else 's'} {listed}"
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"

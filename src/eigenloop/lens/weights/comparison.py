@@ -10,14 +10,13 @@ the layers write, of left vectors what they read. Worked out here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from eigenloop.lens.model.layouts import Layout
-from eigenloop.lens.model.results import frame, listed, pair, saved
+from eigenloop.lens.model.results import TabularResult, pair
 from eigenloop.lens.model.stack import Stack
 from eigenloop.lens.weights.circuits import Circuit
 from eigenloop.lens.weights.modes import Mode
@@ -26,13 +25,7 @@ from eigenloop.lens.weights.rules import RULES, leading
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
-
-COLUMNS = (
-    "layer", "rule", "rank_a", "rank_b", "angle", "smallest_angle", "left_angle", "chance", "chance_low",
-    "eigenvalue_a_re", "eigenvalue_a_im", "eigenvalue_b_re", "eigenvalue_b_im", "eigenvalue_change", "flag_a", "flag_b",
-    "gap_a", "gap_b", "change",
-)  # fmt: skip
-"""Columns of the table and of comparison.csv; angles in degrees."""
+from eigenloop.system.wording import listed
 
 DRAWS, DRAWN_AT_ONCE = 4000, 200
 """Random subspaces behind the chance level of an angle, and how many are in memory at a time."""
@@ -132,7 +125,7 @@ class LayerChange:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Comparison:
+class Comparison(TabularResult):
     """The principal modes of two checkpoints, layer by layer.
 
     Args:
@@ -144,6 +137,14 @@ class Comparison:
         changes: by layer and rule.
         remarks: what the layouts leave unread.
     """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "layer", "rule", "rank_a", "rank_b", "angle", "smallest_angle", "left_angle", "chance", "chance_low",
+        "eigenvalue_a_re", "eigenvalue_a_im", "eigenvalue_b_re", "eigenvalue_b_im", "eigenvalue_change", "flag_a",
+        "flag_b", "gap_a", "gap_b", "change",
+    )  # fmt: skip
+    """Columns of the table and of comparison.csv; angles in degrees."""
+    FILE: ClassVar[str] = "comparison.csv"
 
     a: str
     b: str
@@ -201,18 +202,6 @@ class Comparison:
             )
             for each in self.changes
         ]  # fmt: skip
-
-    def table(self) -> Any:
-        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
-        return frame(COLUMNS, self.rows())
-
-    def save(self, directory: Path) -> Path:
-        """Write comparison.csv and give its path.
-
-        Raises:
-            InputError: the directory cannot be written to.
-        """
-        return saved(directory, "comparison.csv", COLUMNS, self.rows())
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; an undefined ratio is null, with its reason."""

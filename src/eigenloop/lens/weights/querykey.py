@@ -12,15 +12,14 @@ its m dimensions, k/d for a random direction. Worked out here.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from eigenloop.lens.model.layouts import Layout
-from eigenloop.lens.model.results import frame, pair, saved
+from eigenloop.lens.model.results import TabularResult, pair
 from eigenloop.lens.weights.modes import Mode, Spectrum
 from eigenloop.lens.weights.operators import Growth, Operator
 from eigenloop.lens.weights.rules import RULES
@@ -33,12 +32,6 @@ SHARE = 0.5
 
 OVERLAPS = ("write_query", "write_key", "read_query", "read_key")
 """F_h's right (write) and left (read) vectors in the leading subspaces on the query's and the key's side."""
-
-COLUMNS = (
-    "layer", "head", "singular_1", "singular_2", "norm", "eigenvalue_re", "eigenvalue_im", "flag", "gap", "symmetric",
-    "rank", "chance", *OVERLAPS, "ov_eigenvalue_re", "ov_eigenvalue_im", "ov_flag", "bias",
-)  # fmt: skip
-"""Columns of the table and of querykey.csv, one row for each head."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,7 +115,7 @@ def query_key(
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class QueryKeys:
+class QueryKeys(TabularResult):
     """The QK circuits of a model's heads beside their OV circuits.
 
     Args:
@@ -135,6 +128,13 @@ class QueryKeys:
         heads: what was found, by layer and head.
         remarks: what the layout leaves unread.
     """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "layer", "head", "singular_1", "singular_2", "norm", "eigenvalue_re", "eigenvalue_im", "flag", "gap",
+        "symmetric", "rank", "chance", *OVERLAPS, "ov_eigenvalue_re", "ov_eigenvalue_im", "ov_flag", "bias",
+    )  # fmt: skip
+    """Columns of the table and of querykey.csv, one row for each head."""
+    FILE: ClassVar[str] = "querykey.csv"
 
     source: str
     model_type: str
@@ -192,18 +192,6 @@ class QueryKeys:
             )
             for each in self.heads
         ]  # fmt: skip
-
-    def table(self) -> Any:
-        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
-        return frame(COLUMNS, self.rows())
-
-    def save(self, directory: Path) -> Path:
-        """Write querykey.csv and give its path.
-
-        Raises:
-            InputError: the directory cannot be written to.
-        """
-        return saved(directory, "querykey.csv", COLUMNS, self.rows())
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

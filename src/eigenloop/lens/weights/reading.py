@@ -14,8 +14,7 @@ p-value is too large rather than too small. Worked out here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,18 +22,15 @@ from scipy.special import betainc, betaincinv
 
 from eigenloop.lens.model.embeddings import Embedding, Side, input_embedding, output_embedding
 from eigenloop.lens.model.layouts import Layout
-from eigenloop.lens.model.results import frame, listed, saved
+from eigenloop.lens.model.results import TabularResult
 from eigenloop.lens.model.vocabulary import Vocabulary, vocabulary
 from eigenloop.lens.weights.modes import Flag, Mode
 from eigenloop.lens.weights.rules import RULES
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
+from eigenloop.system.wording import listed
 
-COLUMNS = (
-    "layer", "rule", "flag", "vector", "embedding", "side", "rank", "token_id", "token", "cosine", "largest", "chance",
-    "p_value", "mean",
-)  # fmt: skip
 """Columns of the table and of reading.csv; `side` is "+", "-", or "plane" for a complex pair."""
 
 LEVEL = 0.05
@@ -185,7 +181,7 @@ class Direction:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Reading:
+class Reading(TabularResult):
     """The tokens that the principal modes of a model's layers point at.
 
     Args:
@@ -199,6 +195,12 @@ class Reading:
         directions: two for each layer, right and left.
         remarks: of the embeddings, in sentences.
     """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "layer", "rule", "flag", "vector", "embedding", "side", "rank", "token_id", "token", "cosine", "largest",
+        "chance", "p_value", "mean",
+    )  # fmt: skip
+    FILE: ClassVar[str] = "reading.csv"
 
     source: str
     model_type: str
@@ -262,18 +264,6 @@ class Reading:
             for side, tokens, cosines in each.sides()
             for rank, (token, cosine) in enumerate(zip(tokens, cosines, strict=True))
         ]  # fmt: skip
-
-    def table(self) -> Any:
-        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
-        return frame(COLUMNS, self.rows())
-
-    def save(self, directory: Path) -> Path:
-        """Write reading.csv and give its path.
-
-        Raises:
-            InputError: the directory cannot be written to.
-        """
-        return saved(directory, "reading.csv", COLUMNS, self.rows())
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from eigenloop.lens.model.layouts import Layout, Placement
+from eigenloop.lens.model.results import TabularResult
 from eigenloop.lens.weights.circuits import Circuit
 from eigenloop.lens.weights.modes import Flag, Mode
 from eigenloop.lens.weights.operators import Growth
@@ -16,12 +17,7 @@ from eigenloop.lens.weights.rules import RULES, growth_at, leading
 from eigenloop.lens.weights.subject import LayerModes, Subject
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import save_table
-
-COLUMNS = (
-    "layer", "head", "rule", "operator", "eigenvalue_re", "eigenvalue_im", "growth", "flag", "gap", "residual",
-    "condition", "converged", "method",
-)  # fmt: skip
-"""Columns of the table and of spectra.csv; `head` is empty for the whole layer."""
+from eigenloop.system.wording import finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +83,7 @@ def layer_spectra(
 
 
 @dataclass(frozen=True, eq=False)
-class Spectra:
+class Spectra(TabularResult):
     """The principal modes of the layers of a model.
 
     Args:
@@ -102,6 +98,13 @@ class Spectra:
         layers: what was found, by block.
         remarks: what the layout leaves unread.
     """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "layer", "head", "rule", "operator", "eigenvalue_re", "eigenvalue_im", "growth", "flag", "gap", "residual",
+        "condition", "converged", "method",
+    )  # fmt: skip
+    """Columns of the table and of spectra.csv; `head` is empty for the whole layer."""
+    FILE: ClassVar[str] = "spectra.csv"
 
     source: str
     model_type: str
@@ -164,28 +167,10 @@ class Spectra:
                 for head, mode in ((None, layer.modes[rule]), *enumerate(layer.heads[rule])):
                     rows.append((
                         layer.layer, head, rule, mode.operator, mode.eigenvalue.real, mode.eigenvalue.imag,
-                        mode.growth, mode.flag, mode.gap, mode.residual, _finite(mode.condition), mode.converged,
+                        mode.growth, mode.flag, mode.gap, mode.residual, finite(mode.condition), mode.converged,
                         mode.method,
                     ))  # fmt: skip
         return rows
-
-    def table(self) -> Any:
-        """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""
-        try:
-            import pandas
-        except ImportError:
-            return [dict(zip(COLUMNS, row, strict=True)) for row in self.rows()]
-        return pandas.DataFrame(self.rows(), columns=list(COLUMNS))
-
-    def save(self, directory: Path) -> Path:
-        """Write spectra.csv and give its path.
-
-        Raises:
-            InputError: the directory cannot be written to.
-        """
-        path = Path(directory) / "spectra.csv"
-        save_table(path, COLUMNS, self.rows())
-        return path
 
     def save_eigenvalues(self, directory: Path) -> Path:
         """Write eigenvalues.csv, all eigenvalues behind the modes of whole layers, and give its path.
@@ -307,14 +292,10 @@ def _pair(value: complex) -> list[float]:
     return [value.real, value.imag]
 
 
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
 def _plain(mode: Mode) -> dict[str, Any]:
     plain = {
         "eigenvalue": _pair(mode.eigenvalue), "factor": _pair(mode.factor), "growth": mode.growth, "flag": mode.flag,
-        "gap": mode.gap, "residual": mode.residual, "condition": _finite(mode.condition),
+        "gap": mode.gap, "residual": mode.residual, "condition": finite(mode.condition),
         "converged": mode.converged, "method": mode.method, "operator": mode.operator,
     }  # fmt: skip
     if plain["condition"] is None:

@@ -46,7 +46,7 @@ bench: $(VENV)/.installed-bench ## a training step beside plain PyTorch; spectra
 	$(BIN)/python bench/run.py $(ARGS)
 	$(BIN)/python bench/lens.py $(ARGS)
 
-mutants: $(VENV)/.installed-test ## break one formula at a time; the tests must notice each
+mutants: $(VENV)/.installed-test ## break one formula at a time; the tests or the claims on it must notice each
 	$(BIN)/python tools/mutants.py $(ARGS)
 
 docs: # the documentation, in docs/_build/html

@@ -33,8 +33,8 @@ INSIDE = {
     "lens": ({"model"}, {"weights"}, {"text", "cases"}, {"loops"}, {"page"}, {"survey"}),
     "theory": (
         {"integrals"},
-        {"population"},
-        {"dynamics", "stability", "regression", "summary"},
+        {"population", "bounds"},
+        {"dynamics", "stability", "regression", "summary", "step_sizes"},
         {"landscape", "endpoints", "optimisers"},
         {"claims"},
     ),

@@ -1,8 +1,10 @@
-"""The mutation harness, tools/mutants.py, on a small tree with known tests; and the project's own list."""
+"""The harness of mutants, tools/mutants.py, on a small tree and on cheap claims; the project's own list and table."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -50,6 +52,17 @@ def entry(
     return (
         f"[[mutant]]\nname = '{name}'\nfile = '{file}'\nold = '''{old}'''\nnew = '''{new}'''\n"
         f"tests = ['{tests}']\nwhy = 'a sign'\n"
+    )
+
+
+def on_claims(
+    name: str, *, claims: tuple[str, ...] = ("lemF.1",), new: str = "np.kron(r, eye) - np.kron(eye, r)"
+) -> str:
+    """A mutant of what lemF.1 measures."""
+    old = "np.kron(r, eye) - np.kron(eye, r.T)"
+    return (
+        f"[[mutant]]\nname = '{name}'\nfile = 'src/eigenloop/numerics/rotations.py'\nold = {old!r}\nnew = {new!r}\n"
+        f"claims = {list(claims)!r}\nwhy = 'RA = AR^T'\n"
     )
 
 
@@ -153,7 +166,10 @@ def test_a_run_without_end_is_an_error(toy: Path) -> None:
     ("text", "message"),
     [
         ("", "must hold [[mutant]] tables"),
-        ("[[mutant]]\nname = 'a'", "missing or unknown keys: file, new, old, tests, why"),
+        ("[[mutant]]\nname = 'a'", "must name either tests or claims"),
+        (entry("a") + "claims = ['lemF.1']\n", "must name either tests or claims"),
+        (entry("a").replace("file =", "path ="), "missing or unknown keys: file, path"),
+        (on_claims("a", claims=("lemF.1", "lemF.2", "lemF.4", "lemA.1")), "at most 3"),
         (entry("a", new="a**2 + b**2\n\n"), "old and new must differ"),
         (entry("a").replace("['tests/test_toy.py::test_values']", "[]"), "at least one"),
         (entry("a") + entry("a"), "names used twice: a"),
@@ -183,3 +199,73 @@ def test_every_mutant_of_this_project_fits_its_tree() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_claim_is_caught_by_another_kind_of_verdict_and_by_nothing_else(tmp_path: Path) -> None:
+    """lemF.1 measures the formula that is broken, lemF.2.mean does not; an error in a claim is no verdict."""
+    listed = tmp_path / "mutants.toml"
+    same = "np.kron(r, eye) - 1 * np.kron(eye, r.T)"
+    entries = [
+        on_claims("broken"), on_claims("half", claims=("lemF.1", "lemF.2.mean")), on_claims("same", new=same),
+        on_claims("raises", new="np.kron(r, eye) - np.ones(0)"), on_claims("undefined", new="np.kron(r, unknown)"),
+    ]  # fmt: skip
+    listed.write_text("\n".join(entries))
+    done = harness(ROOT, options=("--mutants", str(listed)))
+    assert done.returncode == 1, done.stderr
+    assert verdict(done, "broken").endswith("lemF.1 fails")
+    assert "caught" in verdict(done, "broken")
+    assert verdict(done, "half").endswith("as recorded: lemF.2.mean")
+    for name in ("half", "same"):
+        assert "SURVIVED" in verdict(done, name)
+    assert "ERROR" in verdict(done, "raises")
+    assert "raised in lemF.1: ValueError" in verdict(done, "raises")
+    assert "NameError" in verdict(done, "undefined")
+    assert "1 of 5 caught" in done.stdout
+
+
+def test_a_claim_that_is_none_is_named(tmp_path: Path) -> None:
+    listed = tmp_path / "mutants.toml"
+    listed.write_text(on_claims("a", claims=("lemF.9",)))
+    done = harness(ROOT, options=("--mutants", str(listed)))
+    assert done.returncode == 2
+    assert "no such claim: lemF.9" in done.stdout
+    assert "nothing can be concluded" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def table() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        return importlib.import_module("mutant_table")
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+
+
+def test_every_claim_has_a_mutant_in_the_code_under_it_and_none_stands_for_many(table: ModuleType) -> None:
+    mutants, known = table.read_mutants(ROOT / "tools" / "mutants.toml"), table.claims()
+    assert {claim.id for claim in known} == set(table.by_claim(mutants))
+    assert table.out_of_bounds(mutants, known) == []
+    assert table.crowded(mutants) == {}
+
+
+def test_what_may_not_be_broken_under_a_claim(table: ModuleType) -> None:
+    def on(file: str, **others: str):
+        fields = {"name": file, "file": file, "old": "a", "new": "b", "why": "", "claims": ("lemF.1",), **others}
+        return table.Mutant(**fields)
+
+    refused = [
+        "src/eigenloop/theory/claims/tested.py", "src/eigenloop/figures/sentences.py", "tests/test_lemmas.py",
+        "src/eigenloop/steer/claims.py", "src/eigenloop/lens/cases/uniform.py", "src/eigenloop/data/README.md",
+    ]  # fmt: skip
+    assert (
+        table.out_of_bounds([on(file) for file in (*refused, "src/eigenloop/theory/bounds.py")], table.claims())
+        == refused
+    )
+    four = [on("src/eigenloop/theory/bounds.py", name=str(i)) for i in range(4)]
+    assert table.crowded(four[:3]) == {}
+    assert table.crowded(four) == {("src/eigenloop/theory/bounds.py", "a"): 4}
+
+
+def test_the_table_of_the_docs_is_that_of_the_list(table: ModuleType) -> None:
+    mutants = table.read_mutants(ROOT / "tools" / "mutants.toml")
+    assert table.PAGE.read_text() == table.page(mutants, table.claims()), "run python tools/mutant_table.py"

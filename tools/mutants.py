@@ -1,4 +1,4 @@
-"""Break one formula at a time and see whether the tests notice.
+"""Break one formula at a time and see whether the tests, or the claims, notice.
 
 Each mutant of ``tools/mutants.toml`` replaces one piece of text in one file. For each, the tree is copied
 into a temporary folder, the replacement made there, and the tests that the mutant names are run against the
@@ -6,15 +6,20 @@ copy. A mutant is caught when one of them fails. It survives when all pass: then
 formula. Anything else (text that is no longer there, a test that cannot be collected, broken code instead of
 a wrong formula, a run without end) is an error of the list, and counts against it as a survivor does.
 
+A mutant that names claims in place of tests is caught when the verdict of every one of them, in quick form, is
+of another kind than the one recorded in the package. An error raised inside a claim is no verdict, but an
+error of the list.
+
 Usage::
 
     python tools/mutants.py [--only NAME]... [--jobs 2] [--check] [--list]
 
 Exit status: 0 when every mutant was caught, 1 when one was not, 2 when nothing could be concluded (the list
-is malformed, or the named tests fail on the unbroken tree).
+is malformed, or the named tests fail, or the named claims differ, on the unbroken tree).
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -22,13 +27,17 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-NOT_COPIED = (".git", ".venv", "runs", "build", "dist", "__pycache__", ".*_cache", ".hypothesis")
+from mutant_list import ListError, Mutant, read_mutants, stale
+
+KINDS = Path(__file__).with_name("claim_kinds.py")
+NOT_COPIED = (".git", ".venv", "runs", "build", "dist", ".*_cache", ".hypothesis")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1")
 
 BROKEN_CODE = re.compile(
     r"(?:UNEXPECTED EXCEPTION: )?(?:Name|UnboundLocal|Syntax|Indentation|Import|ModuleNotFound)Error"
@@ -49,46 +58,6 @@ def pytest_collection_finish():
 '''
 
 
-class ListError(Exception):
-    """The list of mutants cannot be used as it stands."""
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One replacement and the tests that must notice it.
-
-    Attributes:
-        name: unique, for ``--only`` and the table.
-        file: the file to break, relative to the root of the tree.
-        old: the text to replace; it occurs in the file exactly once.
-        new: what to put in its place.
-        tests: pytest node ids or paths, relative to the root.
-        why: what is broken, in words.
-    """
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-    why: str
-
-    def mutated(self, root: Path) -> str:
-        """Text of the file under ``root`` with the replacement made.
-
-        Raises:
-            ListError: the file is missing, or ``old`` does not occur in it exactly once.
-        """
-        path = root / self.file
-        if not path.is_file():
-            raise ListError(f"there is no file {self.file}")
-        text = path.read_text(encoding="utf-8")
-        count = text.count(self.old)
-        if count != 1:
-            raise ListError(f"the old text occurs {count} times in {self.file}; it must occur exactly once")
-        return text.replace(self.old, self.new)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What became of one mutant: ``verdict`` is caught, SURVIVED or ERROR; ``detail`` says by what."""
@@ -99,84 +68,42 @@ class Outcome:
     seconds: float = 0.0
 
 
-def read_mutants(path: Path) -> list[Mutant]:
-    """Mutants of a TOML file with an array of tables ``[[mutant]]``.
-
-    Raises:
-        ListError: the file is no such list; the message names the entry and the key.
-    """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ListError(f"cannot read {path}: {error}") from error
-    entries = document.get("mutant")
-    if document.keys() != {"mutant"} or not isinstance(entries, list) or not entries:
-        raise ListError(f"{path} must hold [[mutant]] tables and nothing else")
-    keys = {field.name for field in fields(Mutant)}
-    mutants: list[Mutant] = []
-    for number, entry in enumerate(entries, start=1):
-        where = f"mutant {number} ({entry.get('name', 'without a name')})"
-        if entry.keys() != keys:
-            wrong = ", ".join(sorted(entry.keys() ^ keys))
-            raise ListError(f"{where}: missing or unknown keys: {wrong}")
-        tests = entry.pop("tests")
-        if not all(isinstance(value, str) for value in entry.values()):
-            raise ListError(f"{where}: every key but tests is a string")
-        if not isinstance(tests, list) or not tests or not all(isinstance(test, str) for test in tests):
-            raise ListError(f"{where}: tests must be a list with at least one pytest node id or path")
-        if not entry["old"] or entry["old"] == entry["new"]:
-            raise ListError(f"{where}: old and new must differ, and old must not be empty")
-        mutants.append(Mutant(tests=tuple(tests), **entry))
-    names = [mutant.name for mutant in mutants]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ListError(f"names used twice: {', '.join(repeated)}")
-    return mutants
+def copy_tree(root: Path, target: Path, *, compiled: bool = False) -> None:
+    """Copy what the tests may need: all but caches, environments and results; `compiled` modules where asked for."""
+    left_out = NOT_COPIED if compiled else (*NOT_COPIED, "__pycache__")
+    shutil.copytree(root, target, ignore=shutil.ignore_patterns(*left_out), symlinks=True)
 
 
-def stale(mutant: Mutant, root: Path) -> str | None:
-    """Why a mutant no longer fits the tree, or None when it does."""
-    try:
-        mutant.mutated(root)
-    except ListError as error:
-        return str(error)
-    missing = [test for test in mutant.tests if not (root / test.partition("::")[0]).exists()]
-    return f"no such test file: {', '.join(missing)}" if missing else None
+def broken_copy(mutant: Mutant, unbroken: Path, tree: Path) -> None:
+    """A copy of the unbroken tree, with the modules that it has compiled, and the replacement made."""
+    if mutant.claims:  # which read nothing but the package
+        copy_tree(unbroken / "src", tree / "src", compiled=True)
+    else:
+        copy_tree(unbroken, tree, compiled=True)
+    file = tree / mutant.file
+    for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+        compiled.unlink()
+    file.write_text(mutant.mutated(unbroken), encoding="utf-8")
 
 
-def copy_tree(root: Path, target: Path) -> None:
-    """Copy what the tests may need, so everything but caches, environments and results."""
-    shutil.copytree(root, target, ignore=shutil.ignore_patterns(*NOT_COPIED), symlinks=True)
-
-
-def run_pytest(
-    tree: Path, tests: tuple[str, ...], *, timeout: float | None
-) -> tuple[int | None, str, list[tuple[str, str]]]:
-    """Run tests inside a copy, importing the copy's packages and no installed ones.
-
-    Returns:
-        The exit status of pytest (None: it ran out of time), its output, and (test, message) per failure.
-    """
+def environment(tree: Path, *others: Path, keep: bool) -> dict[str, str]:
+    """For a Python that imports the copy's packages and no installed ones; whether it may `keep` compiled modules."""
     source = tree / "src"
-    packages = [path.parent.name for path in source.glob("*/__init__.py")]
-    guard = tree.with_name(tree.name + "-guard")
-    guard.mkdir()
-    (guard / "mutants_guard.py").write_text(GUARD, encoding="utf-8")
-    report = guard / "report.xml"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment |= {
-        "CI": "true",  # property tests draw the same examples for every mutant
-        "MUTANTS_PACKAGES": ",".join(packages),
-        "MUTANTS_SOURCE": str(source),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join([str(source), str(guard)]),
-    }
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "mutants_guard", f"--junitxml={report}"]
+    found = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    found |= {"MUTANTS_SOURCE": str(source), "PYTHONPATH": os.pathsep.join(map(str, (source, *others)))}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found if keep else found | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run_python(
+    arguments: list[str], tree: Path, variables: dict[str, str], *, timeout: float | None
+) -> tuple[int | None, str]:
+    """Exit status of Python in the copy (None: it ran out of time) and its output."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *tests],
+            [sys.executable, *arguments],
             cwd=tree,
-            env=environment,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -186,7 +113,29 @@ def run_pytest(
         )
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""
-        return None, output.decode(errors="replace") if isinstance(output, bytes) else output, []
+        return None, output.decode(errors="replace") if isinstance(output, bytes) else output
+    return done.returncode, done.stdout
+
+
+def run_pytest(
+    tree: Path, tests: tuple[str, ...], *, timeout: float | None, keep: bool = False
+) -> tuple[int | None, str, list[tuple[str, str]]]:
+    """Run tests inside a copy.
+
+    Returns:
+        The exit status of pytest (None: it ran out of time), its output, and (test, message) per failure.
+    """
+    packages = [path.parent.name for path in (tree / "src").glob("*/__init__.py")]
+    guard = tree.with_name(tree.name + "-guard")
+    guard.mkdir()
+    (guard / "mutants_guard.py").write_text(GUARD, encoding="utf-8")
+    report = guard / "report.xml"
+    variables = environment(tree, guard, keep=keep) | {
+        "CI": "true",  # property tests draw the same examples for every mutant
+        "MUTANTS_PACKAGES": ",".join(packages),
+    }
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "mutants_guard", f"--junitxml={report}"]
+    status, output = run_python(["-m", "pytest", *options, *tests], tree, variables, timeout=timeout)
     failures: list[tuple[str, str]] = []
     if report.is_file():
         for case in ElementTree.parse(report).iter("testcase"):
@@ -194,17 +143,42 @@ def run_pytest(
                 in_doctest = re.search(r"^UNEXPECTED EXCEPTION: .*", problem.text or "", flags=re.MULTILINE)
                 message = in_doctest.group() if in_doctest else problem.get("message", "").partition("\n")[0]
                 failures.append((f"{case.get('classname')}::{case.get('name')}", message))
-    return done.returncode, done.stdout, failures
+    return status, output, failures
 
 
-def try_mutant(mutant: Mutant, root: Path, folder: Path, *, timeout: float) -> Outcome:
-    """Break a fresh copy of the tree in ``folder`` and run the mutant's tests there."""
+def run_claims(
+    tree: Path, claims: list[str], *, timeout: float | None, workers: int | None = None, keep: bool = False
+) -> tuple[int | None, str, dict[str, Any]]:
+    """Measure claims in quick form inside a copy, in one process or in some `workers`.
+
+    Args:
+        tree: the copy.
+        claims: MODULE:ID or ID each.
+        timeout: seconds.
+        workers: as for `tools/claim_kinds.py`.
+        keep: compiled modules.
+
+    Returns:
+        The exit status, the output, and what was found of each claim.
+    """
+    variables = environment(tree, keep=keep) | ONE_THREAD | {"MPLBACKEND": "Agg"}
+    variables.setdefault("JAX_PLATFORMS", "cpu")
+    options = [] if workers is None else ["--workers", str(workers)]
+    status, output = run_python([str(KINDS), *options, *claims], tree, variables, timeout=timeout)
+    answers = [line for line in output.splitlines() if line.startswith("{")]
+    return status, output, json.loads(answers[-1]) if status == 0 else {}
+
+
+def try_mutant(mutant: Mutant, unbroken: Path, folder: Path, modules: dict[str, str], *, timeout: float) -> Outcome:
+    """Break a fresh copy of the tree in ``folder`` and run the mutant's tests, or measure its claims, there."""
     start = time.perf_counter()
     tree = folder / mutant.name.replace(os.sep, "-")
-    copy_tree(root, tree)
-    (tree / mutant.file).write_text(mutant.mutated(root), encoding="utf-8")
-    status, output, failures = run_pytest(tree, mutant.tests, timeout=timeout)
-    verdict, detail = judge(status, output, failures, timeout=timeout)
+    broken_copy(mutant, unbroken, tree)
+    if mutant.claims:
+        named = [f"{modules[id]}:{id}" for id in mutant.claims]
+        verdict, detail = judge_claims(*run_claims(tree, named, timeout=timeout), timeout=timeout)
+    else:
+        verdict, detail = judge(*run_pytest(tree, mutant.tests, timeout=timeout), timeout=timeout)
     shutil.rmtree(tree, ignore_errors=True)
     return Outcome(mutant, verdict, detail, time.perf_counter() - start)
 
@@ -226,6 +200,22 @@ def judge(
     return "caught", test
 
 
+def judge_claims(status: int | None, output: str, found: dict[str, Any], *, timeout: float | None) -> tuple[str, str]:
+    """Verdict and detail from what claims came to."""
+    if status is None:
+        return "ERROR", f"the claims took more than {timeout:.0f} s"
+    if status != 0:
+        last = output.strip().rpartition("\n")[2]
+        return "ERROR", f"measuring ended with status {status}: {last}"
+    raised = [f"{id}: {one['trouble']}" for id, one in found.items() if one["trouble"]]
+    if raised:
+        return "ERROR", f"no verdict, for an error was raised in {raised[0]}"
+    blind = [id for id, one in found.items() if one["kind"] in (one["recorded"], "not run")]
+    if blind:
+        return "SURVIVED", f"as recorded: {', '.join(blind)}"
+    return "caught", ", ".join(f"{id} {one['kind']}" for id, one in found.items())
+
+
 def table(outcomes: list[Outcome]) -> str:
     """One line per mutant, aligned; what was broken under each one that was not caught."""
     width = max(len(outcome.mutant.name) for outcome in outcomes)
@@ -239,36 +229,64 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def try_unbroken(mutants: list[Mutant], tree: Path, *, jobs: int) -> tuple[dict[str, str], str | None]:
+    """Run every named test and measure every named claim on the unbroken tree, side by side.
+
+    Returns:
+        Claim -> module that has it; and why nothing can be concluded, or None.
+    """
+    tests = tuple(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
+    claims = list(dict.fromkeys(id for mutant in mutants for id in mutant.claims))
+    print(f"the unbroken tree: {len(tests)} tests or files of tests, {len(claims)} claims", flush=True)
+    found, problems = {}, []
+    with ThreadPoolExecutor() as pool:
+        workers = max(1, jobs - bool(tests))
+        tested = pool.submit(run_pytest, tree, tests, timeout=None, keep=True) if tests else None
+        measured = pool.submit(run_claims, tree, claims, timeout=None, workers=workers, keep=True) if claims else None
+    if tested is not None and tested.result()[0] != 0:
+        print(tested.result()[1])
+        problems.append("the named tests fail on the unbroken tree")
+    if measured is not None:
+        status, output, found = measured.result()
+        if status != 0:
+            print(output)
+            problems.append("the named claims cannot be measured on the unbroken tree")
+        other = [f"{id} {one['kind']}" for id, one in found.items() if one["kind"] != one["recorded"]]
+        if other:
+            problems.append(f"claims differ from their records on the unbroken tree ({', '.join(other)})")
+    return {id: one["module"] for id, one in found.items()}, "; ".join(problems) or None
+
+
 def run(mutants: list[Mutant], root: Path, *, jobs: int, timeout: float) -> int:
     """Try every mutant, print the table, and return the exit status."""
-    outcomes: dict[str, Outcome] = {}
+    began, outcomes = time.perf_counter(), {}
     for mutant in mutants:
         problem = stale(mutant, root)
         if problem is not None:
             outcomes[mutant.name] = Outcome(mutant, "ERROR", problem)
     fitting = [mutant for mutant in mutants if mutant.name not in outcomes]
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
-        folder = Path(name)
+        # a broken formula is another program, and every other one is compiled once for all mutants
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(name) / "compiled"))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        unbroken, broken, modules = Path(name) / "unbroken", Path(name) / "broken", {}
         if fitting:
-            tests = tuple(dict.fromkeys(test for mutant in fitting for test in mutant.tests))
-            print(f"the unbroken tree: {len(tests)} tests or files of tests", flush=True)
-            tree = folder / "unbroken"
-            copy_tree(root, tree)
-            status, output, _ = run_pytest(tree, tests, timeout=None)
-            if status != 0:
-                print(output)
-                print("the named tests fail on the unbroken tree: nothing can be concluded", file=sys.stderr)
+            copy_tree(root, unbroken)
+            modules, problem = try_unbroken(fitting, unbroken, jobs=jobs)
+            if problem is not None:
+                print(f"{problem}: nothing can be concluded", file=sys.stderr)
                 return 2
         with ThreadPoolExecutor(max_workers=jobs) as pool:
-            broken = folder / "broken"
-            started = [pool.submit(try_mutant, mutant, root, broken, timeout=timeout) for mutant in fitting]
+            started = [
+                pool.submit(try_mutant, mutant, unbroken, broken, modules, timeout=timeout) for mutant in fitting
+            ]
             for number, future in enumerate(as_completed(started), start=1):
                 outcome = future.result()
                 outcomes[outcome.mutant.name] = outcome
                 print(f"{number}/{len(started)} {outcome.mutant.name}: {outcome.verdict}", flush=True)
     ordered = [outcomes[mutant.name] for mutant in mutants]
-    caught = sum(outcome.verdict == "caught" for outcome in ordered)
-    print(f"\n{table(ordered)}\n\n{caught} of {len(ordered)} caught")
+    caught, seconds = sum(outcome.verdict == "caught" for outcome in ordered), time.perf_counter() - began
+    print(f"\n{table(ordered)}\n\n{caught} of {len(ordered)} caught, in {seconds:.0f} s")
     return 0 if caught == len(ordered) else 1
 
 

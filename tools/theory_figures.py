@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from eigenloop.numerics.power import contraction_factor, predicted_sines, sine_bounds
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.report.drawing import COLOURS, LIGHT
-from eigenloop.theory import dynamics, landscape, stability
-from eigenloop.theory.claims.lemmas import linear
+from eigenloop.theory import dynamics, landscape, stability, step_sizes
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "theory"
@@ -62,7 +61,7 @@ def theorem_4_2(panels: list[Axes]) -> None:
         setting = LayerwiseLinear(TASK2, target)  # type: ignore[arg-type]
         optimum, mu2 = float(setting.optimum().value), float(setting.second_moment().value)
         path = dynamics.recursion(setting, learning_rate=0.1, steps=300)
-        run = linear.descend(2 * 0.1 * mu2 / 16, optimum, 300)
+        run = step_sizes.descend(2 * 0.1 * mu2 / 16, optimum, 300)
         panels[0].plot(path.steps, path.gamma / optimum, dash, color=colour,
                        label=rf"{target}, $\gamma^* = {optimum:.4f}$")  # fmt: skip
         panels[1].semilogy(mu2 * run.errors**2, dash, color=colour,
@@ -148,22 +147,22 @@ def lemmas(panels: list[Axes]) -> None:
     """Step sizes without LN; the constant of Lemma F.4."""
     grid = np.logspace(-2, 0.3, 200)
     stable = 1 / grid
-    panels[0].loglog(grid, [linear.divergence_kappa(g) for g in grid], color=ORANGE, label="above: diverges")
+    panels[0].loglog(grid, [step_sizes.divergence_kappa(g) for g in grid], color=ORANGE, label="above: diverges")
     panels[0].loglog(grid[stable < 4], stable[stable < 4], "-.", color=PINK, label=r"above ($1/\gamma^*$): no limit")
     over = []
     for g in grid:
         kappa = 0.5
         for _ in range(60):
-            kappa = linear.overshoot_kappa(g, linear.descend(kappa, g, 200).c)
+            kappa = step_sizes.overshoot_kappa(g, step_sizes.descend(kappa, g, 200).c)
         over.append(kappa)
     panels[0].loglog(grid, over, "--", color=BLUE, label=r"above ($1/s^*$): passes $\gamma^*$")
     panels[0].loglog(
-        grid, [linear.safe_kappa(g) for g in grid], ":", color="black", label=r"proof of Thm B.3: $1/(4 s_{\max})$"
+        grid, [step_sizes.safe_kappa(g) for g in grid], ":", color="black", label=r"proof of Thm B.3: $1/(4 s_{\max})$"
     )
     for target, marker in (("normalized", "o"), ("unnormalized", "s")):
         g = float(LayerwiseLinear(TASK2, target).optimum().value)  # type: ignore[arg-type]
         panels[0].plot(
-            g, linear.divergence_kappa(g), marker, color="black", label=f"Task 2, {target}", linestyle="none"
+            g, step_sizes.divergence_kappa(g), marker, color="black", label=f"Task 2, {target}", linestyle="none"
         )
     panels[0].set(
         xlabel=r"$\gamma^*$",

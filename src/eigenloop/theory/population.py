@@ -179,6 +179,14 @@ class EndToEnd(_OfSpectra):
         """log f_inf; -inf where every eigenvalue but the largest is 0."""
         return _single(self, self._log_limit_loss())
 
+    def shifted_loss(self, rho: float) -> Estimate:
+        """The loss at gamma = -1/rho < 0, where the loop is the power method of S - rho I.
+
+        E[sum_{i>m} c_i^2 w_i / sum_i c_i^2 w_i], w_i = (lambda_i - rho)^{2L}; rho > 0 is no eigenvalue.
+        """
+        log_weights = 2 * self.loops * np.log(abs(self.rows - rho))
+        return _exponential(self, self._log_rest(log_weights - log_weights.max(1, keepdims=True)))
+
     def slope(self, gamma: float) -> Estimate:
         """f'(gamma) < 0.
 

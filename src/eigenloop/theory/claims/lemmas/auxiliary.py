@@ -1,61 +1,17 @@
 """Appendix F: rotations, and bounds on ||Sq|| (Lemmas F.1, F.2 and F.4, Remark F.3)."""
 
 import numpy as np
-from scipy.special import beta
 
 from eigenloop.claims import Curve, Effort, Finding, Plot, every, within_sigmas
-from eigenloop.numerics.spectrum import random_orthogonal
+from eigenloop.numerics.rotations import commutant_dimension, rotation
 from eigenloop.numerics.statistics import standard_error
+from eigenloop.theory.bounds import inverse_square, inverse_square_constant, norm_bounds, optimum_bounds
 from eigenloop.theory.claims.lemmas.book import TASK2, ledger, random_spectra, unit_vectors
-from eigenloop.theory.integrals import Estimate, log_expectation, log_sum
 from eigenloop.theory.population import LayerwiseLinear, mean_power_norm
 
 DIMS = (2, 3, 5, 8, 16)
 SLACK = 1e-12
 """What rounding may add to either side of an inequality, relative."""
-
-
-def rotation(rng: np.random.Generator, dim: int) -> np.ndarray:
-    """A proper rotation, det = 1."""
-    q = random_orthogonal(rng, dim)
-    q[:, 0] *= np.sign(np.linalg.det(q))
-    return q
-
-
-def norm_bounds(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """n/d, (tr(S^2)/d)^{1/2} and n/d^{1/2}, (B,) each, with n = tr S."""
-    n, dim = rows.sum(1), rows.shape[1]
-    return n / dim, np.sqrt((rows**2).mean(1)), n / np.sqrt(dim)
-
-
-def optimum_bounds(n: np.ndarray, dim: int, *, target: str) -> tuple[np.ndarray, np.ndarray]:
-    """What n and d alone say of gamma*: 0 to (d/n)(d^{1/2} - 1), normalised; 1 - d/n to 1 - 1/n, unnormalised."""
-    if target == "normalized":
-        return np.zeros_like(n, dtype=float), dim / n * (np.sqrt(dim) - 1)
-    return 1 - dim / n, 1 - 1 / n
-
-
-def inverse_square_constant(dim: int) -> float:
-    """C_d = pi / B(1/2, (d-1)/2) = pi^{1/2} Gamma(d/2) / Gamma((d-1)/2).
-
-    With x = c_1^2 ~ Beta(1/2, (d-1)/2), u = x/(1-x) and e = lambda_d/lambda_1,
-
-        lambda_1 lambda_d E[1/||Sq||^2] <= e E[1/(x + e^2 (1-x))]
-                                         = e/B int_0^inf u^{-1/2} (1+u)^{-(d-2)/2} / (u + e^2) du <= pi/B.
-
-    Example:
-        >>> round(inverse_square_constant(2), 12), round(inverse_square_constant(3), 12)
-        (1.0, 1.570796326795)
-    """
-    return float(np.pi / beta(0.5, (dim - 1) / 2))
-
-
-def inverse_square(rows: np.ndarray) -> Estimate:
-    """E[1/||Sq||^2] = int_0^inf P(t) sum_i u_i dt with weights lambda_i^2, all positive; (B,)."""
-    top = rows[:, :1]
-    log_weights = 2 * np.log(rows / top)
-    found = log_expectation(lambda nodes: log_sum(nodes.log_v - log_weights[:, None, :]), log_weights, p=1.0)
-    return Estimate(np.exp(found.value) / top[:, 0] ** 2, found.error)
 
 
 @ledger.claim(
@@ -70,12 +26,7 @@ def schur(effort: Effort) -> Finding:
     """The dimension of what commutes with a few random rotations, from singular values."""
     rng, dims, found = effort.generator(), range(2, effort.pick(6, 9)), []
     for dim in dims:
-        eye, rows = np.eye(dim), []
-        for _ in range(4):
-            r = rotation(rng, dim)
-            rows.append(np.kron(r, eye) - np.kron(eye, r.T))  # vec(R A - A R), row by row
-        singular = np.linalg.svd(np.concatenate(rows), compute_uv=False)
-        found.append(int((singular < 1e-10 * singular[0]).sum()))
+        found.append(commutant_dimension(np.stack([rotation(rng, dim) for _ in range(4)])))
     return Finding(
         "holds" if found[1:] == [1] * (len(dims) - 1) else "fails", found[1:], [1] * (len(dims) - 1), None,
         "whole numbers; random rotations generate a dense subgroup", "",

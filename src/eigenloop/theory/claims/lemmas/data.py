@@ -14,19 +14,12 @@ from eigenloop.numerics.spectrum import (
     unit_columns_with_spectrum,
 )
 from eigenloop.numerics.statistics import standard_error
+from eigenloop.theory.bounds import tail_exponent
 from eigenloop.theory.claims.lemmas import oracle
 from eigenloop.theory.claims.lemmas.book import ledger
 
 SIGMAS = 6.0
 CHUNK = 100_000
-
-
-def tail_exponent(dim: int, samples: int) -> float:
-    """alpha in P(lambda_d < x) ~ x^alpha, x -> 0, for n columns uniform on the sphere: (n - d + 1)/2.
-
-    lambda_d's density goes like x^{(n-d-1)/2}, so E[1/lambda_d] is finite exactly when alpha > 1, n >= d + 2.
-    """
-    return (samples - dim + 1) / 2
 
 
 def hill(values: np.ndarray, count: int) -> tuple[float, float]:

@@ -1,13 +1,14 @@
 """Appendix C: one layer with LN, layerwise (Lemmas C.1 to C.6)."""
 
 from functools import cache
-from itertools import permutations, product
 
 import numpy as np
 
 from eigenloop.claims import Curve, Effort, Finding, Plot, every, within
 from eigenloop.numerics.power import normalize
+from eigenloop.numerics.rotations import cube_rotations, sphere_nodes
 from eigenloop.theory import dynamics
+from eigenloop.theory.bounds import loss_bound
 from eigenloop.theory.claims.lemmas import oracle
 from eigenloop.theory.claims.lemmas.book import LOOPS, TASK2, ledger
 from eigenloop.theory.claims.lemmas.looped import ROUNDING, draw_samples
@@ -34,32 +35,6 @@ def one_layer(v: np.ndarray, w: np.ndarray, samples: oracle.Sampled) -> np.ndarr
     upper = p @ v[:dim, :dim].T + s * (q @ v[:dim, dim:].T)
     lower = q + p @ v[dim:, :dim].T + s * (q @ v[dim:, dim:].T)
     return np.concatenate([upper, lower], axis=1)
-
-
-def cube_rotations() -> np.ndarray:
-    """The 24 proper rotations of a cube, (24, 3, 3).
-
-    They act irreducibly on R^3 and on no symmetric traceless matrix trivially, so the mean of R G R^T over them is that
-    over all rotations.
-    """
-    found = []
-    for order, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
-        matrix = np.zeros((3, 3))
-        matrix[range(3), order] = signs
-        if np.linalg.det(matrix) > 0:
-            found.append(matrix)
-    return np.array(found)
-
-
-def sphere_nodes(polar: int, around: int) -> tuple[np.ndarray, np.ndarray]:
-    """q and weights on S^2: Gauss-Legendre in the height, equidistant in the angle; (N, 3) and (N,), sum 1."""
-    height, weight = np.polynomial.legendre.leggauss(polar)
-    angle = 2 * np.pi * (np.arange(around) + 0.5) / around
-    flat = np.sqrt(1 - height**2)
-    q = np.stack(
-        [np.outer(flat, np.cos(angle)), np.outer(flat, np.sin(angle)), np.outer(height, np.ones(around))], axis=-1
-    )
-    return q.reshape(-1, 3), np.repeat(weight / 2 / around, around)
 
 
 def equivariant_maps(gram: np.ndarray, query: np.ndarray) -> dict[str, np.ndarray]:
@@ -293,14 +268,6 @@ def ratio_tends_to_one(effort: Effort) -> Finding:
     )  # fmt: skip
 
 
-def loss_bound(samples: oracle.Sampled, gammas: np.ndarray) -> np.ndarray:
-    """2 sin^2(angle)'s bound, 2 G/(gamma^2 ||Sq||^4) with G = ||q||^2 ||Sq||^2 - (q.Sq)^2, (len(gammas), b)."""
-    image = np.einsum("bij,bj->bi", samples.columns @ samples.columns.mT, samples.query)
-    along = np.einsum("bi,bi->b", normalize(image), samples.query)
-    rest = samples.query - along[:, None] * normalize(image)
-    return 2 * (rest**2).sum(1) / (image**2).sum(1) / gammas[:, None] ** 2
-
-
 @ledger.claim(
     "lemC.6.bound",
     "A sample's loss is at most 2 sin^2 of its angle, so f(gamma) <= 2 Upsilon_2/gamma^2.",
@@ -311,7 +278,7 @@ def loss_bounded(effort: Effort) -> Finding:
     """Losses of single samples in the full model; f of Task 2 from its integral."""
     samples = draw_samples(effort.generator(), dim=4, samples=8, count=effort.pick(300, 5000))
     gammas, passed = np.array([0.1, 1.0, 10.0]), 0
-    bounds = loss_bound(samples, gammas)
+    bounds = loss_bound(samples.columns @ samples.columns.mT, samples.query, gammas)
     for gamma, bound in zip(gammas, bounds, strict=True):
         found = oracle.losses(*oracle.scalar_weights(4, gamma, 1.0), samples, loss="normalized", norm=True)
         passed += int((found <= bound * (1 + 1e-9) + 1e-15).sum())

@@ -9,6 +9,7 @@ from eigenloop.numerics.power import normalize, predicted_sines
 from eigenloop.numerics.spectrum import top_multiplicity
 from eigenloop.numerics.statistics import fit_power_law, standard_error
 from eigenloop.theory import dynamics
+from eigenloop.theory.bounds import slope_bound
 from eigenloop.theory.claims.lemmas import oracle
 from eigenloop.theory.claims.lemmas.book import LOOPS, TASK2, ledger, random_spectra, unit_columns, unit_vectors
 from eigenloop.theory.population import EndToEnd
@@ -34,11 +35,6 @@ def scalar_loops(samples: oracle.Sampled, *, gamma: float, loops: int) -> np.nda
     gram = samples.columns @ samples.columns.mT
     power = np.linalg.matrix_power(np.eye(gram.shape[-1]) + gamma * gram, loops)
     return normalize(np.einsum("bij,bj->bi", power, samples.query))
-
-
-def slope_bound(values: np.ndarray, *, loops: int) -> np.ndarray:
-    """(L/2)(1/lambda_d - 1/lambda_1): what gamma^2 |d/d gamma| of one sample's loss stays below."""
-    return loops / 2 * (1 / values[..., -1] - 1 / values[..., 0])
 
 
 @cache

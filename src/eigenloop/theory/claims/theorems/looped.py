@@ -13,7 +13,6 @@ from eigenloop.theory.claims.lemmas.book import unit_columns, unit_vectors
 from eigenloop.theory.claims.theorems.book import LAST, LOOPED, LOOPS, RATE, SLOW, ledger
 from eigenloop.theory.claims.theorems.shared import constant, growth, nearest, structure
 from eigenloop.theory.dynamics import long_run
-from eigenloop.theory.integrals import log_expectation, log_sum
 
 ROOT = 2.34
 """rho of the shifted power method S - rho I, near the best for ten loops on Task 2; gamma = -1/rho."""
@@ -207,7 +206,7 @@ def no_minimizer(effort: Effort) -> Finding:
         "f from its integral, far above rounding; six standard errors of the full model's mean loss at gamma < 0",
         f"on gamma >= 0, which the descent from the paper's start never leaves: there f falls strictly to f_inf. The "
         f"domain that the sentence is about is missing from our copy; at gamma = -1/{ROOT} the same loss is "
-        f"{shifted_loss(ROOT):.4f}, under f_inf = {limit:.4f}" if lower else "",
+        f"{_shifted(ROOT):.4f}, under f_inf = {limit:.4f}" if lower else "",
         {"f - f_inf at gamma = 10^8": float(losses[-1] - limit), "gammas": len(gammas),
          "gamma rises at every step of the full model, d = 2": str(rises), f"mean loss at gamma = -1/{ROOT}": mean,
          "its standard error": error, "f_inf": limit},
@@ -225,27 +224,22 @@ def no_minimizer(effort: Effort) -> Finding:
 def minimum_behind(effort: Effort) -> Finding:
     """The exact loss over rho, against the full model's mean loss at one rho."""
     mean, error = _sampled_loss(effort, -1 / ROOT)
-    exact, limit = shifted_loss(ROOT), float(LOOPED.limit_loss().value)
+    exact, limit = _shifted(ROOT), float(LOOPED.limit_loss().value)
     rhos = np.linspace(0.07, 2.97, 59)  # no eigenvalue among them
-    curve = [shifted_loss(float(rho)) for rho in rhos]
+    curve = [_shifted(float(rho)) for rho in rhos]
     best = float(rhos[int(np.argmin(curve))])
     found = within_sigmas(
         measured=mean, expected=exact, standard_error=error, sigmas=6,
         numbers={"f_inf": limit, "rho of the smallest of 59 losses": best, "that loss": float(min(curve)),
-                 "loss at rho = 1.5": shifted_loss(1.5), "loss at rho = 2.9": shifted_loss(2.9)},
+                 "loss at rho = 1.5": _shifted(1.5), "loss at rho = 2.9": _shifted(2.9)},
         plot=Plot([Curve("loss", rhos, curve)], "rho", "loss at gamma = -1/rho", xscale="linear"),
     )  # fmt: skip
-    inside = exact < min(limit, shifted_loss(1.5), shifted_loss(2.9)) and abs(best - ROOT) < 0.1
+    inside = exact < min(limit, _shifted(1.5), _shifted(2.9)) and abs(best - ROOT) < 0.1
     return found if inside else replace(found, kind="fails", note="no minimum there, or none under f_inf")
 
 
-def shifted_loss(rho: float) -> float:
-    """E[sum_{i>m} c_i^2 w_i / sum_i c_i^2 w_i], w_i = (lambda_i - rho)^{2L}, of Task 2: the loss at gamma = -1/rho."""
-    weights = 2 * LOOPS * np.log(abs(LOOPED.rows - rho))
-    found = log_expectation(
-        lambda nodes: log_sum(nodes.log_v[..., LOOPED.multiplicity :]), weights - weights.max(), p=1.0
-    )
-    return float(np.exp(found.value[0]))
+def _shifted(rho: float) -> float:
+    return float(LOOPED.shifted_loss(rho).value)
 
 
 def _sampled_loss(effort: Effort, gamma: float) -> tuple[float, float]:

@@ -6,9 +6,8 @@ import platform
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -17,7 +16,7 @@ from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
 from eigenloop.claims.measuring import KINDS, Results, names_of, plain
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.versions import software
@@ -216,7 +215,7 @@ def draw(plot: Plot) -> tuple[str, str]:
     """One plot, light and dark: the layout is solved once, in the light look."""
     looks = []
     for look in (LIGHT, DARK):
-        with mpl.rc_context(cast(Any, look)):
+        with in_look(look):
             figure = _figure(plot)
             looks.append(file_content(figure, "svg", facecolor="none").decode())
     return looks[0], looks[1]

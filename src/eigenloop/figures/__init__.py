@@ -8,16 +8,14 @@ Example:
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import matplotlib as mpl
+from typing import Any
 
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
 from eigenloop.figures.running import Report, require_budget, side_by_side, silent, train_all
 from eigenloop.figures.settings import Budget, Problem
 from eigenloop.figures.values import FigureData, Row, read_table
 from eigenloop.lab.training import TrainConfig
-from eigenloop.report.drawing import DARK, LIGHT, file_content
+from eigenloop.report.drawing import DARK, LIGHT, file_content, in_look
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import gather, processes
@@ -106,7 +104,7 @@ def save(data: FigureData, directory: Path) -> tuple[str, str]:
     """
     stem = Path(directory) / f"figure{data.number}"
     figure = _drawn(data, LIGHT)
-    with mpl.rc_context(cast(Any, LIGHT)):
+    with in_look(LIGHT):
         for suffix in ("png", "pdf", "svg"):
             atomic_write(stem.with_suffix(f".{suffix}"), file_content(figure, suffix))
         for axes in figure.axes:
@@ -114,7 +112,7 @@ def save(data: FigureData, directory: Path) -> tuple[str, str]:
         light = file_content(figure, "svg", facecolor="none").decode()
     save_table(stem.with_suffix(".csv"), Row._fields, data.table)
     figure = _drawn(data, DARK)
-    with mpl.rc_context(cast(Any, DARK)):
+    with in_look(DARK):
         return light, file_content(figure, "svg").decode()
 
 
@@ -134,7 +132,7 @@ def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -
 
 def _drawn(data: FigureData, look: dict[str, Any]) -> Any:
     """The figure in one look, laid out once: every later save would solve the layout again."""
-    with mpl.rc_context(cast(Any, look)):
+    with in_look(look):
         figure = _recipe(data.number).draw(data)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -1,6 +1,8 @@
 """How every drawing of the package looks, on a light and on a dark page, and its content as a file (Matplotlib)."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -41,6 +43,21 @@ DARK: dict[str, Any] = {
 }
 
 PNG_DPI = 150
+
+
+@contextmanager
+def in_look(look: dict[str, Any]) -> Iterator[None]:
+    """Draw by Matplotlib's own defaults and a look, whatever a matplotlibrc, a notebook or a style has set.
+
+    Args:
+        look: `LIGHT` or `DARK`; settings are as before when the block ends.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(look)
+        yield
 
 
 def file_content(figure: Any, suffix: str, **options: Any) -> bytes:

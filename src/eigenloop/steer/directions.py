@@ -3,6 +3,9 @@
 A direction lives in the residual stream. All are unit vectors here.
 """
 
+import tokenize
+import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,18 @@ from jaxtyping import Float
 from eigenloop.lens.model.loaded import Model
 from eigenloop.steer.prompts import encode
 from eigenloop.system.errors import InputError
+
+NO_ARRAY = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+)
+"""What NumPy raises over a file that is no array: its header is a Python literal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +144,20 @@ def from_file(model: Model, path: Path) -> Direction:
         InputError: no such file, not a .npy of numbers, another length than the stream's, zero, NaN or infinite.
     """
     try:
-        vector = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+            vector = np.load(file, allow_pickle=False)
+    except MemoryError:
+        raise InputError(
+            f"{path} says that it holds more numbers than memory does; the stream of {model.source} has "
+            f"{model.stack.width} entries"
+        ) from None
+    except (OSError, *NO_ARRAY) as error:
         reason = getattr(error, "strerror", None) or "no .npy file of numbers"
         raise InputError(f"cannot read {path}: {reason}; save the vector by numpy.save") from None
     if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "fiu":
         raise InputError(f"{path} holds no real numbers; save one vector of {model.stack.width} by numpy.save")
-    vector = np.squeeze(vector.astype(np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite or NaN is refused as such below
+        vector = np.squeeze(vector.astype(np.float64))
     if vector.shape != (model.stack.width,):
         raise InputError(
             f"{path} has shape {vector.shape}; the stream of {model.source} has {model.stack.width} entries"

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from eigenloop import report
 from eigenloop.report import Cell
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content, label_logarithms
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content, in_look, label_logarithms
 from eigenloop.steer.checks import Check
 from eigenloop.steer.evidence import Evidence, Point
 from eigenloop.system.files import save_table
@@ -204,7 +203,7 @@ def _figures(evidence: Evidence) -> list[report.Figure]:
     for x, y, xlabel, ylabel in pairs:
         looks = []
         for look in (LIGHT, DARK):
-            with mpl.rc_context(cast(Any, look)):
+            with in_look(look):
                 looks.append(file_content(_draw(evidence, x, y, xlabel, ylabel), "svg", facecolor="none").decode())
         caption = f"{ylabel[0].upper()}{ylabel[1:]} against {xlabel}"
         figures.append(report.Figure(looks[0], alt=f"{caption}: edit and activation addition", caption=caption,

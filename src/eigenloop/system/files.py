@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
-from eigenloop.system.errors import InputError
+from eigenloop.system.errors import InputError, reason
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -74,8 +74,9 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is truncated or no safetensors file ({reason}); delete it to start again") from None
+        raise InputError(
+            f"{path} is truncated or no safetensors file ({reason(error)}); delete it to start again"
+        ) from None
 
 
 def save_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

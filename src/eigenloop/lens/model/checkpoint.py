@@ -18,7 +18,7 @@ from eigenloop.lens.model.sources import (
     weight_files,
 )
 from eigenloop.lens.model.tensors import SafetensorsFiles, Tensors, TorchTensors
-from eigenloop.system.errors import InputError
+from eigenloop.system.errors import InputError, reason
 
 ENCODER_DECODERS = ("t5", "mt5", "umt5", "bart", "mbart", "pegasus", "marian", "m2m_100", "whisper", "led")
 """Model types with two stacks; their configurations do not all say `is_encoder_decoder`."""
@@ -110,6 +110,5 @@ def _pickles(paths: Iterable[Path]) -> Tensors:
             raise InputError(f"{path} holds more than tensors, so it is not opened; use safetensors") from None
         except (OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
             refuse_pointer(path)
-            why = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{path} cannot be read ({why}); download it again") from None
+            raise InputError(f"{path} cannot be read ({reason(error)}); download it again") from None
     return TorchTensors(tensors, ", ".join(path.name for path in paths))

@@ -115,10 +115,10 @@ class Layout:
         Raises:
             InputError: the setting is missing, or no finite number from 0 on.
         """
-        value = float(setting(config, self.eps) if isinstance(self.eps, str) else self.eps)
+        value = setting(config, self.eps) if isinstance(self.eps, str) else self.eps
         if not 0 <= value < float("inf"):
             raise InputError(f"{self.eps} is {value} in config.json; a finite number of at least 0 was expected")
-        return value
+        return float(value)
 
 
 def setting(config: Mapping[str, Any], name: str) -> int | float:

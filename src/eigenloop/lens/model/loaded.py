@@ -14,7 +14,7 @@ from eigenloop.lens.model.checkpoint import Weights
 from eigenloop.lens.model.layouts import Layout, known
 from eigenloop.lens.model.stack import Stack, locate
 from eigenloop.lens.model.tensors import TorchTensors
-from eigenloop.system.errors import InputError
+from eigenloop.system.errors import InputError, reason
 
 HALVES = ("float16", "bfloat16")
 """Kinds of numbers that are converted to float32 before anything is run."""
@@ -301,9 +301,10 @@ def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
                 **_where(name), attn_implementation="eager", dtype=getattr(torch, dtype), trust_remote_code=False,
                 output_loading_info=True,
             )  # fmt: skip
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise InputError(f"{name} cannot be loaded by transformers: {first}") from None
+        except MemoryError:
+            raise
+        except Exception as error:  # settings that no model has make its code raise whatever it may
+            raise InputError(f"{name} cannot be loaded by transformers: {reason(error)}") from None
     layout = stack.layout
     parts = [part for part in (layout.embedding, layout.projection, layout.final_norm) if part]
     start = layout.block.split("{}")[0]
@@ -329,8 +330,7 @@ def _tokenizer(name: str) -> tuple[Any, str]:
         try:
             found = transformers.AutoTokenizer.from_pretrained(**_where(name), trust_remote_code=False)
         except Exception as error:  # tokenizers raise errors of several libraries
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            return None, f"{name} has no tokenizer that can be loaded ({reason}); texts need one"
+            return None, f"{name} has no tokenizer that can be loaded ({reason(error)}); texts need one"
     # Where the files are missing, transformers makes a tokenizer without a word but its special tokens.
     added = {str(token) for token in found.added_tokens_decoder.values()}
     if set(found.get_vocab()) <= {*found.all_special_tokens, *added, "▁"}:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from eigenloop.system.errors import InputError
+from eigenloop.system.errors import reason as said
 
 ADAPTER = "adapter_config.json"
 LFS = b"version https://git-lfs"
@@ -25,6 +26,9 @@ FORMATS = {
 
 SHORT = 200
 """A pointer of git-lfs is about this long, in bytes; a file of weights is longer than a kilobyte."""
+
+LONGEST_NAME = 255
+"""Bytes of the longest name that a file can have."""
 
 SAVED = "a directory with config.json and model.safetensors"
 ANY = f"{SAVED}, or a name on the Hugging Face hub"
@@ -167,8 +171,10 @@ def _named(index: Path) -> list[str]:
         refuse_pointer(index)
         raise InputError(f"{index} cannot be read ({error}); download it again") from None
     for name in names:
-        if not isinstance(name, str) or PurePath(name).name != name or name == "..":
+        if not isinstance(name, str) or not name.isprintable() or PurePath(name).name != name or name == "..":
             raise InputError(f"{index} names {name!r}, which is no file beside it; download it again")
+        if len(name.encode()) > LONGEST_NAME:
+            raise InputError(f"{index} names a file by {len(name):,} characters, which no file has; download it again")
     if not names:
         raise InputError(f"{index} names no file; download it again")
     return names
@@ -257,7 +263,7 @@ def _from_hub(name: str, patterns: tuple[str, ...]) -> Path:
         try:
             directory = Path(snapshot_download(name, allow_patterns=wanted))
         except Exception as error:  # the hub's client raises errors of three libraries
-            reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+            reason = said(error).split(". ")[0].rstrip(".")
             break
         if any(file.suffix in (".safetensors", ".bin") for file in directory.iterdir()):
             return directory

@@ -23,6 +23,16 @@ STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 LARGEST = 1e15
 """No weight is larger; squares of larger ones, summed over a matrix, overflow the float32 that models run in."""
 
+BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32,
+    "U16": 16, "U8": 8, "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F6_E2M3": 6, "F6_E3M2": 6,
+    "F4": 4,
+}  # fmt: skip
+"""Bits of every kind of number of the format."""
+
+LONGEST = 100_000_000
+"""Bytes of a header: the format allows no more."""
+
 SCALES = ("_scale_inv", "_scale", "_scales", "_quantizer._scale", ".absmax", ".SCB", ".quant_state")
 """What quantisers call the scales of a tensor, behind its name."""
 
@@ -117,9 +127,9 @@ class SafetensorsFiles:
         width = math.prod(shape[1:])
         top = rows or slice(0, shape[0])
         kept = shape[1:] if columns is None else (columns.stop - columns.start, *shape[2:])
-        result = np.empty((top.stop - top.start, *kept), _read_as(stored))
         step = max(1, CHUNK // max(1, width * raw.itemsize))
         try:
+            result = np.empty((top.stop - top.start, *kept), _read_as(stored))
             with entry.path.open("rb") as file:
                 for start in range(top.start, top.stop, step):
                     stop = min(start + step, top.stop)
@@ -240,10 +250,11 @@ def _header(path: Path) -> dict[str, _Entry]:
             size = file.seek(0, 2)
             file.seek(0)
             length = int.from_bytes(file.read(8), "little")
-            if size < 8 or not 2 <= length <= size - 8:
+            if size < 8 or not 2 <= length <= min(size - 8, LONGEST):
                 refuse_pointer(path)
                 raise InputError(f"{path} is truncated or no safetensors file ({size} bytes); download it again")
-            header = json.loads(file.read(length), object_pairs_hook=partial(_once, path))
+            text = file.read(length).decode()
+            header = json.loads(text, object_pairs_hook=partial(_once, path), parse_constant=_no_constant)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except InputError:
@@ -251,13 +262,16 @@ def _header(path: Path) -> dict[str, _Entry]:
     except (ValueError, RecursionError):
         raise InputError(f"{path} has no readable safetensors header; download it again") from None
     try:
-        pairs = [(_today(name), _entry(path, 8 + length, about)) for name, about in header.items() if name[:2] != "__"]
+        _require_texts(header.pop("__metadata__", {}))
+        pairs = [(_today(name), _entry(path, 8 + length, about)) for name, about in header.items()]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} has a malformed safetensors header ({error}); download it again") from None
     entries = _once(path, pairs)
     for name, (entry, bytes_given) in entries.items():
-        bits = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16}.get(entry.kind)
-        if bits and math.prod(entry.shape) * bits != 8 * bytes_given:
+        bits = BITS.get(entry.kind)
+        if bits is None:
+            raise InputError(f"{path} stores {name} as {entry.kind}, which is no known kind of number; save it again")
+        if math.prod(entry.shape) * bits != 8 * bytes_given:
             raise InputError(
                 f"{path} has a malformed safetensors header ({name}: {bytes_given} bytes for shape {entry.shape}); "
                 "download it again"
@@ -279,6 +293,7 @@ def _once(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, value in pairs:
+        name.encode()  # half a surrogate pair is a ValueError
         if name in found:
             raise InputError(f"{path} names {name} twice in its header; which is meant cannot be known: save it again")
         found[name] = value
@@ -304,6 +319,17 @@ def _require_contiguous(path: Path, entries: Sequence[tuple[_Entry, int]], data:
 def _entry(path: Path, data: int, about: Mapping[str, Any]) -> tuple[_Entry, int]:
     begin, end = about["data_offsets"]
     shape = tuple(about["shape"])
-    if not 0 <= begin <= end or any(not isinstance(size, int) or size < 0 for size in (begin, end, *shape)):
+    if any(type(size) is not int or not 0 <= size < 1 << 63 for size in (begin, end, *shape)) or begin > end:
         raise ValueError(f"offsets {begin}, {end}, shape {shape}")
-    return _Entry(path, str(about["dtype"]), shape, data + begin), end - begin
+    if not isinstance(about["dtype"], str):
+        raise ValueError(f"dtype {about['dtype']}")
+    return _Entry(path, about["dtype"], shape, data + begin), end - begin
+
+
+def _require_texts(metadata: Any) -> None:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("__metadata__ must map names to texts")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eigenloop.lens.model.stack import Stack
-from eigenloop.system.errors import InputError
+from eigenloop.system.errors import InputError, reason
 
 REPLACEMENT = "\ufffd"
 """What a decoder gives for a token that is a part of a character."""
@@ -85,7 +85,7 @@ def vocabulary(stack: Stack, tokenizer: Any = None, *, size: int) -> Vocabulary:
     try:
         return Vocabulary(size=size, decode=_decoder(Tokenizer.from_file(str(path))))
     except Exception as error:  # the library raises nothing more specific
-        raise InputError(f"{path} is no tokenizer that can be read ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path} is no tokenizer that can be read ({reason(error)})") from None
 
 
 def _decoder(tokenizer: Any) -> Callable[[int], str | None]:

@@ -4,11 +4,11 @@ Arrays in, SVG text out, light and dark; nothing is computed here.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms
 
 SIZE = (5.6, 3.4)
 """Inches: a phone shows it at three fifths of its natural width without scrolling."""
@@ -111,12 +111,11 @@ def over_loops(series: Sequence[Series], *, ylabel: str, level: float | None = N
 
 def _both(draw: Callable[[Any], None]) -> tuple[str, str]:
     """A drawing in the light and in the dark look, with a transparent ground and its legend below."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     looks = []
     for look in (LIGHT, DARK):
-        with mpl.rc_context(cast(Any, look)):
+        with in_look(look):
             figure = Figure(figsize=SIZE, layout="constrained")
             axes = figure.add_subplot(facecolor="none")
             draw(axes)

@@ -24,6 +24,9 @@ SAMPLE = Path(__file__).parents[2] / "data" / "alice.txt"
 """A text in the public domain that is packaged with the project (see src/eigenloop/data/README.md)."""
 
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Rev|Capt|Col|Gen|Lieut|Messrs|Esq|viz|vs|i\.e|e\.g)|\b[A-Z])\.$")
+LONGEST_ABBREVIATION = 12
+"""Characters before a sentence's end that are looked at for one: more than any has, with what stands before it."""
+
 _BOUNDARY = re.compile(
     "(?<=[.!?])[\"')\\]\u2019\u201d]*(\\s+)(?=[\"'(\\[\u2018\u201c]*[A-Z0-9])"
     "|(?<=[\u3002\uff01\uff1f])(\\s*)(?=\\S)"  # full-width punctuation is not followed by white space
@@ -211,7 +214,7 @@ def _cut(paragraph: str) -> list[str]:
     found, start = [], 0
     for match in _BOUNDARY.finditer(paragraph):
         end = match.start(1) if match[1] is not None else match.start(2)
-        if not _ABBREVIATION.search(paragraph[start:end]):
+        if not _ABBREVIATION.search(paragraph[max(start, end - LONGEST_ABBREVIATION) : end]):
             found.append(paragraph[start:end])
             start = match.end()
     return [*found, paragraph[start:]]

@@ -15,8 +15,8 @@ WORDS = [
 ]  # fmt: skip
 
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 3, 1.5, -0.0, 2**31, 2**63, 2**64, 10**30, 1e308, float("nan"), float("inf"), "", "x",
-    "0", "12", "\ud800", "a\nb", "a" * 5000, "../x", "/etc", [], [0], [1, 2], [[]], {}, {"a": 1}, [None], ["x"],
+    None, True, False, 0, 1, -1, 2, 3, 1.5, -0.0, 2**31, 2**63, 2**64, 10**30, 1e308, float("nan"), float("inf"), "",
+    "x", "0", "12", "\ud800", "a\nb", "a" * 5000, "../x", "/etc", [], [0], [1, 2], [[]], {}, {"a": 1}, [None], ["x"],
 ]  # fmt: skip
 """What stands in the place of a value, whatever that was."""
 

@@ -66,7 +66,8 @@ class Headers:
             tensors = SafetensorsFiles([path])
         except InputError as error:
             claim = next((form for form in FORMS if form in str(error)), None)
-            assert claim is None or not _is_safetensors(path), f"a false reason: {error}"
+            if claim is not None and _is_safetensors(path):
+                raise AssertionError(f"a false reason: {error}") from error
             raise
         names = list(tensors.names())
         rng.shuffle(names)
@@ -116,8 +117,8 @@ class Configs:
         try:
             _whole(locate(str(folder)))
         except InputError as error:
-            if " is no JSON " in str(error):
-                assert not _is_json(folder), f"a false reason: {error}"
+            if " is no JSON " in str(error) and _is_json(folder):
+                raise AssertionError(f"a false reason: {error}") from error
             raise
         if rng.random() < 0.1:
             load(str(folder), device="cpu")

@@ -15,8 +15,8 @@ from eigenloop.system.errors import InputError
 from fuzzing.changes import damaged
 from fuzzing.checkpoints import small_models
 
-PIECES = ["\n\n", "\n", " ", ". ", "Mr. A ", "w7 ", "A", ")", '." ', "\u3002", "\ufeff", "\x85", "\u2028", "\r", "\x0b", "é",
-          "\U0001f600", "!!", "1. ", "_ ", "[SEP]", "[UNK] ", "\u200b"]  # fmt: skip
+PIECES = ["\n\n", "\n", " ", ". ", "Mr. A ", "w7 ", "A", ")", '." ', "\u3002", "\ufeff", "\x85", "\u2028", "\r", "\x0b",
+          "é", "\U0001f600", "!!", "1. ", "_ ", "[SEP]", "[UNK] ", "\u200b"]  # fmt: skip
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "shift-jis"]
 WIDTH = 32
 KINDS = ["<f8", ">f8", "<f4", "<f2", "<i8", "|u1", "<c16", "|b1", "|O", "<U4", "|S3", "<M8[s]", "<g16", "|V8", "<f16",

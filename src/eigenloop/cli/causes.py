@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from traceback import extract_tb
 
 from eigenloop.system.errors import reason
 
@@ -34,10 +35,14 @@ def _memory(error: BaseException) -> str | None:
 
 def _backend(error: BaseException) -> str | None:
     wanted = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME")
-    if not (isinstance(error, RuntimeError) and wanted and "backend" in str(error)):
+    # JAX says it once in words, and after that by a failed assertion of its own.
+    said = isinstance(error, RuntimeError) and "backend" in str(error)
+    last = extract_tb(error.__traceback__)[-1:]
+    asserted = isinstance(error, AssertionError) and last and last[0].filename.endswith("xla_bridge.py")
+    if not wanted or not (said or asserted):
         return None
     name = "JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") else "JAX_PLATFORM_NAME"
-    return f"{name} is {wanted!r}, and JAX cannot use that here ({reason(error)}); unset it, or set it to cpu"
+    return f"{name} is {wanted!r}, and JAX has no such backend here; unset it, or set it to cpu"
 
 
 def _switches(error: BaseException) -> str | None:

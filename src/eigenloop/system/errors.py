@@ -1,15 +1,15 @@
 """The one exception that means "your input cannot be used", with a line a person can act on."""
 
 LONGEST = 800
-"""Characters of a message; of a longer one the middle is left out, for what was wrong and the remedy are at its ends."""
+"""Characters of a message; the middle of a longer one is left out: what was wrong and the remedy are at its ends."""
 
 
 class InputError(ValueError):
     """Input that cannot be used: the message says what, its value, the bound and the remedy, in one line.
 
     The command line prints the message and exits with status 2; nothing has been written by then. Names and values in
-    it are the input's own: line ends and other signs that cannot be shown are written as escapes, and the middle of what
-    is longer than `LONGEST` is left out.
+    it are the input's own: line ends and other signs that cannot be shown are written as escapes, and the middle of
+    what is longer than `LONGEST` is left out.
 
     Example:
         >>> raise InputError("--dim is 0; it must be at least 2")
@@ -35,10 +35,10 @@ def one_line(text: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What another library's exception says, in one line: its first line, and the next where that ends in a colon.
+    r"""What another library's exception says, in one line: its first line, and the next where that ends in a colon.
 
     Example:
-        >>> reason(ValueError("field 'size':\\n    expected int\\nsee the manual")), reason(EOFError())
+        >>> reason(ValueError("field 'size':\n    expected int\nsee the manual")), reason(EOFError())
         ("field 'size': expected int", 'EOFError')
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

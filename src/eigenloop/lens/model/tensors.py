@@ -201,7 +201,9 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
 checkpoint is damaged
     """
     # One sum in float64 is finite unless a number is not: no array of flags for the usual case.
-    if values.size and not np.isfinite(np.sum(values, dtype=np.float64)):
+    with np.errstate(invalid="ignore", over="ignore"):  # the sum of opposite infinities is the NaN that is looked for
+        total = np.sum(values, dtype=np.float64)
+    if values.size and not np.isfinite(total):
         count = int(values.size - np.count_nonzero(np.isfinite(values)))
         if count:
             raise InputError(f"{name} holds {count} number(s) that are NaN or infinite; the checkpoint is damaged")

@@ -156,14 +156,17 @@ def test_extreme_scales_do_not_matter() -> None:
     ("rows", "options", "message"),
     [
         ([[0, 0], [0, 0]], {}, "all 2 rows are zero"),
+        ([[2, 2]] * 5, {}, "all 5 rows are the same"),
+        ([[0.1, 0.3]] * 7, {"normalize": False}, "all 7 rows are the same"),
+        (sparse.csr_matrix([[0, 1, 2]] * 3), {}, "all 3 rows are the same"),
         ([[0.1, 0.3]] * 7, {"scale": True}, "all 7 rows are zero once the mean"),
         ([[0.1, 0.3]] * 7, {"center": True, "normalize": False}, "all 7 rows are zero once the mean"),
         ([[1, 0], [0, 1]], {}, "tight frame"),
     ],
 )
-def test_tables_without_a_direction(rows: list, options: dict, message: str) -> None:
+def test_tables_without_a_direction(rows: Any, options: dict, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        Target.from_rows(np.array(rows, dtype=np.float64), **options)
+        Target.from_rows(rows if sparse.issparse(rows) else np.array(rows, dtype=np.float64), **options)
     assert message in str(caught.value)
 
 

@@ -108,6 +108,7 @@ def test_a_run_is_applied_and_nothing_trained(tmp_path: Path, cache: Path) -> No
         ("a,b\n1,x\n2,y\n", (), "column 'b' holds text"),
         ("1,2\n", (), "1 row(s)"),
         ("0.0,0\n0,0\n", (), "all 2 rows are zero"),
+        ("a,b\n2,2\n2,2\n2,2\n", (), "all 3 rows are the same"),
         ("1\n2\n", (), "1 feature(s)"),
         ("1,0\n0,1\n", (), "tight frame"),
         ("1,2\n3,4\n", ("--tolerance", "0"), "--tolerance is 0"),

@@ -118,6 +118,11 @@ def test_a_strength_is_found(models, tmp_path, capsys):
     assert 2 <= len(found["search"]) <= 12
     by_strength = dict(map(tuple, found["search"]))
     assert by_strength[found["strength"]] == pytest.approx(0.3, rel=0.01)  # what is written is what was searched
+    status, text, _ = run(capsys, *words, "--target", "-0.2")
+    found = json.loads(text)
+    assert status == 0
+    assert found["strength"] < 0
+    assert found["signed_cos_after"] == pytest.approx(-0.2, abs=0.06)
     status, text, _ = run(capsys, *words, "--method", "signed", "--budget", "0.02")
     found = json.loads(text)
     assert found["kl"] == pytest.approx(0.02, rel=0.5)
@@ -192,7 +197,7 @@ BAD = {
     "this model has the layers 0 to 2": ("--toward", " the", "--layers", "5"),
     "cannot read missing.txt": ("--toward", " the", "--calibrate", "missing.txt"),
     "there is no device": ("--toward", " the", "--device", "abacus"),
-    "without any edit the model has": ("--toward", " the", "--target", "-0.9", "--method", "signed"),
+    "without any edit the model has": ("--toward", " the", "--target", "-0.9", "--method", "swap"),
 }
 
 

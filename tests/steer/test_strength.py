@@ -29,6 +29,25 @@ def test_a_jump_ends_within_its_runs_above_the_goal():
     assert len(found.curve) == EVALUATIONS
 
 
+@pytest.mark.parametrize("goal", [0.1, 0.0, -0.001, -0.6])
+def test_a_goal_below_what_there_is_is_met_by_steering_away(goal):
+    """The search for goal and measure is that for -goal and -measure(-c), to the last bit."""
+
+    def measure(c: float) -> float:
+        return (c + 0.05) / np.hypot(c + 0.05, 0.3)
+
+    found, mirrored = search(measure, goal, away=True), search(lambda c: -measure(-c), -goal)
+    assert (found.strength, found.value) == (-mirrored.strength, -mirrored.value)
+    assert found.strength < 0
+    assert abs(found.value - goal) <= max(ACCURACY * abs(goal), 1e-6)
+    assert found.curve == tuple((-c + 0.0, -value) for c, value in reversed(mirrored.curve))
+
+
+def test_what_is_not_reached_away_is_said_with_its_own_signs():
+    with pytest.raises(InputError, match=r"--target is -0.9, but strength -2 reaches -0.5 and no strength down to -2"):
+        search(lambda c: 0.25 * c, -0.9, away=True)
+
+
 def test_what_is_not_reached_is_said():
     with pytest.raises(InputError, match=r"--target is 0.9, but strength 2 reaches 0.5 and no strength up to 2 more"):
         search(lambda c: 0.25 * c, 0.9)

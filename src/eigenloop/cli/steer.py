@@ -39,7 +39,11 @@ def steer(
         typer.Option(help="Push relative to the stream; 0.05 by default, negative: away.", show_default=False),
     ] = None,
     target: Annotated[
-        float | None, typer.Option(help="Find the strength for this signed cosine.", show_default=False)
+        float | None,
+        typer.Option(
+            help="Find the strength for this signed cosine (below the model's own: away).",
+            show_default=False,
+        ),
     ] = None,
     budget: Annotated[
         float | None, typer.Option(help="Find the strength for this KL to the unsteered model.", show_default=False)

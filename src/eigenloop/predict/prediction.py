@@ -140,7 +140,7 @@ class Target:
                 stays 0.
 
         Raises:
-            InputError: nothing but zeros, or all eigenvalues equal.
+            InputError: nothing but zeros, all rows the same, or all eigenvalues equal.
 
         Example:
             >>> Target.from_rows(np.array([[3.0, 0.0], [5.0, 0.0], [0.0, 1.0]])).eigenvalues
@@ -159,6 +159,8 @@ class Target:
         if len(zero) == n:
             after = " once the mean is subtracted" if center or scale else ""
             raise InputError(f"all {n} rows are zero{after}; there is no direction to find")
+        if n > 1 and _constant(rows):  # centred ones are refused above
+            raise InputError(f"all {n} rows are the same, so that the only direction is that row: nothing to find")
         length = 1.0
         if not normalize:
             length = float(np.sqrt(np.trace(gram) / n)) * treatment.peak
@@ -208,6 +210,12 @@ class Treatment:
             block = treated(block / self.peak - self.mean, rounding=self.rounding, unit=False)
             block = block if self.deviation is None else block / self.deviation
             yield treated(block, rounding=0.0, unit=True) if self.normalize else block
+
+
+def _constant(rows: Any) -> bool:
+    """Whether each column has one value only."""
+    high, low = rows.max(axis=0), rows.min(axis=0)
+    return bool(np.all((high - low).toarray() == 0)) if hasattr(rows, "toarray") else bool(np.all(high == low))
 
 
 def _mean(rows: Any, peak: float) -> Float[np.ndarray, " d"]:

@@ -221,13 +221,14 @@ def _searched(session: Session, request: Request) -> tuple[Session, Found | None
         return search(
             measure, goal, start=start, largest=1.0 if request.method.startswith("swap") else 2.0,
             name="--target" if kind == "cosine" else "--budget", not_above=kind == "kl",
+            away=kind == "cosine" and not request.method.startswith("swap"),
         )  # fmt: skip
 
     if request.method != "tuned":
         return session, found(session)
     first = found(session.plain(session.direction))
     session = session.tuned(first.strength)
-    return session, found(session, first.strength)
+    return session, found(session, abs(first.strength))
 
 
 def _save(plan: Plan, directory: Path) -> Written:

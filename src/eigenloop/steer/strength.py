@@ -39,10 +39,12 @@ def search(
     most: int = EVALUATIONS,
     name: str = "--target",
     not_above: bool = False,
+    away: bool = False,
 ) -> Found:
     """The smallest strength at which a measure that rises from strength 0 reaches a goal.
 
-    The strength is doubled until the goal is passed, then the bracket is narrowed by regula falsi (Illinois).
+    The strength is doubled until the goal is passed, then the bracket is narrowed by regula falsi (Illinois). A goal
+    below the value at strength 0 is met by strengths below 0: the same search for -measure(-c) and -goal.
 
     Args:
         measure: strength -> value.
@@ -52,49 +54,57 @@ def search(
         most: most calls of `measure`.
         name: what asked for it, for an error.
         not_above: the goal is a budget: the largest strength tried that stays within it.
+        away: strengths below 0 may be tried.
 
     Raises:
-        InputError: the goal is below the value at strength 0, not reached at the largest strength tried, or (a budget)
+        InputError: the goal is below the value at strength 0 and `away` is not given, not reached at the largest strength tried, or (a budget)
             passed at every strength tried.
 
     Example:
         >>> round(search(lambda c: c * c, 0.09).strength, 2)
         0.3
+        >>> round(search(lambda c: c, -0.5, away=True).strength, 2)
+        -0.5
     """
-    seen = {0.0: measure(0.0)}
-    if goal <= seen[0.0]:
-        raise InputError(
-            f"{name} is {goal:g}, and without any edit the model has {seen[0.0]:.4g}; ask for more than that"
-        )
+    before = measure(0.0)
+    sign = -1.0 if away and goal < before else 1.0
+    if sign * goal <= sign * before:
+        raise InputError(f"{name} is {goal:g}, and without any edit the model has {before:.4g}; ask for more than that")
+    wanted, seen = sign * goal, {0.0: sign * before}
+
+    def value_at(strength: float) -> float:
+        return sign * measure(sign * strength)
+
     low, high = 0.0, start
-    seen[high] = measure(high)
-    while seen[high] < goal and len(seen) < most:
+    seen[high] = value_at(high)
+    while seen[high] < wanted and len(seen) < most:
         if high >= largest:
             break
         low, high = high, min(2 * high, largest)
-        seen[high] = measure(high)
-    if seen[high] < goal:
+        seen[high] = value_at(high)
+    if seen[high] < wanted:
         best = max(seen, key=lambda c: seen[c])
+        further = "up to" if sign > 0 else "down to"
         raise InputError(
-            f"{name} is {goal:g}, but strength {best:g} reaches {seen[best]:.4g} and no strength up to {high:g} more; "
-            "ask for less, or edit more --layers"
+            f"{name} is {goal:g}, but strength {sign * best + 0.0:g} reaches {sign * seen[best]:.4g} and no strength "
+            f"{further} {sign * high:g} more; ask for less, or edit more --layers"
         )
-    below, above = seen[low] - goal, seen[high] - goal
-    while len(seen) < most and abs(seen[high] - goal) > ACCURACY * abs(goal):
+    below, above = seen[low] - wanted, seen[high] - wanted
+    while len(seen) < most and abs(seen[high] - wanted) > ACCURACY * abs(wanted):
         middle = (low * above - high * below) / (above - below)
-        value = seen[middle] = measure(middle)
-        if value >= goal:
-            high, above, below = middle, value - goal, below / 2
+        value = seen[middle] = value_at(middle)
+        if value >= wanted:
+            high, above, below = middle, value - wanted, below / 2
         else:
-            low, below, above = middle, value - goal, above / 2
-            if abs(value - goal) <= ACCURACY * abs(goal):
+            low, below, above = middle, value - wanted, above / 2
+            if abs(value - wanted) <= ACCURACY * abs(wanted):
                 high = middle
-    curve = tuple(sorted(seen.items()))
     if not_above:
-        high = max(strength for strength, value in curve if value <= goal)
+        high = max(strength for strength, value in seen.items() if value <= wanted)
         if high == 0.0:
             least = min(strength for strength in seen if strength > 0)
             raise InputError(
                 f"{name} is {goal:g}, and strength {least:.3g} has {seen[least]:.4g} already; ask for more"
             )
-    return Found(high, seen[high], curve)
+    curve = tuple(sorted((sign * strength + 0.0, sign * value) for strength, value in seen.items()))
+    return Found(sign * high, sign * seen[high], curve)

@@ -331,6 +331,7 @@ def _entry(path: Path, data: int, about: Mapping[str, Any]) -> tuple[_Entry, int
 def _require_texts(metadata: Any) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("__metadata__ must map names to texts")
+    "".join(metadata.values()).encode()  # half a surrogate pair is a ValueError
 
 
 def _no_constant(name: str) -> None:

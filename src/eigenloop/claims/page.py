@@ -117,7 +117,8 @@ def write_ledger(
     path = page_path(directory) if page is None else directory / page
     files = Written(path, directory / "claims.json", directory / "claims.csv")
     found = {**results.as_dict(), "only": only}
-    atomic_write(files.json, (json.dumps(found, allow_nan=False, indent=1, ensure_ascii=False) + "\n").encode())
+    content = json.dumps(found, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
+    atomic_write(files.json, content.encode(errors="backslashreplace"))
     rows = [[_flat(claim[name]) for name in HEADER] for claim in found["claims"]]
     save_table(files.csv, HEADER, rows)
     atomic_write(files.page, report.render(ledger_page(results, only=only, workers=workers)).encode())

@@ -5,6 +5,7 @@ nothing of weight, so that Ctrl-C is heard from the start.
 """
 
 import codecs
+import logging
 import os
 import sys
 import traceback
@@ -96,6 +97,7 @@ def _told(error: Exception) -> tuple[str, int]:
 def _prepare() -> None:
     """What others have set for their own sake and what would stop a command: encodings, and how to draw on a screen."""
     os.environ["MPLBACKEND"] = "agg"  # a command draws into files
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is nobody's concern here
     codecs.register_error("eigenloop", _plain)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="eigenloop")  # type: ignore[union-attr]  # checked in the line above

@@ -101,6 +101,8 @@ def lens(
         typer.echo(encoder.dumps({**found.as_dict(), "version": __version__, "files": files}, allow_nan=False))
     else:
         console = Console(soft_wrap=True, highlight=False)
+        if not console.is_terminal:  # a file has room for every digit
+            console = Console(soft_wrap=True, highlight=False, width=140)
         _summary(console, found.spectra, found.notes())
         for sentence in found.sentences():
             console.print(sentence, markup=False)

@@ -38,13 +38,14 @@ def render(page: Page) -> str:
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = _environment().get_template("page.html.j2")
-    return template.render(
+    text = template.render(
         page=page,
         style=Markup(_asset("page.css")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
         names=_Names(),
     )
+    return text.encode(errors="backslashreplace").decode()  # names of files may hold bytes that are no text
 
 
 def write(page: Page, path: str | os.PathLike[str]) -> Path:

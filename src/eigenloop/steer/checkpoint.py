@@ -69,7 +69,7 @@ def write_directory(out: Path, fill: Callable[[Path], None], record: Mapping[str
         fresh.mkdir()
         fill(fresh)
         record = {**record, "files": [*_files(fresh), MARK]}
-        (fresh / MARK).write_text(json.dumps(record, allow_nan=False, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (fresh / MARK).write_text(json.dumps(record, allow_nan=False, indent=1) + "\n", "utf-8")
         if out.exists():
             old = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
             os.replace(out, old)

@@ -57,8 +57,8 @@ def search(
         away: strengths below 0 may be tried.
 
     Raises:
-        InputError: the goal is below the value at strength 0 and `away` is not given, not reached at the largest strength tried, or (a budget)
-            passed at every strength tried.
+        InputError: the goal is below the value at strength 0 and `away` is not given, not reached at the largest
+            strength tried, or (a budget) passed at every strength tried.
 
     Example:
         >>> round(search(lambda c: c * c, 0.09).strength, 2)

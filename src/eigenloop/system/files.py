@@ -86,4 +86,4 @@ def save_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]])
     writer.writerow(header)
     for row in rows:
         writer.writerow(["" if value is None else repr(value) if isinstance(value, float) else value for value in row])
-    atomic_write(path, buffer.getvalue().encode())
+    atomic_write(path, buffer.getvalue().encode(errors="backslashreplace"))

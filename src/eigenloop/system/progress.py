@@ -1,10 +1,14 @@
 """Progress bars on standard error, with time left; a line every 10 % where standard error is no terminal."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PATIENCE = 1.0
+"""Seconds that lines are held back: what is refused within them is refused in one line alone."""
 
 
 class Bars:
@@ -13,6 +17,8 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         """Wrap Rich's display."""
         self._progress, self._tasks, self._tenths = progress, {}, {}
+        self._held: dict[str, str] = {}
+        self._began = time.monotonic()
 
     def tell(self, name: str, done: int, total: int) -> None:
         """Say how far a piece of work is."""
@@ -20,20 +26,30 @@ class Bars:
             tenth = 10 * done // max(total, 1)
             if tenth != self._tenths.get(name):
                 self._tenths[name] = tenth
-                self._progress.console.print(f"{name}: {done:,} of {total:,}", highlight=False)
+                self._held[name] = f"{name}: {done:,} of {total:,}"
+                if time.monotonic() - self._began >= PATIENCE:
+                    self.say()
             return
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done, visible=done < total)
 
+    def say(self) -> None:
+        """Print the last line that is held back of each name."""
+        for line in self._held.values():
+            self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._held.clear()
+
 
 @contextmanager
 def bars() -> Iterator[Bars]:
-    """Show bars while the block runs."""
+    """Show bars while the block runs; lines that are held back are dropped where it fails."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield Bars(progress)
+        shown = Bars(progress)
+        yield shown
+        shown.say()

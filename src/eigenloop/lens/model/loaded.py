@@ -293,7 +293,8 @@ def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
     import torch
     import transformers
 
-    named = [kind for kind in stack.weights.config.get("architectures") or () if isinstance(kind, str)]
+    classes = stack.weights.config.get("architectures")
+    named = [kind for kind in classes if isinstance(kind, str)] if isinstance(classes, list) else []
     kind: Any = getattr(transformers, named[0], transformers.AutoModel) if named else transformers.AutoModel
     with quiet():
         try:

@@ -562,3 +562,41 @@ def test_a_forked_process_trains_in_a_fresh_python(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     forked, here = json.loads(done.stdout)
     np.testing.assert_array_equal(forked, here)
+
+
+LATE = """
+import json, multiprocessing, warnings
+import jax
+warnings.simplefilter("ignore")
+jax.numpy.ones(3).sum().block_until_ready()
+
+def fit(seed):
+    import numpy as np
+    from eigenloop import InputError, LoopedPCA, TrainConfig, train
+    rows = np.random.default_rng(0).standard_normal((40, 3)) * [3, 1, 1]
+    found = LoopedPCA(training_steps=20, random_state=seed).fit(rows).components_[0].tolist()
+    try:
+        train(TrainConfig.create(dim=4, samples=8, steps=1))
+    except InputError as error:
+        return found, str(error)
+    return found, ""
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        forked = pool.map_async(fit, [0]).get(120)
+    print(json.dumps([forked[0], fit(0)]))
+"""
+
+
+@pytest.mark.slow
+def test_a_child_that_imports_the_package_after_the_fork(tmp_path: Path) -> None:
+    """JAX has run before the fork, and the package was not there to see it."""
+    script = tmp_path / "late.py"
+    script.write_text(LATE)
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1] / "src"), "PATH": ""}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    (forked, refused), (here, allowed) = json.loads(done.stdout)
+    np.testing.assert_array_equal(forked, here)
+    assert "forked from one in which JAX had begun to work" in refused
+    assert allowed == ""

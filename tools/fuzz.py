@@ -26,13 +26,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
-os.environ["TQDM_DISABLE"] = os.environ["HF_HUB_OFFLINE"] = "1"  # no reader has to ask for anything
+if __name__ == "__main__":  # before anything reads them
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    os.environ["TQDM_DISABLE"] = os.environ["HF_HUB_OFFLINE"] = "1"  # no reader has to ask for anything
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from eigenloop.system.errors import InputError  # noqa: E402
-from fuzzing import TARGETS  # noqa: E402
+from eigenloop.system.errors import InputError
+from fuzzing import TARGETS
 
 MEMORY = 2 * 2**30
 MESSAGE = 1000

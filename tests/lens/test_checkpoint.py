@@ -261,14 +261,49 @@ def header_of(path: Path, change) -> None:
         (lambda h: {**h, VALUE: {**h[VALUE], "shape": [8.0, 16.0]}}, "malformed safetensors header"),
         (lambda h: {**h, VALUE: {**h[VALUE], "data_offsets": [512, 0]}}, "malformed safetensors header"),
         (lambda h: {**h, VALUE: {**h[VALUE], "data_offsets": [10**9, 10**9 + 512]}}, "is truncated: model.layers.1"),
-        (lambda h: {**h, VALUE: {**h[VALUE], "dtype": "I8"}}, "stored as I8, which needs scales"),
+        (lambda h: {**h, VALUE: {**h[VALUE], "dtype": "I8", "shape": [8, 64]}}, "stored as I8, which needs scales"),
         (lambda h: {k: v for k, v in h.items() if k != VALUE}, "bytes after its last tensor"),
+        (lambda h: {**h, VALUE: {**h[VALUE], "shape": [8, True, 16]}}, "malformed safetensors header"),
+        (lambda h: {**h, VALUE: {**h[VALUE], "shape": [2**62, 8, 0]}}, "malformed safetensors header"),
+        (lambda h: {**h, VALUE: {**h[VALUE], "shape": [2**63, 0]}}, "malformed safetensors header"),
+        (lambda h: {**h, VALUE: {**h[VALUE], "dtype": 7}}, "malformed safetensors header"),
+        (lambda h: {**h, VALUE: {**h[VALUE], "dtype": "f32"}}, "as f32, which is no known kind of number"),
+        (lambda h: {**h, "__metadata__": {"format": 1}}, "must map names to texts"),
+        (lambda h: {**h, "__metadata__": []}, "must map names to texts"),
+        (lambda h: {**h, "__metadata__": {"format": "\ud800"}}, "malformed safetensors header"),
+        (lambda h: {"\ud800" if k == VALUE else k: v for k, v in h.items()}, "no readable safetensors header"),
+        (lambda h: {**h, "__metadata__": {}, "__other__": {"format": "pt"}}, "malformed safetensors header"),
+        (lambda h: {**h, VALUE: {**h[VALUE], "shape": [float("nan")]}}, "no readable safetensors header"),
     ],
 )
 def test_malformed_headers(tmp_path, change, message):
     header_of(write(tmp_path) / "model.safetensors", change)
     with pytest.raises(InputError, match=message):
         lens.spectra(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_header_is_utf_8_without_a_mark(tmp_path, encoding):
+    path = write(tmp_path) / "model.safetensors"
+    content = path.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    text = content[8 : 8 + length].decode().encode(encoding)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    with pytest.raises(InputError, match="no readable safetensors header"):
+        lens.spectra(tmp_path)
+
+
+def test_a_name_that_begins_with_underscores_is_a_tensor(tmp_path):
+    path = write(tmp_path) / "model.safetensors"
+    header_of(path, lambda h: {"__" + k if k == VALUE else k: v for k, v in h.items()})
+    assert "__" + VALUE in tensors.SafetensorsFiles([path]).names()
+
+
+def test_opposite_infinities_are_counted_without_a_warning(tmp_path):
+    bad = np.zeros((8, 16), np.float32)
+    bad[0, :2] = np.inf, -np.inf
+    with pytest.raises(InputError, match=r"holds 2 number\(s\) that are NaN or infinite"):
+        lens.spectra(write(tmp_path, {VALUE: bad}))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -380,6 +415,9 @@ def test_directories_that_hold_no_model(tmp_path, monkeypatch):
         ('{"weight_map": {"a": "/etc/passwd"}}', "which is no file beside it"),
         ('{"weight_map": {"a": 3, "b": 3}}', "which is no file beside it"),
         ('{"weight_map": {"a": "..", "b": "model.safetensors"}}', "which is no file beside it"),
+        ('{"weight_map": {"a": "' + 300 * "x" + '"}}', "names a file by 300 characters, which no file has"),
+        ('{"weight_map": {"a": "x\\u0000"}}', "which is no file beside it"),
+        ('{"weight_map": {"a": "\\ud800"}}', "which is no file beside it"),
         ('{"weight_map": {"a": "model-2.safetensors"}}', r"lacks model-2\.safetensors, one of the 1 files"),
     ],
 )

@@ -1,5 +1,7 @@
 """Texts become sentences, sentences become batches: nothing lost, nothing of the padding counted, limits said."""
 
+import time
+
 import numpy as np
 import pytest
 from small_models import build
@@ -57,6 +59,15 @@ def test_files_that_are_no_text_are_refused(tmp_path):
         passages(["a", 3])
     with pytest.raises(InputError, match="the text is empty"):
         passages([" "])
+
+
+def test_many_abbreviations_are_cut_in_a_time_that_grows_with_the_text():
+    """Looked for in the whole paragraph at every point, this text took minutes."""
+    text = "He said:\n\n" + "Mr. A " * 100_000
+    began = time.process_time()
+    assert len(sentences(text)) == 2
+    assert time.process_time() - began < 10
+    assert sentences("A\n\nI met prof Dr. Low. And xMr. Low") == ("A", "I met prof Dr. Low.", "And xMr.", "Low")
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):

@@ -241,9 +241,41 @@ def test_vectors_from_files(tmp_path):
         with pytest.raises(InputError, match=says[name]):
             from_file(model, tmp_path / f"{name}.npy")
     np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
-    for name in ("pickle.npy", "missing.npy"):
+    np.savez(tmp_path / "archive.npy", a=np.ones(32))
+    (tmp_path / "archive.npy.npz").rename(tmp_path / "archive.npy")
+    with pytest.raises(InputError, match="holds no real numbers"):
+        from_file(model, tmp_path / "archive.npy")
+    half = (tmp_path / "archive.npy").read_bytes()
+    for name, content in {
+        "half of an archive": half[:60], "nothing": b"", "text": b"1\n2\n", "no mark": b"\x93NUMPX\x01\x00",
+        "open bracket": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (32,"),
+        "zero byte": npy("{'descr': '<f8', '\0': False, 'shape': (32,)}"),
+        "indented": npy("\n  {\n    'descr'\n  }"), "no shape": npy("{'descr': '<f8', 'fortran_order': False}"),
+        "no kind": npy("{'descr': 'x', 'fortran_order': False, 'shape': (32,)}"),
+        "shape of words": npy("{'descr': '<f8', 'fortran_order': False, 'shape': ('a',)}"),
+        "cut": (tmp_path / "good.npy").read_bytes()[:-1],
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+    for name in ("pickle.npy", "missing.npy", "half of an archive", "nothing", "text", "no mark", "open bracket",
+                 "zero byte", "indented", "no shape", "no kind", "shape of words", "cut"):  # fmt: skip
         with pytest.raises(InputError, match="cannot read"):
             from_file(model, tmp_path / name)
+    huge = npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1125899906842624,), }")
+    (tmp_path / "huge.npy").write_bytes(huge)
+    with pytest.raises(InputError, match="more numbers than memory does; the stream of GPT2LMHeadModel has 32"):
+        from_file(model, tmp_path / "huge.npy")
+    np.save(tmp_path / "long.npy", np.full(32, np.longdouble("1e400")))
+    with pytest.raises(InputError, match="holds 32 number"):
+        from_file(model, tmp_path / "long.npy")
+    two = npy("{'descr': '<f8', 'fortran_order': False, 'shape': (32L,)}")  # as Python 2 wrote it
+    (tmp_path / "two.npy").write_bytes(two + np.ones(32).tobytes())
+    np.testing.assert_allclose(from_file(model, tmp_path / "two.npy").vector, np.full(32, 32**-0.5))
+
+
+def npy(header: str) -> bytes:
+    """An .npy file of no numbers."""
+    text = header.encode() + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
 @pytest.mark.parametrize("effects", [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])

@@ -28,6 +28,7 @@ from eigenloop.lab.transformer import LoopedTransformer
 from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import save_arrays
+from eigenloop.system.forks import refuse_forked
 from eigenloop.system.memory import require_memory
 
 __all__ = ["METRICS", "Progress", "TrainConfig", "Trained", "Trainer", "load_run", "metric_steps", "train"]
@@ -88,13 +89,14 @@ def train(
 
     Raises:
         InputError: the directory belongs to another configuration, is in use, or holds a damaged checkpoint; the
-            data would not fit in memory.
+            data would not fit in memory; this process was forked after JAX had begun to work.
 
     Example:
         >>> run = train(TrainConfig.create(dim=4, samples=8, steps=10, train_size=256, test_size=64))
         >>> int(run.steps[-1]), run.model.v.shape
         (10, (1, 8, 8))
     """
+    refuse_forked()
     own = {"distribution": distribution, "objective": objective, "optimizer": optimizer}
     record = {**config.plain(), **{key: describe(value) for key, value in own.items() if value is not None}}
     _require_memory(config, objective)

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from eigenloop.predict.prediction import Blocks
 from eigenloop.system.cache import cache_directory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays, save_arrays
+from eigenloop.system.forks import forked
 
 BATCH = 128
 TRAINING_STEPS = 2000
@@ -77,7 +77,7 @@ def train_blocks(config: TrainConfig, *, report: Callable[[Progress], None] = la
 
     In a forked process JAX may wait for ever for threads that the fork has not copied; there a fresh Python trains.
     """
-    if _forked.is_set():
+    if forked():
         return _trained_elsewhere(config)
 
     def learning_rate(step: Any) -> jax.Array:
@@ -87,9 +87,6 @@ def train_blocks(config: TrainConfig, *, report: Callable[[Progress], None] = la
     model = TwoBlock.from_full(train(config, optimizer=optax.sgd(learning_rate), report=report).model)
     return _checked_blocks(np.asarray(model.a[0]), np.asarray(model.b[0]), "the training")
 
-
-_forked = threading.Event()
-os.register_at_fork(after_in_child=_forked.set)
 
 FRESH = """
 import sys

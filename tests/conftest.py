@@ -7,6 +7,7 @@ shapes is installed before anything imports eigenloop.
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = f"JAX runs on {jax.default_backend()} here; with a GPU, set JAX_PLATFORMS=cuda"
     for item in marked:
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not run for want of something, and how to have it: "passed" does not say it."""
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in
+                      terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple))  # fmt: skip
+    for reason, count in sorted(reasons.items()):
+        what, missing, remedy = reason.partition(" is missing: ")
+        if missing:
+            tests = "test" if count == 1 else "tests"
+            terminalreporter.write_line(f"not run: {count} {tests}, for want of {what}; {remedy}", yellow=True)
 
 
 def pytest_unconfigure() -> None:

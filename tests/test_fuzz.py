@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(ROOT / "tools"))  # with the modules that it uses
 import fuzz  # noqa: E402  # its folder is on the path only now
 from eigenloop.system.errors import InputError  # noqa: E402
 from fuzzing import TARGETS  # noqa: E402

@@ -37,6 +37,7 @@ from eigenloop.report import (
 )
 
 CHROMIUM = shutil.which("chromium")
+NO_BROWSER = "chromium is missing: install it (Debian: apt-get install chromium)"
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -53,7 +54,7 @@ FLAGS = [
 DARK = "--blink-settings=preferredColorScheme=0"
 LIGHT = "--blink-settings=preferredColorScheme=1"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_BROWSER)
 
 
 def browse(path: Path, *flags: str) -> tuple[str, list[str]]:

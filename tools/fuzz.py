@@ -111,7 +111,8 @@ def main() -> int:
     options = parser.parse_args()
     warnings.simplefilter("error")
     logging.disable()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 6 * 2**30,) * 2)  # of addresses, shared libraries too
+    addresses = MEMORY + 6 * 2**30
+    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))  # of addresses, shared libraries too
     counts, failures = run(options.target, options)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette without black and yellow: told apart by every eye, on white and on dark."""
@@ -56,7 +56,7 @@ def in_look(look: dict[str, Any]) -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(look)
+        mpl.rcParams.update(cast(Any, look))
         yield
 
 

@@ -171,6 +171,12 @@ def test_tables_without_a_direction(rows: Any, options: dict, message: str) -> N
     assert message in str(caught.value)
 
 
+def test_a_constant_column_makes_no_constant_table() -> None:
+    rows = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 3.0]])
+    for table in (rows, sparse.csr_matrix(rows), rows[:1]):
+        assert Target.from_rows(table).basis.shape == (2, 1)
+
+
 def test_settings_are_checked() -> None:
     target = Target.from_rows(planted())
     with pytest.raises(InputError, match="--loops is 0"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from eigenloop import lens
 from eigenloop.lens.model import sources, vocabulary
@@ -125,22 +125,59 @@ def test_a_lone_file_of_another_name_is_read_and_two_are_not(model: Path) -> Non
     assert "2 safetensors files and no index" in refusal(model)
 
 
+@pytest.mark.parametrize("gone", [0, 1])
+def test_an_index_of_which_one_shard_is_left_is_stale_too(model: Path, gone: int) -> None:
+    shard(model, weights(0))
+    sorted(model.glob("model-*"))[gone].unlink()
+    assert f"lacks model-0000{gone + 1}-of-00002.safetensors" in refusal(model)
+    save_file(weights(1), model / "model.safetensors")
+    np.testing.assert_array_equal(value_of(model), weights(1)[VALUE])
+
+
+def test_shards_that_no_index_names_beside_a_single_file_are_not_read(model: Path) -> None:
+    shard(model, weights(0))
+    (model / "model.safetensors.index.json").unlink()
+    assert "2 safetensors files and no index" in refusal(model)
+    save_file(weights(1), model / "model.safetensors")
+    np.testing.assert_array_equal(value_of(model), weights(1)[VALUE])
+
+
+def test_a_stale_index_of_pickles_does_not_hide_safetensors(model: Path) -> None:
+    (model / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "pytorch_model-1.bin"}}))
+    assert "lacks pytorch_model-1.bin" in refusal(model)
+    save_file(weights(1), model / "model.safetensors")
+    np.testing.assert_array_equal(value_of(model), weights(1)[VALUE])
+
+
 # --- a header that means one thing
 
 
-@pytest.mark.parametrize("where", ["beside", "end", "renamed"])
+@pytest.mark.parametrize("where", ["first", "beside", "end", "renamed", "bfloat16", "the same bytes", "inside"])
 def test_a_name_that_stands_twice_is_refused(model: Path, where: str) -> None:
     entries = plain(weights())
     double = (VALUE, "F32", (D, D), weights(1)[VALUE].tobytes())
     if where == "renamed":  # gamma is the old word for a gain: the two would be one tensor
         gain = "model.layers.0.input_layernorm."
         double = (gain + "gamma", "F32", (D,), np.zeros(D, np.float32).tobytes())
-    entries.insert(1 if where == "beside" else len(entries), double)
-    raw(model / "model.safetensors", entries)
+    if where == "bfloat16":
+        double = (VALUE, "BF16", (D, D), bytes(2 * D * D))
+    if where == "the same bytes":
+        double = next(entry for entry in entries if entry[0] == VALUE)
+    entries.insert({"first": 0, "beside": 1}.get(where, len(entries)), double)
+    path = model / "model.safetensors"
+    raw(path, plain(weights()) if where == "inside" else entries)
+    if where == "inside":  # two shapes for one tensor
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        text = content[8:end].replace(b"{", b'{"x":{"shape":[1],"shape":[2]},', 1)
+        path.write_bytes(struct.pack("<Q", len(text)) + text + content[end:])
     assert "twice" in refusal(model)
 
 
-@pytest.mark.parametrize(("gap", "tail", "words"), [(b"", bytes(64), "after its last"), (bytes(8), b"", "between")])
+@pytest.mark.parametrize(("gap", "tail", "words"), [
+    (b"", bytes(64), "after its last"), (b"", b"x", "1 bytes after its last"), (b"", b"{}", "after its last"),
+    (bytes(8), b"", "between"), (b"x", b"", "between"), (bytes(8), bytes(8), "between"),
+])  # fmt: skip
 def test_bytes_of_no_tensor_are_refused_as_the_format_says(model: Path, gap: bytes, tail: bytes, words: str) -> None:
     raw(model / "model.safetensors", plain(weights()), gap=gap, tail=tail)
     assert words in refusal(model)
@@ -339,6 +376,77 @@ def test_nothing_is_asked_of_the_hub_for_a_directory(model: Path, monkeypatch: p
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(model)
     assert lens.load("model").tokenizer is not None
+
+
+@pytest.mark.parametrize(
+    "form", ["acme/small", "./acme/small", "acme/small/", "acme/../acme/small", "link", "absolute"]
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_form_of_a_directorys_name_is_asked_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, whole: bool
+) -> None:
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+
+    def asked(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"the hub was asked for {arguments} {options}")
+
+    for name in ("snapshot_download", "hf_hub_download", "try_to_load_from_cache"):
+        monkeypatch.setattr(huggingface_hub, name, asked)
+    folder = tmp_path / "acme" / "small"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(folder)
+    if whole:
+        (folder / "config.json").write_text(json.dumps(CONFIG))
+        save_file(weights(), folder / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    given = str(folder) if form == "absolute" else form
+    if whole:
+        stack = lens.locate(given)
+        assert vocabulary.vocabulary(stack, size=9).missing
+        assert len(lens.spectra(given).layers) == 2
+    else:
+        with pytest.raises(InputError, match=r"has no config\.json"):
+            lens.spectra(given)
+
+
+# --- what old and other tools write
+
+
+def llama(folder: Path, **changes: object) -> dict[str, np.ndarray]:
+    """A Llama as transformers saves it, with settings changed afterwards; its tensors."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        hidden_size=D, num_hidden_layers=2, num_attention_heads=HEADS, intermediate_size=8, vocab_size=9
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    said = json.loads((folder / "config.json").read_text())
+    said.pop("rope_parameters", None)
+    (folder / "config.json").write_text(json.dumps({**said, **changes}))
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"format": "np"}, {"format": "mlx"}, {"format": "tf"}, {"made": "by me"}]
+)
+def test_a_file_is_read_and_run_whatever_its_metadata_say(model: Path, metadata: dict[str, str] | None) -> None:
+    named = llama(model)
+    save_file(named, model / "model.safetensors", metadata=metadata)
+    np.testing.assert_array_equal(value_of(model), named[VALUE])
+    run = lens.load(model).module.get_submodule(VALUE.removesuffix(".weight")).weight.numpy()
+    np.testing.assert_array_equal(run, named[VALUE])
+
+
+@pytest.mark.parametrize("scaling", [
+    {"type": "dynamic", "factor": 3.0}, {"type": "linear", "factor": 2}, {"rope_type": "linear", "factor": 2.0}, None,
+    {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
+])  # fmt: skip
+@pytest.mark.parametrize("theta", [None, 500000.0])
+def test_rotations_of_older_configurations(model: Path, scaling: dict | None, theta: float | None) -> None:
+    theta_said = {} if theta is None else {"rope_theta": theta}
+    llama(model, rope_scaling=scaling, attn_implementation="flash_attention_2", **theta_said)
+    loaded = lens.load(model)
+    assert loaded.module.config._attn_implementation == "eager"
+    assert len(lens.spectra(model).layers) == 2
 
 
 # --- whatever a header or a configuration holds

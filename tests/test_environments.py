@@ -85,11 +85,13 @@ def started(here: Path, changes: dict[str, str | None], *words: str, **options) 
 def test_every_command_works_in_every_environment(here: Path, place: str) -> None:
     commands = (
         ("theory", "--eigenvalues", "3,2,1"), ("predict", "table.csv", "--steps", "50"),
+        ("train", "--dim", "4", "--samples", "8", "--steps", "20", "--out", f"train {place}"),
         ("lens", "model", "--out", f"lens {place}"),
         ("verify", "--only", "case.uniform", "--quick", "--out", f"verify {place}"),
     )  # fmt: skip
     for words in commands:
-        done = started(here, PLACES[place], *words)
+        own = {"XDG_CACHE_HOME": str(here / f"cache {place}"), **PLACES[place]}  # in which nothing is trained yet
+        done = started(here, own, *words)
         said = done.stderr.decode("utf-8", "replace")
         assert done.returncode == 0, said
         assert done.stdout

@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -606,3 +607,25 @@ def test_a_child_that_imports_the_package_after_the_fork(tmp_path: Path) -> None
     np.testing.assert_array_equal(forked, here)
     assert "forked from one in which JAX had begun to work" in refused
     assert allowed == ""
+
+
+SWITCHES = {
+    "64 bits": lambda: jax.enable_x64(True), "NaNs are errors": lambda: jax.debug_nans(True),
+    "infinities are errors": lambda: jax.debug_infs(True), "leaks are errors": jax.checking_leaks,
+    "standard promotion": lambda: jax.numpy_dtype_promotion("standard"),
+    "another generator": lambda: jax.default_prng_impl("rbg"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("switch", [name if name == "NaNs are errors" else pytest.param(name, marks=pytest.mark.slow)
+                                    for name in SWITCHES])  # fmt: skip
+def test_whatever_jax_is_set_to_the_component_is_that_of_pca(
+    switch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    estimator._remembered.cache_clear()
+    rows = np.random.default_rng(0).standard_normal((60, 3)) @ np.diag([3.0, 1.0, 1.0])
+    with SWITCHES[switch]():
+        found = LoopedPCA(center=True, normalize=False, training_steps=200, random_state=0).fit(rows).components_[0]
+    estimator._remembered.cache_clear()
+    assert abs(found @ PCA(1).fit(rows).components_[0]) > np.cos(0.05)

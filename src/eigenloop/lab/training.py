@@ -281,8 +281,9 @@ class Trainer:
         )
 
     def measure(self, models: Any) -> dict[str, jax.Array]:
-        """The metrics of every seed."""
-        return _measure(models, self.train, self.test, parts=self.parts)
+        """The metrics of every seed; NaN is what one that is not defined has, whatever JAX's switches make of it."""
+        with jax.debug_nans(False):
+            return _measure(models, self.train, self.test, parts=self.parts)
 
     def run(
         self, directory: RunDirectory | None, saved: dict[str, np.ndarray] | None, report: Callable[[Progress], None]

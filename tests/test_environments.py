@@ -97,6 +97,7 @@ def test_every_command_works_in_every_environment(here: Path, place: str) -> Non
         assert done.stdout
         for word in ("Traceback", "Warning", "error:", "Matplotlib"):
             assert word not in said
+    assert not (here / "~").exists()
     for page in (f"lens {place}/report.html", f"verify {place}/verify-only.html"):
         matches = list((here / page).parent.glob("*.html"))
         assert matches, page

@@ -449,6 +449,24 @@ def test_rotations_of_older_configurations(model: Path, scaling: dict | None, th
     assert len(lens.spectra(model).layers) == 2
 
 
+@pytest.mark.parametrize(("setting", "value", "tensor"), [
+    ("vocab_size", 5_000_000, "embed_tokens"), ("intermediate_size", 4_800_000, "gate_proj"),
+    ("vocab_size", 8, "embed_tokens"),
+])  # fmt: skip
+def test_settings_that_do_not_fit_the_tensors_are_told_before_anything_is_made(
+    model: Path, setting: str, value: int, tensor: str
+) -> None:
+    """transformers would make the model that config.json describes, and refuse it by a report that nobody sees."""
+    import resource
+
+    llama(model, **{setting: value})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=rf"{tensor}.* has shape .*, but by config.json of") as raised:
+        lens.load(model)
+    assert str(value) in str(raised.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
+
+
 # --- whatever a header or a configuration holds
 
 

@@ -15,13 +15,11 @@ LARGEST = 256 * 2**20
 
 
 def cache_directory() -> Path:
-    """$XDG_CACHE_HOME/eigenloop, or ~/.cache/eigenloop.
-
-    Raises:
-        RuntimeError: neither is set, and the user has no home.
-    """
+    """$XDG_CACHE_HOME/eigenloop, or ~/.cache/eigenloop; a place where nothing can be kept for a user without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "eigenloop"
+    home = Path(os.path.expanduser("~"))
+    above = Path(base) if Path(base).is_absolute() else home / ".cache" if home.is_absolute() else Path(os.devnull)
+    return above / "eigenloop"
 
 
 def keep_compiled_programs(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -44,7 +42,7 @@ def keep_compiled_programs(environment: MutableMapping[str, str] = os.environ) -
         if not os.access(folder, os.W_OK | os.X_OK):
             return
         bound(folder, LARGEST)
-    except (OSError, RuntimeError):
+    except OSError:
         return
     environment[VARIABLE] = str(folder)
     # by default only programs that take a second to compile are kept: ours are many small ones

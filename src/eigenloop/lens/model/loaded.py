@@ -297,6 +297,8 @@ def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
     named = [kind for kind in classes if isinstance(kind, str)] if isinstance(classes, list) else []
     kind: Any = getattr(transformers, named[0], transformers.AutoModel) if named else transformers.AutoModel
     with quiet():
+        if layout is None:  # an architecture that is known, whose tensors are loaded as they are
+            _require_shapes(name, kind, weights)
         try:
             loaded, about = kind.from_pretrained(
                 **_where(name), attn_implementation="eager", dtype=getattr(torch, dtype), trust_remote_code=False,
@@ -313,6 +315,29 @@ def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
     if missing:
         raise InputError(f"{name} lacks {missing[0]} and {len(missing) - 1} more tensors; the checkpoint is incomplete")
     return loaded
+
+
+def _require_shapes(name: str, kind: Any, weights: Weights) -> None:
+    """Compare the tensors with the model that config.json describes, made without memory: it may be far too large.
+
+    Raises:
+        InputError: a tensor has another shape than in that model.
+    """
+    import torch
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(**_where(name), trust_remote_code=False)
+        with torch.device("meta"):
+            empty = kind.from_config(config) if kind is transformers.AutoModel else kind(config)
+    except Exception:  # whatever it is, loading says it
+        return
+    names, prefix = set(weights.tensors.names()), f"{empty.base_model_prefix}."
+    for key, parameter in empty.named_parameters():
+        for stored in names & {key, prefix + key, key.removeprefix(prefix)}:
+            held, said = weights.tensors.shape(stored), tuple(parameter.shape)
+            if held != said:
+                raise InputError(f"{stored} has shape {held}, but by config.json of {name} it has {said}; correct one")
 
 
 def _where(name: str) -> dict[str, Any]:

@@ -297,8 +297,8 @@ def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
     named = [kind for kind in classes if isinstance(kind, str)] if isinstance(classes, list) else []
     kind: Any = getattr(transformers, named[0], transformers.AutoModel) if named else transformers.AutoModel
     with quiet():
-        if layout is None:  # an architecture that is known, whose tensors are loaded as they are
-            _require_shapes(name, kind, weights)
+        if _is_known(stack):  # whose tensors are loaded as they are
+            _require_shapes(name, kind, stack.weights)
         try:
             loaded, about = kind.from_pretrained(
                 **_where(name), attn_implementation="eager", dtype=getattr(torch, dtype), trust_remote_code=False,

@@ -627,6 +627,7 @@ def test_whatever_jax_is_set_to_the_component_is_that_of_pca(
     rows = np.random.default_rng(0).standard_normal((60, 3)) @ np.diag([3.0, 1.0, 1.0])
     with SWITCHES[switch]():
         fitted = LoopedPCA(center=True, normalize=False, training_steps=200, random_state=0).fit(rows)
-    found = np.asarray(fitted.components_)[0]
+    assert fitted.components_ is not None
+    found = fitted.components_[0]
     estimator._remembered.cache_clear()
     assert abs(found @ PCA(1).fit(rows).components_[0]) > np.cos(0.05)

@@ -225,7 +225,7 @@ def test_what_cannot_be_done_is_refused():
         METHODS["bias"](where, unit(32), strength=0.1)
     with pytest.raises(InputError, match=r"mu . x > 0 for 47 % of the calibration tokens"):
         signed(replace(where, reading=replace(where.reading, positive=0.47)), unit(32), strength=0.1)
-    with pytest.raises(InputError, match="it is the part of the way, from 0 to 1"):
+    with pytest.raises(InputError, match="it is from 0 to 1"):
         swap(one_head(), unit(4), strength=1.5)
     rotation = np.array([[1.0, -2.0], [2.0, 1.0]])
     with pytest.raises(InputError, match="is complex, so it has no eigenvector to replace"):

@@ -74,10 +74,6 @@ class Bench:
         ran = list(empty._run())
         return cls(model, prompts, direction, token, tuple(s for s, _, _ in ran), tuple(p for _, p, _ in ran), seed)
 
-    def towards(self, direction: Float[np.ndarray, " d"]) -> "Bench":
-        """The same for another direction; nothing is run."""
-        return Bench(self.model, self.prompts, direction, self.token, self.states, self.scores, self.seed)
-
     def measure(self) -> dict[str, np.ndarray]:
         """Every kind of `KINDS` that there is, one value for each prompt, of the model as it is now."""
         found: dict[str, list[np.ndarray]] = {}

@@ -173,7 +173,7 @@ def swap(site: Site, direction: Float[np.ndarray, " d"], *, strength: float) -> 
     Raises:
         InputError: the principal eigenvalue is not real or is zero, or l . u is (nearly) zero, or c is not in [0, 1].
     """
-    _check_step(strength, "swap")
+    require_strength(strength, "swap")
     if not strength:
         return _unchanged(site, "swap")
     value, _, left = _real_leader(site.circuit)
@@ -194,7 +194,7 @@ def swap_heads(site: Site, direction: Float[np.ndarray, " d"], *, strength: floa
     Raises:
         InputError: no head has a real leading eigenvalue, or c is not in [0, 1].
     """
-    _check_step(strength, "swap-heads")
+    require_strength(strength, "swap-heads")
     if not strength:
         return _unchanged(site, "swap-heads")
     pairs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -239,6 +239,22 @@ METHODS: Mapping[str, Method] = {
     "signed": signed, "bias": bias, "swap": swap, "swap-heads": swap_heads, "symmetric": symmetric, "brauer": brauer,
 }  # fmt: skip
 """Every method by its name on the command line."""
+STRENGTHS: Mapping[str, tuple[float, float]] = dict.fromkeys(("tuned", *METHODS), (-2.0, 2.0)) | dict.fromkeys(
+    ("swap", "swap-heads"), (0.0, 1.0)
+)
+"""The strengths that a method takes: of a swap it is the part of the way to the direction, of the others a multiple."""
+
+
+def require_strength(strength: float, method: str) -> None:
+    """Refuse a strength that a method does not take.
+
+    Raises:
+        InputError: outside `STRENGTHS`, or no number.
+    """
+    low, high = STRENGTHS[method]
+    if not low <= strength <= high:
+        what = ", the part of the way" if low == 0 else ""
+        raise InputError(f"--strength is {strength:g}; for --method {method} it is from {low:g} to {high:g}{what}")
 
 
 # --- the pieces
@@ -325,11 +341,6 @@ def _overlapping(left: np.ndarray, direction: np.ndarray, layer: int) -> np.ndar
 def _times(circuit: Circuit, x: np.ndarray) -> np.ndarray:
     left, right = circuit.summed_factors()
     return left.astype(np.float64) @ (right.astype(np.float64) @ x)
-
-
-def _check_step(strength: float, method: str) -> None:
-    if not 0 <= strength <= 1:
-        raise InputError(f"--strength is {strength:g}; for --method {method} it is the part of the way, from 0 to 1")
 
 
 def _root(gram: np.ndarray) -> np.ndarray:

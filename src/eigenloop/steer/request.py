@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eigenloop.steer.methods import require_strength
 from eigenloop.steer.session import METHOD_NAMES
 from eigenloop.system.errors import InputError
 
@@ -61,11 +62,11 @@ class Request:
             raise InputError(f"--{' and --'.join(doses)} exclude one another; give one of them")
         if self.method not in METHOD_NAMES:
             raise InputError(f"--method {self.method} does not exist; choose {', '.join(METHOD_NAMES)}")
-        for name, low, high in (("strength", -2.0, 2.0), ("target", -1.0, 1.0), ("budget", 0.0, np.inf)):
+        for name, low, high in (("target", -1.0, 1.0), ("budget", 0.0, np.inf)):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and low <= value <= high):
                 raise InputError(f"--{name} is {value:g}; it must be between {low:g} and {high:g}")
         if self.seed < 0:
             raise InputError(f"--seed is {self.seed}; it must be 0 or more")
-        if self.method.startswith("swap") and self.strength is not None and not 0 <= self.strength <= 1:
-            raise InputError(f"--strength is {self.strength:g}; for --method {self.method} it is from 0 to 1")
+        if self.strength is not None:
+            require_strength(self.strength, self.method)

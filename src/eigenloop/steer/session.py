@@ -17,7 +17,7 @@ from eigenloop.lens.weights.circuits import circuits
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.steer.calibration import reading
 from eigenloop.steer.edits import Edit, Site
-from eigenloop.steer.methods import METHODS
+from eigenloop.steer.methods import METHODS, STRENGTHS
 from eigenloop.steer.prompts import Prompts
 from eigenloop.steer.running import layer_inputs
 from eigenloop.steer.writing import applied, has_bias
@@ -114,13 +114,9 @@ class Session:
         return replace(self, direction=unit, written=dict.fromkeys(self.sites, unit))
 
     def allows(self, strength: float) -> bool:
-        """Whether the method takes a strength: swaps go from 0 to 1."""
-        return not self.method.startswith("swap") or 0 <= strength <= 1
-
-    def towards(self, direction: Float[np.ndarray, " d"], *, strength: float) -> "Session":
-        """The same for another direction; the calibration is kept."""
-        other = self.plain(direction)
-        return other.tuned(strength) if self.method == "tuned" else other
+        """Whether the method takes a strength."""
+        low, high = STRENGTHS[self.method]
+        return low <= strength <= high
 
     def edits(self, strength: float) -> tuple[Edit, ...]:
         """The edits of all layers at a strength c; 0 changes nothing.

@@ -23,6 +23,7 @@ from eigenloop.steer.directions import Direction, contrast, from_file, toward_to
 from eigenloop.steer.edits import Edit, describe, leading
 from eigenloop.steer.evidence import Evidence, Point, gather, read_back
 from eigenloop.steer.measuring import Bench, vocabulary
+from eigenloop.steer.methods import STRENGTHS
 from eigenloop.steer.page import save_tables, steering_page
 from eigenloop.steer.prompts import Prompts, check_disjoint, cut, read_text, shipped
 from eigenloop.steer.request import Request
@@ -214,15 +215,17 @@ def _searched(session: Session, request: Request) -> tuple[Session, Found | None
     goal = request.target if request.budget is None else request.budget
     assert goal is not None
 
+    low, high = STRENGTHS[request.method]
+
     def found(session: Session, start: float = DEFAULT_STRENGTH) -> Found:
         def measure(strength: float) -> float:
             with session.applied(strength):
                 return float(bench.measure()[kind].mean())
 
         return search(
-            measure, goal, start=start, largest=1.0 if request.method.startswith("swap") else 2.0,
+            measure, goal, start=start, largest=high,
             name="--target" if kind == "cosine" else "--budget", not_above=kind == "kl",
-            away=kind == "cosine" and not request.method.startswith("swap"),
+            away=kind == "cosine" and low < 0,
         )  # fmt: skip
 
     if request.method != "tuned":

@@ -22,7 +22,7 @@ ROWS = (
     {"system"},
     {"numerics", "report"},
     {"claims"},
-    {"lab"},
+    {"loops", "lab"},
     {"theory", "lens", "predict"},
     {"figures", "steer"},
     {"cli"},
@@ -51,8 +51,8 @@ INSIDE = {
 """The same inside the large packages."""
 
 LIBRARIES = {
-    "jax": {"lab", "theory", "predict", "figures"},
-    "torch": {"lens", "steer"},
+    "jax": {"lab", "theory", "predict", "figures", "loops"},
+    "torch": {"lens", "steer", "loops"},
     "transformers": {"lens", "steer"},
     "sklearn": {"predict", "figures"},
     "pandas": {"predict", "lens"},
@@ -142,6 +142,17 @@ def test_the_lens_loads_no_torch_by_itself() -> None:
         "from eigenloop import lens\n"
         "[getattr(lens, name) for name in lens.__all__]\n"
         "print(json.dumps([m for m in ('torch', 'transformers', 'jax', 'matplotlib', 'pandas') if m in sys.modules]))"
+    )
+    assert found == []
+
+
+def test_the_core_of_loops_loads_neither_jax_nor_torch() -> None:
+    found = in_fresh_python(
+        "import json, sys, numpy\n"
+        "from eigenloop import loops\n"
+        "[getattr(loops, name) for name in loops.__all__]\n"
+        "loops.diagnose(loops.LoopedMap.numpy(lambda x: 0.5 * x, numpy.ones(2)))\n"
+        "print(json.dumps([m for m in ('jax', 'torch', 'transformers', 'matplotlib', 'pandas') if m in sys.modules]))"
     )
     assert found == []
 

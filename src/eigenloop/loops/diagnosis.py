@@ -31,7 +31,7 @@ LONGER = 4
 """A loop that has not settled is run this many times longer, and then, while small, up to `WORK` numbers."""
 
 WORK, MOST = 2_000_000, 4096
-EXPONENT_WORK, EXPONENT_LOOPS = 400_000, (200, 4000)
+EXPONENT_WORK, EXPONENT_LOOPS = 400_000, (200, 2000)
 """Numbers of the states that exponents are computed from, and the fewest and most loops."""
 
 CLOSE = 1e-2

@@ -36,7 +36,8 @@ class Needed:
         tolerance: relative distance eps.
         forecast: the linear forecast; None with a reason.
         taken: loops that the run took to stay below eps; None where it did not come there.
-        bound: the plain count of Theorem 4.6 from the first linear state on; None where it bounds nothing.
+        bound: the plain count of Theorem 4.6 from the first linear state on, its distance enlarged by what the run
+            exceeded the linear forecast; None where it bounds nothing.
         from_loop: the loop that the forecast begins from.
         reasons: why something is None, by name.
     """
@@ -150,37 +151,50 @@ def loops_needed_to(
             raise InputError(f"tolerance is {tolerance:g}; it must be above 0 and below 1, relative to the state")
     distances = run.distances(point.point)
     near = first_below(distances, REGION)
-    series, reasons = np.zeros(0), {}
     if near is None:
         far = f"no state of {len(distances) - 1} loops stays within {REGION:g} of x*, where the forecast begins"
-        reasons = {"forecast": far, "bound": far}
-    else:
-        e = (run.states[near] - point.point) / run.scale
-        series = linear_distances(linear, e, loops=ahead_of(linear), stop=min(tolerances))
-    normal = norm is not None and norm <= NORMAL * leader.modulus
-    if near is not None and not normal:
-        reasons["bound"] = (
-            "log(d/eps)/log(1/rho) bounds nothing here: ||J|| is " +
-            ("not known" if norm is None else f"{norm:.3g}, above the radius {leader.modulus:.3g}")
+        return tuple(
+            Needed(tolerance=tolerance, forecast=None, taken=None, bound=None, from_loop=None,
+                   reasons={"forecast": far, "bound": far, "taken": _not_taken(distances)})
+            for tolerance in tolerances
         )  # fmt: skip
+    e = (run.states[near] - point.point) / run.scale
+    series = linear_distances(linear, e, loops=ahead_of(linear), stop=min(tolerances))
+    begin = _excess(distances, series, near) * float(distances[near])
     found = []
     for tolerance in tolerances:
-        why = dict(reasons)
-        ahead = first_below(series, tolerance) if len(series) else None
-        if near is not None and ahead is None:
-            why["forecast"] = f"the linear forecast stays above {tolerance:g} for {ahead_of(linear):,} loops"
-        count = loops_count(float(distances[near]), leader.modulus, tolerance) if near is not None and normal else None
-        if near is not None and normal and count is None:
-            why["bound"] = f"the radius is {leader.modulus:.4g}: no count of loops bounds the distance"
-        taken = first_below(distances, tolerance)
+        ahead, taken = first_below(series, tolerance), first_below(distances, tolerance)
+        count, reasons = _bound(begin, leader.modulus, norm, tolerance)
+        if ahead is None:
+            reasons["forecast"] = f"the linear forecast stays above {tolerance:g} for {ahead_of(linear):,} loops"
         if taken is None:
-            why["taken"] = f"not reached in {len(distances) - 1} loops: the distance is {distances[-1]:.2g}"
+            reasons["taken"] = _not_taken(distances)
         found.append(Needed(
-            tolerance=tolerance, taken=taken, from_loop=near, reasons=why,
-            forecast=None if ahead is None or near is None else near + ahead,
-            bound=None if count is None or near is None else near + count,
+            tolerance=tolerance, forecast=None if ahead is None else near + ahead, taken=taken,
+            bound=None if count is None else near + count, from_loop=near, reasons=reasons,
         ))  # fmt: skip
     return tuple(found)
+
+
+def _not_taken(distances: np.ndarray) -> str:
+    return f"not reached in {len(distances) - 1} loops: the distance is {distances[-1]:.2g}"
+
+
+def _bound(distance: float, radius: float, norm: float | None, tolerance: float) -> tuple[int | None, dict[str, str]]:
+    """The plain count where J is normal on its leading mode, or None and why not."""
+    if norm is None:
+        return None, {"bound": "log(d/eps)/log(1/rho) is no bound unless ||J|| = rho, and ||J|| is not known"}
+    if norm > NORMAL * radius:
+        return None, {"bound": f"log(d/eps)/log(1/rho) bounds nothing: ||J|| = {norm:.3g}, rho = {radius:.3g}"}
+    count = loops_count(distance, radius, tolerance)
+    return count, {} if count is not None else {"bound": f"rho = {radius:.4g}: no number of loops is enough"}
+
+
+def _excess(distances: np.ndarray, series: np.ndarray, near: int) -> float:
+    """Factor by which the run's distances exceed the linear ones at most: what a map that is not linear adds."""
+    count = min(len(series), len(distances) - near)
+    clear = series[:count] > 1e-8
+    return max(1.0, float(np.max(distances[near : near + count][clear] / series[:count][clear], initial=1.0)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ and `.torch` make one from a step function of an array, and refuse or qualify wh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,13 +99,12 @@ class LoopedMap:
         def run(state: np.ndarray) -> np.ndarray:
             return flat_result(step(state.reshape(shape).copy(), **given), shape)
 
+        def product(function: Callable[..., Any], state: np.ndarray, v: np.ndarray) -> np.ndarray:
+            return flat_result(function(state.reshape(shape), v.reshape(shape), **given), shape)
+
         def products(state: np.ndarray) -> Linear:
-            here = state.reshape(shape)
-            forward = reverse = None
-            if jvp is not None:
-                forward = lambda v: flat_result(jvp(here, v.reshape(shape), **given), shape)  # noqa: E731
-            if vjp is not None:
-                reverse = lambda u: flat_result(vjp(here, u.reshape(shape), **given), shape)  # noqa: E731
+            forward = None if jvp is None else partial(product, jvp, state)
+            reverse = None if vjp is None else partial(product, vjp, state)
             if forward is None and (reverse is None or x.size > DENSE):
                 forward = difference(run, state, difference_length(state, x))
             return Linear(x.size, forward, reverse)

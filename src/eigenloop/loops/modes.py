@@ -147,7 +147,8 @@ def _dense(linear: Linear) -> Spectrum:
     from scipy.linalg import eig
 
     matrix = linear.dense()
-    values, left, right = eig(matrix, left=True, right=True)
+    solved: Any = eig(matrix, left=True, right=True)
+    values, left, right = solved
     size = float(np.linalg.norm(matrix, 2))
     order = np.lexsort((-values.imag, -np.round(np.abs(values) / (np.abs(values).max() or 1.0), 14)))
     values, left, right = values[order], left[:, order], right[:, order]
@@ -248,7 +249,7 @@ def _eigs(apply: Product, size: int, rng: np.random.Generator) -> tuple[np.ndarr
         return np.zeros(0, complex), np.zeros((size, 0), complex), False
 
 
-def _complex(apply: Product, v: np.ndarray) -> np.ndarray:
+def _complex(apply: Product, v: Any) -> np.ndarray:
     """A real map of a complex vector."""
     return apply(np.ascontiguousarray(v.real)) + (1j * apply(np.ascontiguousarray(v.imag)) if np.any(v.imag) else 0)
 
@@ -296,7 +297,7 @@ def search_missed(
     backwards = linear.reverse is not None and all(mode.left is not None for mode in modes)
     apply = linear.reverse if backwards and linear.reverse is not None else linear.push
     vectors = [mode.left if backwards else mode.right for mode in modes]
-    known = [v for v in vectors if v is not None]
+    known: list[Any] = [v for v in vectors if v is not None]
     if len(known) < len(modes):
         return None, None
     span = np.column_stack([part for v in known for part in (v.real, v.imag)])

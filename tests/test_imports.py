@@ -57,7 +57,7 @@ LIBRARIES = {
     "sklearn": {"predict", "figures"},
     "pandas": {"predict", "lens"},
     "pyarrow": {"predict"},
-    "matplotlib": {"report", "figures", "lens", "claims", "steer"},
+    "matplotlib": {"report", "figures", "lens", "claims", "steer", "loops"},
     "typer": {"cli"},
 }
 """Which packages may import a heavy library, anywhere in them."""

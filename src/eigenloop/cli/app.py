@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from eigenloop.cli.lens import lens
+from eigenloop.cli.loops import loops
 from eigenloop.cli.predict import predict
 from eigenloop.cli.reproduce import reproduce
 from eigenloop.cli.steer import steer
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, verify, theory, train, predict, lens, steer):
+for command in (reproduce, verify, theory, train, predict, lens, loops, steer):
     app.command()(command)
 
 

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "blocks": "TwoBlock linear_loops",
         "checkpoints": "Trained load_run",
         "config": "TrainConfig",
-        "looping": "looped_sines power_method_sines",
+        "looping": "loop_matrices looped_sines power_method_sines",
         "objectives": "EndToEnd Layerwise Model Objective",
         "problems": "Batch Distribution Observed Rejected Rotated Sphere assumption_breaches draw haar_rotations",
         "run_directory": "RunDirectory",

@@ -9,6 +9,10 @@ one function serves both. Source: arXiv 2606.00605, Thms 4.6 and 4.7, Figs. 2, 5
 import numpy as np
 from jaxtyping import Float
 
+from eigenloop.lab.blocks import TwoBlock
+from eigenloop.lab.checkpoints import Trained
+from eigenloop.lab.problems import draw
+
 
 def looped_sines(
     a: Float[np.ndarray, "d d"],
@@ -59,6 +63,30 @@ def power_method_sines(
     """
     gram, query, basis = (np.asarray(value, np.float64) for value in (gram, query, basis))
     return _sines(gram, query, basis, loops)
+
+
+def loop_matrices(run: Trained, *, seed: int = 0) -> tuple[dict[int, np.ndarray], np.ndarray]:
+    """I + A S B of a run's first model at every snapshot and at its end, on one fresh problem, and its query.
+
+    Args:
+        run: from `load_run`.
+        seed: of the problem: X from the run's distribution, q uniform on the sphere.
+
+    Returns:
+        (matrices by training step, (d,) unit query), float64.
+    """
+    import jax
+
+    with jax.enable_x64(run.config.dtype == "float64"):
+        batch = draw(run.config.distribution(), jax.random.key(seed), 1)
+    gram, query = (np.asarray(value[0], np.float64) for value in (batch.gram, batch.query))
+    models = {**run.snapshots, run.done: run.model}
+    found = {}
+    for step in sorted(models):
+        blocks = TwoBlock.from_full(models[step])
+        a, b = (np.asarray(block, np.float64)[0] for block in (blocks.a, blocks.b))
+        found[step] = np.eye(query.size) + a @ gram @ b
+    return found, query
 
 
 def _sines(loop: np.ndarray, query: np.ndarray, basis: np.ndarray, loops: int) -> np.ndarray:

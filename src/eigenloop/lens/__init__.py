@@ -6,6 +6,7 @@ Importing it loads no torch: weights are read with NumPy, and torch comes with t
 # Eager, and light (NumPy): `alignment`, `circuits` and `spectra` are modules and functions of this package, and the
 # functions are the public names.
 from eigenloop.lens.loops.looped import Loops, looped
+from eigenloop.lens.loops.maps import looped_map
 from eigenloop.lens.loops.rates import Timescale
 from eigenloop.lens.model.checkpoint import Weights, open_weights
 from eigenloop.lens.model.embeddings import input_embedding, output_embedding
@@ -35,6 +36,6 @@ __all__ = [
     "Mode", "Model", "Norm", "Null", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra",
     "Spectrum", "Stack", "States", "Subject", "Timescale", "Verdict", "Weights", "align", "alignment", "circuits",
     "compare", "encode", "growth", "images", "input_embedding", "layer_spectra", "load", "locate", "looped",
-    "open_weights", "operator", "output_embedding", "passages", "planted", "principal", "query_keys", "randomised",
-    "reading", "solver", "spectra", "states", "stream",
+    "looped_map", "open_weights", "operator", "output_embedding", "passages", "planted", "principal", "query_keys",
+    "randomised", "reading", "solver", "spectra", "states", "stream",
 ]  # fmt: skip

@@ -21,6 +21,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "maps": "LoopedMap",
         "modes": "Mode Spectrum search_missed spectrum",
         "orbits": "Orbit left_rate orbit",
+        "page": "diagnosis_page write_diagnosis",
+        "paper": "PaperCase paper_case",
+        "snapshots": "Snapshots",
+        "user_file": "map_of_file",
         "verdicts": "Evidence Verdict stability verdict",
     },
 )

@@ -26,7 +26,7 @@ def torch_products(
     Args:
         step: (x, **context) -> the next state.
         x0: a tensor, or an array; decides shape, device and that dtype.
-        context: tensors that stay as they are.
+        context: tensors (or NumPy arrays, made tensors) that stay as they are.
 
     Raises:
         InputError: the step takes neither float64 nor the dtype of x0, or autograd cannot follow it.
@@ -112,5 +112,6 @@ def _try(
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
+    value = torch.as_tensor(value) if isinstance(value, np.ndarray) else value
     floating = isinstance(value, torch.Tensor) and value.is_floating_point()
     return value.to(dtype) if floating else value

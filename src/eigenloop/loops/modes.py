@@ -158,7 +158,7 @@ def _dense(linear: Linear) -> Spectrum:
     for i in np.flatnonzero(values.imag >= 0)[: 2 * KEEP]:
         v, w, mu = right[:, i], left[:, i], complex(values[i])
         residual = float(np.linalg.norm(matrix @ v - mu * v))
-        modes.append(_mode(mu, residual, overlaps[i], rounding, size, v, w))
+        modes.append(_mode(mu, residual, float(overlaps[i]), rounding, size, v, w))
     return Spectrum(
         modes=tuple(modes), converged=True, method="all eigenvalues (LAPACK)", outside=None, missed=False,
         noise=linear.noise,

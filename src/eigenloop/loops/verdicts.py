@@ -189,7 +189,7 @@ def _wanders(seen: Evidence) -> Verdict:
     if abs(value) <= slack < FINE and seen.returns is not None and seen.returns < 0.2:
         return Verdict(
             word="rotates",
-            sentence=f"The loop comes back near to where it was without a period in {seen.total} loops; {told}{repels}.",
+            sentence=f"The loop comes back near to where it was with no period in {seen.total} loops; {told}{repels}.",
         )
     if value < -slack:
         return Verdict(

@@ -95,6 +95,10 @@ class LoopedBlock:
 
         return torch.tensor(x.reshape(-1, *x.shape[-2:]), dtype=torch.float64, device=self._device)
 
+    def moved(self, x: Any) -> Any:
+        """The states (b, n, d) after one loop, as tensors with their graph."""
+        return self._map(x)
+
     def _map(self, x: Any) -> Any:
         if not self._attention:
             found = self._block(x, *self._rest, **self._named)

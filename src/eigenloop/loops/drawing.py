@@ -1,0 +1,141 @@
+"""Drawings of a diagnosis, light and dark: distances by loop, the spectrum, norms of powers, exponents (Matplotlib).
+
+Arrays in, SVG text out; nothing is computed here.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
+
+SIZE = (5.6, 3.4)
+
+
+def distances(
+    distance: np.ndarray | None, steps: np.ndarray, line: tuple[int, np.ndarray] | None, *, scale_name: str
+) -> tuple[str, str]:
+    """Distance and step by loop on a logarithmic axis, and the linear forecast.
+
+    Args:
+        distance: to the fixed point, from loop 0; None without one.
+        steps: from loop 1.
+        line: first loop and values of the forecast; None without one.
+        scale_name: what they are relative to.
+    """
+
+    def draw(axes: Any) -> None:
+        if distance is not None:
+            axes.plot(np.arange(len(distance)), _positive(distance), color=COLOURS[0], label="distance to x*")
+        axes.plot(1 + np.arange(len(steps)), _positive(steps), color=COLOURS[2], linestyle=DASHES[2], label="step")
+        if line is not None:
+            first, values = line
+            axes.plot(first + np.arange(len(values)), _positive(values), color=COLOURS[1], linestyle=DASHES[1],
+                      label="linear forecast")  # fmt: skip
+        axes.set(xlabel="loop", ylabel=f"relative to {scale_name}", yscale="log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        label_logarithms(axes)
+
+    return _both(draw)
+
+
+def plane(values: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
+    """Eigenvalues with their conjugates, error discs, and the unit circle.
+
+    Args:
+        values: complex, im >= 0.
+        errors: radii; those too small to see are drawn as points only.
+    """
+
+    def draw(axes: Any) -> None:
+        turn = np.exp(2j * np.pi * np.linspace(0, 1, 181))
+        axes.plot(turn.real, turn.imag, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7,
+                  label="modulus 1")  # fmt: skip
+        every, discs = np.concatenate([values, values.conj()]), np.concatenate([errors, errors])
+        axes.plot(every.real, every.imag, "o", color=COLOURS[0], markersize=4, label="eigenvalues")
+        lead = every[[0, len(values)]]
+        axes.plot(lead.real, lead.imag, "D", markerfacecolor="none", color=COLOURS[1], markersize=9, label="mu_1")
+        reach = max(1.1, 1.1 * float(np.abs(every).max(initial=0)))
+        for value, error in zip(every, discs, strict=True):
+            if 0.005 * reach < error < reach:
+                circle = value + error * turn
+                axes.fill(circle.real, circle.imag, color=COLOURS[0], alpha=0.15, linewidth=0)
+        axes.set(xlabel="Re", ylabel="Im", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+
+    return _both(draw)
+
+
+def powers(power: np.ndarray, norm: np.ndarray, radius: float) -> tuple[str, str]:
+    """||J^p|| by p, beside rho^p."""
+
+    def draw(axes: Any) -> None:
+        axes.plot(power, norm, "o-", color=COLOURS[0], label="||J^p||")
+        axes.plot(power, radius**power, color=COLOURS[1], linestyle=DASHES[1], label="|mu_1|^p")
+        axes.axhline(1, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7)
+        axes.set(xlabel="p", ylabel="largest growth of a deviation in p loops", yscale="log")
+        axes.set_xticks(power)
+        label_logarithms(axes)
+
+    return _both(draw)
+
+
+def running(values: np.ndarray, final: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
+    """Means of the exponents up to each loop, with bands of a standard error around the last.
+
+    Args:
+        values: (loops, k).
+        final: (k,).
+        errors: (k,).
+    """
+
+    def draw(axes: Any) -> None:
+        loops = 1 + np.arange(len(values))
+        skip = len(values) // 20
+        for i in range(values.shape[1]):
+            colour = COLOURS[i % len(COLOURS)]
+            axes.plot(loops[skip:], values[skip:, i], color=colour, linestyle=DASHES[i % len(DASHES)],
+                      label=f"lambda_{i + 1}")  # fmt: skip
+            axes.axhspan(final[i] - errors[i], final[i] + errors[i], color=colour, alpha=0.15, linewidth=0)
+        axes.axhline(0, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7)
+        axes.set(xlabel="loops counted", ylabel="Lyapunov exponent per loop")
+
+    return _both(draw)
+
+
+def ends_map(cosines: np.ndarray) -> tuple[str, str]:
+    """Cosines between the ends of all starts."""
+
+    def draw(axes: Any) -> None:
+        shown = axes.imshow(cosines, vmin=-1, vmax=1, cmap="RdBu")
+        axes.grid(visible=False)
+        axes.set(xlabel="start", ylabel="start")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.figure.colorbar(shown, ax=axes, label="cosine")
+
+    return _both(draw)
+
+
+def _both(draw: Callable[[Any], None]) -> tuple[str, str]:
+    """A drawing in the light and in the dark look, with a transparent ground and its legend below."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    looks = []
+    for look in (LIGHT, DARK):
+        with mpl.rc_context(cast(Any, look)):
+            figure = Figure(figsize=SIZE, layout="constrained")
+            axes = figure.add_subplot(facecolor="none")
+            draw(axes)
+            count = len(axes.get_legend_handles_labels()[0])
+            if count:
+                figure.legend(loc="outside lower center", ncols=min(4, count), handlelength=2.4)
+            looks.append(file_content(figure, "svg", facecolor="none").decode())
+    return looks[0], looks[1]
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """What a logarithmic axis can show."""
+    array = np.asarray(values, float)
+    return np.where(array > 0, array, np.nan)

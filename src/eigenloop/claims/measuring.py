@@ -57,6 +57,7 @@ SOURCES: tuple[Source, ...] = (
     Source("eigenloop.theory.claims.stability"),
     Source("eigenloop.theory.claims.training"),
     Source("eigenloop.theory.claims.optimisers"),
+    Source("eigenloop.loops.claims"),
     Source("eigenloop.lens.cases.uniform", extra="lens"),
     Source("eigenloop.lens.text.claims", extra="lens"),
     Source("eigenloop.steer.claims", extra="lens"),

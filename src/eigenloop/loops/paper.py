@@ -54,7 +54,7 @@ class PaperCase:
             f"The state that is read out, the query: |mu_1| = {self.found.modes[0].modulus:.12f}, exactly "
             f"{self.exact[0]:.12f} = (1 + gamma lambda_2)/(1 + gamma lambda_1); all modes within {self.error:.1e}.",
             f"All columns, data tokens too: radius {self.whole_radius:.9g}, exactly {self.whole_exact:.9g} = "
-            "1 + gamma lambda_1: as if the loop diverged. It is the wrong question, because the data are context, held fixed.",
+            "1 + gamma lambda_1, as if the loop diverged. It is the wrong question: the data are context, held fixed.",
         ]
 
     def as_dict(self) -> dict[str, Any]:

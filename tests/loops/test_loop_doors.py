@@ -1,0 +1,211 @@
+"""The doors: the paper's case, a run, a user's file, the command line, and the page."""
+
+import csv
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from eigenloop.cli import main
+from eigenloop.lab import TrainConfig, loop_matrices, train
+from eigenloop.loops import LoopedMap, diagnose, diagnosis_page, map_of_file, paper_case, random_starts, write_diagnosis
+from eigenloop.loops.cases import linear_map, planted, ring
+from eigenloop.loops.page import FILES, loops_rows, mode_rows, orbit_rows
+from eigenloop.loops.snapshots import snapshots
+from eigenloop.report import render
+from eigenloop.system.errors import InputError
+
+STEP = "import numpy as np\ndef step(x, w=0.5):\n    return np.tanh(w * x + 1)\nother = 3\n"
+
+
+def run(capsys, *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    said = capsys.readouterr()
+    return int(stop.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def user(tmp_path):
+    (tmp_path / "my.py").write_text(STEP)
+    np.save(tmp_path / "x0.npy", np.linspace(-1, 1, 6))
+    np.savez(tmp_path / "c.npz", w=np.full(6, -0.8))
+    return tmp_path
+
+
+@pytest.mark.parametrize("gamma", [0.5, 5.0, 50.0])
+def test_the_exact_case_is_hit_and_the_wrong_answer_stands_beside_it(gamma):
+    case = paper_case(gamma)
+    assert case.error < 1e-12
+    assert case.exact[0] == pytest.approx((1 + 4 * gamma) / (1 + 5 * gamma), abs=1e-15)
+    assert case.whole_radius == pytest.approx(1 + 5 * gamma, rel=1e-10)
+    assert case.found.verdict.word == "contracts"
+    for needed in case.found.needed:
+        assert abs(needed.forecast - needed.taken) <= 1
+        assert case.counts[needed.tolerance] >= needed.taken  # Theorem 4.6
+    with pytest.raises(InputError, match="above 0"):
+        paper_case(-1.0)
+
+
+def test_a_users_step_of_numpy(user):
+    looped = map_of_file(f"{user}/my.py:step", start=user / "x0.npy", context=user / "c.npz")
+    np.testing.assert_allclose(looped.step(looped.start), np.tanh(-0.8 * looped.start + 1))
+    assert str(diagnose(looped).verdict) == "contracts, alternating"
+
+
+@pytest.mark.parametrize(
+    ("library", "text"),
+    [
+        ("jax", "import jax.numpy as jnp\nimport jax\ndef step(x, w):\n    return jnp.tanh(w * x)\n"),
+        ("torch", "import torch\ndef step(x, w):\n    return torch.tanh(w * x)\n"),
+    ],
+)
+def test_a_users_step_is_of_the_library_that_its_file_imports(user, library, text):
+    pytest.importorskip(library)
+    (user / "other.py").write_text(text)
+    looped = map_of_file(f"{user}/other.py:step", start=user / "x0.npy", context=user / "c.npz")
+    assert looped.at(looped.start).reverse is not None  # exact products, not differences
+    np.testing.assert_allclose(looped.step(looped.start), np.tanh(-0.8 * looped.start), atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("source", "start", "context", "message"),
+    [
+        ("my.py:nothing", "x0.npy", None, "it has step"),
+        ("my.py:other", "x0.npy", None, "no function 'other'"),
+        ("my.py:", "x0.npy", None, "names no function"),
+        ("none.py:step", "x0.npy", None, "does not exist"),
+        ("broken.py:step", "x0.npy", None, "cannot be run: ZeroDivisionError"),
+        ("my.py:step", "none.npy", None, "does not exist"),
+        ("my.py:step", "my.py", None, "cannot read"),
+        ("my.py:step", "c.npz", None, "one .npy array"),
+        ("my.py:step", "x0.npy", "x0.npy", "named arrays"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(user, source, start, context, message):
+    (user / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(InputError, match=message):
+        map_of_file(f"{user}/{source}", start=user / start, context=None if context is None else user / context)
+
+
+def test_a_run_is_diagnosed_at_every_snapshot(tmp_path):
+    config = TrainConfig.create(
+        task="planted", dim=4, samples=8, multiplicities=(4, 2, 1, 1), loops=3, fresh=True, steps=40, batch=16,
+        test_size=16, learning_rate=0.3, snapshots=(10,),
+    )  # fmt: skip
+    trained = train(config, tmp_path / "run")
+    matrices, query = loop_matrices(trained, seed=1)
+    assert sorted(matrices) == [10, 40]
+    assert np.linalg.norm(query) == pytest.approx(1, abs=1e-6)
+    seen = snapshots(matrices, query, loops=64, norm=True, trained_loops=3)
+    for step, found in seen.found.items():
+        values = np.sort(np.abs(np.linalg.eigvals(matrices[step])))[::-1]
+        assert found.modes[0].modulus == pytest.approx(values[1] / values[0], abs=1e-8)
+    assert [row["step"] for row in seen.rows()] == [10, 40]
+    assert seen.last is seen.found[40]
+    assert json.loads(json.dumps(seen.as_dict(), allow_nan=False))["trained_loops"] == 3
+    with pytest.raises(InputError, match="no snapshot"):
+        snapshots({}, query, loops=1, norm=True, trained_loops=1)
+
+
+def test_the_command_line_on_a_run(tmp_path, capsys):
+    config = TrainConfig.create(
+        task="planted", dim=3, samples=4, multiplicities=(2, 1, 1), loops=2, fresh=True, steps=5, batch=8, test_size=8
+    )
+    train(config, tmp_path / "run")
+    status, out, _ = run(capsys, "loops", str(tmp_path / "run"), "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert document["snapshots"][-1]["step"] == 5
+    assert document["verdict"].startswith("contracts")
+
+
+def test_the_command_line_writes_a_page_its_tables_and_json(user, capsys):
+    out = user / "out"
+    words = ["loops", f"{user}/my.py:step", "--start", f"{user}/x0.npy", "--starts", "3", "--out", str(out)]
+    status, said, _ = run(capsys, *words)
+    assert status == 0
+    assert str(out / "report.html") in said
+    assert {path.name for path in out.iterdir()} == {"report.html", *FILES.values()}
+    document = json.loads((out / "loops.json").read_text())
+    keys = {"verdict", "fixed_point", "modes", "bracket", "rate", "lyapunov", "loops_to", "ends"}
+    assert keys <= document.keys()
+    assert document["ends"]["starts"] == 3
+    rows = list(csv.DictReader((out / "orbit.csv").read_text().splitlines()))
+    assert [int(row["loop"]) for row in rows] == list(range(65))
+    status, again, _ = run(capsys, *words, "--json")
+    assert status == 0
+    assert json.loads(again)["files"]["report"] == str(out / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["paper", "--gamma", "-1"], "gamma is -1"),
+        (["paper", "--layer", "1"], "--layer belongs to MODEL"),
+        (["paper", "--loops", "0"], "loops is 0"),
+        (["paper", "--starts", "0"], "--starts is 0"),
+        (["some/model"], "needs --text"),
+        (["my.py:step"], "needs --start"),
+        (["my.py:step", "--start", "x0.npy", "--gamma", "2"], "--gamma belongs to paper"),
+    ],
+)
+def test_bad_words_are_one_line(words, message, capsys):
+    status, out, error = run(capsys, "loops", *words)
+    assert (status, out) == (2, "")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_directory_of_others_is_not_written_into(tmp_path, capsys):
+    (tmp_path / "orbit.csv").write_text("mine")
+    status, _, error = run(capsys, "loops", "paper", "--out", str(tmp_path))
+    assert status == 2
+    assert "not written by eigenloop loops" in error
+    assert (tmp_path / "orbit.csv").read_text() == "mine"
+
+
+def test_the_help_says_that_a_file_is_run():
+    done = subprocess.run(
+        [sys.executable, "-c", "from eigenloop.cli import main; main(['loops', '--help'])"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "code" in " ".join(done.stdout.split())
+
+
+class Texts(HTMLParser):
+    """All text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize("kind", ["contracts", "rotates", "grows", "blows up"])
+def test_a_page_can_be_made_of_every_kind_of_verdict(kind, tmp_path):
+    looped = {
+        "contracts": lambda: linear_map(planted(np.random.default_rng(0), [0.9], size=6), np.ones(6)),
+        "rotates": lambda: LoopedMap.numpy(ring(1.2, 1.1), np.array([0.5, 0.1])),
+        "grows": lambda: linear_map(np.diag([1.2, 0.5]), np.ones(2)),
+        "blows up": lambda: LoopedMap.numpy(lambda x: x + x * x, np.ones(2)),
+    }[kind]()
+    found = diagnose(looped, starts=random_starts(looped, 3), readout=lambda x: float(np.abs(x).sum()) % 7)
+    assert found.verdict.word == kind
+    page = diagnosis_page(found, command="eigenloop loops", said=["One sentence more."])
+    parser = Texts()
+    parser.feed(render(page))
+    text = " ".join(" ".join(parser.texts).split())
+    assert found.verdict.sentence in text
+    assert "One sentence more." in text
+    write_diagnosis(found, tmp_path / "out", command="eigenloop loops")
+    header, rows = orbit_rows(found)
+    assert len(rows) == len(found.states)
+    assert all(len(row) == len(header) for row in rows)
+    assert len(mode_rows(found)[1]) == len(found.modes)
+    assert len(loops_rows(found)[1]) == len(found.needed or ())

@@ -28,6 +28,7 @@ EXAMPLES = [
         "docs/lens-cases.md",
         "docs/lens-alignment.md",
         "docs/lens-reading.md",
+        "docs/loops.md",
         "docs/steering.md",
         "docs/tables.md",
         "docs/verify.md",

@@ -19,7 +19,7 @@ def rayleigh(matrix: np.ndarray, *, steps: int = 200, seed: int = 0) -> float:
     v = np.random.default_rng(seed).standard_normal(len(matrix))
     for _ in range(steps):
         v = matrix @ v / np.linalg.norm(matrix @ v)
-    return abs(v @ matrix @ v)
+    return float(abs(v @ matrix @ v))
 
 
 @pytest.mark.parametrize("gamma", [0.5, 5.0, 50.0])
@@ -46,7 +46,7 @@ def test_trained_weights_that_are_no_multiples_of_the_identity():
     matrix = np.eye(6) + a @ (s @ s.T) @ b
     values, vectors = np.linalg.eig(matrix)
     order = np.argsort(-np.abs(values))
-    point = vectors[:, order[0]].real
+    point = np.real(vectors[:, order[0]])
     looped = normalized_map(matrix, point)
     start = point / np.linalg.norm(point)
     projected = (np.eye(6) - np.outer(start, start)) @ matrix / abs(values[order[0]])

@@ -38,7 +38,7 @@ def test_a_solver_finds_the_fixed_point_attracting_or_not(leader, size):
     looped, point = affine([leader], size=size)
     found = fixed_point(looped, looped.start, scale=float(np.linalg.norm(point)))
     assert found.found
-    np.testing.assert_allclose(found.point, point, atol=1e-8 * np.linalg.norm(point))
+    np.testing.assert_allclose(found.point, point, atol=1e-8 * float(np.linalg.norm(point)))
     assert found.error < 1e-9
 
 

@@ -40,15 +40,7 @@ def torch_products(
         return torch.tensor(x, dtype=dtype, device=device).reshape(shape)
 
     def call(x: torch.Tensor) -> torch.Tensor:
-        y = step(x, **fixed)
-        if not isinstance(y, torch.Tensor):
-            raise InputError(f"step returns a {type(y).__name__}; return the next state as one tensor")
-        if tuple(y.shape) != shape:
-            raise InputError(
-                f"step returns shape {tuple(y.shape)}, but the state has {shape}; return the next state alone, in its "
-                "shape"
-            )
-        return y
+        return _checked(step(x, **fixed), shape)
 
     def run(x: np.ndarray) -> np.ndarray:
         with _differentiable(), torch.no_grad():
@@ -81,6 +73,17 @@ def torch_products(
         return Linear(x.size, forward, reverse)
 
     return run, products
+
+
+def _checked(y: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    """What a step returned, where it is a state."""
+    if not isinstance(y, torch.Tensor):
+        raise InputError(f"step returns a {type(y).__name__}; return the next state as one tensor")
+    if tuple(y.shape) != shape:
+        raise InputError(
+            f"step returns shape {tuple(y.shape)}, but the state has {shape}; return the next state alone, in its shape"
+        )
+    return y
 
 
 @contextmanager

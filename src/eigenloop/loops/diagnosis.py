@@ -168,8 +168,9 @@ def diagnose(
     if _unsettled(seen) and more > run.total and run.total >= loops:
         run = orbit(looped, x, loops=loops, more=more)
         seen = _evidence(looped, run, seed)
-    if _unsettled(seen):
-        seen = _evidence(looped, run, seed, wandering=True)
+    for share in (1, LONGER):
+        if _unsettled(seen):
+            seen = _evidence(looped, run, seed, wandering=share)
     return _diagnosis(looped, run, seen, tolerances, starts, readout, norms=norms, seed=seed)
 
 
@@ -180,10 +181,10 @@ def _start(looped: LoopedMap, x0: Any) -> np.ndarray:
 
 def _unsettled(seen: Evidence) -> bool:
     """Whether more loops, or exponents, may tell more."""
-    return seen.exponents is None and verdict(seen).word == "undecided" and seen.period != 1
+    return verdict(seen).word == "undecided" and seen.period != 1
 
 
-def _evidence(looped: LoopedMap, run: Orbit, seed: int, *, wandering: bool = False) -> Evidence:
+def _evidence(looped: LoopedMap, run: Orbit, seed: int, *, wandering: int = 0) -> Evidence:
     """What the run shows, the fixed point and its modes."""
     scale, tail = run.scale, run.tail
     repeats = None if run.blew_up else orbits.period(tail, scale=scale, tolerance=max(REPEATS, 100 * looped.noise))
@@ -193,7 +194,7 @@ def _evidence(looped: LoopedMap, run: Orbit, seed: int, *, wandering: bool = Fal
     wander = None
     if wandering:
         least, most = EXPONENT_LOOPS
-        counted = int(np.clip(EXPONENT_WORK // looped.size, least, most))
+        counted = int(np.clip(wandering * EXPONENT_WORK // looped.size, least, wandering * most))
         wander = exponents(looped, tail[-1], loops=counted - counted % BLOCKS, seed=seed)
     return Evidence(
         loops=run.loops, total=run.total, blew_up=run.total + 1 if run.blew_up else None, grows=growing,

@@ -49,17 +49,18 @@ def plane(values: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
     """
 
     def draw(axes: Any) -> None:
-        turn = np.exp(2j * np.pi * np.linspace(0, 1, 181))
+        turn: Any = np.exp(2j * np.pi * np.linspace(0, 1, 181))
         axes.plot(turn.real, turn.imag, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7,
                   label="modulus 1")  # fmt: skip
-        every, discs = np.concatenate([values, values.conj()]), np.concatenate([errors, errors])
+        every: Any = np.concatenate([values, values.conj()])
+        discs = np.concatenate([errors, errors])
         axes.plot(every.real, every.imag, "o", color=COLOURS[0], markersize=4, label="eigenvalues")
-        lead = every[[0, len(values)]]
+        lead: Any = every[[0, len(values)]]
         axes.plot(lead.real, lead.imag, "D", markerfacecolor="none", color=COLOURS[1], markersize=9, label="mu_1")
         reach = max(1.1, 1.1 * float(np.abs(every).max(initial=0)))
         for value, error in zip(every, discs, strict=True):
             if 0.005 * reach < error < reach:
-                circle = value + error * turn
+                circle: Any = value + error * turn
                 axes.fill(circle.real, circle.imag, color=COLOURS[0], alpha=0.15, linewidth=0)
         axes.set(xlabel="Re", ylabel="Im", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
 

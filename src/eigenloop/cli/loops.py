@@ -75,7 +75,8 @@ def loops(
     if out is not None:
         command = _command(source, given, count, starts, seed, device, out)
         with safely(lambda: True):
-            files = write_diagnosis(found, out, command=command, said=sentences, document=document)
+            plane = _plane(found, seed) if starts > 1 else None
+            files = write_diagnosis(found, out, command=command, said=sentences, plane=plane, document=document)
     if json:
         typer.echo(encoder.dumps({**document, "files": files}, allow_nan=False))
         return
@@ -145,6 +146,16 @@ def _diagnosed(looped: "LoopedMap", count: int, starts: int, seed: int) -> "Diag
 
     several = random_starts(looped, starts, seed=seed) if starts > 1 else None
     return diagnose(looped, loops=count, starts=several, seed=seed)
+
+
+def _plane(found: "Diagnosis", seed: int) -> Any:
+    """Ends of a slice of starts, where the state is small enough for hundreds of runs."""
+    from eigenloop.loops import slice_ends
+    from eigenloop.loops.linear import DENSE
+
+    looped, run = found.looped, found.orbit
+    few = looped.size <= DENSE
+    return slice_ends(looped, loops=min(run.total, 5 * run.loops), scale=run.scale, seed=seed) if few else None
 
 
 def _command(source: str, given: dict[str, Any], count: int, starts: int, seed: int, device: str, out: Path) -> str:

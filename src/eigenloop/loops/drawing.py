@@ -118,6 +118,28 @@ def ends_map(cosines: np.ndarray) -> tuple[str, str]:
     return _both(draw)
 
 
+def slice_map(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[str, str]:
+    """Starts of a plane, coloured by the end that they come to; blank where they were still moving.
+
+    Args:
+        labels: end of each start, (rows, columns); -1 for none.
+        first: coordinates of the columns.
+        second: of the rows.
+    """
+
+    def draw(axes: Any) -> None:
+        places = np.stack(np.meshgrid(first, second), axis=-1)
+        for label in range(min(int(labels.max(initial=-1)) + 1, len(COLOURS))):
+            x, y = places[labels == label].T
+            axes.plot(x, y, "s", color=COLOURS[label], markersize=5, label=f"end {label + 1}")
+        x, y = places[(labels < 0) | (labels >= len(COLOURS))].T
+        if len(x):
+            axes.plot(x, y, "x", color=axes.xaxis.label.get_color(), markersize=3, alpha=0.6, label="other or none")
+        axes.set(xlabel="along x_0, in lengths of it", ylabel="across, at random", aspect="equal")
+
+    return _both(draw)
+
+
 def _both(draw: Callable[[Any], None]) -> tuple[str, str]:
     """A drawing in the light and in the dark look, with a transparent ground and its legend below."""
     import matplotlib as mpl

@@ -83,17 +83,6 @@ def anderson(looped: LoopedMap, x: np.ndarray, *, scale: float, tolerance: float
     return best, least, count
 
 
-def newton_step(linear: Linear, gap: np.ndarray, *, power: int = 1) -> np.ndarray:
-    """(I - J^p)^{-1} gap, by a dense solver to n = `DENSE`, by GMRES above.
-
-    Args:
-        linear: J.
-        gap: f(x) - x.
-        power: p, for a point of period p of a map whose derivative along the orbit is J^p.
-    """
-    return solve_along([linear] * power, gap)
-
-
 def solve_along(turns: list[Linear], gap: np.ndarray) -> np.ndarray:
     """(I - J_p ... J_1)^{-1} gap for the derivatives along an orbit."""
     size = turns[0].size

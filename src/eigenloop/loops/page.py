@@ -11,6 +11,7 @@ from eigenloop import report
 from eigenloop.loops import drawing
 from eigenloop.loops.diagnosis import Diagnosis
 from eigenloop.loops.forecast import first_below, linear_distances
+from eigenloop.loops.starts import Slice
 from eigenloop.report import Cell, Column, Missing
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, require_writable, save_table
@@ -50,7 +51,7 @@ def check_directory(directory: Path) -> None:
 
 def write_diagnosis(
     found: Diagnosis, directory: Path, *, command: str, said: Sequence[str] = (),
-    document: dict[str, Any] | None = None,
+    plane: Slice | None = None, document: dict[str, Any] | None = None,
 ) -> dict[str, str]:  # fmt: skip
     """Write report.html, its tables and the JSON; everything is made before the first file is written.
 
@@ -59,6 +60,7 @@ def write_diagnosis(
         directory: where to; made where it is missing.
         command: what repeats it.
         said: sentences beside the verdict, such as how the exact answer compares.
+        plane: ends of a slice of starts, where it was computed.
         document: the JSON; that of the diagnosis by default.
 
     Returns:
@@ -68,7 +70,7 @@ def write_diagnosis(
         InputError: as for `check_directory`.
     """
     check_directory(directory)
-    html = report.render(diagnosis_page(found, command=command, said=said)).encode()
+    html = report.render(diagnosis_page(found, command=command, said=said, plane=plane)).encode()
     text = json.dumps(document or found.as_dict(), allow_nan=False, indent=1).encode()
     tables = {"loops": loops_rows(found), "orbit": orbit_rows(found), "modes": mode_rows(found)}
     for name, (header, rows) in tables.items():
@@ -78,17 +80,22 @@ def write_diagnosis(
     return {"report": str(directory / PAGE), **{name: str(directory / file) for name, file in FILES.items()}}
 
 
-def diagnosis_page(found: Diagnosis, *, command: str, said: Sequence[str] = ()) -> report.Page:
+def diagnosis_page(
+    found: Diagnosis, *, command: str, said: Sequence[str] = (), plane: Slice | None = None
+) -> report.Page:
     """The page: the verdict in a sentence first, then loops, orbit, spectrum, norms, exponents, starts.
 
     Args:
         found: what to show.
         command: what repeats it.
         said: sentences beside the verdict.
+        plane: ends of a slice of starts, where it was computed.
     """
     beside = [report.Section("In words", list(said))] if said else []
     sections = [*beside, _loops(found), _orbit(found), _modes(found)]
-    sections += [section for section in (_norms(found), _exponents(found), _ends(found)) if section is not None]
+    sections += [
+        section for section in (_norms(found), _exponents(found), _ends(found), _slice(plane)) if section is not None
+    ]
     sections.append(report.Section("What is not claimed", [*NOT_CLAIMED, *found.looped.notes]))
     facts: list[tuple[str, Cell]] = [
         ("verdict", str(found.verdict)), ("map", found.looped.name), ("numbers in a state", found.looped.size),
@@ -184,7 +191,7 @@ def _orbit(found: Diagnosis) -> report.Section:
     else:
         facts.append(("measured factor per loop", Missing(found.reasons.get("rate", "not measured"))))
     figure = report.Figure(light, "Distance to the fixed point and step size by loop, logarithmic.", svg_dark=dark,
-                           caption="A straight line of slope log |mu_1| is what one mode leaves.",
+                           caption="One mode leaves a straight line of slope log |mu_1|." if point.found else "",
                            downloads=[FILES["orbit"]])  # fmt: skip
     return report.Section("Orbit", [figure, report.Facts(facts)])
 
@@ -256,6 +263,19 @@ def _ends(found: Diagnosis) -> report.Section | None:
     ]  # fmt: skip
     figure = report.Figure(light, "Cosines between the ends of all starts.", svg_dark=dark)
     return report.Section("Starts", [report.Facts(facts), figure])
+
+
+def _slice(plane: Slice | None) -> report.Section | None:
+    if plane is None:
+        return None
+    light, dark = drawing.slice_map(plane.labels, plane.first, plane.second)
+    counts = ", ".join(map(str, plane.ends.shares)) or "none"
+    figure = report.Figure(
+        light, "Starts of a plane, coloured by their end.", svg_dark=dark,
+        caption=f"{plane.labels.size} starts s x_0 + t e, e a random direction; {len(plane.ends.shares)} ends, reached "
+        f"from {counts}; {plane.labels.size - plane.ends.settled} starts still moved.",
+    )  # fmt: skip
+    return report.Section("A slice of starts", [figure])
 
 
 def _cell(value: float | int | None, reason: str | None) -> Cell:

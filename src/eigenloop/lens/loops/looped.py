@@ -198,7 +198,7 @@ def looped(
     if part not in PARTS:
         raise InputError(f"part {part!r} does not exist; choose {' or '.join(PARTS)}")
     circuit = subject.circuit(layer)
-    ids, remarks = _tokens(loaded, text)
+    ids, remarks = tokens_of(loaded, text)
     block = LoopedBlock(loaded, layer, part, ids)
     x = block.start if start is None else np.asarray(start, np.float64)
     if x.shape != block.start.shape:
@@ -310,7 +310,7 @@ def _turning(angle: float, error: float | None = None) -> str:
     return f" and turned by {np.degrees(angle):.2f}{within} degrees"
 
 
-def _tokens(model: Model, text: "Path | str | Sequence[int]") -> tuple[Int[np.ndarray, " n"], list[str]]:
+def tokens_of(model: Model, text: "Path | str | Sequence[int]") -> tuple[Int[np.ndarray, " n"], list[str]]:
     """Ids of one sequence, no longer than the context."""
     from eigenloop.lens.text.texts import passages
 

@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 
 from eigenloop.lens.loops.block import LoopedBlock
-from eigenloop.lens.loops.looped import _tokens
+from eigenloop.lens.loops.looped import tokens_of
 from eigenloop.lens.model.loaded import load
 from eigenloop.loops import LoopedMap
 from eigenloop.system.errors import InputError
 
-PIECEWISE = {
+OTHERWISE = {
+    **dict.fromkeys(
+        ("hrm_text", "perceiver", "esmfold2", "funnel"),
+        "it loops by itself in a way that is not read here: write its loop as a step function (FILE.py:STEP)",
+    ),
     "esm": "ESMFold recycles through a distogram's bins, which is piecewise constant: it has no derivative",
     "zamba2": "its shared block sits between layers of their own: one pass is no map applied again and again",
 }
-"""Models whose loop is no map with a derivative, and why."""
+"""Models that loop, or seem to, and why their own loop is not taken."""
 
 
 def looped_map(
@@ -50,7 +54,7 @@ def looped_map(
 
     loaded = load(model, tokenizer=tokenizer, device=device)
     if layer is None and loaded.model_type != "albert":
-        why = PIECEWISE.get(loaded.model_type, "its layers have weights of their own, so it loops nothing by itself")
+        why = OTHERWISE.get(loaded.model_type, "its layers have weights of their own, so it loops nothing by itself")
         raise InputError(f"{loaded.source} ({loaded.model_type}): {why}; loop one of its layers with --layer N")
     count = len(loaded.blocks)
     if layer is not None and not 0 <= layer < count:
@@ -61,7 +65,7 @@ def looped_map(
             f"{loaded.source} passes through {config['num_hidden_groups']} groups of layers, each its own map; loop "
             "one block with --layer N"
         )
-    ids, remarks = _tokens(loaded, text)
+    ids, remarks = tokens_of(loaded, text)
     chosen = range(count) if layer is None else [layer]
     blocks = [LoopedBlock(loaded, index, "layer", ids) for index in chosen]
 

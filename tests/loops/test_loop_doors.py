@@ -11,7 +11,16 @@ import pytest
 
 from eigenloop.cli import main
 from eigenloop.lab import TrainConfig, loop_matrices, train
-from eigenloop.loops import LoopedMap, diagnose, diagnosis_page, map_of_file, paper_case, random_starts, write_diagnosis
+from eigenloop.loops import (
+    LoopedMap,
+    diagnose,
+    diagnosis_page,
+    map_of_file,
+    paper_case,
+    random_starts,
+    slice_ends,
+    write_diagnosis,
+)
 from eigenloop.loops.cases import linear_map, planted, ring
 from eigenloop.loops.page import FILES, loops_rows, mode_rows, orbit_rows
 from eigenloop.loops.snapshots import snapshots
@@ -135,7 +144,7 @@ def test_the_command_line_writes_a_page_its_tables_and_json(user, capsys):
     assert keys <= document.keys()
     assert document["ends"]["starts"] == 3
     rows = list(csv.DictReader((out / "orbit.csv").read_text().splitlines()))
-    assert [int(row["loop"]) for row in rows] == list(range(65))
+    assert [int(row["loop"]) for row in rows] == list(range(321))
     status, again, _ = run(capsys, *words, "--json")
     assert status == 0
     assert json.loads(again)["files"]["report"] == str(out / "report.html")
@@ -197,15 +206,17 @@ def test_a_page_can_be_made_of_every_kind_of_verdict(kind, tmp_path):
     }[kind]()
     found = diagnose(looped, starts=random_starts(looped, 3), readout=lambda x: float(np.abs(x).sum()) % 7)
     assert found.verdict.word == kind
-    page = diagnosis_page(found, command="eigenloop loops", said=["One sentence more."])
+    plane = slice_ends(looped, loops=30, scale=found.orbit.scale, points=4) if kind == "contracts" else None
+    page = diagnosis_page(found, command="eigenloop loops", said=["One sentence more."], plane=plane)
     parser = Texts()
     parser.feed(render(page))
     text = " ".join(" ".join(parser.texts).split())
     assert found.verdict.sentence in text
     assert "One sentence more." in text
+    assert ("16 starts" in text) == (plane is not None)
     write_diagnosis(found, tmp_path / "out", command="eigenloop loops")
     header, rows = orbit_rows(found)
-    assert len(rows) == len(found.states)
+    assert len(rows) == len(found.orbit.states)
     assert all(len(row) == len(header) for row in rows)
     assert len(mode_rows(found)[1]) == len(found.modes)
     assert len(loops_rows(found)[1]) == len(found.needed or ())

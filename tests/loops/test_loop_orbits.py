@@ -75,12 +75,13 @@ def test_a_point_of_period_two():
 def test_states_steps_and_distances():
     looped = LoopedMap.numpy(lambda x: 0.5 * x, np.array([4.0, 0.0]))
     run = orbit(looped, looped.start, loops=3, more=5)
-    np.testing.assert_allclose(run.states[:, 0], [4, 2, 1, 0.5])
+    np.testing.assert_allclose(run.asked[:, 0], [4, 2, 1, 0.5])
     np.testing.assert_allclose(run.norms, 4 * 0.5 ** np.arange(9))
     assert run.scale == 3.5  # the way that it came, above its last length
-    np.testing.assert_allclose(run.steps, np.array([2, 1, 0.5]) / 3.5)
-    np.testing.assert_allclose(run.distances(np.zeros(2)), np.array([4, 2, 1, 0.5]) / 3.5)
+    np.testing.assert_allclose(run.steps[:3], np.array([2, 1, 0.5]) / 3.5)
+    np.testing.assert_allclose(run.distances(np.zeros(2)), run.norms / 3.5)
     assert run.total == 8
+    assert len(orbit(looped, looped.start, loops=1, more=9).states) == 6  # 5 times the loops asked for
     assert run.tail[-1][0] == 4 / 2**8
 
 

@@ -89,7 +89,7 @@ class Diagnosis:
     @property
     def states(self) -> Float[np.ndarray, "k *shape"]:
         """x_0, ..., x_K in the user's shape."""
-        return self.orbit.states.reshape(-1, *self.looped.shape)
+        return self.orbit.asked.reshape(-1, *self.looped.shape)
 
     def loops_to(self, tolerance: float) -> Needed:
         """Loops to a relative distance: the forecast beside what it took.
@@ -200,7 +200,7 @@ def _evidence(looped: LoopedMap, run: Orbit, seed: int, *, wandering: int = 0) -
         loops=run.loops, total=run.total, blew_up=run.total + 1 if run.blew_up else None, grows=growing,
         lengthened=float(run.norms[-1] / (run.norms[0] or 1.0)), period=cycle, repeated=repeats is not None,
         point=point, spectrum=found,
-        distance=float(run.distances(point.point)[-1]) if point.found else None,
+        distance=float(run.distances(point.point)[len(run.asked) - 1]) if point.found else None,
         end_distance=last if point.found else None, exponents=wander,
         approach=_approach(tail, point) if point.found else None, returns=_returns(tail),
     )  # fmt: skip

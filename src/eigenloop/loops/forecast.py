@@ -246,7 +246,7 @@ def step_exit(run: Orbit, point: FixedPoint, linear: Linear, leader: Mode, thres
 
 
 def usefulness(run: Orbit, readout: Callable[[np.ndarray], float], shape: tuple[int, ...]) -> Float[np.ndarray, " k"]:
-    """What the user reads out, at every loop: a loss, or a divergence from the last loop's readout.
+    """What the user reads out, at every loop asked for: a loss, or a divergence from the last loop's readout.
 
     Args:
         run: the orbit.
@@ -257,7 +257,7 @@ def usefulness(run: Orbit, readout: Callable[[np.ndarray], float], shape: tuple[
         InputError: something that is no finite number.
     """
     values = []
-    for k, x in enumerate(run.states):
+    for k, x in enumerate(run.asked):
         value = np.asarray(readout(x.reshape(shape).copy()), dtype=np.float64)
         if value.size != 1 or not np.isfinite(value).all():
             raise InputError(f"the readout of loop {k} is {value!r}; it must return one finite number")

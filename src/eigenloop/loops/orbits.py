@@ -26,16 +26,19 @@ LINEAR = 0.05
 LONGEST = 64
 """Longest period that is looked for."""
 
+KEPT = 5
+"""States are kept for this many times the loops asked for: how long it takes may lie beyond them."""
+
 DOUBLED = 1.3
 """Growth of the norm over each doubling of the loops that counts as growth without end: sqrt(k) grows by 1.41."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Orbit:
-    """States x_0, ..., x_K of a map, and where a longer run went.
+    """States x_0, x_1, ... of a map, and where a longer run went.
 
     Args:
-        states: (K + 1, n), K as asked for, or fewer where it blew up.
+        states: (k + 1, n), of up to `KEPT` K loops with K as asked for; fewer where it blew up.
         tail: the last states of the longer run, (t, n).
         norms: ||x_k|| of the longer run, from 0.
         loops: K as asked for.
@@ -55,26 +58,31 @@ class Orbit:
 
     @property
     def scale(self) -> float:
-        """The length of every relative number: the larger of the last state and of the way it has come.
+        """The length of every relative number: the larger of x_K and of the way it has come, x_K - x_0.
 
         A state that shrinks to 0 is measured by where it began; one that grows by no more than 1000 times that.
         """
-        first, last = (float(np.linalg.norm(self.states[i])) for i in (0, -1))
-        way = float(np.linalg.norm(self.states[-1] - self.states[0]))
+        start, end = self.states[0], self.asked[-1]
+        first, last, way = (float(np.linalg.norm(each)) for each in (start, end, end - start))
         return min(max(last, way), 1e3 * first if first else np.inf) or 1.0
 
     @property
+    def asked(self) -> Float[np.ndarray, "k n"]:
+        """x_0, ..., x_K of the loops asked for."""
+        return self.states[: self.loops + 1]
+
+    @property
     def steps(self) -> Float[np.ndarray, " k"]:
-        """||x_{k+1} - x_k|| / scale, k = 0, ..., K - 1."""
+        """||x_{k+1} - x_k|| / scale of the states kept."""
         return np.linalg.norm(np.diff(self.states, axis=0), axis=1) / self.scale
 
     def distances(self, point: Float[np.ndarray, " n"]) -> Float[np.ndarray, " k"]:
-        """||x_k - point|| / scale."""
+        """||x_k - point|| / scale of the states kept."""
         return np.linalg.norm(self.states - point, axis=1) / self.scale
 
 
 def orbit(looped: LoopedMap, x: Float[np.ndarray, " n"], *, loops: int, more: int = 0) -> Orbit:
-    """Apply a map K times, and `more` times after that without keeping all states.
+    """Apply a map K times, and `more` times after that; `KEPT` K states are kept.
 
     Args:
         looped: f.
@@ -101,7 +109,7 @@ def orbit(looped: LoopedMap, x: Float[np.ndarray, " n"], *, loops: int, more: in
             norms.append(size)
             tail.append(y)
             del tail[:-length]
-            if k < loops:
+            if k < KEPT * loops:
                 states.append(y)
     return Orbit(states=np.stack(states), tail=np.stack(tail), norms=np.array(norms), loops=loops, blew_up=False)
 
@@ -149,7 +157,8 @@ def grows(norms: Float[np.ndarray, " m"]) -> bool:
 def left_rate(run: Orbit, point: FixedPoint, mode: Mode, *, noise: float) -> tuple[ModeRate | None, str]:
     """The factor per loop of c_k = w^H (x_k - x*), where the states are near x*; or None and why not.
 
-    Only the second half of the loops near x* is used: what is not linear fades in the first.
+    Only the second half of the loops near x* is used: what is not linear fades in the first. They end where |c_k| is
+    the root of the rounding e: there a quadratic term, |c_k|, and rounding, e / |c_k|, disturb a factor alike.
 
     Args:
         run: the orbit.
@@ -164,7 +173,7 @@ def left_rate(run: Orbit, point: FixedPoint, mode: Mode, *, noise: float) -> tup
         return None, "the left vector of mu_1 is not known: pass reverse products (vjp)"
     distances = run.distances(point.point)
     c = (run.states - point.point) @ mode.left.conj() / run.scale
-    floor = max(1e3 * noise, 1e3 * (point.error or 0.0), 1e-14)
+    floor = max(noise, point.error or 0.0, float(np.finfo(float).eps)) ** 0.5
     near = np.flatnonzero(distances >= LINEAR)
     first = int(near[-1]) + 1 if mode.modulus < 1 and near.size else 0
     stop = len(c)

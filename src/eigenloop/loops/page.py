@@ -120,7 +120,8 @@ def orbit_rows(found: Diagnosis) -> tuple[tuple[str, ...], list[tuple]]:
     run = found.orbit
     steps = [None, *map(float, run.steps)]
     distance = found.orbit.distances(found.point.point).tolist() if found.point.found else [None] * len(steps)
-    readout = found.readout.tolist() if found.readout is not None else [None] * len(steps)
+    readout = [] if found.readout is None else found.readout.tolist()
+    readout += [None] * (len(steps) - len(readout))
     rows = [(k, steps[k], distance[k], float(run.norms[k]), readout[k]) for k in range(len(run.states))]
     return ("loop", "step", "distance", "norm", "readout"), rows
 

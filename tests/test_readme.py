@@ -39,7 +39,7 @@ EXAMPLES = [
 
 def test_the_readme_shows_every_command():
     shown = {command.split()[0] for command in COMMANDS}
-    assert shown == {"predict", "train", "reproduce", "verify", "theory", "lens", "steer"}
+    assert shown == {"predict", "train", "reproduce", "verify", "theory", "lens", "steer", "loops"}
 
 
 HUB = ("lens ", "steer ")

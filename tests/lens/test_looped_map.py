@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +83,6 @@ def minilm() -> Path:
     return Path(found.submodule_search_locations[0]) / "model"
 
 
-RADII = {0: 0.798711, 1: 0.895010, 2: 0.845623, 4: 0.950119}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", range(5))
 def test_minilms_layers(layer, monkeypatch):
@@ -99,7 +97,8 @@ def test_minilms_layers(layer, monkeypatch):
         assert found.modes[0].residual < 1e-10
         assert found.rate is None or abs(found.rate.modulus - found.modes[0].modulus) < 1e-4
         needed = found.loops_to(1e-2)
-        assert abs(needed.forecast - needed.taken) <= 1
+        # the state is not linear at a tenth of the way: a distance that is off by a factor of two is this many loops
+        assert abs(needed.forecast - needed.taken) <= 1 + math.log(2) / -math.log(found.modes[0].modulus)
 
 
 @pytest.mark.parametrize("more", [["--layer", "0"], []])

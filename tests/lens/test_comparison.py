@@ -101,7 +101,7 @@ def test_a_line_and_a_plane_are_compared_and_said():
     for each in found.changes:
         assert (each.a.flag, each.b.flag, len(each.angles)) == ("positive", "complex", 1)
         assert each.angles[0] < 1e-4
-    assert "layers 0, 1, 2 compare a line with a plane" in " ".join(found.notes())
+    assert "in layers 0, 1, 2 a line is compared with a plane" in " ".join(found.notes())
     assert "the flag differs in layers 0, 1, 2" in found.sentences()[0]
 
 

@@ -42,7 +42,13 @@ def lens(
         ),
     ] = None,
     loops: Annotated[
-        int | None, typer.Option(metavar="K", help="How often; 48 by default.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="How often, 48 by default. Without --loop: how many loops of one shared block the text's tokens are "
+            "followed for, twice the trained number by default.",
+            show_default=False,
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda, ...")] = "auto",
     compare: Annotated[
@@ -70,14 +76,14 @@ def lens(
     from eigenloop import __version__
     from eigenloop.cli.safely import safely
     from eigenloop.lens import RULES
-    from eigenloop.lens.survey import LOOPS, check_directory, survey
+    from eigenloop.lens.survey import check_directory, survey
     from eigenloop.system.errors import InputError
     from eigenloop.system.progress import bars
 
     for name, given in (("--text", text), ("--loop", loop)):
         if weights_only and given is not None:
             raise InputError(f"--weights-only runs no model, and {name} needs it to run; leave one of them out")
-    if loops is not None and loop is None:
+    if loops is not None and loop is None and text is None:
         raise InputError(f"--loops is {loops}, but no layer is looped; say which: --loop 0 --loops {loops}")
     if loops is not None and loops < 1:
         raise InputError(f"--loops is {loops}; at least 1 is needed")
@@ -86,7 +92,7 @@ def lens(
     with bars() as shown:
         found = survey(
             model, rules=(rule,) if rule else RULES, layers=layers, with_query_keys=out is not None, text=text,
-            loop=loop, loops=LOOPS if loops is None else loops, compare_with=compare, device=device,
+            loop=loop, loops=loops, compare_with=compare, device=device,
             report=shown.tell,
         )  # fmt: skip
     files: dict[str, str] = {}
@@ -137,7 +143,7 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
         console.print(f"note: {note}", markup=False)
     for rule in found.rules:
         table = Table(box=SIMPLE)
-        for heading in ("layer", "eigenvalue", "flag", "growth", "gap", "strongest head"):
+        for heading in (found.unit.split()[-1], "eigenvalue", "flag", "growth", "gap", "strongest head"):
             table.add_column(heading, no_wrap=True)
         for layer in found.layers:
             mode, heads = layer.modes[rule], layer.heads[rule]
@@ -149,9 +155,9 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
         operator = ", ".join(dict.fromkeys(layer.modes[rule].operator for layer in found.layers))
         console.print(f"\nrule {rule}: {operator}, largest {_FACTORS[rule]}", markup=False)
         console.print(table)
-        counts = found.counts()[rule]
+        counts = ", ".join(f"{count} {flag}" for flag, count in found.counts()[rule].items() if count)
         if len(found.layers) > 1:
-            console.print("layers by flag: " + ", ".join(f"{count} {flag}" for flag, count in counts.items() if count))
+            console.print(f"{found.unit}s by flag: {counts}")
 
 
 _FACTORS = {"modulus": "|lambda|", "consensus": "|1 + lambda|", "layernorm": "growth of one step"}

@@ -96,6 +96,7 @@ class Survey:
             elif name != "query_keys":
                 said += [headline_sentence(part)] if name == "alignment" else []
                 said += part.sentences()
+                said += part.continued() if name == "alignment" else []
         return said
 
     def as_dict(self) -> dict[str, Any]:
@@ -188,7 +189,7 @@ def survey(
     with_query_keys: bool = True,
     text: Path | str | None = None,
     loop: int | None = None,
-    loops: int = LOOPS,
+    loops: int | None = None,
     compare_with: Any = None,
     device: str = "auto",
     report: Callable[[str, int, int], None] | None = None,
@@ -202,7 +203,8 @@ def survey(
         with_query_keys: look at the heads' QK circuits too.
         text: whose tokens to follow: a file (a Path) or a text.
         loop: a layer to apply again and again, to the text or else to the packaged one.
-        loops: how often.
+        loops: how often, 48 by default; without `loop`, how many loops of one shared block the tokens of the text are
+            followed for, as for `alignment`.
         compare_with: another checkpoint of the same model.
         device: where the model runs, as for `load`.
         report: called with the name of the work, what is done of it, and how much there is.
@@ -221,7 +223,8 @@ def survey(
         compare_with = Subject.of(compare_with)
     chosen_layers(layers, len(stack.blocks))
     if loop is not None and not 0 <= loop < len(stack.blocks):
-        raise InputError(f"--loop is {loop}; this model has the layers 0 to {len(stack.blocks) - 1}")
+        there = f"the layers 0 to {len(stack.blocks) - 1}" if len(stack.blocks) > 1 else "one block, number 0"
+        raise InputError(f"--loop is {loop}; this model has {there}")
     if text is not None or loop is not None:
         passages(SAMPLE if text is None else text)  # a text that cannot be read, and a model that cannot be run, are
         _ = subject.model  # told before anything is computed
@@ -229,7 +232,8 @@ def survey(
     sigma: dict[int, float] = dict.fromkeys(range(len(stack.blocks)), 1.0)
     if text is not None:
         with threadpool_limits(1, user_api="blas"):  # as in `LayerModes`: more threads wait for one another
-            aligned = alignment(subject, text, rule=leading(rules), layers=layers, report=report)
+            further = loops if loop is None else None
+            aligned = alignment(subject, text, rule=leading(rules), layers=layers, loops=further, report=report)
         shown["alignment"] = aligned
         sigma |= {layer.block: layer.sigma for layer in reversed(aligned.layers)}
     found = spectra(subject, rules=rules, layers=layers, sigma=sigma, vectors="layers", report=telling("layers"))
@@ -246,9 +250,9 @@ def survey(
     elif with_query_keys:
         remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")
     if loop is not None:
-        words = SAMPLE if text is None else text
+        words, often = SAMPLE if text is None else text, LOOPS if loops is None else loops
         with threadpool_limits(1, user_api="blas"):
-            shown["loops"] = looped(subject, words, layer=loop, loops=loops, report=telling("loops"))
+            shown["loops"] = looped(subject, words, layer=loop, loops=often, report=telling("loops"))
         remarks += [] if text is not None else ["the layer is looped on the text that the package brings along"]
     if compare_with is not None:
         shown["comparison"] = compare(subject, compare_with, rules=rules, layers=layers, report=telling("compared"))

@@ -34,7 +34,7 @@ from eigenloop.lens.loops.rates import (
 )
 from eigenloop.lens.model.layouts import Placement
 from eigenloop.lens.model.loaded import Model, quiet
-from eigenloop.lens.model.results import TabularResult, pair
+from eigenloop.lens.model.results import TabularResult, called, pair
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.numerics.rates import WINDOWS
@@ -64,6 +64,7 @@ class Loops(TabularResult):
         approach: the second.
         rounding: of the layer's arithmetic, relative.
         remarks: of the model and the text.
+        unit: what a block is called (`called`).
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = ("loop", "spread", "cosine", "alignment", "enrichment", "distance")
@@ -87,6 +88,7 @@ class Loops(TabularResult):
     approach: Timescale
     rounding: float
     remarks: tuple[str, ...] = ()
+    unit: str = "layer"
 
     @property
     def loops(self) -> int:
@@ -101,7 +103,8 @@ class Loops(TabularResult):
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
         what = "the whole layer" if self.part == "layer" else "the attention sublayer with its residual"
-        notes = [*self.remarks, f"looped is {what} ({self.placement}-LN) of block {self.layer}, in float64"]
+        what += f" ({self.placement}-LN) of {called(self.unit, self.layer)}"
+        notes = [*self.remarks, f"looped is {what}, in float64"]
         if self.rounding > 1e-12:
             notes.append(f"the model computes in less than float64 inside (noise {self.rounding:.1g}); fits stop above")
         notes.append(
@@ -240,7 +243,8 @@ def looped(
         tokens=len(ids), width=loaded.stack.width, spread=run.spread, cosine=run.cosine,
         alignment=np.linalg.norm(run.means @ basis, axis=1) ** 2 / np.linalg.norm(run.means, axis=1) ** 2,
         distance=None if modes["attractor"].mode is None else distance,
-        mode=mode, attractor=found, rounding=noise, remarks=(*loaded.notes, *remarks), **scales,
+        mode=mode, attractor=found, rounding=noise, remarks=(*loaded.notes, *remarks),
+        unit=loaded.stack.unit, **scales,
     )  # fmt: skip
 
 

@@ -200,6 +200,32 @@ def randomised(model: Model, *, seed: int) -> Model:
     return Model(module, model.tokenizer, _stack(module, weights, own), model.device)
 
 
+@contextmanager
+def lengthened(model: Model, loops: int) -> Iterator[Model]:
+    """The same module with its one shared block applied more often; it is put back as it was, also after an error.
+
+    What counts the loops is the setting of config.json that the layout calls `layers`, which a module that loops one
+    block reads at every call; one that does not is noticed when it runs (`stream`).
+
+    Args:
+        model: all of its layers apply one block.
+        loops: how often in all.
+
+    Yields:
+        The model with a schedule of that length; the weights are the same.
+    """
+    name = model.stack.layout.layers
+    found = (getattr(part, "config", None) for part in model.module.modules())
+    before = [(config, getattr(config, name)) for config in found if hasattr(config, name)]
+    try:
+        for config, _ in before:
+            setattr(config, name, loops)
+        yield replace(model, stack=replace(model.stack, schedule=(0,) * loops))
+    finally:
+        for config, trained in reversed(before):
+            setattr(config, name, trained)
+
+
 def attention_of(module: Any) -> str:
     """The attention implementation that a module of transformers runs with."""
     return str(module.config._attn_implementation)

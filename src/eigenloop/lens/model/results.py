@@ -5,6 +5,30 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eigenloop.system.files import save_table
+from eigenloop.system.wording import listed
+
+ONE = "the one block"
+"""What the block of a model is called that applies one alone, again and again."""
+
+
+def called(unit: str, numbers: int | Sequence[int]) -> str:
+    """Blocks by their numbers, or by the one name where there is only one.
+
+    Args:
+        unit: what one is called: "layer", "block" where weights are shared, or `ONE`.
+        numbers: which.
+
+    Example:
+        >>> called("layer", 3), called("block", [0, 2]), called(ONE, [0])
+        ('layer 3', 'blocks 0, 2', 'the one block')
+    """
+    several = [numbers] if isinstance(numbers, int) else list(numbers)
+    return unit if unit == ONE else f"{unit}{'' if len(several) == 1 else 's'} {listed(several)}"
+
+
+def noun(unit: str) -> str:
+    """The word for one in the head of a table: "layer" or "block"."""
+    return unit.split()[-1]
 
 
 class TabularResult:

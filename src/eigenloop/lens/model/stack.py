@@ -8,6 +8,7 @@ import numpy as np
 
 from eigenloop.lens.model.checkpoint import Weights, open_weights
 from eigenloop.lens.model.layouts import LAYOUTS, ROLES, Layout, Role, count, known
+from eigenloop.lens.model.results import ONE
 from eigenloop.lens.model.unread import examine
 from eigenloop.system.errors import InputError
 
@@ -61,6 +62,16 @@ class Stack:
                 raise InputError(f"config.json says {setting} {said}; the shape of {name} says {value}; correct one")
         for attribute, value in (("width", width), ("head_dim", head_dim), ("groups", groups)):
             object.__setattr__(self, attribute, value)
+
+    @property
+    def shared(self) -> bool:
+        """Whether a block is applied more than once."""
+        return len(self.schedule) > len(self.blocks)
+
+    @property
+    def unit(self) -> str:
+        """What a block is called: "layer"; where weights are shared, "block", or `ONE` where there is no other."""
+        return ("block" if len(self.blocks) > 1 else ONE) if self.shared else "layer"
 
     def module(self, layer: int, part: str) -> str:
         """The full dotted name of a module in a block: `module(0, layout.output)`."""

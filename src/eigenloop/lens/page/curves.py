@@ -42,7 +42,7 @@ class Series(NamedTuple):
 
 def over_depth(
     layers: Sequence[int], points: Sequence[Points], bands: Sequence[Band], *, ylabel: str,
-    level: float | None = None, log: bool = False, xlabel: str = "layer",
+    level: float | None = None, log: bool = False, xlabel: str = "layer", trained: int | None = None,
 ) -> tuple[str, str]:  # fmt: skip
     """A statistic layer by layer: points with intervals, its nulls as dashed lines with bands, and a level to compare.
 
@@ -54,6 +54,7 @@ def over_depth(
         level: a horizontal line.
         log: logarithmic y axis; values that are not positive are left out.
         xlabel: what is counted along the x axis.
+        trained: where the loops that the model was trained with end, a vertical line before the next.
 
     Returns:
         SVG text for a light and for a dark page.
@@ -63,6 +64,9 @@ def over_depth(
     def draw(axes: Any) -> None:
         if level is not None:
             axes.axhline(level, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7, zorder=1)
+        if trained is not None:
+            style = {"color": axes.xaxis.label.get_color(), "linewidth": 1.1, "linestyle": ":", "zorder": 1}
+            axes.axvline(trained - 0.5, label=f"{trained} trained | beyond", **style)
         for index, band in enumerate(bands):
             style = {"color": COLOURS[1 + index], "linestyle": DASHES[1 + index]}
             axes.plot(x, _shown(band.mean, log), linewidth=1.3, label=band.name, zorder=2, **style)

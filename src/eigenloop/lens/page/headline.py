@@ -34,8 +34,8 @@ CAPTION = (
 
 
 RULE = (
-    "A layer's tokens count as aligned where the share's adjusted p against random directions is below 0.05, its "
-    "percentile among the layer's own eigen-directions is at least 95, its interval lies above that of the run with "
+    "The tokens of a {unit} count as aligned where the share's adjusted p against random directions is below 0.05, its "
+    "percentile among F's own eigen-directions is at least 95, its interval lies above that of the run with "
     "W_V = 0, the participation ratio is at least 2, and the first three hold for the centred share too."
 )
 
@@ -63,7 +63,7 @@ def headline_items(found: Alignment) -> list[report.Item]:
         caption=f"The rule, {found.unit} by {found.unit}; ✗ marks what fails",
         details_label="Controls", downloads=["alignment.csv"],
     )  # fmt: skip
-    return [headline_sentence(found), _unbroken(RULE), table, *_figure(found)]
+    return [headline_sentence(found), _unbroken(RULE.format(unit=found.unit)), table, *_figure(found)]
 
 
 def _row(layer: LayerAlignment, verdict: Verdict, unit: str) -> report.Row:
@@ -103,7 +103,8 @@ def _row(layer: LayerAlignment, verdict: Verdict, unit: str) -> report.Row:
 
 def _figure(found: Alignment) -> list[report.Item]:
     """The share and its controls over depth."""
-    series = {name: [layer[name] for layer in found.layers] for name in CONTROLS}
+    followed = [*found.layers, *found.beyond]
+    series = {name: [layer[name] for layer in followed] for name in CONTROLS}
     names = {"centred_after": "centred share after", "enrichment_after": "share after"}
     points = [Points(words, *columns(series[name])) for name, words in names.items()]
     controls = {"no_values_after": "W_V = 0", "no_feed_forward_after": "without feed-forward"}
@@ -112,8 +113,10 @@ def _figure(found: Alignment) -> list[report.Item]:
         for name, words in controls.items()
         if any(each.value is not None for each in series[name])
     ]
-    layers = [layer.layer for layer in found.layers]
-    light, dark = over_depth(layers, points, bands, ylabel="share / chance", level=1.0, log=True, xlabel=found.unit)
+    light, dark = over_depth(
+        [layer.layer for layer in followed], points, bands, ylabel="share / chance", level=1.0, log=True,
+        xlabel=found.unit, trained=len(found.layers) if found.beyond else None,
+    )  # fmt: skip
     told = "; ".join(
         f"{words} {', '.join(value(each) for each in series[name])}" for name, words in {**names, **controls}.items()
     )

@@ -6,18 +6,19 @@ Built from results that are there already; nothing is measured here.
 import os
 import platform
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from eigenloop import report
+from eigenloop.lens.model.results import ONE, called, noun
 from eigenloop.lens.page.draw import DARK, LIGHT, SIGNS, Window, heads_map, plane, window
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.operators import Growth
 from eigenloop.lens.weights.spectra import LayerSpectra, Spectra
 from eigenloop.system import wording
 from eigenloop.system.versions import LENS, software
-from eigenloop.system.wording import listed
 
 TITLE = "The lens: "
 """What the page's title begins with; a page of another kind is not replaced."""
@@ -70,8 +71,13 @@ def spectra_page(
     notes = [*found.notes(), *remarks]
     sections = [
         report.Section("In short", (*words[1:], *([noted(notes)] if notes else []))),
-        report.Section("Eigenvalues, layer by layer", (*_reading_planes(found), strip(found))),
-        report.Section("The leading direction of each layer", (layer_table(found),)),
+        report.Section(
+            "Eigenvalues of the one block" if found.unit == ONE else f"Eigenvalues, {found.unit} by {found.unit}",
+            (*_reading_planes(found), strip(found)),
+        ),
+        report.Section(
+            f"The leading direction of {ONE if found.unit == ONE else f'each {found.unit}'}", (layer_table(found),)
+        ),
         report.Section("Heads", _heads(found)),
         *beside,
         report.Section("Method", _method(found)),
@@ -113,25 +119,31 @@ def sentences(found: Spectra) -> list[str]:
         Alone, a step multiplies the leading direction by 2 (layer 0). The next one grows 0.25 times as much (the gap).
     """
     rule, leaders = found.rule, {layer.layer: layer.modes[found.rule] for layer in found.layers}
+    at = partial(called, found.unit)
     counts = [f"{count} {_KINDS[flag]}" for flag, count in found.counts()[rule].items() if count]
+    told = f", of {found.shown()}: {', '.join(counts)}"
+    if len(leaders) == 1:
+        told = f": {found.shown()}, {counts[0].removeprefix('1 ')}"
+    who = "does the attention" if found.unit == ONE else "do the attention layers"
     lead = (
-        f"Which directions of the residual stream do the attention layers of {short_name(found.source)} amplify, and "
-        f"how clearly? By {FACTORS[rule]}, of {found.shown()}: {', '.join(counts)}."
+        f"Which directions of the residual stream {who} of {short_name(found.source)} amplify, and how clearly? "
+        f"By {FACTORS[rule]}{told}."
     )
     growths = {index: mode.growth for index, mode in leaders.items()}
     gaps = {index: mode.gap for index, mode in leaders.items()}
     most, least = max(growths, key=growths.__getitem__), min(growths, key=growths.__getitem__)
     if most == least:
-        step = f"Alone, a step multiplies the leading direction by {growths[most]:.3g} (layer {most})."
+        where = "" if found.unit == ONE else f" ({at(most)})"
+        step = f"Alone, a step multiplies the leading direction by {growths[most]:.3g}{where}."
         step += f" The next one grows {gaps[most]:.3g} times as much (the gap)."
     else:
         step = (
-            f"Alone, a step multiplies the leading direction by {growths[least]:.3g} (layer {least}) to "
-            f"{growths[most]:.3g} (layer {most})."
+            f"Alone, a step multiplies the leading direction by {growths[least]:.3g} ({at(least)}) to "
+            f"{growths[most]:.3g} ({at(most)})."
         )
         clear, close = min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__)
         step += (
-            f" The next direction grows {gaps[clear]:.3g} (layer {clear}) to {gaps[close]:.3g} (layer {close}) times "
+            f" The next direction grows {gaps[clear]:.3g} ({at(clear)}) to {gaps[close]:.3g} ({at(close)}) times "
             "as much: a gap near 1 means that a single pass hardly separates the two."
         )
     words = [lead, step]
@@ -147,7 +159,7 @@ def sentences(found: Spectra) -> list[str]:
         else:
             words.append(
                 f"With the residual connection another direction leads than without it in {len(other)} of "
-                f"{_count(len(leaders), 'layer')}{f' ({_layers(other)})' if other else ''}."
+                f"{len(leaders)} {found.unit}s{f' ({at(other)})' if other else ''}."
             )
     return words
 
@@ -164,18 +176,27 @@ def strip(found: Spectra) -> report.Gallery:
         everything = window([*values.values(), *map(np.array, leaders.values())], *circles[found.layers[0].layer])
         windows = dict.fromkeys(windows, everything)
     panels = [
-        _panel(layer, rule, values[layer.layer], leaders[layer.layer], windows[layer.layer], *circles[layer.layer])
+        _panel(
+            layer,
+            rule,
+            values[layer.layer],
+            leaders[layer.layer],
+            windows[layer.layer],
+            *circles[layer.layer],
+            name=capitalised(called(found.unit, layer.layer)),
+        )
         for layer in found.layers
     ]
     two = any(len(each) > 1 for each in leaders.values())
     axes = "All panels have the same axes." if shared else "Each panel has its own axes; the circle is the yardstick."
+    axes = axes if len(panels) > 1 else ""
     rest = [len(each) for each in values.values() if len(each)]
     return report.Gallery(
         panels,
         f"Eigenvalues of {found.layers[0].modes[rule].operator}. Dashed: the circle where one step neither grows nor "
         "shrinks; dots outside it grow. Ring: the leading eigenvalue (a complex pair has two)"
         f"{'; diamond: the largest |λ|, where that is another one' if two else ''}. {axes}"
-        + (f" Eigenvalues that grouped queries make exactly 0, {found.width - min(rest)} a layer, are left out."
+        + (f" Eigenvalues that grouped queries make exactly 0, {found.width - min(rest)} of each, are left out."
            if rest and min(rest) < found.width else "")
         + ("" if len(rest) == len(values) else " Where only the leading eigenvalue is drawn, the matrix is too large "
            "to compute all."),
@@ -190,7 +211,7 @@ def layer_table(found: Spectra) -> report.Table:
     for layer in found.layers:
         mode, heads = layer.modes[rule], layer.heads[rule]
         best = max(range(len(heads)), key=lambda h, heads=heads: heads[h].growth) if heads else None
-        details: list[report.Item] = [_rules_table(layer, found.rules)]
+        details: list[report.Item] = [_rules_table(layer, found.rules, called(found.unit, layer.layer))]
         if heads and listed:
             details.append(_heads_table(heads, rule))
         cells = (
@@ -199,7 +220,7 @@ def layer_table(found: Spectra) -> report.Table:
         )  # fmt: skip
         rows.append(report.Row(cells, details))
     columns = (
-        "layer", "kind", report.Column("eigenvalue λ", align="right"), report.Column("growth", format=".4g"),
+        noun(found.unit), "kind", report.Column("eigenvalue λ", align="right"), report.Column("growth", format=".4g"),
         report.Column("gap", format=".4f"), "strongest head",
     )  # fmt: skip
     return report.Table(
@@ -228,6 +249,16 @@ def noted(notes: Sequence[str]) -> report.Note:
     """
     begun = (note[:1].upper() + note[1:] if note.split(" ")[0].isalpha() else note for note in notes)
     return report.Note(" ".join(f"{note.rstrip('.')}." for note in begun))
+
+
+def capitalised(words: str) -> str:
+    """Words at the beginning of a line.
+
+    Example:
+        >>> capitalised("the one block")
+        'The one block'
+    """
+    return words[:1].upper() + words[1:]
 
 
 def short_name(source: str) -> str:
@@ -264,21 +295,21 @@ def _marked(layer: LayerSpectra, rule: str) -> tuple[complex, ...]:
 
 def _panel(
     layer: LayerSpectra, rule: str, values: np.ndarray, leaders: tuple[complex, ...], shown: Window,
-    centre: float, radius: float,
+    centre: float, radius: float, *, name: str,
 ) -> report.Panel:  # fmt: skip
     mode = layer.modes[rule]
     light, dark = (plane(values, leaders, shown, look, centre=centre, radius=radius) for look in (LIGHT, DARK))
     grows = int(np.count_nonzero(np.abs(values - centre) > radius))
     spread = f" {grows} of {len(values)} eigenvalues grow." if len(values) else " Only the leading one is known."
     return report.Panel(
-        f"Layer {layer.layer}", light,
-        alt=f"Layer {layer.layer}: the leading eigenvalue is {number(mode.eigenvalue)}, {mode.flag}, growth "
+        name, light,
+        alt=f"{name}: the leading eigenvalue is {number(mode.eigenvalue)}, {mode.flag}, growth "
         f"{mode.growth:.3g}, gap {mode.gap:.3g}.{spread}",
         svg_dark=dark, mark=_named(mode.flag), note=f"λ = {number(mode.eigenvalue)}; gap {mode.gap:.3g}",
     )  # fmt: skip
 
 
-def _rules_table(layer: LayerSpectra, rules: Sequence[str]) -> report.Table:
+def _rules_table(layer: LayerSpectra, rules: Sequence[str], name: str) -> report.Table:
     header = ("rule", "matrix", "eigenvalue", "kind", "growth", "gap", "residual", "condition", "method")
     rows = []
     for rule in rules:
@@ -289,7 +320,7 @@ def _rules_table(layer: LayerSpectra, rules: Sequence[str]) -> report.Table:
             rule, mode.operator, number(mode.eigenvalue), _named(mode.flag), mode.growth, mode.gap,
             float(f"{mode.residual:.2g}"), condition, method,
         ))  # fmt: skip
-    return report.Table(header, rows, caption=f"Layer {layer.layer} by each rule")
+    return report.Table(header, rows, caption=f"{capitalised(name)} by each rule")
 
 
 def _heads_table(heads: Sequence[Mode], rule: str) -> report.Table:
@@ -310,13 +341,14 @@ def _heads(found: Spectra) -> list[report.Item]:
     everyone = [flag for each in flags for flag in each]
     counts = ", ".join(f"{everyone.count(flag)} {flag}" for flag in SIGNS if flag in everyone)
     strongest = (
-        f"The strongest head is {column} of layer {layers[row]}: λ = "
+        f"The strongest head is {column}{'' if found.unit == ONE else f' of {called(found.unit, layers[row])}'}: λ = "
         f"{number(found.layers[row].heads[rule][column].eigenvalue)}. Of {len(everyone)} heads: {counts}."
     )
     legend = ", ".join(f"{sign} {flag}" for flag, sign in SIGNS.items())
+    rows = "" if found.unit == ONE else f"Rows: {found.unit}s; columns: heads. "
     figure = report.Figure(
-        light, alt=f"Layers by heads. {strongest}", svg_dark=dark,
-        caption=f"Rows: layers; columns: heads. Shade: {FACTORS[rule]} of F_h's leading eigenvalue; sign: {legend}.",
+        light, alt=f"{noun(found.unit).capitalize()}s by heads. {strongest}", svg_dark=dark,
+        caption=f"{rows}Shade: {FACTORS[rule]} of F_h's leading eigenvalue; sign: {legend}.",
         downloads=["spectra.csv"],
     )  # fmt: skip
     return [strongest, figure]
@@ -327,7 +359,7 @@ def _reading_planes(found: Spectra) -> list[str]:
         return []
     return [
         "Attention adds F x to a token x, so a direction with eigenvalue λ is multiplied by 1 + λ: λ > 0 is amplified "
-        "with its sign, λ between −2 and 0 is damped, λ < −2 is amplified and changes sign at every layer, and a "
+        "with its sign, λ between −2 and 0 is damped, λ < −2 is amplified and changes sign at every step, and a "
         "complex pair turns in a plane, where no single direction leads."
     ]
 
@@ -351,11 +383,3 @@ def _method(found: Spectra) -> list[str]:
 
 def _named(flag: str) -> str:
     return f"{SIGNS[flag]} {flag}"
-
-
-def _count(count: int, name: str) -> str:
-    return f"{count} {name}{'' if count == 1 else 's'}"
-
-
-def _layers(numbers: Sequence[int]) -> str:
-    return f"layer{'s' if len(numbers) > 1 else ''} {listed(numbers)}"

@@ -5,10 +5,11 @@ import numpy as np
 from eigenloop import report
 from eigenloop.lens.loops.looped import Loops
 from eigenloop.lens.loops.rates import Timescale
+from eigenloop.lens.model.results import called
 from eigenloop.lens.page.curves import Band, Points, Series, over_depth, over_loops
 from eigenloop.lens.page.draw import SIGNS
 from eigenloop.lens.page.headline import cell, columns, headline_items, value
-from eigenloop.lens.page.spectra import noted, short_name
+from eigenloop.lens.page.spectra import capitalised, noted, short_name
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.estimates import LEVEL, Estimate
 from eigenloop.lens.text.nulls import KINDS, Kind
@@ -55,21 +56,23 @@ MOST_HEADS = 15
 
 def alignment_section(found: Alignment) -> report.Section:
     """Whether the tokens of a text follow the leading directions: curves over depth, a table, words."""
-    layers = [layer.layer for layer in found.layers]
+    followed, trained = [*found.layers, *found.beyond], len(found.layers) if found.beyond else None
+    layers = [layer.layer for layer in followed]
     items: list[report.Item] = [
         f"Measured on {found.tokens:,} tokens in {found.passages:,} passages of {found.text}. Bars are 95 % intervals "
         "over passages; dashed lines and bands are what the same statistic gives for a null.",
         *headline_items(found),
     ]
     for names, ylabel, level, log, caption in DRAWN:
-        estimates = {name: [layer.statistics[name] for layer in found.layers] for name in names}
+        estimates = {name: [layer.statistics[name] for layer in followed] for name in names}
         if all(each.value is None for several in estimates.values() for each in several):
             items.append(report.Note(f"{STATISTICS[names[-1]].capitalize()}: {estimates[names[-1]][0].reason}."))
             continue
         points = [Points(STATISTICS[name], *columns(several)) for name, several in estimates.items()]
         light, dark = over_depth(
-            layers, points, _bands(estimates[names[-1]]), ylabel=ylabel, level=level, log=log, xlabel=found.unit
-        )
+            layers, points, _bands(estimates[names[-1]]), ylabel=ylabel, level=level, log=log, xlabel=found.unit,
+            trained=trained,
+        )  # fmt: skip
         told = ", ".join(value(each) for each in estimates[names[-1]])
         items.append(
             report.Figure(
@@ -80,7 +83,7 @@ def alignment_section(found: Alignment) -> report.Section:
                 downloads=["alignment.csv"],
             )
         )
-    items += [_layers_table(found), *_heads_table(found), noted(found.notes())]
+    items += [_layers_table(found), *_heads_table(found), *_beyond(found), noted(found.notes())]
     title = f"One block, {len(found.layers)} loops: do tokens follow?" if found.looped else "Do tokens follow?"
     return report.Section(title, items)
 
@@ -147,10 +150,12 @@ def loops_section(found: Loops) -> report.Section:
         "loops to fall by e",
     )  # fmt: skip
     table = report.Table(header, rows, caption="Two time scales: what a loop multiplies by, and turns by in degrees")
-    what = "The whole layer" if found.part == "layer" else "The attention sublayer"
-    first = f"{what} {found.layer} was applied {found.loops} times to {found.tokens} tokens."
+    which = called(found.unit, found.layer)
+    what = f"The whole of {which}" if found.part == "layer" else f"The attention sublayer of {which}"
+    first = f"{what} was applied {found.loops} times to {found.tokens} tokens."
     return report.Section(
-        f"Layer {found.layer}, looped", (first, *found.sentences(), rates, aligned, table, noted(found.notes()))
+        f"{capitalised(which)}, looped",
+        (first, *found.sentences(), rates, aligned, table, noted(found.notes())),
     )
 
 
@@ -180,6 +185,28 @@ def _layers_table(found: Alignment) -> report.Table:
         caption="Value [95 % interval]; each row opens to its sentence and nulls", details_label="Sentence and nulls",
         downloads=["alignment.csv"],
     )  # fmt: skip
+
+
+def _beyond(found: Alignment) -> list[report.Item]:
+    """The loops past those that the model was trained with: what the answer does not read."""
+    if not found.beyond:
+        return []
+    names = {
+        "enrichment_before": "share before", "enrichment_after": "share after", "ratio": "ratio after/before",
+        "share_percentile_after": "percentile, own", "no_values_after": "with W_V = 0",
+        "no_feed_forward_after": "without feed-forward", "centred_after": "centred share",
+        "gain_rho": "gain, rank correlation", "gain_slope": "gain, slope",
+    }  # fmt: skip
+    rows = [
+        (layer.layer, *(cell(layer[name], 0 if "percentile" in name else 2) for name in names))
+        for layer in found.beyond
+    ]
+    title = f"Beyond the trained {len(found.layers)} loops"
+    table = report.Table(
+        ("loop", *(report.Column(words, align="right") for words in names.values())), rows,
+        caption=f"{title}: value [95 % interval]; the answer does not read these", downloads=["alignment.csv"],
+    )  # fmt: skip
+    return [*found.continued(), table]
 
 
 def _heads_table(found: Alignment) -> list[report.Item]:

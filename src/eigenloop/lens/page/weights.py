@@ -3,8 +3,9 @@
 import numpy as np
 
 from eigenloop import report
+from eigenloop.lens.model.results import called, noun
 from eigenloop.lens.page.draw import SIGNS
-from eigenloop.lens.page.spectra import noted, number
+from eigenloop.lens.page.spectra import capitalised, noted, number
 from eigenloop.lens.weights.comparison import Comparison
 from eigenloop.lens.weights.querykey import OVERLAPS, QueryKeys
 from eigenloop.lens.weights.reading import Direction, Reading
@@ -32,7 +33,7 @@ def reading_section(found: Reading) -> report.Section:
         )  # fmt: skip
         rows.append(report.Row(cells, [_tokens_table(each, found)]))
     header = (
-        "layer", "what", "nearest tokens", "against chance", report.Column("largest |cos|", format=".3f"),
+        noun(found.unit), "what", "nearest tokens", "against chance", report.Column("largest |cos|", format=".3f"),
         report.Column("chance", format=".3f"),
     )  # fmt: skip
     beyond = sum(each.p_value < found.level for each in found.directions)
@@ -60,7 +61,8 @@ def query_key_section(found: QueryKeys) -> report.Section:
             for each in found.heads
         ]  # fmt: skip
         header = (
-            "layer", "head", report.Column("OV eigenvalue", align="right"), report.Column("symmetric", format=".2f"),
+            noun(found.unit), "head", report.Column("OV eigenvalue", align="right"),
+            report.Column("symmetric", format=".2f"),
             "rank", *(report.Column(name.replace("_", ", "), format=".1f") for name in OVERLAPS),
         )  # fmt: skip
         listed = report.Table(
@@ -85,8 +87,10 @@ def comparison_section(found: Comparison) -> report.Section:
     ]  # fmt: skip
     degrees = {name: report.Column(name, format=".3g") for name in ("writes, °", "reads, °", "chance, °")}
     table = report.Table(
-        ("layer", "rule", *degrees.values(), "eigenvalues", report.Column("larger gap", format=".4f"), "change of F"),
-        rows, caption="Angle between the leading subspaces, and of random ones of these dimensions (median)",
+        (
+            noun(found.unit), "rule", *degrees.values(), "eigenvalues", report.Column("larger gap", format=".4f"),
+            "change of F",
+        ), rows, caption="Angle between the leading subspaces, and of random ones of these dimensions (median)",
         filters=["rule"] if len(found.rules) > 1 else (), downloads=["comparison.csv"],
     )  # fmt: skip
     return report.Section(
@@ -102,5 +106,6 @@ def _tokens_table(each: Direction, found: Reading) -> report.Table:
     ]  # fmt: skip
     embedding = f"through the {each.embedding} embedding; p = {each.p_value:.2g} for the largest"
     return report.Table(
-        ("side", "token", report.Column("cosine", format=".3f")), rows, caption=f"Layer {each.layer}, {embedding}"
-    )
+        ("side", "token", report.Column("cosine", format=".3f")), rows,
+        caption=f"{capitalised(called(found.unit, each.layer))}, {embedding}",
+    )  # fmt: skip

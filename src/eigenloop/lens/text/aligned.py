@@ -25,13 +25,15 @@ class Alignment(TabularResult):
         draws: random directions.
         layers: what was found.
         remarks: of the model and the text.
+        beyond: the same in loops of one shared block beyond those that the model was trained with.
+        blocks: distinct blocks of the model; None for those of `layers`.
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
         "layer", "block", "head", "flag", "statistic", "value", "low", "high",
-        *(f"{kind}_{name}" for kind in KINDS for name in NULL_FIELDS),
+        *(f"{kind}_{name}" for kind in KINDS for name in NULL_FIELDS), "beyond",
     )  # fmt: skip
-    """Columns of the table and of alignment.csv; `head` is empty for the whole layer."""
+    """Columns of the table and of alignment.csv; `head` is empty for the whole layer, `beyond` true past training."""
     FILE: ClassVar[str] = "alignment.csv"
 
     source: str
@@ -44,11 +46,14 @@ class Alignment(TabularResult):
     draws: int
     layers: Sequence[LayerAlignment]
     remarks: Sequence[str] = ()
+    beyond: Sequence[LayerAlignment] = ()
+    blocks: int | None = None
 
     @property
     def looped(self) -> bool:
-        """Whether one block is applied again and again, so that its layers are loops."""
-        return len(self.layers) > 1 and len({layer.block for layer in self.layers}) == 1
+        """Whether the model applies one block again and again, so that its layers are loops."""
+        blocks = len({layer.block for layer in self.layers}) if self.blocks is None else self.blocks
+        return len(self.layers) > 1 and blocks == 1
 
     @property
     def unit(self) -> str:
@@ -75,6 +80,12 @@ class Alignment(TabularResult):
             f"p-values are adjusted over the {len(flags)} {unit}s, those of heads over all heads, by the maximum over "
             f"{self.draws} random directions each",
         ]
+        if self.beyond:
+            found.append(
+                f"the model was trained with {len(flags)} loops; loops {self.beyond[0].layer} to "
+                f"{self.beyond[-1].layer} are told beside, their p-values are adjusted over them alone, and the answer "
+                "does not read them"
+            )
         if self.passages < 30:
             found.append(f"{self.passages} passages are few: bootstrap intervals are too narrow below about 30")
         missing = dict.fromkeys(e.reason for layer in self.layers for e in layer.statistics.values() if e.reason)
@@ -84,22 +95,30 @@ class Alignment(TabularResult):
         """One sentence or two per layer, which say no more than the numbers; `headline` has that of the whole."""
         return [_words(layer, self.unit) for layer in self.layers]
 
+    def continued(self) -> list[str]:
+        """What the loops beyond the trained ones show, in sentences; none where there are none."""
+        return _continued(self.layers, self.beyond) if self.beyond else []
+
     def rows(self) -> list[tuple]:
         """One row for each layer, head and statistic, in the order of `COLUMNS`."""
         rows = []
-        for layer in self.layers:
+        for number, layer in enumerate((*self.layers, *self.beyond)):
+            past = number >= len(self.layers)
             whole = [(None, layer.flag, layer.statistics)]
             for head, flag, statistics in whole + [(h.head, h.flag, h.statistics) for h in layer.heads]:
                 for name, found in statistics.items():
                     nulls = [asdict(found.nulls[kind]) if kind in found.nulls else {} for kind in KINDS]
                     cells = [null.get(part) for null in nulls for part in NULL_FIELDS]
                     rows.append(
-                        (layer.layer, layer.block, head, flag, name, found.value, found.low, found.high, *cells)
+                        (layer.layer, layer.block, head, flag, name, found.value, found.low, found.high, *cells, past)
                     )
         return rows
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: for each layer its statistics by name, each with interval and nulls, and its heads."""
+        """Plain values for JSON: for each layer its statistics by name, each with interval and nulls, and its heads.
+
+        `beyond` holds the loops past the trained ones in the same way, without a verdict.
+        """
         sentences = self.sentences()
         return {
             "model": self.source, "text": self.text, "rule": self.rule, "seed": self.seed, "passages": self.passages,
@@ -107,22 +126,29 @@ class Alignment(TabularResult):
             "headline": self.headline.as_dict(),
             "layers": [
                 {
-                    "layer": layer.layer, "block": layer.block, "flag": layer.flag, "sigma": layer.sigma,
-                    "eigenvalue": _pair(layer.eigenvalue), "sentence": sentence, "coordinate": layer.coordinate,
-                    "coordinate_share": layer.coordinate_share, "verdict": verdict.says,
+                    **_plain(layer), "sentence": sentence, "verdict": verdict.says,
                     "conditions": dict(verdict.conditions),
-                    **{name: found.as_dict() for name, found in layer.statistics.items()},
-                    "heads": [
-                        {
-                            "head": head.head, "flag": head.flag, "eigenvalue": _pair(head.eigenvalue),
-                            **{name: found.as_dict() for name, found in head.statistics.items()},
-                        }
-                        for head in layer.heads
-                    ],
                 }
                 for layer, sentence, verdict in zip(self.layers, sentences, self.headline.layers, strict=True)
             ],
+            "continued": self.continued(), "beyond": [_plain(layer) for layer in self.beyond],
         }  # fmt: skip
+
+
+def _plain(layer: LayerAlignment) -> dict[str, Any]:
+    return {
+        "layer": layer.layer, "block": layer.block, "flag": layer.flag, "sigma": layer.sigma,
+        "eigenvalue": _pair(layer.eigenvalue), "coordinate": layer.coordinate,
+        "coordinate_share": layer.coordinate_share,
+        **{name: found.as_dict() for name, found in layer.statistics.items()},
+        "heads": [
+            {
+                "head": head.head, "flag": head.flag, "eigenvalue": _pair(head.eigenvalue),
+                **{name: found.as_dict() for name, found in head.statistics.items()},
+            }
+            for head in layer.heads
+        ],
+    }  # fmt: skip
 
 
 def _pair(value: complex) -> list[float]:
@@ -169,3 +195,38 @@ def _words(layer: LayerAlignment, unit: str) -> str:
     against = f" ({'; '.join(others)})" if others else ""
     slopes = f"slope {_span(slope)} (1 = power step)"
     return f"{said}. Gains against log growth: rank correlation {_span(rho)}{against}, {slopes}."
+
+
+def _continued(layers: Sequence[LayerAlignment], beyond: Sequence[LayerAlignment]) -> list[str]:
+    """The share and its controls past the trained loops, from the last trained loop to the last of all."""
+    count, last, end = len(beyond), layers[-1], beyond[-1]
+    span = f"loop {last.layer} to loop {end.layer}"
+    found = [judged(layer) for layer in beyond]
+    ratios = [layer["ratio"] for layer in beyond]
+    grows = sum(each.low is not None and each.low > 1 for each in ratios)
+    shrinks = sum(each.high is not None and each.high < 1 for each in ratios)
+    clear = ", ".join(
+        f"{words} in {sum(each.conditions[name] is True for each in found)}"
+        for name, words in (
+            ("random", "beyond random directions"), ("own", "among the top 5 % of the block's own eigen-directions"),
+            ("values", "above the run with W_V = 0"),
+        )
+    )  # fmt: skip
+    said = [
+        f"Beyond the trained {len(layers)} loops: the share after the sublayer goes from {_from(last, end)} times "
+        f"chance ({span}), without the tokens' mean direction from {_from(last, end, 'centred_after')}; the sublayer "
+        f"lets it grow in {grows} of these {count} loops and shrink in {shrinks}.",
+        f"Of these {count} loops the share is {clear}.",
+    ]
+    if last["gain_rho"].value is not None and end["gain_rho"].value is not None:
+        said.append(
+            f"The gains' rank correlation goes from {_from(last, end, 'gain_rho')}, their slope from "
+            f"{_from(last, end, 'gain_slope')}."
+        )
+    return said
+
+
+def _from(first: LayerAlignment, last: LayerAlignment, name: str = "enrichment_after") -> str:
+    """A statistic in two loops."""
+    a, b = (layer[name].value for layer in (first, last))
+    return " to ".join("none" if value is None else f"{value:.2f}" for value in (a, b))

@@ -19,12 +19,14 @@ the statistics but the cosine are was worked out here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eigenloop.lens.model.loaded import Model, load, randomised
+from eigenloop.lens.model.loaded import Model, lengthened, load, randomised
+from eigenloop.lens.model.results import ONE
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.controls import CONTROLS
 from eigenloop.lens.text.estimates import ALIKE, STATISTICS, Estimate, HeadAlignment, LayerAlignment
@@ -41,6 +43,9 @@ from eigenloop.system.errors import InputError
 RESAMPLES, DRAWS = 1000, 499
 """Bootstrap samples, and random directions."""
 
+BEYOND = 2
+"""How many times the trained number of loops one shared block is followed for, where nothing is said."""
+
 WIDE = "the eigenbasis of so wide a layer is not computed, so percentiles and gains are missing"
 FEW = "too few modes of a layer differ in their growth for a correlation"
 NO_SHARE = "no token has a share before"
@@ -54,6 +59,7 @@ def alignment(
     rule: str = "consensus",
     layers: str | Sequence[int] = "all",
     special: bool = False,
+    loops: int | None = None,
     copy: Any = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -72,6 +78,8 @@ def alignment(
         rule: which mode leads: "modulus", "consensus" or "layernorm".
         layers: which blocks: "all", "late", "0,3-5", or numbers. Other layers as a null are those chosen.
         special: count special tokens ([CLS], [SEP], ...); they are in the input in any case.
+        loops: of a model with one shared block, how many loops the tokens are followed for: at least the K that it was
+            trained with, by default 2 K. Those beyond K are told beside; the headline does not read them.
         copy: the model that the null random_init looks at; by default one with weights drawn from the configuration.
         seed: of everything random.
         resamples: bootstrap samples, at least 99.
@@ -79,8 +87,8 @@ def alignment(
         report: called with a word for what is done, how much of it, and the whole.
 
     Raises:
-        InputError: the model or the text cannot be read, there are fewer than 2 passages, or a layer or rule does not
-            exist.
+        InputError: the model or the text cannot be read, there are fewer than 2 passages, a layer or rule does not
+            exist, or loops is below K or the model has no one shared block.
     """
     if rule not in RULES:
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
@@ -91,6 +99,8 @@ def alignment(
     subject = Subject.of(model)
     loaded = subject.model
     chosen = chosen_layers(layers, len(loaded.stack.blocks))
+    trained = len(loaded.stack.schedule)
+    followed = _followed(loaded, loops)
     encoded = encode(loaded, found, special=special)
     if encoded.passages < 2:
         hint = "; give a file as Path(...)" if isinstance(text, str) else ""
@@ -102,29 +112,34 @@ def alignment(
         raise InputError(f"{null.source} is no copy of {loaded.source}: its layers or its width differ")
     weights = resampled(encoded.passages, seed=seed, resamples=resamples)
 
-    def measured(which: Subject, words: str, **options: Any) -> list[Measured]:
+    def measured(which: Subject, runs: Model, words: str, **options: Any) -> list[Measured]:
         def told(done: int, total: int) -> None:
             if report:
                 report(f"eigenbases, {words}", done, total)
 
         return measure(
-            {block: which.layer(block) for block in chosen}, which.stack.schedule,
-            _streamed(which.model, encoded, words, report), weights, rule=rule, seed=seed, report=told, **options,
+            {block: which.layer(block) for block in chosen}, runs.stack.schedule,
+            _streamed(runs, encoded, words, report), weights, rule=rule, seed=seed, report=told, **options,
         )  # fmt: skip
 
-    real = measured(subject, "model", draws=draws)
-    baseline = measured(Subject.of(null), "random weights", heads=False, own=False)
-    for name, without in CONTROLS.items():
-        with without(loaded):
-            _control(real, name, _streamed(loaded, encoded, name.replace("_", " "), report), weights)
+    with ExitStack() as longer:
+        runs, runs_null = loaded, null
+        if followed > trained:
+            runs, runs_null = (longer.enter_context(lengthened(each, followed)) for each in (loaded, null))
+        real = measured(subject, runs, "model", draws=draws)
+        baseline = measured(Subject.of(null), runs_null, "random weights", heads=False, own=False)
+        for name, without in CONTROLS.items():
+            with without(runs):
+                _control(real, name, _streamed(runs, encoded, name.replace("_", " "), report), weights)
     remarks = [*loaded.notes, *encoded.notes]
     if len(chosen) < len(loaded.stack.blocks):
         remarks.append(f"only {len(chosen)} of {len(loaded.stack.blocks)} blocks were looked at, also as other layers")
     if len(chosen) == 1:
         remarks.append("there is one block, so there are no other layers to compare it with")
     return assembled(
-        real, baseline, source=loaded.source, text=found.source, rule=rule, seed=seed, passages=encoded.passages,
-        tokens=encoded.tokens, resamples=resamples, draws=draws, remarks=remarks,
+        real, baseline, trained=trained if followed > trained else None, source=loaded.source, text=found.source,
+        rule=rule, seed=seed, passages=encoded.passages, tokens=encoded.tokens, resamples=resamples, draws=draws,
+        remarks=remarks, blocks=len(loaded.stack.blocks),
     )  # fmt: skip
 
 
@@ -160,8 +175,25 @@ def align(
         _control(found, name, control, weights)
     return assembled(
         found, None, source="circuits", text="states", rule=rule, seed=seed, passages=passages, tokens=0,
-        resamples=resamples, draws=draws, remarks=(),
+        resamples=resamples, draws=draws, remarks=(), blocks=len(layers),
     )  # fmt: skip
+
+
+def _followed(model: Model, loops: int | None) -> int:
+    """How many layers, or loops of the one shared block, the tokens are followed through."""
+    stack = model.stack
+    trained = len(stack.schedule)
+    looped = stack.unit == ONE
+    if loops is None:
+        return BEYOND * trained if looped else trained
+    if not looped:
+        raise InputError(
+            f"loops is {loops}, but {model.source} has {len(stack.blocks)} {stack.unit}s; tokens are followed beyond "
+            "the trained loops of one shared block alone; to apply one layer again and again, choose it as the loop"
+        )
+    if loops < trained:
+        raise InputError(f"loops is {loops}; {model.source} was trained with {trained}, so give at least {trained}")
+    return loops
 
 
 def _streamed(model: Model, encoded: Encoded, words: str, report: Callable[[str, int, int], None] | None) -> Run:
@@ -175,14 +207,24 @@ def _control(real: Sequence[Measured], name: str, run: Run, weights: np.ndarray)
         layer.values[f"{name}_after"], layer.values[f"{name}_centred"] = found.values()
 
 
-def assembled(real: Sequence[Measured], baseline: Sequence[Measured] | None, **about: Any) -> Alignment:
+def assembled(
+    real: Sequence[Measured], baseline: Sequence[Measured] | None, *, trained: int | None = None, **about: Any
+) -> Alignment:
     """Numbers to estimates: intervals, nulls, and p-values adjusted over layers, and over all heads.
 
     Args:
         real: the model's layers.
         baseline: those of the random copy.
+        trained: how many of the layers the model was trained with; p-values of the others are adjusted over themselves.
         about: the other fields of `Alignment`.
     """
+    end = len(real) if trained is None else trained
+    kept, rest = ((real[part], baseline and baseline[part]) for part in (slice(end), slice(end, None)))
+    return Alignment(layers=_estimated(*kept), beyond=_estimated(*rest), **about)
+
+
+def _estimated(real: Sequence[Measured], baseline: Sequence[Measured] | None) -> tuple[LayerAlignment, ...]:
+    """The layers of one family of tests."""
     adjusted = [_adjusted([(layer.values, layer.random) for layer in real])]
     heads = _adjusted([head for layer in real for head in layer.heads])
     found, start = [], 0
@@ -203,7 +245,7 @@ def assembled(real: Sequence[Measured], baseline: Sequence[Measured] | None, **a
             layer=layer.layer, block=layer.block, eigenvalue=mode.eigenvalue, flag=mode.flag, sigma=layer.sigma,
             coordinate=int(parts.argmax()), coordinate_share=float(parts.max()), statistics=statistics, heads=inner,
         ))  # fmt: skip
-    return Alignment(layers=tuple(found), **about)
+    return tuple(found)
 
 
 def _adjusted(tests: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]) -> dict[str, np.ndarray]:

@@ -269,10 +269,9 @@ def circuits(model: Any, layer: int, *, layout: Layout | None = None) -> Circuit
     """
     stack = locate(model, layout)
     if not 0 <= layer < len(stack.blocks):
-        shared = f", applied in {len(stack.schedule)} layers" if len(stack.schedule) > len(stack.blocks) else ""
-        raise InputError(
-            f"layer {layer} does not exist: {stack.weights.source} has layers 0 to {len(stack.blocks) - 1}{shared}"
-        )
+        shared, count = f", applied in {len(stack.schedule)} layers" if stack.shared else "", len(stack.blocks)
+        there = f"layers 0 to {count - 1}" if count > 1 else "one block, number 0"
+        raise InputError(f"layer {layer} does not exist: {stack.weights.source} has {there}{shared}")
     value, value_bias = stack.projection(layer, "value")
     output, output_bias = stack.output(layer)
     gain, bias = stack.norm(layer)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eigenloop.lens.model.layouts import Layout
-from eigenloop.lens.model.results import TabularResult, pair
+from eigenloop.lens.model.results import TabularResult, called, noun, pair
 from eigenloop.lens.model.stack import Stack
 from eigenloop.lens.weights.circuits import Circuit
 from eigenloop.lens.weights.modes import Mode
@@ -25,7 +25,6 @@ from eigenloop.lens.weights.rules import RULES, leading
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
-from eigenloop.system.wording import listed
 
 DRAWS, DRAWN_AT_ONCE = 4000, 200
 """Random subspaces behind the chance level of an angle, and how many are in memory at a time."""
@@ -136,6 +135,7 @@ class Comparison(TabularResult):
         width: d.
         changes: by layer and rule.
         remarks: what the layouts leave unread.
+        unit: what a block is called (`called`).
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -153,6 +153,7 @@ class Comparison(TabularResult):
     width: int
     changes: tuple[LayerChange, ...]
     remarks: tuple[str, ...] = ()
+    unit: str = "layer"
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
@@ -166,12 +167,14 @@ class Comparison(TabularResult):
         mixed = sorted({each.layer for each in self.changes if len(each.angles) < max(_ranks(each))})
         if mixed:
             notes.append(
-                f"layers {listed(mixed)} compare a line with a plane: the angle is the line's to its nearest in it"
+                f"in {called(self.unit, mixed)} a line is compared with a plane: the angle is the line's to its "
+                "nearest in it"
             )
         close = sorted({each.layer for each in self.changes if each.close})
         if close:
             notes.append(
-                f"layers {listed(close)} have a gap above {CLOSE}: there a small change may exchange which mode leads"
+                f"in {called(self.unit, close)} the gap is above {CLOSE}: there a small change may exchange which mode "
+                "leads"
             )
         return notes
 
@@ -183,12 +186,12 @@ class Comparison(TabularResult):
             angles = np.array([each.angles[-1] for each in mine])
             turned = [each.layer for each in mine if each.angles[-1] > each.chance_low]
             flags = [each.layer for each in mine if each.a.flag != each.b.flag]
-            text = (
-                f"By the rule {rule} the leading subspaces of {len(mine)} layers lie {np.median(angles):.2g} degrees "
-                f"apart (median; largest {angles.max():.2g}, in layer {mine[int(angles.argmax())].layer})"
-            )
-            text += f"; no nearer than random ones in layers {listed(turned)}" if turned else ""
-            text += f"; the flag differs in layers {listed(flags)}" if flags else ""
+            largest = called(self.unit, mine[int(angles.argmax())].layer)
+            which = f"{len(mine)} {noun(self.unit)}s" if len(mine) > 1 else largest
+            text = f"By the rule {rule} the leading subspaces of {which} lie {np.median(angles):.2g} degrees apart"
+            text += f" (median; largest {angles.max():.2g}, in {largest})" if len(mine) > 1 else ""
+            text += f"; no nearer than random ones in {called(self.unit, turned)}" if turned else ""
+            text += f"; the flag differs in {called(self.unit, flags)}" if flags else ""
             said.append(f"{text}.")
         return said
 
@@ -261,7 +264,7 @@ def compare(
     return Comparison(
         a=first.weights.source, b=second.weights.source,
         model_types=(first.weights.model_type, second.weights.model_type), rules=tuple(rules), width=first.width,
-        changes=tuple(changes), remarks=tuple(dict.fromkeys((*first.notes, *second.notes))),
+        changes=tuple(changes), remarks=tuple(dict.fromkeys((*first.notes, *second.notes))), unit=first.unit,
     )  # fmt: skip
 
 

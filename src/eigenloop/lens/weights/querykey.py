@@ -19,7 +19,7 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from eigenloop.lens.model.layouts import Layout
-from eigenloop.lens.model.results import TabularResult, pair
+from eigenloop.lens.model.results import TabularResult, called, pair
 from eigenloop.lens.weights.modes import Mode, Spectrum
 from eigenloop.lens.weights.operators import Growth, Operator
 from eigenloop.lens.weights.rules import RULES
@@ -127,6 +127,7 @@ class QueryKeys(TabularResult):
         rotary: queries and keys are rotated by their positions, which M_h leaves out.
         heads: what was found, by layer and head.
         remarks: what the layout leaves unread.
+        unit: what a block is called (`called`).
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -144,6 +145,7 @@ class QueryKeys(TabularResult):
     rotary: bool
     heads: tuple[QueryKey, ...]
     remarks: tuple[str, ...] = ()
+    unit: str = "layer"
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
@@ -174,7 +176,7 @@ class QueryKeys(TabularResult):
             top = self.heads[int(ratios.argmax())]
             said.append(
                 f"What a head {act}s lies in the leading subspace of its {side} side {np.median(ratios):.1f} times as "
-                f"much as a random direction (median); most in layer {top.layer}, head {top.head}: "
+                f"much as a random direction (median); most in {called(self.unit, top.layer)}, head {top.head}: "
                 f"{ratios.max():.1f} times, of at most {1 / top.chance:.0f}."
             )
         return said
@@ -252,5 +254,5 @@ def query_keys(
     return QueryKeys(
         source=stack.weights.source, model_type=stack.weights.model_type, rule=rule, width=stack.width,
         groups=stack.groups, rotary=stack.layout.rotary, heads=tuple(found),
-        remarks=stack.notes,
+        remarks=stack.notes, unit=stack.unit,
     )  # fmt: skip

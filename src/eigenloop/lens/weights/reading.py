@@ -22,14 +22,13 @@ from scipy.special import betainc, betaincinv
 
 from eigenloop.lens.model.embeddings import Embedding, Side, input_embedding, output_embedding
 from eigenloop.lens.model.layouts import Layout
-from eigenloop.lens.model.results import TabularResult
+from eigenloop.lens.model.results import TabularResult, called
 from eigenloop.lens.model.vocabulary import Vocabulary, vocabulary
 from eigenloop.lens.weights.modes import Flag, Mode
 from eigenloop.lens.weights.rules import RULES
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
-from eigenloop.system.wording import listed
 
 """Columns of the table and of reading.csv; `side` is "+", "-", or "plane" for a complex pair."""
 
@@ -194,6 +193,7 @@ class Reading(TabularResult):
         vocabulary: for the words.
         directions: two for each layer, right and left.
         remarks: of the embeddings, in sentences.
+        unit: what a block is called (`called`).
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -211,6 +211,7 @@ class Reading(TabularResult):
     vocabulary: Vocabulary
     directions: tuple[Direction, ...]
     remarks: tuple[str, ...] = ()
+    unit: str = "layer"
 
     @property
     def level(self) -> float:
@@ -241,8 +242,8 @@ class Reading(TabularResult):
             words = " | ".join(
                 ", ".join(self.vocabulary.quoted(token) for token in ids[:5].tolist()) for _, ids, _ in each.sides()
             )
-            what = f"layer {each.layer} {verbs[each.vector]} a direction"
-            what = what if each.rank == 1 else f"layer {each.layer} {verbs[each.vector]} a plane"
+            where = "direction" if each.rank == 1 else "plane"
+            what = f"{called(self.unit, each.layer)} {verbs[each.vector]} a {where}"
             if each.p_value < self.level:
                 text = f"{what} near the tokens {words} ({numbers})"
                 if abs(found.mean) > found.largest / 2:
@@ -350,9 +351,11 @@ def reading(
     zero = [index for index, mode in zip(chosen, modes, strict=True) if mode.flag == "zero"]
     if zero:
         remarks.append(
-            f"the null space leads in layers {listed(zero)}: their vectors are one choice among many; see another rule"
+            f"the null space leads in {called(stack.unit, zero)}: its vectors are one choice among many; see another "
+            "rule"
         )
     return Reading(
         source=stack.weights.source, model_type=stack.weights.model_type, rule=rule, operator=modes[0].operator,
         norm=norm, width=stack.width, vocabulary=words, directions=tuple(directions), remarks=tuple(remarks),
+        unit=stack.unit,
     )  # fmt: skip

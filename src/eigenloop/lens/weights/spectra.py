@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from eigenloop.lens.model.layouts import Layout, Placement
-from eigenloop.lens.model.results import TabularResult
+from eigenloop.lens.model.results import TabularResult, called, noun
 from eigenloop.lens.weights.circuits import Circuit
 from eigenloop.lens.weights.modes import Flag, Mode
 from eigenloop.lens.weights.operators import Growth
@@ -97,6 +97,7 @@ class Spectra(TabularResult):
         rules: the rules asked for.
         layers: what was found, by block.
         remarks: what the layout leaves unread.
+        unit: what a block is called (`called`).
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -116,6 +117,7 @@ class Spectra(TabularResult):
     rules: tuple[str, ...]
     layers: tuple[LayerSpectra, ...]
     remarks: tuple[str, ...] = ()
+    unit: str = "layer"
 
     @property
     def rule(self) -> str:
@@ -147,11 +149,12 @@ class Spectra(TabularResult):
         if "layernorm" in self.rules and self.placement == "pre":
             scales = [layer.sigma for layer in self.layers]
             low, high = min(scales), max(scales)
-            told = f"{low:.3g} to {high:.3g} by layer" if low < high else f"{low:g}"
+            told = f"{low:.3g} to {high:.3g} by {noun(self.unit)}" if low < high else f"{low:g}"
             notes.append(f"the rule layernorm takes {told} for the tokens' scale sigma, which depends on the text")
         loose = [layer.layer for layer in self.layers for rule in self.rules if not layer.modes[rule].converged]
         if loose:
-            notes.append(f"the eigenvalues of layers {sorted(set(loose))} have not converged; see their residuals")
+            which = called(self.unit, sorted(set(loose)))
+            notes.append(f"the eigenvalues of {which} have not converged; see their residuals")
         return notes
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -252,7 +255,7 @@ def spectra(
     return Spectra(
         source=stack.weights.source, model_type=stack.weights.model_type, stored=stored, schedule=stack.schedule,
         heads=stack.heads, width=stack.width, placement=stack.layout.placement_in(stack.weights.config),
-        rules=tuple(rules), layers=tuple(found), remarks=stack.notes,
+        rules=tuple(rules), layers=tuple(found), remarks=stack.notes, unit=stack.unit,
     )  # fmt: skip
 
 
@@ -281,7 +284,8 @@ def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
             raise InputError(f"--layers has {part!r}; give all, late, or numbers and ranges such as 0,3-5")
         first, last = int(ends[1]), int(ends[2] or ends[1])
         if not first <= last < count:
-            raise InputError(f"--layers has {str(part).strip()}; this model has the layers 0 to {count - 1}")
+            there = f"the layers 0 to {count - 1}" if count > 1 else "one block, number 0"
+            raise InputError(f"--layers has {str(part).strip()}; this model has {there}")
         numbers.update(range(first, last + 1))
     if not numbers:
         raise InputError("--layers names no layer; give all, late, or numbers and ranges such as 0,3-5")

@@ -1,12 +1,14 @@
 """Circuits read from a model reproduce its attention, for every architecture; folding is exact; sizes are checked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_models import CONFIGS, build
 
 from eigenloop.lens import LAYOUTS, Norm, circuits, planted
 from eigenloop.lens.model.checkpoint import Weights, open_weights
-from eigenloop.lens.model.layouts import Layout
+from eigenloop.lens.model.layouts import Layout, known
 from eigenloop.lens.model.stack import locate
 from eigenloop.system.errors import InputError
 
@@ -60,6 +62,44 @@ def test_attention_is_rebuilt_from_the_heads_and_the_patterns(model_type, dtype)
         rebuilt = circuit.attend(x, pattern)
         error = np.linalg.norm(rebuilt - expected) / np.linalg.norm(expected)
         assert error < TOLERANCE[dtype], (model_type, block, error)
+
+
+REST = ("mlp", "post_attention_layernorm")
+"""What stands beside the feed-forward of a block that is named as Llama's."""
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes"),
+    [
+        ("granite", {"residual_multiplier": 1.0, "attention_multiplier": 0.1, "embedding_multiplier": 12.0}),
+        ("qwen3", {}),
+    ],
+)
+def test_what_a_layout_of_ones_own_accepts_is_what_the_block_adds(model_type, changes):
+    """Granite without a residual multiplier, and Qwen 3: x + o goes on, o from F_h, patterns and the layout's norm."""
+    model = build(model_type, **changes).double()
+    layout = replace(known("llama")[0], model_type=model_type, rest=REST)
+    stack = locate(model, layout)
+    assert stack.notes
+    seen: dict[str, list[np.ndarray]] = {"before": [], "after": []}
+
+    def keep(name):
+        return lambda module, arguments: seen[name].append(arguments[0].detach().numpy().copy())
+
+    hooks = []
+    for name in stack.blocks:
+        hooks.append(model.get_submodule(name).register_forward_pre_hook(keep("before")))
+        hooks.append(model.get_submodule(f"{name}.post_attention_layernorm").register_forward_pre_hook(keep("after")))
+    calls, patterns = attention_calls(model, stack.blocks, layout)
+    for hook in hooks:
+        hook.remove()
+    streams = zip(seen["before"], seen["after"], strict=True)
+    for (block, x, expected), pattern, (before, after) in zip(calls, patterns, streams, strict=True):
+        circuit = circuits(model, block, layout=layout)
+        rebuilt = circuit.attend(x, pattern)
+        assert np.linalg.norm(rebuilt - expected) < 1e-10 * np.linalg.norm(expected)
+        whole = before + circuit.attend(circuit.norm(before), pattern)
+        assert np.linalg.norm(whole - after) < 1e-5 * np.linalg.norm(after - before)  # RMSNorm computes in float32
 
 
 def test_every_row_is_tested():

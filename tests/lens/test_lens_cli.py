@@ -99,7 +99,7 @@ def test_the_same_command_writes_the_same_bytes(model, capsys, tmp_path):
 def test_the_summary_counts_flags_and_says_what_was_assumed(model, capsys):
     status, out, _ = call(capsys, model, "--weights-only")
     assert status == 0
-    assert "raw weights" in out
+    assert "F = W_O W_V of 2 layers; raw weights" in out
     assert "the rule layernorm takes 1 for the tokens' scale sigma" in out
     for line in ("rule modulus: F, largest |lambda|", "rule consensus: F, largest |1 + lambda|", "layers by flag: "):
         assert line in out

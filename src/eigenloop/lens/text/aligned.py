@@ -212,21 +212,17 @@ def _continued(layers: Sequence[LayerAlignment], beyond: Sequence[LayerAlignment
             ("values", "above the run with W_V = 0"),
         )
     )  # fmt: skip
-    said = [
-        f"Beyond the trained {len(layers)} loops: the share after the sublayer goes from {_from(last, end)} times "
-        f"chance ({span}), without the tokens' mean direction from {_from(last, end, 'centred_after')}; the sublayer "
-        f"lets it grow in {grows} of these {count} loops and shrink in {shrinks}.",
-        f"Of these {count} loops the share is {clear}.",
-    ]
-    if last["gain_rho"].value is not None and end["gain_rho"].value is not None:
-        said.append(
-            f"The gains' rank correlation goes from {_from(last, end, 'gain_rho')}, their slope from "
-            f"{_from(last, end, 'gain_slope')}."
+    moved = [
+        f"{words} from {a:.2f} to {b:.2f}"
+        for name, words in (
+            ("enrichment_after", "the share after the sublayer, in times chance,"),
+            ("centred_after", "the centred share"), ("gain_rho", "the gains' rank correlation"),
+            ("gain_slope", "their slope"),
         )
-    return said
-
-
-def _from(first: LayerAlignment, last: LayerAlignment, name: str = "enrichment_after") -> str:
-    """A statistic in two loops."""
-    a, b = (layer[name].value for layer in (first, last))
-    return " to ".join("none" if value is None else f"{value:.2f}" for value in (a, b))
+        if (a := last[name].value) is not None and (b := end[name].value) is not None
+    ]  # fmt: skip
+    return [
+        f"Beyond the trained {len(layers)} loops, from {span}: {'; '.join(moved) or 'nothing was measured in both'}.",
+        f"In these {count} loops the sublayer lets the share grow in {grows} and shrink in {shrinks} (95 % intervals "
+        f"clear of 1); the share after it is {clear}.",
+    ]

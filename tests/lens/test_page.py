@@ -105,7 +105,7 @@ def test_the_summary_counts_what_the_layers_hold():
 
 def test_one_layer_is_told_in_the_singular():
     lead, step = page.sentences(spectra_of(np.diag([1.0, -0.5]), rules=("consensus",)))
-    assert "of 1 layer: 1 led by a positive eigenvalue." in lead
+    assert ": 1 layer, led by a positive eigenvalue." in lead
     assert step == (
         "Alone, a step multiplies the leading direction by 2 (layer 0). "
         "The next one grows 0.25 times as much (the gap)."

@@ -141,6 +141,7 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
     console.print(f"[bold]{escape(found.source)}[/]: {about}; F = W_O W_V of {found.shown()}; raw weights")
     for note in notes:
         console.print(f"note: {note}", markup=False)
+    several = len(found.layers) > 1
     for rule in found.rules:
         table = Table(box=SIMPLE)
         for heading in (found.unit.split()[-1], "eigenvalue", "flag", "growth", "gap", "strongest head"):
@@ -156,7 +157,7 @@ def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
         console.print(f"\nrule {rule}: {operator}, largest {_FACTORS[rule]}", markup=False)
         console.print(table)
         counts = ", ".join(f"{count} {flag}" for flag, count in found.counts()[rule].items() if count)
-        if len(found.layers) > 1:
+        if several:
             console.print(f"{found.unit}s by flag: {counts}")
 
 

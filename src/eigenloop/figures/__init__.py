@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
+from eigenloop.figures.pieces import Pieces, pieces
 from eigenloop.figures.running import Report, require_budget, side_by_side, silent, train_all
 from eigenloop.figures.settings import Budget, Problem
 from eigenloop.figures.values import FigureData, Row, read_table
@@ -21,7 +22,7 @@ from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import gather, processes
 
 __all__ = [
-    "FIGURES", "Budget", "FigureData", "Problem", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs",
+    "FIGURES", "Budget", "FigureData", "Pieces", "Problem", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs",
     "save", "save_all", "side_by_side",
 ]  # fmt: skip
 
@@ -93,11 +94,11 @@ def draw(data: FigureData) -> Any:
     return _drawn(data, LIGHT)
 
 
-def save(data: FigureData, directory: Path) -> tuple[str, str]:
+def save(data: FigureData, directory: Path) -> Pieces:
     """Write figureN.png, .pdf, .svg and .csv, each in one move; the same data give the same bytes.
 
     Returns:
-        The drawing as SVG text for a light and for a dark page, both with a transparent ground.
+        The drawing's panels and legend for a page.
 
     Raises:
         InputError: the directory cannot be written to.
@@ -107,16 +108,11 @@ def save(data: FigureData, directory: Path) -> tuple[str, str]:
     with in_look(LIGHT):
         for suffix in ("png", "pdf", "svg"):
             atomic_write(stem.with_suffix(f".{suffix}"), file_content(figure, suffix))
-        for axes in figure.axes:
-            axes.set_facecolor("none")
-        light = file_content(figure, "svg", facecolor="none").decode()
     save_table(stem.with_suffix(".csv"), Row._fields, data.table)
-    figure = _drawn(data, DARK)
-    with in_look(DARK):
-        return light, file_content(figure, "svg").decode()
+    return pieces(figure, _drawn(data, DARK))
 
 
-def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -> list[tuple[str, str]]:
+def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -> list[Pieces]:
     """`save` for several figures, in order; drawing takes seconds each, so `workers` processes share it.
 
     Raises:

@@ -125,7 +125,7 @@ def draw(data: FigureData) -> Any:
             )  # fmt: skip
         panels.curves(
             grid[row, 2], data.panel(f"{name}, angle"), look, title=f"{name}: one fixed test point",
-            xlabel="loops at test time", ylabel=r"$\sin\,\varphi_k$ to the principal direction", xscale="linear",
+            xlabel="loops at test time", ylabel="sin phi_k to the principal direction", xscale="linear",
         )  # fmt: skip
     panels.shared_legend(figure, list(grid.flat), columns=3)
     return figure

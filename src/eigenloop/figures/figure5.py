@@ -107,7 +107,7 @@ def draw(data: FigureData) -> Any:
     for axes, name in zip(grid, names, strict=True):
         panels.curves(
             axes, data.panel(name), look, title=f"{name}: one fixed test point", xlabel="loops at test time",
-            ylabel=r"$\sin\,\varphi_k$ to the principal direction", xscale="linear",
+            ylabel="sin phi_k to the principal direction", xscale="linear",
         )  # fmt: skip
         axes.set_ylim(top=2)
     panels.shared_legend(figure, list(grid), columns=3)

@@ -160,7 +160,7 @@ def draw(data: FigureData) -> Any:
         axes.set(yscale="log", ylim=(1e-4, 1.5))  # before the ticks are chosen
         panels.curves(
             axes, data.panel(panel), look, title=panel, xlabel="layers",
-            ylabel=r"$\sin\,\varphi$ to the principal direction", xscale="linear",
+            ylabel="sin phi to the principal direction", xscale="linear",
         )  # fmt: skip
     for axes in list(grid.flat)[len(data.panels) :]:
         axes.set_axis_off()

@@ -1,7 +1,5 @@
 """The figures as one page: what was run, where, how long, and each figure with the paper's word beside this run's."""
 
-import os
-import platform
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +7,9 @@ from typing import Any, NamedTuple
 
 import eigenloop
 from eigenloop import report
-from eigenloop.figures import FigureData
+from eigenloop.figures import FigureData, Pieces
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.verdicts import Judgement, Outcome
-from eigenloop.system.versions import software
 
 LEAD = (
     "Looped linear transformers, trained by gradient descent to predict a principal component, become the power method "
@@ -52,7 +49,7 @@ class WrittenPage(NamedTuple):
 
 def write_page(
     made: Sequence[FigureData],
-    drawings: Sequence[tuple[str, str]],
+    drawings: Sequence[Pieces],
     budget: Budget,
     directory: Path,
     *,
@@ -80,20 +77,19 @@ def write_page(
         ("problem", "the paper's two tasks" if budget.problem is None else " ".join(budget.problem.options)),
         ("seeds", f"{budget.seeds}, from {budget.seed}"),
         ("precision", "training in float32, looping at test time in float64"),
-        ("time", f"{seconds:.0f} s in this call (runs already finished are not repeated)"),
-        ("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
-        ("versions", software()),
+        ("runs", "those found finished are not trained again, and cost this call no time"),
     ]
     page = report.Page(
         "Looped transformers learn the power method: the paper's figures" + ("" if own is None else ", your problem"),
         LEAD if budget.as_in_paper else OWN_LEAD,
         [
             overview(made, as_in_paper=budget.as_in_paper),
-            *(_section(data, place, *drawing) for data, drawing in zip(made, drawings, strict=True)),
+            *(_section(data, place, drawing) for data, drawing in zip(made, drawings, strict=True)),
             *beside,
         ],
         facts=facts,
         command=command,
+        origin=report.Origin.here(seconds),
         links=[
             report.Link("Wu, Zhang and Cao, arXiv 2606.00605", "https://arxiv.org/abs/2606.00605"),
             report.Link("Li and Altafini, arXiv 2605.25619", "https://arxiv.org/abs/2605.25619"),
@@ -134,11 +130,12 @@ def _parts(judgement: Judgement) -> report.Table:
     return report.Table(("part", "here", "measured", "holds where"), rows)
 
 
-def _section(data: FigureData, place: str, light: str, dark: str) -> report.Section:
+def _section(data: FigureData, place: str, drawing: Pieces) -> report.Section:
     figure = report.Figure(
-        light,
+        "",
         alt=f"Figure {data.number}: {data.title}. {data.run_shows}",
-        svg_dark=dark,
+        panels=drawing.panels,
+        key=drawing.key,
         paper_says=data.paper_says,
         run_shows=data.run_shows,
         details=data.details,

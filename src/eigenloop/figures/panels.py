@@ -9,35 +9,45 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eigenloop.figures.values import FigureData, Row
-from eigenloop.report.drawing import COLOURS, DASHES, MARKERS, label_logarithms
+from eigenloop.report import mathtext
+from eigenloop.report.drawing import COLOURS, DASHES, MARKERS, diverging, label_logarithms
 
 LABELS = {
-    "a": "$a$",
-    "b": "$b$",
-    "gamma*": r"$\gamma^*$",
-    "W_max": r"$\|W\|_{\max}$",
-    "V_max": r"$\|V\|_{\max}$",
-    "gamma": r"$\gamma = \mathrm{tr}(AB)/d$",
+    "W_max": "||W||_max",
+    "V_max": "||V||_max",
+    "gamma": "gamma = tr(AB)/d",
     "largest other entry": "largest other entry / mean diagonal",
 }
 """How series are written where their plain name is not enough."""
 
 
-def heatmap(axes: Axes, rows: Sequence[Row], *, title: str) -> Any:
-    """A matrix with its four blocks; colours from -1 to 1. Returns the image, for a colour bar."""
+LINES = "#7a7a7a"
+"""Between the blocks of a matrix, seen on light and on dark."""
+
+
+def heatmap(axes: Axes, rows: Sequence[Row], *, title: str, alone: str = "") -> Any:
+    """A matrix with its four blocks; colours from -1 to 1. Returns the image, for a colour bar.
+
+    Args:
+        axes: where to.
+        rows: its entries.
+        title: above it.
+        alone: its title where it does not stand beside the others; by default `title`.
+    """
     size = int(max(row.x or 0 for row in rows)) + 1
     matrix = np.zeros((size, size))
     for row in rows:
         matrix[int(row.y or 0), int(row.x or 0)] = row.value or 0
-    image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    image = axes.imshow(matrix, cmap=diverging(), vmin=-1, vmax=1, interpolation="nearest")
     half = size / 2 - 0.5
-    axes.axhline(half, color="#555555", linewidth=0.7)
-    axes.axvline(half, color="#555555", linewidth=0.7)
+    axes.axhline(half, color=LINES, linewidth=0.7)
+    axes.axvline(half, color=LINES, linewidth=0.7)
     axes.set_xticks([0, size // 2, size - 1], ["1", str(size // 2 + 1), str(size)])
     axes.set_yticks([0, size // 2, size - 1], ["1", str(size // 2 + 1), str(size)])
     axes.spines[["top", "right"]].set_visible(True)
     axes.grid(visible=False)
-    axes.set_title(title)
+    axes.set_title(mathtext(title))
+    axes.set_label(alone or title)
     return image
 
 
@@ -59,8 +69,9 @@ def curves(
     yscale: str = "log",
 ) -> None:
     """Everything but heatmap cells, in the colour of its series."""
-    axes.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel=ylabel)
-    axes.set_title(title)
+    axes.set(xscale=xscale, yscale=yscale, xlabel=mathtext(xlabel), ylabel=mathtext(ylabel))
+    axes.set_title(mathtext(title))
+    axes.set_label(title)
     for kind, series in dict.fromkeys((row.kind, row.series) for row in rows):
         group = [row for row in rows if (row.kind, row.series) == (kind, series)]
         style, label = styles[base_name(series)], series_label(series)
@@ -105,11 +116,20 @@ def styles(data: FigureData, *, markers: bool = False) -> dict[str, dict[str, An
 
 def shared_legend(figure: Figure, panels: Sequence[Axes], *, columns: int) -> None:
     """One legend under all panels, where it covers nothing."""
+    entries = legend_entries(panels)
+    figure.legend(
+        list(entries.values()), list(map(mathtext, entries)), loc="outside lower center", ncols=columns,
+        handlelength=2.8,
+    )  # fmt: skip
+
+
+def legend_entries(panels: Sequence[Axes]) -> dict[str, Any]:
+    """What the panels have labelled, each label once: words -> what is drawn."""
     entries: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, handlelength=2.8)
+    return entries
 
 
 def canvas(width: float, height: float) -> Figure:
@@ -123,13 +143,9 @@ def base_name(series: str) -> str:
 
 
 def series_label(series: str) -> str:
-    """A series as the legend writes it."""
+    """A series in the words of the legend."""
     base, bracket, rest = series.partition(" (")
-    return (
-        LABELS.get(base, base)
-        + bracket
-        + rest.replace("f*", "$f^*$").replace("t^1/4", "$t^{1/4}$").replace("t^1/6", "$t^{1/6}$")
-    )
+    return LABELS.get(base, base) + bracket + rest
 
 
 def _column(rows: Sequence[Row], name: str) -> np.ndarray:

@@ -10,8 +10,10 @@ Example:
     True
 """
 
-from eigenloop.report.cells import Cell, Link, Missing, Tag, Tone
+from eigenloop.report.cells import Cell, Link, Missing, Tag, Tone, Verbatim
+from eigenloop.report.formulas import mathtext, typeset
 from eigenloop.report.html import render, write
+from eigenloop.report.origin import Origin
 from eigenloop.report.svg import inline_svg
 from eigenloop.report.values import (
     Column,
@@ -20,6 +22,7 @@ from eigenloop.report.values import (
     Figure,
     Gallery,
     Item,
+    Key,
     Note,
     Page,
     Panel,
@@ -36,9 +39,11 @@ __all__ = [
     "Figure",
     "Gallery",
     "Item",
+    "Key",
     "Link",
     "Missing",
     "Note",
+    "Origin",
     "Page",
     "Panel",
     "Row",
@@ -46,7 +51,10 @@ __all__ = [
     "Table",
     "Tag",
     "Tone",
+    "Verbatim",
     "inline_svg",
+    "mathtext",
     "render",
+    "typeset",
     "write",
 ]

@@ -60,7 +60,18 @@ class Tag:
     tone: Tone = "neutral"
 
 
-Cell: TypeAlias = str | bool | int | float | Real | Missing | Link | Tag | None
+@dataclass(frozen=True)
+class Verbatim:
+    """Words that are not ours: names, paths, tokens, texts; shown letter by letter, formulas in them not looked for.
+
+    Args:
+        text: the words.
+    """
+
+    text: str
+
+
+Cell: TypeAlias = str | bool | int | float | Real | Missing | Link | Tag | Verbatim | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Shown:
     Args:
         text: the visible text.
         title: what hovering tells: every digit of a rounded number, or why a value is missing.
-        kind: "text", "number", "missing", "link" or "tag".
+        kind: "text", "verbatim", "number", "missing", "link" or "tag".
         url: where a link leads.
         tone: a tag's tone.
     """
@@ -107,6 +118,8 @@ def shown(value: Cell, spec: str = ".4g") -> Shown:
             return Shown(text, kind="link", url=url)
         case Tag(text, tone):
             return Shown(text, kind="tag", tone=tone)
+        case Verbatim(text):
+            return Shown(text, kind="verbatim")
         case bool():
             return Shown("yes" if value else "no")
         case str():

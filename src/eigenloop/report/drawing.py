@@ -43,6 +43,18 @@ DARK: dict[str, Any] = {
 }
 
 PNG_DPI = 150
+_ON_DARK = ("#8cc8ff", "#2f7dbd", "#20262e", "#c04a1a", "#ffab7a")
+"""From -1 over 0, little above the ground of a dark page, to 1."""
+
+
+def diverging() -> Any:
+    """The colours of a heat map from -1 to 1 for the look that is in force: 0 is near the ground of the page."""
+    import matplotlib as mpl
+    from matplotlib.colors import LinearSegmentedColormap
+
+    if mpl.rcParams["text.color"] != _INK:
+        return mpl.colormaps["RdBu_r"]
+    return LinearSegmentedColormap.from_list("on dark", _ON_DARK)
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from eigenloop.report.cells import shown
+from eigenloop.report.cells import Shown, shown
+from eigenloop.report.formulas import typeset, unicode
 from eigenloop.report.svg import inline_svg
-from eigenloop.report.values import Figure, Page, Panel, Table
+from eigenloop.report.values import Page, Table
 from eigenloop.system.files import atomic_write
 
 
@@ -77,12 +78,12 @@ class _Names:
         self._seen[kind] += 1
         return f"{kind}_{self._seen[kind]}"
 
-    def drawing(self, figure: Figure | Panel, source: str) -> Markup:
-        """One drawing of a figure or a panel, under a name of its own."""
+    def drawing(self, alt: str, source: str) -> Markup:
+        """One drawing of a figure, a panel or a key, under a name of its own."""
         try:
             return inline_svg(source, prefix=self.new("svg"))
         except ValueError as error:
-            raise ValueError(f"figure {figure.alt!r}: {error}") from error
+            raise ValueError(f"figure {alt!r}: {error}") from error
 
 
 def _environment() -> Environment:
@@ -99,10 +100,13 @@ def _environment() -> Environment:
         missing_reasons=_missing_reasons,
         count=Counter,
         downloads=_downloads,
+        natural_width=_natural_width,
+        stacks=_stacks,
         filter_values=_filter_values,
         shown=shown,
         words=_words,
     )
+    environment.filters.update(typeset=typeset, unicode=unicode)
     return environment
 
 
@@ -114,6 +118,35 @@ def _alignments(table: Table) -> list[str]:
         automatic = "right" if kinds == {"number"} else "left"
         result.append(automatic if column.align == "auto" else column.align)
     return result
+
+
+SHORT, LONG = 12, 24
+"""Letters of a cell that never breaks, and from which on it keeps a width of its own."""
+LETTER, PADDING, PHONE = 8, 22, 356
+"""Pixels: of a letter, between two columns, and of a phone's page."""
+
+
+def _stacks(table: Table) -> bool:
+    """Whether the columns do not fit side by side on a phone, so that each row becomes a card there."""
+    needed = 0
+    for index, column in enumerate(table.columns):
+        cells = [shown(row.cells[index], column.format) for row in table.body]
+        letters = [_unbroken(Shown(column.name)), *map(_unbroken, cells)]
+        needed += LETTER * max(letters) + PADDING
+    return len(table.columns) > 1 and needed > PHONE
+
+
+def _unbroken(cell: Shown) -> int:
+    """Letters of a cell that stay on one line."""
+    if len(cell.text) <= SHORT or cell.kind in ("number", "tag"):
+        return len(cell.text)
+    return 22 if len(cell.text) > LONG else max(map(len, cell.text.split(" ")))
+
+
+def _natural_width(drawing: str) -> float:
+    """The natural width of an inlined drawing, in pixels."""
+    found = re.search(r"--width:([\d.]+)px", drawing)
+    return float(found[1]) if found else 0.0
 
 
 def _missing_reasons(table: Table) -> list[str]:

@@ -8,7 +8,8 @@ from numbers import Real
 from pathlib import PurePath
 from typing import Any, Literal, TypeAlias
 
-from eigenloop.report.cells import SCHEME, Cell, Link, Missing, Tag, Tone
+from eigenloop.report.cells import SCHEME, Cell, Link, Missing, Tag, Tone, Verbatim
+from eigenloop.report.origin import Origin
 
 Align: TypeAlias = Literal["auto", "left", "right"]
 
@@ -97,7 +98,9 @@ class Command:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; it scrolls inside its own box where it is wider than the page.
+    """A table; on a phone each row is a card, a line for each column, where the columns do not fit side by side.
+
+    On a wide page it scrolls inside its own box where it is wider than the page.
 
     Args:
         header: column names, or `Column` where a format or an alignment is wanted.
@@ -154,16 +157,34 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Key:
+    """One entry of the legend that the panels of a figure share.
+
+    Args:
+        text: what it stands for.
+        svg: a small drawing of the line, marker or shade; "currentColor" is the ink of the page.
+        svg_dark: the same for a dark page, where it differs.
+    """
+
+    text: str
+    svg: str
+    svg_dark: str = ""
+
+
+@dataclass(frozen=True)
 class Figure:
     """A drawing with its caption, the paper's statement beside this run's, and its files.
 
-    Where there is a dark drawing too, save both with a transparent background: the page's own shows through.
+    It is one drawing, or rows of panels that stand side by side where there is room and below one another where there
+    is not. Where there is a dark drawing too, save both with a transparent background: the page's own shows through.
 
     Args:
         svg: the drawing as SVG text; checked and made safe to inline when the page is rendered.
         alt: what a reader who cannot see it needs to know.
         caption: one or two sentences.
         svg_dark: the same drawing for a dark page; without it the drawing stands on a light card.
+        panels: in place of `svg`, rows of drawings.
+        key: the legend of the panels.
         paper_says: one sentence, what the paper states.
         run_shows: one sentence with numbers, what this run measured.
         details: further statements, folded away under it.
@@ -175,13 +196,16 @@ class Figure:
     caption: str = ""
     _: KW_ONLY
     svg_dark: str | None = None
+    panels: "Sequence[Sequence[Panel]]" = ()
+    key: Sequence[Key] = ()
     paper_says: str = ""
     run_shows: str = ""
     details: Sequence[str] = ()
     downloads: Sequence[str | PurePath] = ()
 
     def __post_init__(self) -> None:
-        _freeze(self, "downloads", "details")
+        _freeze(self, "downloads", "details", "key")
+        _set(self, "panels", tuple(tuple(row) for row in self.panels))
         _check_downloads(self.downloads)
 
 
@@ -272,8 +296,9 @@ class Page:
         title: the page's title.
         lead: one paragraph: what was asked and what came out.
         sections: the parts.
-        facts: pairs (name, value): what was run, where, how long, versions, seed.
-        command: the exact shell command that repeats the run.
+        facts: pairs (name, value): what was run, with which seed.
+        command: the exact shell command that repeats the run and writes this page again.
+        origin: which versions made it, on what, when and for how long; shown at the foot, with the command.
         links: sources, shown in the footer with their addresses.
 
     Raises:
@@ -286,6 +311,7 @@ class Page:
     _: KW_ONLY
     facts: Sequence[tuple[str, Cell]] = ()
     command: str = ""
+    origin: Origin | None = None
     links: Sequence[Link] = field(default=())
 
     def __post_init__(self) -> None:
@@ -311,7 +337,7 @@ def _freeze(value: object, *names: str) -> None:
 
 
 def _check_cell(cell: object) -> None:
-    if not (cell is None or isinstance(cell, str | Real | Missing | Link | Tag)):
+    if not (cell is None or isinstance(cell, str | Real | Missing | Link | Tag | Verbatim)):
         raise TypeError(f"a cell is of type {type(cell).__name__}; convert it with float(...) or str(...)")
 
 

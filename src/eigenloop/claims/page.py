@@ -1,8 +1,7 @@
 """The claims ledger as one page, one JSON file and one table: what was stated, what was measured, and the evidence."""
 
 import json
-import os
-import platform
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +18,7 @@ from eigenloop.report.cells import shown
 from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
-from eigenloop.system.versions import software
-from eigenloop.system.workers import cores, processes
+from eigenloop.system.workers import processes
 
 TITLE = "The theorems, measured: the claims ledger"
 LEAD = (
@@ -121,7 +119,9 @@ def write_ledger(
     atomic_write(files.json, content.encode(errors="backslashreplace"))
     rows = [[_flat(claim[name]) for name in HEADER] for claim in found["claims"]]
     save_table(files.csv, HEADER, rows)
-    atomic_write(files.page, report.render(ledger_page(results, only=only, workers=workers)).encode())
+    atomic_write(
+        files.page, report.render(ledger_page(results, only=only, directory=directory, workers=workers)).encode()
+    )
     return files
 
 
@@ -137,12 +137,15 @@ def page_path(directory: Path) -> Path:
     return path if ours else path.with_name("verify.html")
 
 
-def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) -> report.Page:
+def ledger_page(
+    results: Results, *, only: str | None = None, directory: Path | None = None, workers: int = 1
+) -> report.Page:
     """The page.
 
     Args:
         results: what was measured.
         only: the choice of claims that was asked for.
+        directory: where it goes, for the command that repeats it.
         workers: processes that draw the small figures.
 
     Example:
@@ -166,7 +169,7 @@ def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) 
         downloads=("claims.json", "claims.csv"),
     )
     unexpected = [report.Note(f"Not as recorded: {_unexpected(result)}", "bad") for result in results.unexpected]
-    asked = "" if only is None else f" --only {only}"
+    words = f"eigenloop verify{'' if only is None else f' --only {shlex.quote(only)}'}{_options(results.effort)}"
     return report.Page(
         TITLE,
         LEAD + results.summary,
@@ -176,11 +179,10 @@ def ledger_page(results: Results, *, only: str | None = None, workers: int = 1) 
         ),
         facts=[
             ("effort", "quick: fewer samples and steps" if results.effort.quick else "whole"),
-            ("time", f"{results.seconds:.0f} s"),
-            ("machine", f"{platform.system()} {platform.machine()}, {cores()} of {os.cpu_count()} cores"),
-            ("versions", software()),
+            ("seed", results.effort.seed),
         ],
-        command=f"eigenloop verify{asked}{_options(results.effort)}",
+        command=words + ("" if directory is None else f" --out {shlex.quote(str(directory))}"),
+        origin=report.Origin.here(results.seconds),
         links=[report.Link("Wu, Zhang and Cao, arXiv 2606.00605", "https://arxiv.org/abs/2606.00605")],
     )
 
@@ -225,10 +227,11 @@ def draw(plot: Plot) -> tuple[str, str]:
 def _figure(plot: Plot) -> Figure:
     figure = Figure(figsize=(4.8, 3.1), layout="constrained")
     axes = figure.add_subplot(facecolor="none")
-    axes.set(xscale=plot.xscale, yscale=plot.yscale, xlabel=plot.xlabel, ylabel=plot.ylabel)
+    axes.set(xscale=plot.xscale, yscale=plot.yscale)
+    axes.set(xlabel=report.mathtext(plot.xlabel), ylabel=report.mathtext(plot.ylabel))
     for index, curve in enumerate(plot.curves):
         x, y = _thinned(curve.x, curve.y)
-        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": curve.name}
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": report.mathtext(curve.name)}
         if curve.points:
             axes.plot(x, y, "o", markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, **style)
         else:

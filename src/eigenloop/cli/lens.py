@@ -1,6 +1,5 @@
 """`eigenloop lens`: which directions the layers and heads of a pretrained transformer amplify."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -74,6 +73,7 @@ def lens(
     from rich.console import Console
 
     from eigenloop import __version__
+    from eigenloop.cli.parsing import repeated
     from eigenloop.cli.safely import safely
     from eigenloop.lens import RULES
     from eigenloop.lens.survey import check_directory, survey
@@ -97,10 +97,11 @@ def lens(
         )  # fmt: skip
     files: dict[str, str] = {}
     if out is not None:
-        command = _command(
-            model, text=text, weights_only=weights_only, rule=rule, layers=layers, loop=loop, loops=loops,
-            device=device, compare=compare, out=out,
-        )  # fmt: skip
+        options = {
+            "text": text, "weights_only": weights_only, "rule": rule, "layers": layers, "loop": loop, "loops": loops,
+            "device": device, "compare": compare, "out": out,
+        }  # fmt: skip
+        command = repeated("lens", model, options=options, defaults=_DEFAULTS)
         with safely(lambda: True):
             files = found.save(out, command=command)
     if json:
@@ -117,16 +118,7 @@ def lens(
             typer.echo(files["report"])
 
 
-_DEFAULTS = {"layers": "all", "device": "auto", "weights_only": False}
-
-
-def _command(model: str, **options: Any) -> str:
-    """What was typed, quoted for a shell; what is left at its default is left out."""
-    words = ["eigenloop", "lens", model]
-    for name, value in options.items():
-        if value not in (None, _DEFAULTS.get(name)):
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return shlex.join(words)
+_DEFAULTS = {"layers": "all", "device": "auto"}
 
 
 def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:

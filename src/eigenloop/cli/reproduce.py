@@ -100,9 +100,11 @@ def reproduce(
             else None
         )
     seconds = time.monotonic() - began
+    all_named = bool(figure) and not quick and problem is None and len(numbers) == len(budget.numbers)
+    said = False if verify is None and all_named else verify  # the page's command names no figure where all are there
     page = write_page(
         made, drawings, budget, out, seconds=seconds, beside=() if claims is None else (claims.section,),
-        options="" if verify is None else " --verify" if verify else " --no-verify",
+        options="" if said is None else " --verify" if said else " --no-verify",
     )  # fmt: skip
     if json:
         shows = {data.number: data.run_shows for data in made}

@@ -63,11 +63,10 @@ def steer(
     Writes an ordinary checkpoint (or an adapter), report.html, CSV tables and steer.json.
     """
     import json as encoder
-    import shlex
-    import sys
 
     from rich.console import Console
 
+    from eigenloop.cli.parsing import repeated
     from eigenloop.steer.request import Request
     from eigenloop.steer.steering import steer as run
     from eigenloop.system.progress import bars
@@ -77,13 +76,16 @@ def steer(
         device=device, strength=strength, target=target, budget=budget, calibrate=calibrate, evaluate=evaluate,
         adapter=adapter, seed=seed,
     )  # fmt: skip
-    words = sys.argv[1:] if sys.argv[1:2] == ["steer"] else ["steer", model, "--out", str(out)]
+    options = {name: value for name, value in vars(request).items() if name != "model"}
     with bars() as shown:
-        done = run(request, command=shlex.join(["eigenloop", *words]), report=shown.tell)
+        done = run(request, command=repeated("steer", model, options=options, defaults=_DEFAULTS), report=shown.tell)
     if json:
         typer.echo(encoder.dumps({**done.record, "out": str(out)}, allow_nan=False))
     else:
         _summary(Console(soft_wrap=True, highlight=False), done.record, out)
+
+
+_DEFAULTS = {"method": "tuned", "layers": "late", "device": "auto", "seed": 0}
 
 
 def _summary(console: Any, record: Any, out: Path) -> None:

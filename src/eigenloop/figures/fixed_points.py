@@ -79,9 +79,7 @@ def draw_fixed_points(data: FigureData) -> Any:
     for row, what in enumerate(TARGETS.values()):
         for column, panel in enumerate(("W early", "V early", "W late", "V late")):
             found = data.panel(f"{what}, {panel}")
-            image = panels.heatmap(
-                grid[row, column], found, title=found[0].series, alone=f"{found[0].series}, {what}"
-            )
+            image = panels.heatmap(grid[row, column], found, title=found[0].series, alone=f"{found[0].series}, {what}")
         grid[row, 0].set_ylabel(what)
         panels.curves(
             grid[row, 4], data.panel(f"{what}, weights"), look, title=f"active weights, {what}",

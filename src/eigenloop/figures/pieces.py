@@ -86,10 +86,12 @@ def _like(drawn: Any) -> list[Any]:
     """A line with its marker in the middle, or a band, in the style of what is drawn."""
     if not isinstance(drawn, Line2D):
         return [Rectangle((0, 0.1), 1, 0.8, facecolor=drawn.get_facecolor()[0], linewidth=0)]
-    line = Line2D([], [])
-    line.update_from(drawn)
-    line.set(xdata=[0.02, 0.5, 0.98], ydata=[0.5] * 3, markevery=[1])
-    return [line]
+    line, marker = Line2D([], []), Line2D([], [])
+    for artist in (line, marker):
+        artist.update_from(drawn)
+    line.set(xdata=[0.02, 0.98], ydata=[0.5, 0.5], marker="")
+    marker.set(xdata=[0.5], ydata=[0.5], markevery=None)
+    return [line, marker]
 
 
 def _scale(look: dict[str, Any]) -> list[Any]:

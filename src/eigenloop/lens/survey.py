@@ -127,7 +127,7 @@ class Survey:
             self.spectra, command=command, seconds=self.seconds, remarks=self.remarks,
             lead=None if self.alignment is None else headline_sentence(self.alignment),
             summary=[] if self.alignment is None else alignment_sentences(self.alignment),
-            facts=[] if self.alignment is None else [("text", self.alignment.text)],
+            facts=[] if self.alignment is None else [("text", pages.Verbatim(self.alignment.text))],
             beside=[SECTIONS[name](part) for name, part in self.parts().items()],
             downloads=[*TABLES[:2], *(FILES[name] for name in self.parts())],
         )  # fmt: skip

@@ -109,9 +109,7 @@ def mathtext(text: str) -> str:
         >>> mathtext("gamma_t, t^(1/4)")
         'γ$_{\\\\mathrm{t}}$, t$^{\\\\mathrm{1/4}}$'
     """
-    return "".join(
-        part.replace("$", r"\$") if isinstance(part, str) else f"${_tex(part)}$" for part in parts(text)
-    )
+    return "".join(part.replace("$", r"\$") if isinstance(part, str) else f"${_tex(part)}$" for part in parts(text))
 
 
 def parts(text: str) -> tuple[Part, ...]:
@@ -138,10 +136,7 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 def _is_path(words: str) -> bool:
     """Whether words with slashes between them are a path: where one of them is no letter, number, index or "name"."""
     steps = words.rstrip(".").split("/")
-    return any(
-        len(step) > 1 and step not in GREEK and not _QUANTITY.fullmatch(step)
-        for step in steps
-    )
+    return any(len(step) > 1 and step not in GREEK and not _QUANTITY.fullmatch(step) for step in steps)
 
 
 def _raised(text: str) -> list[Part]:

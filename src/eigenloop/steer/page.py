@@ -13,7 +13,7 @@ from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file
 from eigenloop.steer.checks import Check
 from eigenloop.steer.evidence import Evidence, Point
 from eigenloop.system.files import save_table
-from eigenloop.system.versions import LENS, software
+from eigenloop.system.versions import LENS
 
 KINDS: Mapping[str, str] = {
     "cosine": "signed cosine", "moved": "share moved towards u", "keep": "keep", "kl": "KL to unsteered, nats",
@@ -92,12 +92,12 @@ def steering_page(record: Mapping[str, Any], evidence: Evidence, checks: Sequenc
     if evidence.texts:
         sections.append(report.Section("Texts", (_text_table(evidence),)))
     facts: list[tuple[str, Cell]] = [
-        ("model", str(record["model"])), ("direction", f"{record['direction']}: {record['direction_source']}"),
+        ("model", report.Verbatim(str(record["model"]))),
+        ("direction", report.Verbatim(f"{record['direction']}: {record['direction_source']}")),
         ("method", str(record["method"])), ("layers", ", ".join(map(str, record["layers"]))),
         ("strength", float(record["strength"])),
         ("prompts", f"{record['prompts']} of {record['prompt_length']} tokens"),
         ("calibration", f"{record['calibration_tokens']:,} tokens of other text"),
-        ("time", f"{record['seconds']:.0f} s"), ("versions", software(LENS)),
     ]  # fmt: skip
     return report.Page(
         f"Steering towards {record['direction']}",
@@ -105,6 +105,7 @@ def steering_page(record: Mapping[str, Any], evidence: Evidence, checks: Sequenc
         sections,
         facts=facts,
         command=str(record["command"]),
+        origin=report.Origin.here(float(record["seconds"]), LENS),
         links=[report.Link("Li and Altafini, arXiv 2605.25619", "https://arxiv.org/abs/2605.25619")],
     )
 
@@ -189,7 +190,9 @@ def _check_table(checks: Sequence[Check]) -> report.Table:
 def _text_table(evidence: Evidence) -> report.Table:
     header = ("prompt", "unsteered", "edit", "activation addition")
     return report.Table(
-        header, [list(row) for row in evidence.texts], caption="Greedy continuations of held-out prompts"
+        header,
+        [list(map(report.Verbatim, row)) for row in evidence.texts],
+        caption="Greedy continuations of held-out prompts",
     )
 
 

@@ -3,8 +3,6 @@
 Built from results that are there already; nothing is measured here.
 """
 
-import os
-import platform
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +16,7 @@ from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.operators import Growth
 from eigenloop.lens.weights.spectra import LayerSpectra, Spectra
 from eigenloop.system import wording
-from eigenloop.system.versions import LENS, software
+from eigenloop.system.versions import LENS
 
 TITLE = "The lens: "
 """What the page's title begins with; a page of another kind is not replaced."""
@@ -88,7 +86,7 @@ def spectra_page(
         words[0],
         sections,
         facts=[
-            ("model", found.source),
+            ("model", report.Verbatim(found.source)),
             (
                 "architecture",
                 f"{found.model_type}, {found.placement}-LN, weights stored as {' and '.join(found.stored)}",
@@ -96,10 +94,9 @@ def spectra_page(
             ("shown", f"{found.shown()}; {found.heads} heads each, d = {found.width}"),
             ("leads by", f"{rule}: largest {FACTORS[rule]}"),
             *facts,
-            ("time", f"{seconds:.1f} s on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
-            ("versions", software(LENS)),
         ],
         command=command,
+        origin=report.Origin.here(seconds, LENS),
         links=[
             report.Link("Li and Altafini, arXiv 2605.25619", "https://arxiv.org/abs/2605.25619"),
             report.Link("Altafini et al., arXiv 2511.11553", "https://arxiv.org/abs/2511.11553"),

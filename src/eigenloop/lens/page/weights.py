@@ -27,7 +27,7 @@ def reading_section(found: Reading) -> report.Section:
             for side, ids, _ in each.sides()
         )
         cells = (
-            each.layer, "writes" if each.vector == "right" else "reads", near,
+            each.layer, "writes" if each.vector == "right" else "reads", report.Verbatim(near),
             report.Tag("beyond chance", "good") if clear else report.Tag("chance"),
             each.neighbours.largest, each.chance,
         )  # fmt: skip
@@ -100,7 +100,8 @@ def comparison_section(found: Comparison) -> report.Section:
 
 def _tokens_table(each: Direction, found: Reading) -> report.Table:
     rows = [
-        ("plane" if side == "plane" else SIGNS["positive" if side == "+" else "negative"], token, float(cosine))
+        ("plane" if side == "plane" else SIGNS["positive" if side == "+" else "negative"], report.Verbatim(token),
+         float(cosine))
         for side, ids, cosines in each.sides()
         for token, cosine in zip((found.vocabulary.quoted(i) for i in ids.tolist()), np.asarray(cosines), strict=True)
     ]  # fmt: skip

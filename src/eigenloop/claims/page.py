@@ -15,7 +15,7 @@ from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
 from eigenloop.claims.measuring import KINDS, Results, names_of, plain
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms, legend_below
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import processes
@@ -237,8 +237,7 @@ def _figure(plot: Plot) -> Figure:
         else:
             axes.plot(x, y, linestyle=DASHES[index % len(DASHES)], **style)
     label_logarithms(axes)
-    if plot.curves:
-        figure.legend(loc="outside lower center", ncols=min(3, len(plot.curves)), handlelength=2.8)
+    legend_below(figure)
     return figure
 
 

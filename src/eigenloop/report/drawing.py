@@ -86,6 +86,20 @@ def file_content(figure: Any, suffix: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def legend_below(figure: Any) -> None:
+    """A legend under the axes, in as many columns, three at most, as fit the drawing's width.
+
+    Args:
+        figure: a `matplotlib.figure.Figure` in constrained layout, with everything labelled that it lists.
+    """
+    count = sum(len(axes.get_legend_handles_labels()[0]) for axes in figure.axes)
+    for columns in range(min(3, count), 0, -1):
+        legend = figure.legend(loc="outside lower center", ncols=columns, handlelength=2.8)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
+
+
 def label_logarithms(axes: Any) -> None:
     """Labels of logarithmic axes that never run into each other.
 

@@ -44,6 +44,7 @@ _BASE = re.compile(rf"(?:(?<![\w.])(?<!\w-)(?:{_LETTER}|[A-Za-z])|\|\||xbar)\*?'
 _INDEX = re.compile(rf"(\d+|(?:{'|'.join(sorted(WORDS))}|{_LETTER}|[A-Za-z])(?![A-Za-z0-9]))")
 _POWER = re.compile(r"(-?(?:\d+/\d+|\d+(?:\.\d+)?|[A-Za-z]+(?![A-Za-z0-9_])|(?=[({])|\*))")
 _QUANTITY = re.compile(rf"-?[\d.]+|(?:{_LETTER}|[A-Za-z])_\w+|{'|'.join(sorted(NUMBERED))}")
+_SCIENTIFIC = re.compile(r"(?<![\w.-])(\d+(?:\.\d+)?)e([+-]?\d+)(?![\w.]*\w)")
 _OPEN = {"(": ")", "{": "}"}
 _SIGNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"-> infinity\b"), "→ ∞"),
@@ -142,6 +143,7 @@ def _is_path(words: str) -> bool:
 def _raised(text: str) -> list[Part]:
     """Powers and indices, found from left to right; what lies between them gets its signs."""
     found: list[Part] = []
+    text = _SCIENTIFIC.sub(lambda found: f"{found[1]} × 10^{int(found[2])}", text)
     text = re.sub(r"\b(d_head|[dnk]|\d+) x (?=(?:d_head|[dnk]|\d+)\b)", r"\1 × ", _numbered(text))
     begin = at = 0
     while at < len(text):

@@ -96,6 +96,8 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         alignments=_alignments,
+        LONG=LONG,
+        SHORT=SHORT,
         kind=lambda item: type(item).__name__,
         missing_reasons=_missing_reasons,
         count=Counter,
@@ -120,15 +122,15 @@ def _alignments(table: Table) -> list[str]:
     return result
 
 
-SHORT, LONG = 12, 24
-"""Letters of a cell that never breaks, and from which on it keeps a width of its own."""
-LETTER, PADDING, PHONE = 8, 22, 356
+SHORT, LONG = 12, 30
+"""Letters of a cell that never breaks, and of one beyond which it keeps a width of its own."""
+LETTER, PADDING, PHONE = 7.5, 22, 356
 """Pixels: of a letter, between two columns, and of a phone's page."""
 
 
 def _stacks(table: Table) -> bool:
     """Whether the columns do not fit side by side on a phone, so that each row becomes a card there."""
-    needed = 0
+    needed = 0.0
     for index, column in enumerate(table.columns):
         cells = [shown(row.cells[index], column.format) for row in table.body]
         letters = [_unbroken(Shown(column.name)), *map(_unbroken, cells)]

@@ -9,7 +9,17 @@ from matplotlib.figure import Figure
 
 from eigenloop import report
 from eigenloop.report import Cell
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, MARKERS, file_content, in_look, label_logarithms
+from eigenloop.report.drawing import (
+    COLOURS,
+    DARK,
+    DASHES,
+    LIGHT,
+    MARKERS,
+    file_content,
+    in_look,
+    label_logarithms,
+    legend_below,
+)
 from eigenloop.steer.checks import Check
 from eigenloop.steer.evidence import Evidence, Point
 from eigenloop.system.files import save_table
@@ -217,7 +227,7 @@ def _figures(evidence: Evidence) -> list[report.Figure]:
 def _draw(evidence: Evidence, x: str, y: str, xlabel: str, ylabel: str) -> Figure:
     figure = Figure(figsize=(4.8, 3.1), layout="constrained")
     axes = figure.add_subplot(facecolor="none")
-    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if y == "rank" else "linear")
+    axes.set(xlabel=report.mathtext(xlabel), ylabel=report.mathtext(ylabel), yscale="log" if y == "rank" else "linear")
     curves = (
         ("edit", sorted([evidence.before, *evidence.edit], key=lambda point: point.strength)),
         ("activation addition", sorted([evidence.before, *evidence.addition], key=lambda point: point.strength)),
@@ -230,7 +240,7 @@ def _draw(evidence: Evidence, x: str, y: str, xlabel: str, ylabel: str) -> Figur
         axes.plot(across, up[:, 0], linestyle=DASHES[index], label=name, **style)
         axes.fill_between(across, up[:, 1], up[:, 2], color=COLOURS[index], alpha=0.18, linewidth=0)
     label_logarithms(axes)
-    figure.legend(loc="outside lower center", ncols=3, handlelength=2.8)
+    legend_below(figure)
     return figure
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eigenloop.report import mathtext
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms, legend_below
 
 SIZE = (4.6, 3.2)
 """Inches: a phone shows it at four fifths of its natural width."""
@@ -124,8 +124,7 @@ def _both(draw: Callable[[Any], None]) -> tuple[str, str]:
             figure = Figure(figsize=SIZE, layout="constrained")
             axes = figure.add_subplot(facecolor="none")
             draw(axes)
-            count = len(axes.get_legend_handles_labels()[0])
-            figure.legend(loc="outside lower center", ncols=min(3, count), handlelength=2.8)
+            legend_below(figure)
             looks.append(file_content(figure, "svg", facecolor="none").decode())
     return looks[0], looks[1]
 

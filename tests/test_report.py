@@ -21,14 +21,18 @@ from eigenloop.report import (
     Command,
     Facts,
     Figure,
+    Key,
     Link,
     Missing,
     Note,
+    Origin,
     Page,
+    Panel,
     Row,
     Section,
     Table,
     Tag,
+    Verbatim,
     inline_svg,
     render,
     write,
@@ -300,6 +304,60 @@ def test_a_rounded_number_keeps_its_digits_in_the_title_and_numbers_stand_right(
     document = Document(render(page_with(table)))
     assert document.all("span", title="0.3333333333333333")
     assert [found["class"].split()[0] for found in document.all("th")] == ["left", "right", "left"]
+
+
+def test_words_of_others_are_shown_letter_by_letter_and_ours_are_typeset():
+    page = page_with("t^2", Table(("x_1", "of others"), (("lambda_1", Verbatim("lambda_1")),)), Facts((("a", "c_2"),)))
+    text = render(page)
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", text)
+    assert cells == ["λ<sub>1</sub>", "lambda_1"]
+    assert "<p>t<sup>2</sup></p>" in text
+    assert "<dd>c<sub>2</sub></dd>" in text
+
+
+def test_a_formula_in_an_attribute_is_of_characters_alone():
+    text = render(page_with(Figure(SQUARE.format(""), "t^2", "t^2")))
+    assert Document(text).all("div", **{"aria-label": "t²"})
+    assert "<figcaption>t<sup>2</sup></figcaption>" in text
+
+
+def test_the_foot_names_command_versions_machine_and_time():
+    origin = Origin("eigenloop 1.0", "Linux x86_64, 2 of 4 cores", 61.4, "2026-01-31 12:00 UTC")
+    page = page_with("words", command="eigenloop lens 'my model'", origin=origin)
+    (foot,) = re.findall(r"<footer>.*?</footer>", render(page), re.DOTALL)
+    document = Document(foot)
+    assert document.text("code") == ["eigenloop lens 'my model'"]
+    assert document.text("dd") == ["eigenloop 1.0", "Linux x86_64, 2 of 4 cores", "61 s, finished 2026-01-31 12:00 UTC"]
+    here = Origin.here(0.25, ("numpy",))
+    assert here.versions.startswith(f"numpy {np.__version__}, python")
+    assert re.fullmatch(r"0\.2 s, finished \d{4}-\d\d-\d\d \d\d:\d\d UTC", here.took)
+
+
+def test_panels_stand_in_their_rows_with_their_widths_and_one_key():
+    panel = [Panel(f"W_{i}", f'<svg width="{90 + i}" height="9"/>', "w", svg_dark=SQUARE.format("")) for i in range(3)]
+    figure = Figure("", "all", panels=[panel[:2], panel[2:]], key=[Key("t^2", SQUARE.format(""))])
+    text = render(page_with(figure))
+    rows = text.split('<div class="row">')[1:]
+    assert [re.findall(r"--natural:(\d+)", row) for row in rows] == [["90", "91"], ["92"]]
+    assert [re.findall(r"<p>(.*?)</p>", row) for row in rows] == [["W<sub>0</sub>", "W<sub>1</sub>"], ["W<sub>2</sub>"]]
+    assert text.count('class="key"') == 1
+    assert "<span>t<sup>2</sup></span>" in text
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "cards"),
+    [
+        (("number", "value"), ("exponent", 0.25), False),
+        (("layer", "kind", "gap"), (3, "positive", 0.5), False),
+        (("claim", "here", "measured", "expected"), ("a statement of some length, which wraps", "held", 0.25, 0.25), True),
+        ([f"layer {i}" for i in range(8)], [1.0] * 8, True),
+        (("one column",), ("a statement of some length, which wraps",), False),
+    ],
+)
+def test_rows_become_cards_where_columns_do_not_fit_a_phone(header, row, cards):
+    text = render(page_with(Table(header, [row])))
+    assert ('class="stacks"' in text) == cards
+    assert re.findall(r'<span class="name">(.*?)</span>', text) == (list(header) if cards else [])
 
 
 def test_a_filtered_table_offers_each_value_once_and_shows_all_rows_without_javascript():

@@ -22,8 +22,8 @@ from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import gather, processes
 
 __all__ = [
-    "FIGURES", "Budget", "FigureData", "Pieces", "Problem", "Recipe", "Row", "compute", "draw", "prepare", "read_table", "runs",
-    "save", "save_all", "side_by_side",
+    "FIGURES", "Budget", "FigureData", "Pieces", "Problem", "Recipe", "Row", "compute", "draw", "prepare", "read_table",
+    "runs", "save", "save_all", "side_by_side",
 ]  # fmt: skip
 
 

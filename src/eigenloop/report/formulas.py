@@ -17,7 +17,8 @@ from markupsafe import Markup, escape
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eps": "ε", "epsilon": "ε", "eta": "η", "theta": "θ",
     "kappa": "κ", "lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ",
-    "omega": "ω", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ", "Phi": "Φ", "Omega": "Ω", "Upsilon": "Υ",
+    "omega": "ω", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ", "Phi": "Φ", "Omega": "Ω",
+    "Upsilon": "Υ",  # noqa: RUF001
 }  # fmt: skip
 """Names of letters; they stand for their letters where no other letter, digit or point touches them."""
 WORDS = frozenset({"inf", "max", "min", "eff", "head", "par", "perp"})
@@ -52,7 +53,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     (re.compile(r"<="), "≤"),
     (re.compile(r">="), "≥"),
     (re.compile(r"!="), "≠"),
-    (re.compile(r"(?<= )~(?= )"), "∼"),
+    (re.compile(r"(?<= )~(?= )"), "∼"),  # noqa: RUF001
     (re.compile(r"\|\|"), "‖"),
     (re.compile(r"(?:(?<=[\w)\]}|‖*'])|^) \. (?=[\w(‖])"), " · "),
     (re.compile(r"(?<= )-(?= )"), "−"),

@@ -58,7 +58,7 @@ def quick(runs: Path) -> dict[int, FigureData]:
 
 
 def check_drawings(drawn: figures.Pieces, data: FigureData) -> None:
-    """Each panel alone, with a title of its own; a page can inline it, and text is drawn as paths: no font is needed."""
+    """Each panel alone, with a title; a page can inline it, and text is drawn as paths: no font is needed."""
     panels = [panel for row in drawn.panels for panel in row]
     assert len(panels) == len(data.panels)
     assert len({panel.title for panel in panels}) == len(panels) or data.number in (6, 7)  # a quick run's last step

@@ -16,8 +16,8 @@ STATEMENTS = [entry.claim.statement for entry in collect()]
 SENTENCES = [each.says for each in vars(quotations).values() if isinstance(each, Sentence)]
 QUOTES = [entry.claim.quote for entry in collect() if entry.claim.quote]
 ASCII = {letter: name for name, letter in GREEK.items()} | {
-    "→": "->", "≤": "<=", "≥": ">=", "∼": "~", "‖": "||", "·": ".", "−": "-", "×": "x", "√": "sqrt", "∑": "sum",
-    "∫": "int", "∞": "inf", "x\N{COMBINING MACRON}": "xbar",
+    "→": "->", "≤": "<=", "≥": ">=", "\N{TILDE OPERATOR}": "~", "‖": "||", "·": ".", "−": "-", "×": "x",
+    "√": "sqrt", "∑": "sum", "∫": "int", "∞": "inf", "x\N{COMBINING MACRON}": "xbar",
 }  # fmt: skip
 
 

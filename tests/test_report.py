@@ -349,7 +349,11 @@ def test_panels_stand_in_their_rows_with_their_widths_and_one_key():
     [
         (("number", "value"), ("exponent", 0.25), False),
         (("layer", "kind", "gap"), (3, "positive", 0.5), False),
-        (("claim", "here", "measured", "expected"), ("a statement of some length, which wraps", "held", 0.25, 0.25), True),
+        (
+            ("claim", "here", "measured", "expected"),
+            ("a statement of some length, which wraps", "held", 0.25, 0.25),
+            True,
+        ),
         ([f"layer {i}" for i in range(8)], [1.0] * 8, True),
         (("one column",), ("a statement of some length, which wraps",), False),
     ],

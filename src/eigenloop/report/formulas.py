@@ -105,11 +105,11 @@ def unicode(text: str) -> str:
 
 
 def mathtext(text: str) -> str:
-    """The same as Matplotlib writes it, for the labels of a drawing.
+    r"""The same as Matplotlib writes it, for the labels of a drawing.
 
     Example:
-        >>> mathtext("gamma_t, t^(1/4)")
-        'γ$_{\\\\mathrm{t}}$, t$^{\\\\mathrm{1/4}}$'
+        >>> print(mathtext("gamma_t, t^(1/4)"))
+        γ$_{\mathrm{t}}$, t$^{\mathrm{1/4}}$
     """
     return "".join(part.replace("$", r"\$") if isinstance(part, str) else f"${_tex(part)}$" for part in parts(text))
 

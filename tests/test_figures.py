@@ -29,7 +29,7 @@ from eigenloop.lab.problems import draw
 from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.training import METRICS, Progress, TrainConfig
 from eigenloop.numerics.power import power_method, predicted_sines, sin_angle
-from eigenloop.report import inline_svg
+from eigenloop.report import Panel, inline_svg
 from eigenloop.system import workers
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays, save_arrays
@@ -37,6 +37,8 @@ from test_cli import call
 
 NUMBERS = range(1, 9)
 SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
+PANEL = Panel("a panel", SQUARE, "a panel", svg_dark=SQUARE)
+PIECES = figures.Pieces(((PANEL,),), ())
 QUICK = figures.Budget(quick=True)
 
 
@@ -400,7 +402,7 @@ def test_the_printed_command_asks_for_the_same_again(
     from eigenloop.cli.app import app
 
     made = [quick[3], quick[5]]
-    written = write_page(made, [(SQUARE, SQUARE)] * 2, budget, tmp_path / out, seconds=1.0)
+    written = write_page(made, [PIECES] * 2, budget, tmp_path / out, seconds=1.0)
     text = written.path.read_text(encoding="utf-8")
     commands = [html.unescape(re.sub(r"<[^>]+>", "", code)) for code in re.findall(r"<code>(.*?)</code>", text)]
     assert written.metadata["command"] in commands

@@ -124,8 +124,8 @@ def _alignments(table: Table) -> list[str]:
 
 SHORT, LONG = 12, 30
 """Letters of a cell that never breaks, and of one beyond which it keeps a width of its own."""
-LETTER, PADDING, PHONE = 7.5, 22, 356
-"""Pixels: of a letter, between two columns, and of a phone's page."""
+LETTER, PADDING, PHONE, LEAST = 7.5, 22, 356, 128
+"""Pixels: of a letter, between two columns, of a phone's page, and the width that a long text keeps there."""
 
 
 def _stacks(table: Table) -> bool:
@@ -133,16 +133,16 @@ def _stacks(table: Table) -> bool:
     needed = 0.0
     for index, column in enumerate(table.columns):
         cells = [shown(row.cells[index], column.format) for row in table.body]
-        letters = [_unbroken(Shown(column.name)), *map(_unbroken, cells)]
-        needed += LETTER * max(letters) + PADDING
+        widths = [_unbroken(Shown(column.name)), *map(_unbroken, cells)]
+        needed += max(widths) + PADDING
     return len(table.columns) > 1 and needed > PHONE
 
 
-def _unbroken(cell: Shown) -> int:
-    """Letters of a cell that stay on one line."""
+def _unbroken(cell: Shown) -> float:
+    """The width, in pixels, below which a cell is cut."""
     if len(cell.text) <= SHORT or cell.kind in ("number", "tag"):
-        return len(cell.text)
-    return 22 if len(cell.text) > LONG else max(map(len, cell.text.split(" ")))
+        return LETTER * len(cell.text)
+    return LEAST if len(cell.text) > LONG else LETTER * max(map(len, cell.text.split(" ")))
 
 
 def _natural_width(drawing: str) -> float:

@@ -231,7 +231,7 @@ def _figure(plot: Plot) -> Figure:
     axes.set(xlabel=report.mathtext(plot.xlabel), ylabel=report.mathtext(plot.ylabel))
     for index, curve in enumerate(plot.curves):
         x, y = _thinned(curve.x, curve.y)
-        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": report.mathtext(curve.name)}
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": curve.name}
         if curve.points:
             axes.plot(x, y, "o", markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, **style)
         else:

@@ -1,9 +1,8 @@
 """A figure in pieces for a page: every panel a drawing of its own, so that they stack on a phone, and their legend."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
@@ -14,7 +13,7 @@ from matplotlib.transforms import Bbox
 
 from eigenloop import report
 from eigenloop.figures.panels import legend_entries
-from eigenloop.report.drawing import DARK, LIGHT, diverging, file_content
+from eigenloop.report.drawing import DARK, LIGHT, diverging, file_content, in_look
 
 EDGE = 0.03
 """Inches around a panel."""
@@ -64,7 +63,7 @@ def _cut(figure: Figure, axes: Axes, look: dict[str, Any]) -> str:
         axes.set_ylabel("")  # a heat map's row, which its own title names
     axes.set_facecolor("none")
     axes.tick_params(labelleft=True, labelbottom=True)
-    with mpl.rc_context(cast(Any, look)):
+    with in_look(look):
         box = axes.get_tightbbox()
         assert box is not None
         inches = Bbox(np.array(box) / figure.dpi).padded(EDGE)
@@ -96,13 +95,13 @@ def _like(drawn: Any) -> list[Any]:
 
 def _scale(look: dict[str, Any]) -> list[Any]:
     """The colours of the heat maps from -1 to 1."""
-    with mpl.rc_context(cast(Any, look)):
+    with in_look(look):
         colours = diverging()(np.linspace(0, 1, 15))
     return [Rectangle((i / 15, 0), 1 / 15 + 0.01, 1, facecolor=to_hex(c), linewidth=0) for i, c in enumerate(colours)]
 
 
 def _swatch(artists: list[Any], look: dict[str, Any]) -> str:
-    with mpl.rc_context(cast(Any, look)):
+    with in_look(look):
         figure = Figure(figsize=SWATCH)
         for artist in artists:
             artist.set(transform=figure.transFigure, clip_path=None, clip_box=None, clip_on=False)

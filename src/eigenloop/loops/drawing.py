@@ -4,13 +4,13 @@ Arrays in, SVG text out; nothing is computed here.
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, label_logarithms
+from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms, legend_below
 
-SIZE = (5.6, 3.4)
+SIZE = (4.6, 3.2)
 
 
 def distances(
@@ -142,18 +142,15 @@ def slice_map(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tupl
 
 def _both(draw: Callable[[Any], None]) -> tuple[str, str]:
     """A drawing in the light and in the dark look, with a transparent ground and its legend below."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     looks = []
     for look in (LIGHT, DARK):
-        with mpl.rc_context(cast(Any, look)):
+        with in_look(look):
             figure = Figure(figsize=SIZE, layout="constrained")
             axes = figure.add_subplot(facecolor="none")
             draw(axes)
-            count = len(axes.get_legend_handles_labels()[0])
-            if count:
-                figure.legend(loc="outside lower center", ncols=min(4, count), handlelength=2.4)
+            legend_below(figure)
             looks.append(file_content(figure, "svg", facecolor="none").decode())
     return looks[0], looks[1]
 

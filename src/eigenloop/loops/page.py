@@ -15,7 +15,6 @@ from eigenloop.loops.starts import Slice
 from eigenloop.report import Cell, Column, Missing
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, require_writable, save_table
-from eigenloop.system.versions import versions
 
 TITLE = "Loops"
 PAGE = "report.html"
@@ -100,11 +99,10 @@ def diagnosis_page(
     facts: list[tuple[str, Cell]] = [
         ("verdict", str(found.verdict)), ("map", found.looped.name), ("numbers in a state", found.looped.size),
         ("loops", found.orbit.loops), ("loops run in all", found.orbit.total),
-        *((name, value) for name, value in versions(("eigenloop", "numpy", "scipy")).items()),
     ]  # fmt: skip
     return report.Page(
         title=f"{TITLE}: {found.looped.name}", lead=found.verdict.sentence, sections=sections, facts=facts,
-        command=command,
+        command=command, origin=report.Origin.here(None, ("eigenloop", "numpy", "scipy")),
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+from eigenloop.report.formulas import mathtext
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette without black and yellow: told apart by every eye, on white and on dark."""
 DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), ":")
@@ -87,14 +89,16 @@ def file_content(figure: Any, suffix: str, **options: Any) -> bytes:
 
 
 def legend_below(figure: Any) -> None:
-    """A legend under the axes, in as many columns, three at most, as fit the drawing's width.
+    """A legend under the axes, its formulas typeset, in as many columns, three at most, as fit the drawing's width.
 
     Args:
         figure: a `matplotlib.figure.Figure` in constrained layout, with everything labelled that it lists.
     """
-    count = sum(len(axes.get_legend_handles_labels()[0]) for axes in figure.axes)
-    for columns in range(min(3, count), 0, -1):
-        legend = figure.legend(loc="outside lower center", ncols=columns, handlelength=2.8)
+    found = [axes.get_legend_handles_labels() for axes in figure.axes]
+    handles = [handle for each, _ in found for handle in each]
+    words = [mathtext(label) for _, each in found for label in each]
+    for columns in range(min(3, len(words)), 0, -1):
+        legend = figure.legend(handles, words, loc="outside lower center", ncols=columns, handlelength=2.8)
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             return
         legend.remove()

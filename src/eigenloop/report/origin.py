@@ -17,7 +17,7 @@ class Origin:
     Args:
         versions: of the package and of what decides its bits.
         machine: its system, its kind, its cores.
-        seconds: how long it took.
+        seconds: how long it took; None where it was not measured.
         finished: when.
 
     Example:
@@ -27,15 +27,15 @@ class Origin:
 
     versions: str
     machine: str
-    seconds: float
+    seconds: float | None
     finished: str
 
     @classmethod
-    def here(cls, seconds: float, packages: Sequence[str] = LAB) -> "Origin":
+    def here(cls, seconds: float | None, packages: Sequence[str] = LAB) -> "Origin":
         """This process, on this machine, now.
 
         Args:
-            seconds: how long it took.
+            seconds: how long it took; None where it was not measured.
             packages: whose versions decide the bits of the result.
         """
         machine = f"{platform.system()} {platform.machine()}, {cores()} of {os.cpu_count()} cores"
@@ -44,4 +44,6 @@ class Origin:
     @property
     def took(self) -> str:
         """How long and when, in words."""
+        if self.seconds is None:
+            return f"finished {self.finished}"
         return f"{self.seconds:.{0 if self.seconds >= 10 else 1}f} s, finished {self.finished}"

@@ -70,7 +70,7 @@ def over_depth(
             axes.axvline(trained - 0.5, label=f"{trained} trained | beyond", **style)
         for index, band in enumerate(bands):
             style = {"color": COLOURS[1 + index], "linestyle": DASHES[1 + index]}
-            axes.plot(x, _shown(band.mean, log), linewidth=1.3, label=mathtext(band.name), zorder=2, **style)
+            axes.plot(x, _shown(band.mean, log), linewidth=1.3, label=band.name, zorder=2, **style)
             low, high = _shown(band.low, log), _shown(band.high, log)
             axes.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0, zorder=1)
         for index, found in enumerate(points):
@@ -80,7 +80,7 @@ def over_depth(
             dodged = x + (index - (len(points) - 1) / 2) * 0.16
             axes.errorbar(
                 dodged, value, yerr=errors, color=colour, marker="os"[index], markersize=4.5, linewidth=1.2,
-                elinewidth=1.4, capsize=2.5, label=mathtext(found.name), zorder=3,
+                elinewidth=1.4, capsize=2.5, label=found.name, zorder=3,
             )  # fmt: skip
         axes.set(xlabel=mathtext(xlabel), ylabel=mathtext(ylabel), yscale="log" if log else "linear")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -104,7 +104,7 @@ def over_loops(series: Sequence[Series], *, ylabel: str, level: float | None = N
     def draw(axes: Any) -> None:
         for index, found in enumerate(series):
             style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
-            axes.plot(found.x, _shown(found.y, True), label=mathtext(found.name), **style)
+            axes.plot(found.x, _shown(found.y, True), label=found.name, **style)
         if level is not None:
             axes.axhline(level, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7)
         axes.set(xlabel="loop", ylabel=mathtext(ylabel), yscale="log")

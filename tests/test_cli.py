@@ -1,9 +1,13 @@
 """The command line: its JSON contract, one line for bad input, and runs that survive being killed."""
 
 import csv
+import errno
 import json
 import math
+import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +21,10 @@ import pytest
 
 from eigenloop import __version__
 from eigenloop.cli import main
+from eigenloop.lab import training
 from eigenloop.lab.checkpoints import load_run
 from eigenloop.lab.run_directory import read_config
-from eigenloop.system import interrupts
+from eigenloop.system import directories, interrupts
 from eigenloop.system.files import load_arrays
 
 TINY = ["--dim", "3", "--samples", "5", "--batch", "8", "--train-size", "40", "--test-size", "16", "--loops", "2"]
@@ -45,6 +50,10 @@ def parsed(text: str) -> dict:
         raise AssertionError(f"{name} is no JSON")
 
     return json.loads(text, parse_constant=no_constant)
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -257,6 +266,102 @@ def test_directories_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureF
     assert call(capsys, *command, "--out", run)[0] == 0
     assert (run / "weights.safetensors").read_bytes() == weights
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+LONG = {
+    "train": ["train", *TINY, "--steps", 2000],
+    "reproduce": ["reproduce", "--quick", "--figure", 3],
+    "verify": ["verify", "--quick", "--only", "thm4.1"],
+}
+
+
+@pytest.mark.parametrize("command", list(LONG))
+def test_a_second_process_in_one_directory_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(directories, "PATIENCE_SECONDS", 0.0)
+    with directories.OutputDirectory(tmp_path / "out", command).held():  # a lock is the file's, not the process's
+        status, out, err = call(capsys, *LONG[command], "--out", tmp_path / "out")
+    assert (status, out) == (2, "")
+    assert err == f"error: {tmp_path / 'out'} is in use by another process; wait for it or choose another --out\n"
+
+
+@pytest.mark.parametrize("command", list(LONG))
+def test_a_directory_of_another_command_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with directories.OutputDirectory(tmp_path, "lens").held():
+        pass
+    status, out, err = call(capsys, *LONG[command], "--out", tmp_path)
+    assert (status, out) == (2, "")
+    assert err == f"error: {tmp_path} was written by eigenloop lens; choose another --out\n"
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("command", ["train", "reproduce"])
+def test_a_directory_that_is_removed_during_the_run_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    advance = training.Trainer.advance
+
+    def removing(*arguments: Any) -> Any:
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        return advance(*arguments)
+
+    monkeypatch.setattr(training.Trainer, "advance", removing)
+    monkeypatch.setattr("eigenloop.figures.side_by_side", lambda: 1)
+    status, out, err = call(capsys, *LONG[command], "--out", tmp_path / "out")
+    assert (status, out) == (2, "")
+    assert re.fullmatch(r"error: \S*out\S* was removed while this ran; start the same command again", lines(err)[-1])
+    assert not any(line.startswith("error") for line in lines(err)[:-1])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["config.toml", "checkpoint.safetensors", "weights.safetensors", "metrics.csv"])
+def test_a_full_disk_is_one_line_and_leaves_whole_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    fsync, command = os.fsync, [*LONG["train"], "--out", tmp_path / "out"]
+
+    def full(number: int) -> None:
+        if file in os.readlink(f"/proc/self/fd/{number}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(number)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("files are named by /proc")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        status, out, err = call(capsys, *command)
+    assert (status, out) == (2, "")
+    said = f"error: cannot write {tmp_path / 'out' / file}: No space left on device; make room and start the same"
+    assert lines(err)[-1].startswith(said)
+    assert not any(path.name.startswith(".") for path in (tmp_path / "out").glob(".*") if path.name != ".lock")
+    assert call(capsys, *command)[0] == 0
+    assert call(capsys, *LONG["train"], "--out", tmp_path / "whole")[0] == 0
+    one, other = (content(tmp_path / name) for name in ("out", "whole"))
+    del one["checkpoint.safetensors"], other["checkpoint.safetensors"]
+    assert one == other
+
+
+def test_the_first_word_comes_before_the_imports_and_the_first_checkpoint_after_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(*LONG["train"], "--loops", 7, "--out", tmp_path / "run") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "starting\n"
+        process.kill()
+    assert not (tmp_path / "run").exists()
+    seen, advance = [], training.Trainer.advance
+
+    def looking(*arguments: Any) -> Any:
+        seen.append((tmp_path / "run" / "checkpoint.safetensors").exists())
+        return advance(*arguments)
+
+    monkeypatch.setattr(training.Trainer, "advance", looking)
+    config = training.TrainConfig.create(dim=3, samples=5, batch=8, train_size=40, test_size=16, steps=3)
+    training.train(config, tmp_path / "run")
+    assert seen == [False, True, True]
 
 
 # --- killed, interrupted, and started again

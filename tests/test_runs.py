@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eigenloop.lab import run_directory as runs
 from eigenloop.lab.run_directory import RunDirectory, read_config
+from eigenloop.system import directories
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, load_arrays, save_arrays, save_table
 from eigenloop.system.versions import versions
@@ -103,13 +103,13 @@ def test_what_a_killed_write_left_is_removed_and_refuses_nothing(tmp_path: Path)
 
 def test_the_configuration_is_compared_under_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may write its configuration between a first look and the lock."""
-    path, flock = tmp_path / "run", runs.fcntl.flock
+    path, flock = tmp_path / "run", directories.fcntl.flock
 
     def slow(*arguments: Any) -> None:
         opened(path, rate=0.2).write_config()
         flock(*arguments)
 
-    monkeypatch.setattr(runs.fcntl, "flock", slow)
+    monkeypatch.setattr(directories.fcntl, "flock", slow)
     with pytest.raises(InputError, match=r"rate is 0.2 there, 0.1 here"), opened(path).held():
         pass
 

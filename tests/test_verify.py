@@ -500,7 +500,7 @@ def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(
     assert time.monotonic() - began < 10
     assert "Traceback" not in err
     assert err.count("error: interrupted; what was done is saved") == 1
-    assert [path.name for path in out.iterdir()] == [kept.NAME]
+    assert sorted(path.name for path in out.iterdir()) == [".lock", kept.NAME]
 
     measured = []
 
@@ -528,6 +528,7 @@ def test_kept_findings_are_the_same_to_the_last_digit(shelve: Shelve, tmp_path: 
     assert list(again.found) == ["thm4.1.growth", "thm4.1.random"]
     second = measure(chosen, effort, kept=again)
     assert [result.finding for result in first.results] == [result.finding for result in second.results]
+    assert list(kept.Kept(tmp_path, effort).found) == [result.claim.id for result in first.results]  # all are whole
     fresh = measure(chosen, effort).results
     for one, other in zip(first.results, fresh, strict=True):
         assert verify._plain_result(one) | {"seconds": 0} == verify._plain_result(other) | {"seconds": 0}

@@ -76,7 +76,7 @@ def test_spectra_csv_holds_the_same_numbers(model, capsys, tmp_path):
     status, out, _ = call(capsys, model, "--out", tmp_path / "out", "--json")
     assert status == 0
     names = {"report": "report.html", "spectra": "spectra.csv", "eigenvalues": "eigenvalues.csv"}
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(names.values())
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([".lock", *names.values()])
     assert parsed(out)["files"] == {kind: str(tmp_path / "out" / name) for kind, name in names.items()}
     with (tmp_path / "out" / "spectra.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -60,7 +60,7 @@ def test_with_a_text_each_layer_has_its_statistics_with_intervals_and_nulls(mode
         assert layer["sentence"].startswith(f"Layer {layer['layer']}:")
         assert len(layer["heads"]) == 4
     files = ["alignment.csv", "eigenvalues.csv", "querykey.csv", "reading.csv", "report.html", "spectra.csv"]
-    assert sorted(path.name for path in out.iterdir()) == files
+    assert sorted(path.name for path in out.iterdir()) == [".lock", *files]
     assert sorted(Path(path).name for path in found["files"].values()) == files
     with (out / "alignment.csv").open() as file:
         rows = list(csv.DictReader(file))

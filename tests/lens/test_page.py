@@ -11,10 +11,10 @@ from small_models import CONFIGS, build
 from eigenloop import lens, report
 from eigenloop.lens.page import draw
 from eigenloop.lens.page import spectra as page
-from eigenloop.lens.survey import check_directory, survey
+from eigenloop.lens.survey import output_directory, survey
 from eigenloop.lens.weights.circuits import Norm
+from eigenloop.system.directories import require_writable
 from eigenloop.system.errors import InputError
-from eigenloop.system.files import require_writable
 
 rng = np.random.default_rng(0)
 NUMBER = r"-?[\d.]+"
@@ -177,7 +177,7 @@ def test_the_whole_page_renders_with_its_command_and_files():
 def test_a_page_of_another_kind_is_not_replaced(tmp_path):
     report.write(report.Page("Something else"), tmp_path / "report.html")
     with pytest.raises(InputError, match=r"report.html was not written by the lens"):
-        check_directory(tmp_path)
+        output_directory(tmp_path).check()
 
 
 def test_a_directory_with_a_model_or_a_table_of_another_kind_is_refused(tmp_path):
@@ -186,7 +186,7 @@ def test_a_directory_with_a_model_or_a_table_of_another_kind_is_refused(tmp_path
         directory.mkdir()
         (directory / name).write_text("precious")
         with pytest.raises(InputError, match=message):
-            check_directory(directory)
+            output_directory(directory).check()
         assert (directory / name).read_text() == "precious"
 
 
@@ -198,14 +198,14 @@ def test_tables_of_an_earlier_survey_do_not_stay(tmp_path):
     (out / "mine.csv").write_text("precious")
     assert (out / "comparison.csv").exists()
     files = survey(model).save(out, command="second")
-    assert {path.name for path in out.iterdir()} == {*(Path(path).name for path in files.values()), "mine.csv"}
+    assert {path.name for path in out.iterdir()} == {*(Path(path).name for path in files.values()), "mine.csv", ".lock"}
     assert not (out / "comparison.csv").exists()
 
 
 def test_a_directory_that_cannot_be_made_is_told_and_none_is_made(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(InputError, match=r"file is a file; choose another"):
         require_writable(file / "below")
     require_writable(tmp_path / "new" / "deep")
     assert not (tmp_path / "new").exists()

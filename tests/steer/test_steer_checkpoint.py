@@ -1,6 +1,9 @@
 """Checkpoints load with plain from_pretrained, differ where they should, are never half-written; adapters likewise."""
 
+import errno
+import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -16,10 +19,11 @@ from eigenloop.lens.model.loaded import load
 from eigenloop.lens.model.stack import locate
 from eigenloop.steer import Site, applied, save_adapter, save_checkpoint, signed, swap_heads
 from eigenloop.steer.adapter import LARGEST_RANK, adapter, factors
-from eigenloop.steer.checkpoint import check_out, write_directory
+from eigenloop.steer.checkpoint import output_directory, write_directory
 from eigenloop.steer.checks import Overlaid, check_effect, check_saved, intended_error
 from eigenloop.steer.steering import _merged
 from eigenloop.steer.writing import has_bias, rounded
+from eigenloop.system.directories import LOCK, STAGED
 from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
@@ -107,13 +111,27 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match="is a file; --out must be a directory"):
-        check_out(tmp_path / "file")
+        output_directory(tmp_path / "file").check()
     with pytest.raises(InputError, match="was not written by eigenloop steer"):
-        check_out(tmp_path / "other")
+        output_directory(tmp_path / "other").check()
     with pytest.raises(InputError, match="is the model itself"):
-        check_out(tmp_path / "other", tmp_path / "other")
+        output_directory(tmp_path / "other", tmp_path / "other").check()
     (tmp_path / "empty").mkdir()
-    check_out(tmp_path / "empty")
+    output_directory(tmp_path / "empty").check()
+
+
+def filled(out: Path, *names: str, fill=None) -> list[str]:
+    """Write a directory of files with these names; what is there afterwards, apart from the lock."""
+
+    def touch(folder: Path) -> None:
+        for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(f"{names}")
+
+    place = output_directory(out)
+    with place.held():
+        write_directory(place, fill or touch, {"command": "eigenloop steer"})
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.name != LOCK)
 
 
 def test_an_error_while_writing_leaves_nothing_and_keeps_what_was_there(tmp_path):
@@ -122,15 +140,62 @@ def test_an_error_while_writing_leaves_nothing_and_keeps_what_was_there(tmp_path
         raise RuntimeError("inside")
 
     with pytest.raises(RuntimeError, match="inside"):
-        write_directory(tmp_path / "out", broken, {})
+        filled(tmp_path / "out", fill=broken)
     assert list(tmp_path.iterdir()) == []
-    write_directory(tmp_path / "out", lambda folder: (folder / "a").touch(), {"command": "eigenloop steer"})
+    assert filled(tmp_path / "out", "a", "sub/b") == ["a", "steer.json", "sub/b"]
     with pytest.raises(RuntimeError, match="inside"):
-        write_directory(tmp_path / "out", broken, {})
-    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a", "steer.json"]
-    write_directory(tmp_path / "out", lambda folder: (folder / "b").touch(), {"command": "eigenloop steer"})
-    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["b", "steer.json"]
+        filled(tmp_path / "out", fill=broken)
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [LOCK, "a", "steer.json", "sub"]
+    assert filled(tmp_path / "out", "c") == ["c", "steer.json"]
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [LOCK, "c", "steer.json"]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_what_was_there(tmp_path):
+    filled(tmp_path / "out", "a")
+
+    def full(folder: Path) -> None:
+        (folder / "half").write_text("x")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left on device; choose another --out"):
+        filled(tmp_path / "out", fill=full)
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [LOCK, "a", "steer.json"]
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_run_killed_while_it_moves_files_is_replaced_by_the_next_and_never_loads(tmp_path, monkeypatch, at):
+    """Killed at any change of the directory: the same command goes on; foreign files still refuse."""
+    out, steps = tmp_path / "out", itertools.count()
+    filled(out, "a", "config.json", "stale")
+
+    def dying(function):
+        def step(*arguments, **settings):
+            if next(steps) == at:
+                raise KeyboardInterrupt  # the folder is cleared by it, other than by SIGKILL: put back below
+            return function(*arguments, **settings)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dying(os.replace))
+        patch.setattr(Path, "unlink", dying(Path.unlink))
+        with pytest.raises(KeyboardInterrupt):
+            filled(out, "a", "config.json", "new")
+    (out / STAGED).mkdir()
+    (out / STAGED / "half").touch()
+    assert at == 0 or not (out / "config.json").exists()
+    assert filled(out, "a", "config.json", "new") == ["a", "config.json", "new", "steer.json"]
+    assert (out / "a").read_text() == str(("a", "config.json", "new"))
+    (out / "thesis.tex").touch()
+    with pytest.raises(InputError, match=r"thesis.tex, which eigenloop steer did not write"):
+        filled(out, "a")
+
+
+def test_directories_of_earlier_versions_are_recognised(tmp_path):
+    filled(tmp_path / "out", "a")
+    (tmp_path / "out" / LOCK).unlink()
+    assert filled(tmp_path / "out", "b") == ["b", "steer.json"]
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "bert", "llama"])

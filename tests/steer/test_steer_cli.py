@@ -100,8 +100,8 @@ def test_an_adapter_alone(models, tmp_path, capsys):
     status, text, _ = run(capsys, models / "albert", *words)
     assert status == 0
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [
-        "README.md", "adapter_config.json", "adapter_model.safetensors", "curves.csv", "edits.csv", "prompts.csv",
-        "report.html", "steer.json",
+        ".lock", "README.md", "adapter_config.json", "adapter_model.safetensors", "curves.csv", "edits.csv",
+        "prompts.csv", "report.html", "steer.json",
     ]  # fmt: skip
     checks = json.loads(text)["checks"]
     assert all(check["passed"] is not False for check in checks)

@@ -41,7 +41,7 @@ class Kept:
     def __init__(self, directory: Path, effort: Effort) -> None:
         self.path = directory / NAME
         self._header = {"quick": effort.quick, "seed": effort.seed, "code": code_digest(), **versions()}
-        lines = _lines(self.path)
+        lines, self._whole = _lines(self.path)
         self._begun = bool(lines) and lines[0] == self._header
         self.found: dict[str, tuple[Finding, float]] = {}
         """Identifier -> finding and seconds."""
@@ -57,11 +57,16 @@ class Kept:
         line = json.dumps({"id": id, "finding": asdict(finding), "seconds": seconds}, default=_listed)
         text = f"{line}\n" if self._begun else f"{json.dumps(self._header)}\n{line}\n"
         try:
-            with self.path.open("a" if self._begun else "w", encoding="utf-8") as file:
-                file.write(text)
+            with self.path.open("r+b" if self._begun else "wb") as file:
+                file.seek(self._whole if self._begun else 0)
+                file.truncate()  # a line that a killed process, or a full disk, left half-written
+                file.write(text.encode())
                 file.flush()
+                self._whole = file.tell()
                 os.fsync(file.fileno())
         except OSError as error:
+            if not self._begun:
+                self.path.unlink(missing_ok=True)
             raise InputError(f"cannot write {self.path}: {error.strerror or error}") from None
         self._begun = True
         self.found[id] = _finding(json.loads(line)["finding"]), seconds
@@ -80,14 +85,15 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; none where it is not ours or not there."""
+def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines of a file, and how many bytes they are; none where it is not ours or not there."""
     try:
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-        lines = [json.loads(line) for line in whole.splitlines()]
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = [json.loads(line) for line in whole.decode().splitlines()]
     except (OSError, ValueError):
-        return []
-    return lines if all(isinstance(line, dict) for line in lines) else []
+        return [], 0
+    return (lines, len(whole)) if all(isinstance(line, dict) for line in lines) else ([], 0)
 
 
 def _listed(value: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eigenloop import report
+from eigenloop.claims.journal import NAME as JOURNAL
 from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
 from eigenloop.claims.measuring import KINDS, Results, names_of, plain
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
 from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms, legend_below
+from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import processes
@@ -59,17 +62,15 @@ class Written(NamedTuple):
     csv: Path
 
 
-def check_directory(directory: Path) -> None:
-    """Find out before anything is measured that the results can be written; makes the directory.
+def ledger_directory(directory: Path, *, page: str | None = None) -> OutputDirectory:
+    """The directory of a ledger, which may be that of `eigenloop reproduce`; the page has a name of its own there.
 
-    Raises:
-        InputError: it is a file or cannot be written to.
+    Args:
+        directory: where the ledger will go; it need not exist.
+        page: the page's name; by default `page_path` decides.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory} is a file; --out must be a directory")
-    probe = directory / ".probe"
-    atomic_write(probe, b"")
-    probe.unlink(missing_ok=True)
+    names = (page or page_path(directory).name, "claims.json", "claims.csv", JOURNAL)
+    return OutputDirectory(directory, "verify", names, beside=("reproduce",))
 
 
 def check_ledger(directory: Path, *, only: str | None, seed: int) -> None:
@@ -128,13 +129,21 @@ def write_ledger(
 def page_path(directory: Path) -> Path:
     """Where the page goes: report.html, or verify.html where that is another page (of `eigenloop reproduce`)."""
     path = directory / "report.html"
+    with suppress(OSError):  # what cannot be read cannot be written to either: `check` says so
+        owners = OutputDirectory(directory, "verify").owners()
+        ours = not path.exists() or _is_ledger(path)  # also in directories that bear no mark yet
+        if "report.html" in owners.get("reproduce", ()):
+            return path.with_name("verify.html")
+        if "report.html" not in owners.get("verify", ()) and not ours:
+            return path.with_name("verify.html")
+    return path
+
+
+def _is_ledger(path: Path) -> bool:
     try:
-        ours = f"<title>{TITLE}</title>" in path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        ours = True
-    except (OSError, UnicodeDecodeError):
-        ours = False
-    return path if ours else path.with_name("verify.html")
+        return f"<title>{TITLE}</title>" in path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False
 
 
 def ledger_page(

@@ -69,16 +69,12 @@ def lens(
     Weights are taken as they are stored; no code from the checkpoint is run.
     """
     import json as encoder
+    from contextlib import nullcontext
 
-    from rich.console import Console
-
-    from eigenloop import __version__
     from eigenloop.cli.parsing import repeated
     from eigenloop.cli.safely import safely
-    from eigenloop.lens import RULES
-    from eigenloop.lens.survey import check_directory, survey
+    from eigenloop.cli.starting import starting
     from eigenloop.system.errors import InputError
-    from eigenloop.system.progress import bars
 
     for name, given in (("--text", text), ("--loop", loop)):
         if weights_only and given is not None:
@@ -87,23 +83,30 @@ def lens(
         raise InputError(f"--loops is {loops}, but no layer is looped; say which: --loop 0 --loops {loops}")
     if loops is not None and loops < 1:
         raise InputError(f"--loops is {loops}; at least 1 is needed")
-    if out is not None:
-        check_directory(out)
-    with bars() as shown:
-        found = survey(
-            model, rules=(rule,) if rule else RULES, layers=layers, with_query_keys=out is not None, text=text,
-            loop=loop, loops=loops, compare_with=compare, device=device,
-            report=shown.tell,
-        )  # fmt: skip
+    with starting("scipy.linalg"):
+        from rich.console import Console
+
+        from eigenloop import __version__
+        from eigenloop.lens import RULES
+        from eigenloop.lens.survey import output_directory, survey
+        from eigenloop.system.progress import bars
+
     files: dict[str, str] = {}
-    if out is not None:
-        options = {
-            "text": text, "weights_only": weights_only, "rule": rule, "layers": layers, "loop": loop, "loops": loops,
-            "device": device, "compare": compare, "out": out,
-        }  # fmt: skip
-        command = repeated("lens", model, options=options, defaults=_DEFAULTS)
-        with safely(lambda: True):
-            files = found.save(out, command=command)
+    with nullcontext() if out is None else output_directory(out).held():
+        with bars() as shown:
+            found = survey(
+                model, rules=(rule,) if rule else RULES, layers=layers, with_query_keys=out is not None, text=text,
+                loop=loop, loops=loops, compare_with=compare, device=device,
+                report=shown.tell,
+            )  # fmt: skip
+        if out is not None:
+            options = {
+                "text": text, "weights_only": weights_only, "rule": rule, "layers": layers, "loop": loop,
+                "loops": loops, "device": device, "compare": compare, "out": out,
+            }  # fmt: skip
+            command = repeated("lens", model, options=options, defaults=_DEFAULTS)
+            with safely(lambda: True):
+                files = found.write(out, command=command)
     if json:
         typer.echo(encoder.dumps({**found.as_dict(), "version": __version__, "files": files}, allow_nan=False))
     else:

@@ -52,7 +52,7 @@ def loops(
 
     from eigenloop import __version__
     from eigenloop.cli.safely import safely
-    from eigenloop.loops.page import check_directory, write_diagnosis
+    from eigenloop.loops.page import output_directory, write_diagnosis
     from eigenloop.system.errors import InputError
 
     if starts < 1:
@@ -61,7 +61,7 @@ def loops(
     given = {"layer": layer, "text": text, "start": start, "context": context, "gamma": gamma}
     _belong(kind, given)
     if out is not None:
-        check_directory(out)
+        output_directory(out).check()
     with safely():
         if kind == "paper":
             found, sentences, document = _paper(5.0 if gamma is None else gamma, count, seed)

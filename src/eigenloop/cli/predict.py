@@ -54,8 +54,9 @@ def predict(
     from functools import partial
 
     from eigenloop.cli.safely import safely
+    from eigenloop.cli.starting import starting
 
-    with safely():
+    with safely(), starting("jax"):
         from rich.console import Console
 
         from eigenloop import __version__

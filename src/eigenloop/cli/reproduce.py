@@ -68,10 +68,12 @@ def reproduce(
     import time
 
     from eigenloop.cli.safely import safely
+    from eigenloop.cli.starting import starting
 
-    with safely():
+    with safely(), starting("jax"):
         from eigenloop import figures
         from eigenloop.figures.page import write_page
+        from eigenloop.system.directories import OutputDirectory, require_there
         from eigenloop.system.progress import bars
 
     began = time.monotonic()
@@ -88,10 +90,12 @@ def reproduce(
             made.append(figures.compute(number, budget, out / "runs"))
             yield made[-1]
 
-    with bars() as shown:
+    place = OutputDirectory(out, "reproduce", figures.file_names(), beside=("verify",))
+    with place.held(), bars() as shown:
         with safely(lambda: any((out / "runs").glob("*/checkpoint.safetensors"))):
             told = lambda name, p: shown.tell(name, p.step, p.total)  # noqa: E731
             figures.prepare(numbers, budget, out / "runs", told, workers=workers)
+            require_there(out)  # else the figures would train their runs again, in a directory that nobody holds
             drawings = figures.save_all(computed(), out, workers=workers)
             shown.tell("figures", len(numbers), len(numbers))
         claims = (
@@ -99,13 +103,15 @@ def reproduce(
             if verify or (verify is None and not figure and not quick and problem is None)
             else None
         )
-    seconds = time.monotonic() - began
-    all_named = bool(figure) and not quick and problem is None and len(numbers) == len(budget.numbers)
-    said = False if verify is None and all_named else verify  # the page's command names no figure where all are there
-    page = write_page(
-        made, drawings, budget, out, seconds=seconds, beside=() if claims is None else (claims.section,),
-        options="" if said is None else " --verify" if said else " --no-verify",
-    )  # fmt: skip
+        seconds = time.monotonic() - began
+        all_named = bool(figure) and not quick and problem is None and len(numbers) == len(budget.numbers)
+        said = (
+            False if verify is None and all_named else verify
+        )  # the page's command names no figure where all are there
+        page = write_page(
+            made, drawings, budget, out, seconds=seconds, beside=() if claims is None else (claims.section,),
+            options="" if said is None else " --verify" if said else " --no-verify",
+        )  # fmt: skip
     if json:
         shows = {data.number: data.run_shows for data in made}
         details = {data.number: data.details for data in made}
@@ -148,11 +154,12 @@ def _claims(out: Path, seed: int, shown: Any) -> _Claims:
     from eigenloop.claims import Effort
     from eigenloop.claims.journal import Kept
     from eigenloop.claims.measuring import collect, measure
-    from eigenloop.claims.page import teaser, write_ledger
+    from eigenloop.claims.page import ledger_directory, teaser, write_ledger
     from eigenloop.cli.safely import safely
     from eigenloop.system import workers
 
     effort = Effort(quick=True, seed=seed)
+    ledger_directory(out, page="verify.html").mark()
     kept = Kept(out, effort)
     told = lambda done, total: shown.tell("claims", done, total)  # noqa: E731
     with safely(lambda: True):

@@ -64,12 +64,15 @@ def steer(
     """
     import json as encoder
 
-    from rich.console import Console
-
     from eigenloop.cli.parsing import repeated
-    from eigenloop.steer.request import Request
-    from eigenloop.steer.steering import steer as run
-    from eigenloop.system.progress import bars
+    from eigenloop.cli.starting import starting
+
+    with starting("torch"):
+        from rich.console import Console
+
+        from eigenloop.steer.request import Request
+        from eigenloop.steer.steering import steer as run
+        from eigenloop.system.progress import bars
 
     request = Request(
         model=model, out=out, toward=toward, direction=direction, contrast=contrast, method=method, layers=layers,

@@ -82,8 +82,9 @@ def train(
     import json as encoder
 
     from eigenloop.cli.safely import safely
+    from eigenloop.cli.starting import starting
 
-    with safely():
+    with safely(), starting("jax"):
         from rich.console import Console
 
         from eigenloop.lab import problems, training

@@ -36,18 +36,23 @@ def verify(
     command after an interrupted one measures only what is missing.
     """
     import json as encoder
+    from contextlib import nullcontext
 
-    from eigenloop.claims import Effort
-    from eigenloop.claims.journal import Kept
-    from eigenloop.claims.measuring import collect, measure, select
     from eigenloop.cli.safely import safely
-    from eigenloop.system import workers
+    from eigenloop.cli.starting import starting
     from eigenloop.system.errors import InputError
-    from eigenloop.system.progress import bars
 
     if seed < 0:
         raise InputError(f"--seed is {seed}; it must be at least 0")
-    chosen = select(collect(), only)
+    with nullcontext() if list_claims else starting("jax"):
+        from eigenloop.claims import Effort
+        from eigenloop.claims.journal import Kept
+        from eigenloop.claims.measuring import collect, measure, select
+        from eigenloop.system import workers
+        from eigenloop.system.progress import bars
+
+        entries = collect()
+    chosen = select(entries, only)
     if list_claims:
         given = [name for name, value in (("--quick", quick), ("--out", out), ("--seed", seed)) if value]
         if given:
@@ -62,25 +67,19 @@ def verify(
         typer.echo(lines)
         return
 
-    from eigenloop.claims.page import check_directory, check_ledger, write_ledger
+    from eigenloop.claims.page import check_ledger, ledger_directory, write_ledger
 
     if out is not None or only is None:
         check_ledger(out or DEFAULT_OUT, only=only, seed=seed)
     out = out or (DEFAULT_OUT if only is None else ONLY_OUT)
-    made = not out.exists()
-    check_directory(out)
     effort = Effort(quick=quick, seed=seed)
-    kept = Kept(out, effort)
-    try:
+    with ledger_directory(out).held():
+        kept = Kept(out, effort)
         with safely(lambda: bool(kept.found)), bars() as shown:
             told = lambda done, total: shown.tell("claims", done, total)  # noqa: E731
             results = measure(chosen, effort, told, workers=workers.cores(), kept=kept)
-    except BaseException:
-        if made and not any(out.iterdir()):
-            out.rmdir()
-        raise
-    files = write_ledger(results, out, only=only, workers=workers.cores())
-    kept.forget()
+        files = write_ledger(results, out, only=only, workers=workers.cores())
+        kept.forget()
     if json:
         paths = {"report": str(files.page), "json": str(files.json), "csv": str(files.csv)}
         typer.echo(encoder.dumps({**results.as_dict(), "only": only, **paths}, allow_nan=False))

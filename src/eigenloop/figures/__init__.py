@@ -22,8 +22,8 @@ from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import gather, processes
 
 __all__ = [
-    "FIGURES", "Budget", "FigureData", "Pieces", "Problem", "Recipe", "Row", "compute", "draw", "prepare", "read_table",
-    "runs", "save", "save_all", "side_by_side",
+    "FIGURES", "Budget", "FigureData", "Pieces", "Problem", "Recipe", "Row", "compute", "draw", "file_names", "prepare",
+    "read_table", "runs", "save", "save_all", "side_by_side",
 ]  # fmt: skip
 
 
@@ -41,6 +41,9 @@ FIGURES: dict[int, Recipe] = {
     for number, module in enumerate((figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8), start=1)
 }
 """The recipes by the paper's numbers."""
+
+SUFFIXES = ("png", "pdf", "svg")
+"""The forms that a figure is saved in."""
 
 
 def runs(numbers: Iterable[int], budget: Budget) -> dict[str, TrainConfig]:
@@ -106,7 +109,7 @@ def save(data: FigureData, directory: Path) -> Pieces:
     stem = Path(directory) / f"figure{data.number}"
     figure = _drawn(data, LIGHT)
     with in_look(LIGHT):
-        for suffix in ("png", "pdf", "svg"):
+        for suffix in SUFFIXES:
             atomic_write(stem.with_suffix(f".{suffix}"), file_content(figure, suffix))
     save_table(stem.with_suffix(".csv"), Row._fields, data.table)
     return pieces(figure, _drawn(data, DARK))
@@ -124,6 +127,12 @@ def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -
         futures = [pool.submit(save, data, directory) for data in made]
         gather(futures)
         return [future.result() for future in futures]
+
+
+def file_names() -> tuple[str, ...]:
+    """What a reproduction of all figures writes, without the runs."""
+    figures = [f"figure{number}.{suffix}" for number in FIGURES for suffix in (*SUFFIXES, "csv")]
+    return ("report.html", *figures)
 
 
 def _drawn(data: FigureData, look: dict[str, Any]) -> Any:

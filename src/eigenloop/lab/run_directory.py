@@ -8,8 +8,6 @@ Every file is replaced in one move, so a process killed at any moment leaves who
 that the next start removes.
 """
 
-import fcntl
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from eigenloop.system.directories import LOCK, OutputDirectory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, load_arrays
 from eigenloop.system.versions import versions
@@ -44,6 +43,8 @@ class RunDirectory:
         self.path = Path(path)
         self.config = {key: value for key, value in config.items() if value is not None}
         self.extendable = tuple(extendable)
+        names = (self.CONFIG, self.CHECKPOINT, self.METRICS, self.WEIGHTS, self.SNAPSHOTS)
+        self._place = OutputDirectory(self.path, "train", names, refuse=self.require_same)
 
     @contextmanager
     def held(self) -> Iterator[dict[str, np.ndarray] | None]:
@@ -53,22 +54,7 @@ class RunDirectory:
             InputError: another process holds it, it belongs to another configuration (names the key and both values),
                 it is no run's directory, it cannot be written to, or its checkpoint is damaged.
         """
-        try:
-            self.require_same()
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / ".lock", "w")  # noqa: SIM115 - closed below, when the run ends
-        except OSError as error:
-            raise InputError(f"cannot write to {self.path}: {error.strerror or error}; choose another --out") from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(
-                    f"{self.path} is in use by another process; wait for it or choose another --out"
-                ) from None
-            self.require_same()  # again: what was there may have been another process's first moments
-            for leftover in self._leftovers():
-                leftover.unlink(missing_ok=True)
+        with self._place.held():
             checkpoint = self.path / self.CHECKPOINT
             yield load_arrays(checkpoint) if checkpoint.exists() else None
 
@@ -103,7 +89,7 @@ class RunDirectory:
             InputError: a directory that holds other things, and no configuration.
         """
         if not (self.path / self.CONFIG).exists():
-            mine = {".lock", *(file.name for file in self._leftovers())}
+            mine = {LOCK, *(file.name for file in self._place.leftovers())}
             foreign = sorted(p.name for p in self.path.iterdir() if p.name not in mine) if self.path.exists() else []
             if foreign:
                 raise InputError(f"{self.path} holds other files ({foreign[0]}, ...); choose an empty --out")
@@ -114,12 +100,6 @@ class RunDirectory:
             for key in sorted(old.keys() | new.keys())
             if key not in self.extendable and old.get(key) != new.get(key)
         }
-
-    def _leftovers(self) -> list[Path]:
-        """Temporary files of writes that were killed."""
-        names = (self.CONFIG, self.CHECKPOINT, self.METRICS, self.WEIGHTS, self.SNAPSHOTS)
-        pattern = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.\w{{8}}")
-        return [file for file in self.path.iterdir() if pattern.fullmatch(file.name)] if self.path.exists() else []
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -36,7 +36,8 @@ __all__ = ["METRICS", "Progress", "TrainConfig", "Trained", "Trainer", "load_run
 TASK_KEYS = ("task", "multiplicities", "x0", "min_eigenvalue", "dim", "samples")
 STRETCH_SECONDS = 0.5
 """Aim for the length of one compiled stretch: how soon progress moves and Ctrl-C is heard."""
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS = 5.0
+"""Between two checkpoints; the first is written after the first step, so that a kill loses no more than this."""
 MOST_DRAWN = 2**23
 """Entries of X that are drawn at once."""
 
@@ -298,7 +299,7 @@ class Trainer:
             step, seconds, leaves, rows, snapshots = checkpoints.unpack(saved, leaves)
             models, states = jax.tree.unflatten(structure, leaves)
         events = sorted({*metric_steps(total), *self.config.snapshots} - set(range(step)))
-        stretch, began, checkpointed = 1, time.monotonic() - seconds, time.monotonic()
+        stretch, began, checkpointed = 1, time.monotonic() - seconds, -np.inf if saved is None else time.monotonic()
 
         def checkpoint() -> dict[str, np.ndarray]:
             arrays = checkpoints.pack(

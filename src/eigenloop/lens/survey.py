@@ -26,8 +26,9 @@ from eigenloop.lens.weights.reading import Reading, reading
 from eigenloop.lens.weights.rules import RULES, leading
 from eigenloop.lens.weights.spectra import Spectra, chosen_layers, spectra
 from eigenloop.lens.weights.subject import Subject
+from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
-from eigenloop.system.files import atomic_write, require_writable
+from eigenloop.system.files import atomic_write
 
 __all__ = ["Survey", "survey"]
 
@@ -143,10 +144,13 @@ class Survey:
             Paths by name: report, spectra, eigenvalues, and those of `parts`.
 
         Raises:
-            InputError: as for `check_directory`.
+            InputError: as for `OutputDirectory.held`.
         """
-        directory = Path(directory)
-        check_directory(directory)
+        with output_directory(Path(directory)).held():
+            return self.write(Path(directory), command=command)
+
+    def write(self, directory: Path, *, command: str) -> dict[str, str]:
+        """What `save` does in a directory that is held already (`output_directory`)."""
         html = pages.render(self.page(command=command)).encode()
         tables = {"spectra": self.spectra.save, "eigenvalues": self.spectra.save_eigenvalues}
         tables |= {name: part.save for name, part in self.parts().items()}
@@ -157,28 +161,29 @@ class Survey:
         return {"report": str(directory / PAGE), **written}
 
 
-def check_directory(directory: Path) -> None:
-    """Find out, before anything is measured, that results can be written; makes nothing.
+def output_directory(path: Path) -> OutputDirectory:
+    """Where the lens writes: a directory that holds no model and, until the lens has marked it, none of these names.
 
-    A directory with a page of the lens is ours, and so are the tables beside it.
-
-    Raises:
-        InputError: it is a file or cannot be written to, it holds a model, or a file of the name of one of ours that
-            the lens did not write.
+    Directories of earlier versions bear no mark; their page is recognised.
     """
-    require_writable(directory)
-    if (directory / "config.json").exists():
-        raise InputError(f"{directory} holds a model (config.json); choose another --out")
-    path = directory / PAGE
+
+    def refuse() -> None:
+        if (path / "config.json").exists():
+            raise InputError(f"{path} holds a model (config.json); choose another --out")
+        foreign = [path / name for name in (PAGE, *TABLES) if (path / name).exists()]
+        if foreign and not place.is_ours() and not _is_ours(path / PAGE):
+            raise InputError(f"{foreign[0]} was not written by the lens; choose another --out")
+
+    place = OutputDirectory(path, "lens", (PAGE, *TABLES), refuse=refuse)
+    return place
+
+
+def _is_ours(page: Path) -> bool:
+    """Whether a page is the lens's."""
     try:
-        ours = f"<title>{TITLE}" in path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        path = next((directory / name for name in TABLES if (directory / name).exists()), None)
-        ours = path is None
+        return f"<title>{TITLE}" in page.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        ours = False
-    if not ours:
-        raise InputError(f"{path} was not written by the lens; choose another --out")
+        return False
 
 
 def survey(

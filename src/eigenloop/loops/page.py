@@ -13,8 +13,9 @@ from eigenloop.loops.diagnosis import Diagnosis
 from eigenloop.loops.forecast import first_below, linear_distances
 from eigenloop.loops.starts import Slice
 from eigenloop.report import Cell, Column, Missing
+from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
-from eigenloop.system.files import atomic_write, require_writable, save_table
+from eigenloop.system.files import atomic_write, save_table
 
 TITLE = "Loops"
 PAGE = "report.html"
@@ -29,23 +30,26 @@ NOT_CLAIMED = (
 )
 
 
-def check_directory(directory: Path) -> None:
-    """Find out, before anything is measured, that a page can be written there; makes nothing.
+def output_directory(path: Path) -> OutputDirectory:
+    """Where `eigenloop loops` writes: until it has marked a directory, none that holds one of these names.
 
-    Raises:
-        InputError: it cannot be written to, or holds a file of the name of one of ours that is none of ours.
+    Directories of earlier versions bear no mark; their page is recognised.
     """
-    require_writable(directory)
-    path = directory / PAGE
+
+    def refuse() -> None:
+        foreign = [path / name for name in (PAGE, *FILES.values()) if (path / name).exists()]
+        if foreign and not place.is_ours() and not _is_ours(path / PAGE):
+            raise InputError(f"{foreign[0]} was not written by eigenloop loops; choose another --out")
+
+    place = OutputDirectory(path, "loops", (PAGE, *FILES.values()), refuse=refuse)
+    return place
+
+
+def _is_ours(page: Path) -> bool:
     try:
-        ours = f"<title>{TITLE}" in path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        path = next((directory / name for name in FILES.values() if (directory / name).exists()), None)
-        ours = path is None
+        return f"<title>{TITLE}" in page.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        ours = False
-    if not ours:
-        raise InputError(f"{path} was not written by eigenloop loops; choose another --out")
+        return False
 
 
 def write_diagnosis(
@@ -66,16 +70,16 @@ def write_diagnosis(
         Paths by name.
 
     Raises:
-        InputError: as for `check_directory`.
+        InputError: as for `OutputDirectory.held`.
     """
-    check_directory(directory)
     html = report.render(diagnosis_page(found, command=command, said=said, plane=plane)).encode()
     text = json.dumps(document or found.as_dict(), allow_nan=False, indent=1).encode()
     tables = {"loops": loops_rows(found), "orbit": orbit_rows(found), "modes": mode_rows(found)}
-    for name, (header, rows) in tables.items():
-        save_table(directory / FILES[name], header, rows)
-    atomic_write(directory / FILES["json"], text)
-    atomic_write(directory / PAGE, html)
+    with output_directory(directory).held():
+        for name, (header, rows) in tables.items():
+            save_table(directory / FILES[name], header, rows)
+        atomic_write(directory / FILES["json"], text)
+        atomic_write(directory / PAGE, html)
     return {"report": str(directory / PAGE), **{name: str(directory / file) for name, file in FILES.items()}}
 
 

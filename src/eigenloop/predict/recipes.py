@@ -138,6 +138,8 @@ def cached_blocks(
     if found is not None:
         return found
     with _held(path):
+        for leftover in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
         found = _entry(path, config.dim, silent)  # another process may have trained it meanwhile
         if found is not None:
             return found

@@ -6,7 +6,6 @@ one that stays. Files that hold weights in another form, or code, are not copied
 
 import json
 import os
-import secrets
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from eigenloop.lens.model.sources import weight_files
 from eigenloop.lens.model.stack import Stack, locate
 from eigenloop.steer.edits import Edit
 from eigenloop.steer.writing import changed_tensors, rounded
+from eigenloop.system.directories import LOCK, STAGED, OutputDirectory
 from eigenloop.system.errors import InputError
-from eigenloop.system.files import require_writable
 from eigenloop.system.wording import number
 
 MARK = "steer.json"
@@ -30,62 +30,78 @@ COPIED = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe", ".
 """Files of a checkpoint that are copied beside the weights: configuration and tokenizer."""
 
 
-def check_out(out: Path, source: Path | None = None) -> None:
-    """Find out, before anything is computed, that a directory may be written.
+def output_directory(out: Path, source: Path | None = None) -> OutputDirectory:
+    """Where `eigenloop steer` writes: a new or an empty directory, or one that holds only what it wrote.
 
-    Raises:
-        InputError: it is a file, it is not empty and was not written by `eigenloop steer`, or it is the source itself.
-    """
-    if source is not None and source.exists():
-        ours, theirs = out.resolve(), source.resolve()
-        if ours == theirs or ours in theirs.parents or theirs in ours.parents:
-            raise InputError(f"--out {out} is the model itself, holds it or lies in it; choose another directory")
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out} is a file; --out must be a directory")
-    require_writable(out.absolute().parent)
-    if out.exists() and any(out.iterdir()) and not _is_ours(out):
-        raise InputError(f"{out} exists and was not written by eigenloop steer; choose a new directory")
-    theirs = sorted(set(_files(out)) - set(_written(out)))
-    if theirs:
-        raise InputError(f"{out} holds {theirs[0]}, which eigenloop steer did not write; choose a new directory")
-
-
-def write_directory(out: Path, fill: Callable[[Path], None], record: Mapping[str, Any]) -> None:
-    """Fill a new directory beside `out`, then put it in its place in one move; nothing is left after an error.
+    Directories of earlier versions bear no mark; their record is recognised.
 
     Args:
-        out: where it goes; one of ours that is there is replaced.
-        fill: writes into the directory that it is given.
+        out: the directory.
+        source: the directory of the model, which is not written to.
+    """
+
+    def refuse() -> None:
+        if source is not None and source.exists():
+            ours, theirs = out.resolve(), source.resolve()
+            if ours == theirs or ours in theirs.parents or theirs in ours.parents:
+                raise InputError(f"--out {out} is the model itself, holds it or lies in it; choose another directory")
+        if out.is_symlink():
+            raise InputError(f"{out} is a file; --out must be a directory")
+        marked, found = place.owners().get(place.command, ()), _files(out)
+        if found and not marked and not _is_ours(out):
+            raise InputError(f"{out} exists and was not written by eigenloop steer; choose a new directory")
+        theirs = sorted({*found} - {*marked, *_written(out)})
+        if theirs:
+            raise InputError(f"{out} holds {theirs[0]}, which eigenloop steer did not write; choose a new directory")
+
+    place = OutputDirectory(out, "steer", (MARK, STAGED), refuse=refuse)
+    return place
+
+
+def write_directory(place: OutputDirectory, fill: Callable[[Path], None], record: Mapping[str, Any]) -> None:
+    """Fill a folder inside a held directory, then move all of it to its place; nothing is left after an error.
+
+    While it is moved, the directory has no configuration and no record, so that no mixture of two checkpoints loads.
+
+    Args:
+        place: from `output_directory`; what an earlier run wrote there is replaced.
+        fill: writes into the folder that it is given.
         record: what `MARK` says, JSON values.
 
     Raises:
         InputError: the place cannot be written to.
     """
-    out = out.absolute()  # "." has no name
-    check_out(out)
-    fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    out, fresh = place.path, place.path / STAGED
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         fresh.mkdir()
         fill(fresh)
-        record = {**record, "files": [*_files(fresh), MARK]}
-        (fresh / MARK).write_text(json.dumps(record, allow_nan=False, indent=1) + "\n", "utf-8")
-        if out.exists():
-            old = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-            os.replace(out, old)
-            os.replace(fresh, out)
-            shutil.rmtree(old)
-        else:
-            os.replace(fresh, out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}; choose another --out") from None
+        new = [*_files(fresh), MARK]
+        text = json.dumps({**record, "files": new}, allow_nan=False, indent=1)
+        (fresh / MARK).write_text(f"{text}\n", "utf-8")
+        old = _files(out)
+        place.claim([*place.names, *old, *new])
+        last = ["config.json", MARK]
+        for name in (*last, *({*old} - {*new} - {*last})):
+            (out / name).unlink(missing_ok=True)
+        for name in sorted(new, key=lambda name: (last.index(name) if name in last else -1, name)):
+            if (fresh / name).exists():
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(fresh / name, out / name)
+        for folder in {(out / name).parent for name in old} - {out}:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        place.claim([*place.names, *new])
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {out}: {why}; choose another --out") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _files(directory: Path) -> list[str]:
-    """Every file below a directory, by its path there; none where it does not exist."""
-    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
+    """Every file below a directory by its path there, without the lock and the folder that is being filled."""
+    paths = (path.relative_to(directory) for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.as_posix() for path in paths if path.parts[0] not in (LOCK, STAGED))
 
 
 def _written(directory: Path) -> list[str]:

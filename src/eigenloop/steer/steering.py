@@ -17,7 +17,7 @@ from eigenloop.lens.model.sources import directory_of
 from eigenloop.lens.model.stack import Stack
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.steer.adapter import save_adapter
-from eigenloop.steer.checkpoint import check_out, model_card, save_checkpoint, write_directory
+from eigenloop.steer.checkpoint import model_card, output_directory, save_checkpoint, write_directory
 from eigenloop.steer.checks import Check, Overlaid, check_effect, check_saved, require_passed
 from eigenloop.steer.directions import Direction, contrast, from_file, toward_token
 from eigenloop.steer.edits import Edit, describe, leading
@@ -31,6 +31,7 @@ from eigenloop.steer.running import BATCH
 from eigenloop.steer.session import Report, Session
 from eigenloop.steer.strength import Found, search
 from eigenloop.steer.writing import changed_tensors, has_bias, stored_kinds
+from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
 from eigenloop.system.wording import finite
 
@@ -115,9 +116,17 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
     Raises:
         InputError: something cannot be used; nothing has been written then.
     """
-    began = time.monotonic()
     source = directory_of(request.model, *SETTINGS)  # resolved once: what is measured is what is written
-    check_out(request.out, source if Path(request.model).is_dir() else None)
+    place = output_directory(request.out, source if Path(request.model).is_dir() else None)
+    with place.held():
+        return _steered(request, source, place, command=command, report=report)
+
+
+def _steered(
+    request: Request, source: Path, place: OutputDirectory, *, command: str | None, report: Report | None
+) -> Steered:
+    """Everything that `steer` does in a directory that is held."""
+    began = time.monotonic()
     calibration_text, evaluation_text = _texts(request)
     subject = Subject.of(request.model, device=request.device)
     model = subject.model
@@ -163,7 +172,7 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
         result.append(Steered(session=session, edits=plan.edits, record=about, evidence=measured, checks=checks))
 
     record: dict[str, Any] = {}
-    write_directory(request.out, fill, record)
+    write_directory(place, fill, record)
     return result[0]
 
 

@@ -1,10 +1,11 @@
-"""Files that are replaced in one move: bytes, named arrays, tables; and whether a directory can be written to."""
+"""Files that are replaced in one move: bytes, named arrays, tables."""
 
 import csv
 import io
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
+from eigenloop.system.directories import make
 from eigenloop.system.errors import InputError, reason
 
 
@@ -20,11 +22,11 @@ def atomic_write(path: Path, content: bytes) -> None:
     """Replace a file in one move: readers see the old one or the new one, never a part.
 
     Raises:
-        InputError: the directory cannot be written to, or the disk is full.
+        InputError: the directory cannot be written to, or was removed while this process held it; the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make(path.parent)
         file = temporary.open("xb")  # with the permissions that the user's umask gives any file
     except OSError as error:
         raise InputError(f"cannot write to {path.parent}: {error.strerror or error}; choose another --out") from None
@@ -37,23 +39,9 @@ def atomic_write(path: Path, content: bytes) -> None:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+            room = "; make room and start the same command again" if error.errno in (ENOSPC, EDQUOT) else ""
+            raise InputError(f"cannot write {path}: {error.strerror or error}{room}") from None
         raise
-
-
-def require_writable(directory: Path) -> None:
-    """Find out that a directory can be written to, or made, without making it.
-
-    Raises:
-        InputError: it is a file, or it or the nearest directory above it cannot be written to.
-    """
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory} is a file; --out must be a directory")
-    above = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not above.is_dir():
-        raise InputError(f"{above} is a file; choose another --out")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write to {above}; choose another --out")
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

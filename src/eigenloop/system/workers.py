@@ -12,6 +12,8 @@ from eigenloop.system import cache, interrupts
 
 POLL_SECONDS = 0.2
 """Between two looks for Ctrl-C while workers work."""
+SAVING_SECONDS = 1.0
+"""How long a worker whose parent is gone may take to save its work."""
 orphaned, saving = threading.Event(), threading.Lock()
 """In a worker: set once its parent is gone; what holds the lock may finish first."""
 
@@ -90,8 +92,8 @@ def _leave_with_parent() -> None:
     if parent is not None:
         parent.join()
         orphaned.set()
-        with saving:
-            os._exit(1)
+        saving.acquire(timeout=SAVING_SECONDS)  # a compiler may be at work, and does not hear
+        os._exit(1)
 
 
 def _leave_when(stop: Any) -> None:

@@ -138,7 +138,7 @@ def test_the_command_line_writes_a_page_its_tables_and_json(user, capsys):
     status, said, _ = run(capsys, *words)
     assert status == 0
     assert str(out / "report.html") in said
-    assert {path.name for path in out.iterdir()} == {"report.html", *FILES.values()}
+    assert {path.name for path in out.iterdir()} == {".lock", "report.html", *FILES.values()}
     document = json.loads((out / "loops.json").read_text())
     keys = {"verdict", "fixed_point", "modes", "bracket", "rate", "lyapunov", "loops_to", "ends"}
     assert keys <= document.keys()

@@ -17,7 +17,7 @@ from eigenloop.figures.page import overview, write_page
 from eigenloop.figures.values import FigureData, Row, cells, curve
 from eigenloop.figures.verdicts import Judgement
 from eigenloop.lab.training import TrainConfig, train
-from eigenloop.report import Table, Tag
+from eigenloop.report import Panel, Table, Tag
 from eigenloop.theory.dynamics import recursion
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 
@@ -74,8 +74,18 @@ def test_a_large_entry_is_seen_in_the_matrix_that_has_it(letter: str) -> None:
 def test_entries_that_converge_to_zero_are_an_order_of_magnitude_below_the_diagonal() -> None:
     for other, held in ((0.08, True), (0.12, False)):
         assert outcomes(sentences.structure(maps(other), steps=LONG, sentence=q.SPARSE)) == [held, held]
-        rows = without_ln(0.061, 0.0, other, early=other)
-        for sentence in (q.FIXED, q.FIXED_7):  # the same words, the same criterion
+
+
+def test_the_structure_without_ln_is_empty_outside_the_blocks_and_led_by_the_diagonal_inside() -> None:
+    for sentence in (q.FIXED, q.FIXED_7):
+        for outside, held in ((0.08, True), (0.12, False)):
+            rows = without_ln(0.061, 0.0, outside, early=outside)
+            assert outcomes(sentences.fixed_points(rows, steps=LONG, sentence=sentence)) == [held, True]
+        for inside, held in ((0.45, True), (0.55, False)):  # an entry of V_21 beside its diagonal
+            rows = [
+                row._replace(value=inside) if row.panel.endswith("V early") and (row.x, row.y) == (1.0, 3.0) else row
+                for row in without_ln(0.061, 0.0, 0.0, early=0.0)
+            ]
             assert outcomes(sentences.fixed_points(rows, steps=LONG, sentence=sentence)) == [held, True]
 
 
@@ -299,7 +309,13 @@ def test_the_page_begins_with_every_sentence_its_verdict_and_its_number(tmp_path
         assert judgement.sentence.says in str(row.cells[1])
         assert re.search(r"0\.[12]", str(row.cells[3]))
         assert len(parts.body) == len(judgement.parts)
-    page = write_page([made], [(SQUARE, SQUARE)], figures.Budget(), tmp_path, seconds=1.0).path.read_text("utf-8")
+    page = write_page(
+        [made],
+        [figures.Pieces(((Panel("", SQUARE, "", svg_dark=SQUARE),),), ())],
+        figures.Budget(),
+        tmp_path,
+        seconds=1.0,
+    ).path.read_text("utf-8")
     assert 0 < page.index('id="overview"') < page.index('id="figure-1"')
 
 

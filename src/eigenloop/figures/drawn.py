@@ -63,6 +63,20 @@ def standing_out(found: np.ndarray, letter: str) -> tuple[float, float]:
     return (float(other.max() / mean), float(active.min() / mean)) if mean > 0 else (np.inf, 0.0)
 
 
+def outside_the_block(found: np.ndarray, letter: str) -> float:
+    """The largest absolute entry outside the active block of V (bottom left) or W (top right), over its mean diagonal.
+
+    Example:
+        >>> outside_the_block(np.array([[0.0, 0.5], [2.0, 0.5]]), "V")
+        0.25
+    """
+    half, outside = len(found) // 2, abs(found).copy()
+    block = (slice(half, None), slice(half)) if letter == "V" else (slice(half), slice(half, None))
+    mean = np.diagonal(outside[block]).mean()
+    outside[block] = 0
+    return float(outside.max() / mean) if mean > 0 else np.inf
+
+
 def exponent(x: np.ndarray, y: np.ndarray, *, last: float) -> float:
     """Of a power law fitted to the last decade up to `last`; NaN where there are too few or one is not positive.
 

@@ -91,7 +91,8 @@ def trapped(effort: Effort) -> Finding:
     return Finding(
         kind, losses[3], "above 0", 1e-25, "the square of rounding",
         "trapped it is, but at the optimum: with S = I, all that (A3) leaves of orthogonal columns, the target Sq is "
-        "q, and the loss at gamma = 0 is 0",
+        "q, and the loss at gamma = 0 is 0. With n < d orthogonal columns the words hold, the loss is 1 - n/d; and the "
+        "Remark itself sets the case aside: \"we therefore exclude this degenerate case\"",
         {"largest gradient at the fixed point": still, "loss at the fixed point, n = d = 3": losses[3],
          "the same for n = 2 orthogonal columns in d = 3 (1 - n/d), which (A3) excludes": losses[2]},
     )  # fmt: skip

@@ -192,7 +192,7 @@ def _beyond(found: Alignment) -> list[report.Item]:
     if not found.beyond:
         return []
     names = {
-        "enrichment_before": "share before", "enrichment_after": "share after", "ratio": "ratio after/before",
+        "enrichment_after": "share after", "ratio": "ratio after/before",
         "share_percentile_after": "percentile, own", "no_values_after": "with W_V = 0",
         "no_feed_forward_after": "without feed-forward", "centred_after": "centred share",
         "gain_rho": "gain, rank correlation", "gain_slope": "gain, slope",

@@ -31,17 +31,18 @@ if not _IS_WORKER:
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
-import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 import threadpoolctl  # noqa: E402
 from numpy._typing import _NestedSequence  # noqa: E402
+
+import typechecker  # noqa: E402
 
 # For the NumPy that a plugin of pytest may have imported before this file could set its environment.
 threadpoolctl.threadpool_limits(1)
 
 # numpy.typing.ArrayLike asks nested sequences for __reversed__, which tuples lack although NumPy takes them.
 _NestedSequence.register(tuple)  # pyright: ignore[reportAttributeAccessIssue]
-jaxtyping.install_import_hook("eigenloop", "typechecker.check")
+typechecker.install()
 
 # float32 by default, as for a user; float64 only where a test asks for it through the fixture x64.
 jax.config.update("jax_numpy_dtype_promotion", "strict")

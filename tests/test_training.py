@@ -27,6 +27,7 @@ x64 = pytest.mark.usefixtures("x64")
 SMALL: dict[str, Any] = {"dim": 8, "samples": 16, "batch": 256, "train_size": 512, "test_size": 64}
 PLANTED: dict[str, Any] = {"task": "planted", "multiplicities": (4, 2, 2, 2, 2, 2, 1, 1)}
 TINY: dict[str, Any] = {"dim": 3, "samples": 5, "batch": 8, "train_size": 40, "test_size": 16}
+SEEDS: dict[str, Any] = {**TINY, "loops": 2, "learning_rate": 0.02, "dtype": "float64", "seeds": 3}
 LAYERWISE: dict[str, Any] = {"objective": "layerwise", "learning_rate": 0.05}
 
 
@@ -189,8 +190,8 @@ def test_the_trainer_is_a_naive_sgd(values: dict) -> None:
 
 @x64
 def test_several_seeds_at_once_are_independent_and_the_first_is_the_run_of_that_seed() -> None:
-    values = {**TINY, "loops": 2, "steps": 9, "learning_rate": 0.02, "dtype": "float64", "seed": 4}
-    together, alone = run(**values, seeds=3), run(**values)
+    values = {**SEEDS, "steps": 9, "seed": 4}
+    together, alone = run(**values), run(**{**values, "seeds": 1})
     assert together.model.v.shape == (3, 6, 6)
     for name in METRICS:  # one seed is compiled apart from several: equal to rounding
         np.testing.assert_allclose(together.metrics[name][:, :1], alone.metrics[name], rtol=1e-12, atol=1e-14)
@@ -362,7 +363,7 @@ def test_more_of_a_finished_run_is_the_longer_run(tmp_path: Path, length: tuple[
 
 
 def test_a_finished_run_is_read_back_and_nothing_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = TrainConfig.create(**{**TINY, "loops": 2, "steps": 12, "seeds": 2, "snapshots": (5,), "dtype": "float64"})
+    config = TrainConfig.create(**{**SEEDS, "steps": 12, "snapshots": (5,)})
     first = train(config, tmp_path / "run")
     before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in (tmp_path / "run").iterdir()}
 

@@ -569,7 +569,8 @@ def test_drawings_are_the_same_alone_and_in_processes(shelve: Shelve) -> None:
     plot = measure(select(collect(), "thm4.1.growth"), Effort()).results[0].finding.plot
     assert plot is not None
     one = verify_page.draw(plot)
-    assert verify_page.draw_all([plot] * 8, workers=1) == verify_page.draw_all([plot] * 8, workers=2) == [one] * 8
+    assert verify_page.draw_all([plot] * 2, workers=1) == [one] * 2
+    assert verify_page.draw_all([plot] * 8, workers=2) == [one] * 8  # fewer are drawn here
     assert one[0] != one[1]
 
 

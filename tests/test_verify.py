@@ -321,6 +321,17 @@ def test_json_holds_no_nan_and_says_why(shelve: Shelve) -> None:
 # --- the command
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command measures in this process: that processes find the same and are clean is held by tests of their own."""
+
+    def measure_here(entries: list[Entry], effort: Effort, keep: Callable[..., None], workers: int) -> None:
+        for entry in entries:
+            keep(entry, *verify._measured(entry.claim, entry.source, effort))
+
+    monkeypatch.setattr(verify, "_measure_apart", measure_here)
+
+
 def test_the_commands_json_and_files(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shelve()
     status, out, err = call(capsys, "verify", "--quick", "--seed", 2, "--json", "--out", tmp_path / "out")
@@ -351,6 +362,7 @@ def test_the_commands_json_and_files(shelve: Shelve, tmp_path: Path, capsys: pyt
         assert text in page
 
 
+@pytest.mark.usefixtures("here")
 def test_the_table_for_people_and_news(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shelve("news")
     status, out, _ = call(capsys, "verify", "--only", "bad,thm4.1.growth", "--out", tmp_path / "out")
@@ -371,6 +383,7 @@ def test_list_names_the_claims(shelve: Shelve, tmp_path: Path, capsys: pytest.Ca
     assert len(parsed(call(capsys, "verify", "--list", "--json")[1])["claims"]) == 4
 
 
+@pytest.mark.usefixtures("here")
 def test_the_ledger_leaves_another_page_alone(
     shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,6 +434,7 @@ def test_an_error_inside_a_claim_is_no_bad_input_for_the_command(shelve: Shelve,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("here")
 def test_a_choice_does_not_replace_the_ledger_of_all_claims(
     shelve: Shelve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -447,6 +461,7 @@ def test_a_choice_does_not_replace_the_ledger_of_all_claims(
         (["--only", "fig1c"], ["--only", "fig1c", "--quick"], None),
     ],
 )
+@pytest.mark.usefixtures("here")
 def test_a_ledger_of_another_choice_or_seed_is_not_overwritten(
     shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str], first: list, then: list, holds: str | None
 ) -> None:

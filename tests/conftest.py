@@ -4,11 +4,12 @@ The order matters. The environment is set before JAX and NumPy read it, and the 
 shapes is installed before anything imports eigenloop.
 """
 
+import gc
 import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 # One thread per worker for BLAS and for XLA: pytest-xdist already fills the cores, and sums must not
@@ -73,6 +74,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if missing:
             tests = "test" if count == 1 else "tests"
             terminalreporter.write_line(f"not run: {count} {tests}, for want of {what}; {remedy}", yellow=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported here stays: no collection of garbage looks at those million objects, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_unconfigure() -> None:

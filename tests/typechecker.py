@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args, get_origin
 import beartype
 import jaxtyping
 
-# An int where a float is asked for is right to every static checker, so it is right here too.
-check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+# An int where a float is asked for is right to every static checker, so it is right here too. What is raised is a
+# TypeError, as a wrong type would raise without a checker: code that catches one is tested too.
+check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=jaxtyping.TypeCheckError))
 jaxtyped = jaxtyping.jaxtyped
 
 

@@ -24,7 +24,7 @@ from eigenloop.loops import (
 from eigenloop.loops.cases import linear_map, planted, ring
 from eigenloop.loops.page import FILES, loops_rows, mode_rows, orbit_rows
 from eigenloop.loops.snapshots import snapshots
-from eigenloop.report import render
+from eigenloop.report import render, typeset
 from eigenloop.system.errors import InputError
 
 STEP = "import numpy as np\ndef step(x, w=0.5):\n    return np.tanh(w * x + 1)\nother = 3\n"
@@ -209,9 +209,10 @@ def test_a_page_can_be_made_of_every_kind_of_verdict(kind, tmp_path):
     plane = slice_ends(looped, loops=30, scale=found.orbit.scale, points=4) if kind == "contracts" else None
     page = diagnosis_page(found, command="eigenloop loops", said=["One sentence more."], plane=plane)
     parser = Texts()
-    parser.feed(render(page))
+    html = render(page)
+    parser.feed(html)
     text = " ".join(" ".join(parser.texts).split())
-    assert found.verdict.sentence in text
+    assert typeset(found.verdict.sentence) in html
     assert "One sentence more." in text
     assert ("16 starts" in text) == (plane is not None)
     write_diagnosis(found, tmp_path / "out", command="eigenloop loops")

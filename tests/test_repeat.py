@@ -18,13 +18,10 @@ from eigenloop.cli.parsing import repeated
 from eigenloop.figures import Budget, FigureData, Pieces, Problem
 from eigenloop.figures.page import write_page
 from eigenloop.report import Panel
+from eigenloop.system.errors import InputError
 
 AWKWARD = "my run's/$HOME"
 SQUARE = '<svg viewBox="0 0 9 9"/>'
-
-
-class EndedError(Exception):
-    """Raised where a command would begin to compute."""
 
 
 def asked(words: list[str]) -> dict[str, Any]:
@@ -52,13 +49,13 @@ def test_lens(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     said = []
 
     class Found:
-        def save(self, out: Path, *, command: str) -> None:
+        def write(self, out: Path, *, command: str) -> None:
             said.append(command)
-            raise EndedError
+            raise InputError("enough")
 
     monkeypatch.setattr("eigenloop.lens.survey.survey", lambda *args, **options: Found())
     words = [*words, "--out", str(tmp_path / AWKWARD)]
-    with pytest.raises(EndedError):
+    with pytest.raises(SystemExit):
         main(words)
     check(said[0], words)
 
@@ -78,11 +75,11 @@ def test_steer(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
     def steer(request: object, *, command: str, report: object) -> None:
         said.append(command)
-        raise EndedError
+        raise InputError("enough")
 
     monkeypatch.setattr("eigenloop.steer.steering.steer", steer)
     words = [*words, "--out", str(tmp_path / AWKWARD)]
-    with pytest.raises(EndedError):
+    with pytest.raises(SystemExit):
         main(words)
     check(said[0], words)
 

@@ -199,7 +199,7 @@ def test_the_headline_counts_layers_and_names_what_failed():
         (
             (lone, crowd, lone),
             "no",
-            ("No, in none of 3", "direction (in 2), and is not clearly beyond"),
+            ("No, in none of 3", "direction (in 2) and is not clearly beyond"),
         ),
         ((lone,), "no", ("No: the tokens' share in it does not stand out",)),
         ((wide, wide), "undecided", ("Not decided in layers 0, 1: too wide.",)),

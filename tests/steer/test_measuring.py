@@ -245,6 +245,12 @@ def test_vectors_from_files(tmp_path):
     (tmp_path / "archive.npy.npz").rename(tmp_path / "archive.npy")
     with pytest.raises(InputError, match="holds no real numbers"):
         from_file(model, tmp_path / "archive.npy")
+    archive = bytearray((tmp_path / "archive.npy").read_bytes())
+    central = archive.rindex(b"PK\x01\x02")
+    archive[central + 6] = 173  # the version that unpacks it, 17.3
+    (tmp_path / "newer.npy").write_bytes(archive)
+    with pytest.raises(InputError, match=r"no \.npy file"):
+        from_file(model, tmp_path / "newer.npy")
     half = (tmp_path / "archive.npy").read_bytes()
     for name, content in {
         "half of an archive": half[:60], "nothing": b"", "text": b"1\n2\n", "no mark": b"\x93NUMPX\x01\x00",

@@ -122,7 +122,7 @@ def fit(effort: Effort) -> Finding:
 
 @ledger.claim(
     "loops.forecast", "The linear forecast from the first state within 0.1 of x* is the number of loops taken, to one "
-    "loop, for distances of 1e-2 and 1e-4.", place="", provenance="ours",
+    "loop, for distances of 1 % and 0.01 %.", place="", provenance="ours",
 )  # fmt: skip
 def forecast(effort: Effort) -> Finding:
     rng, apart = effort.generator(), []
@@ -159,8 +159,8 @@ def exits(effort: Effort) -> Finding:
 
 
 @ledger.claim(
-    "loops.bracket", "|mu_1| - kappa r <= rho <= min_p ||J^p||^{1/p} contains the radius of random, symmetric, normal "
-    "and near-defective matrices, no miss is reported where there is none, and a planted one is.",
+    "loops.bracket", "|mu_1| - kappa r <= rho <= min over p of ||J^p||^(1/p) contains the radius of random, symmetric, "
+    "normal and near-defective matrices, no miss is reported where there is none, and a planted one is.",
     place="", provenance="ours",
 )  # fmt: skip
 def contained(effort: Effort) -> Finding:

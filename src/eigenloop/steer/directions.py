@@ -23,6 +23,7 @@ NO_ARRAY = (
     KeyError,
     AttributeError,
     EOFError,
+    NotImplementedError,  # a zip version that Python does not know
     SyntaxError,
     tokenize.TokenError,
     zipfile.BadZipFile,

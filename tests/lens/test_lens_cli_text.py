@@ -212,6 +212,8 @@ def test_ctrl_c_leaves_nothing_behind(model, text, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         seen = process.stderr.readline()
+        while seen and ": " not in seen:  # "starting" comes before
+            seen = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         rest = process.stderr.read()

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from eigenloop.predict.arrays import numbered
 from eigenloop.predict.headers import FirstLine, judged
-from eigenloop.predict.sheets import Sheet, Trouble, column_of_cells, is_missing, number, shortened
+from eigenloop.predict.sheets import THOUSANDS, Sheet, Trouble, column_of_cells, is_missing, number, shortened
 from eigenloop.system.errors import InputError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
@@ -125,7 +125,7 @@ def _dialect(lines: list[str], separator: str | None) -> _Dialect:
         width = max(set(widths[1:] or widths), key=(widths[1:] or widths).count)
         if width < 2:
             continue
-        equal = sum(w == width for w in widths[1:]) + (widths[0] in (width, width - 1))
+        equal = sum(w == width for w in widths[1:]) + (widths[0] == width or widths[0] == width - 1 > 1)
         cells = [cell for row in (records[1:] or records) for cell in row if not is_missing(cell)]
         numeric = sum(_is_number(cell, candidate) for cell in cells) / max(len(cells), 1)
         found = (equal / len(records), numeric, width)
@@ -135,7 +135,10 @@ def _dialect(lines: list[str], separator: str | None) -> _Dialect:
 
 
 def _is_number(cell: str, separator: str) -> bool:
-    return number(cell) is not None or (separator != "," and number(cell, ",") is not None)
+    """Whether a cell speaks for a separator; 1.234,56 does too, which is refused later by its own name."""
+    if number(cell) is not None:
+        return True
+    return separator != "," and (number(cell, ",") is not None or THOUSANDS.fullmatch(cell) is not None)
 
 
 def _with_decimal(dialect: _Dialect, rows: list[list[str]]) -> _Dialect:

@@ -35,6 +35,10 @@ DATE = re.compile(
     r"([A-Za-z]{3,9}[ -]\d{1,2},?[ -]\d{2,4}|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4})( .*)?|[A-Z][a-z]{2,8}[ -]\d{2,4}"
 )
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3}(?:\1\d{3})*)(?:[.,]\d+)?|[+-]?\d{1,3}(?:[.,]\d{3})+")
+
+SEPARATED = "numbers with thousands separators"
+"""The kind of a column with such a cell."""
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
 
 
@@ -143,4 +147,4 @@ def shortened(text: str, most: int = 40) -> str:
 def _kind(cell: str) -> str:
     if DATE.fullmatch(cell):
         return "dates"
-    return "numbers with thousands separators" if THOUSANDS.fullmatch(cell) else "text"
+    return SEPARATED if THOUSANDS.fullmatch(cell) else "text"

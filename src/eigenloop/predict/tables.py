@@ -17,7 +17,7 @@ from eigenloop.predict.arrays import sheet_of_array, sheet_of_npy, sheet_of_npz,
 from eigenloop.predict.dialects import sheet_of_text
 from eigenloop.predict.doubts import Doubt, doubts_of, is_row_number
 from eigenloop.predict.files import PACKED, SHARE, SUFFIXES, TEXT, decoded, opened
-from eigenloop.predict.sheets import Sheet, shortened
+from eigenloop.predict.sheets import SEPARATED, Sheet, shortened
 from eigenloop.system.errors import InputError
 from eigenloop.system.memory import require_memory
 
@@ -231,6 +231,8 @@ def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str) -> None:
         remedy = "row 1 seems to be a second header line: remove it"
     elif "\n" in first.cell:
         remedy = "a quotation mark seems to be never closed: close it"
+    elif len(good) < 2 and all(sheet.troubles[j].kind == SEPARATED for j in bad):
+        remedy = "write such numbers without them"
     elif len(good) < 2:
         remedy = f"only {len(good)} column(s) hold numbers, and at least 2 are needed"
     else:

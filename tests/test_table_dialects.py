@@ -268,6 +268,36 @@ def test_refusals_give_the_true_reason(tmp_path: Path, text: str, words: tuple[s
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"columns": "a"}, ("has 3 columns of numbers", "with --columns 1 feature", "at least 2")),
+        ({"drop": "a,b"}, ("has 3 columns of numbers", "with --drop 1 feature")),
+        ({"index_column": "a", "drop": "b"}, ("with --index-column and --drop 1 feature",)),
+        ({"columns": "a,b", "drop": "a,b"}, ("with --columns and --drop 0 feature",)),
+        ({"header": False}, ("'a' in row 1", "the header", "leave out --no-header")),
+    ],
+)
+def test_what_an_option_brought_about_names_the_option(tmp_path: Path, options: dict, words: tuple[str, ...]) -> None:
+    with pytest.raises(InputError) as caught:
+        read_table(written(tmp_path, "a,b,c\n1,2,3\n4,5,7\n"), Reading(**options))
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["columns", "drop", "index_column"])
+def test_a_name_of_two_columns_is_refused_and_positions_are_not(tmp_path: Path, option: str) -> None:
+    path = written(tmp_path, "a,b,a,c\n1.5,2,3,9\n4,5,7,8\n")
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')}: .* 2 columns named 'a'; .* 1, 3"):
+        read_table(path, Reading(**{option: "a"}))
+    np.testing.assert_array_equal(read_table(path, Reading(columns="3,1")).rows, [[3, 1.5], [7, 4]])
+    with pytest.raises(InputError, match=r"--drop 3, .* --columns 1-2,4"):
+        read_table(written(tmp_path, "a,b,a,c\n1.5,2,x,9\n4,5,y,8\n"))
+    path = written(tmp_path, "2,x,x,2\n1.5,2,3,9\n4,5,7,8\n")
+    with pytest.raises(InputError, match=r"columns named '2'; .* 1, 4"):
+        read_table(path, Reading(header=True, drop="2"))
+
+
 def test_a_comma_that_may_separate_thousands_is_a_doubt(tmp_path: Path) -> None:
     table = read_table(written(tmp_path, "a;b\n1,234;20\n2,345;900\n1,999;400\n"))
     np.testing.assert_array_equal(table.rows[0], [1.234, 20])

@@ -73,6 +73,17 @@ class Reading:
     key: str | None = None
 
     @property
+    def selecting(self) -> list[str]:
+        """Those of these options that were given and leave columns out.
+
+        Example:
+            >>> Reading(columns="a").selecting
+            ['--columns']
+        """
+        given = {"--index-column": self.index_column, "--columns": self.columns, "--drop": self.drop}
+        return [name for name, text in given.items() if text is not None]
+
+    @property
     def chosen(self) -> tuple[str, ...]:
         """Names that these options may hold."""
         given = [text for text in (self.index_column, self.columns, self.drop) if text is not None]
@@ -155,7 +166,7 @@ def _sheet(path: Path, shown: str, reading: Reading) -> Sheet:
 def _table(sheet: Sheet, source: str, reading: Reading) -> Table:
     """The columns that were chosen, of numbers; the rows that are whole."""
     kept, left = _kept(sheet, source, reading)
-    _require_numbers(sheet, kept, source)
+    _require_numbers(sheet, kept, source, reading)
     everything = sheet.numbers[:, kept]
     names = tuple(sheet.names[j] for j in kept)
     holes = np.isnan(everything)
@@ -217,10 +228,16 @@ def _index(sheet: Sheet) -> tuple[int, str] | None:
     return None
 
 
-def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str) -> None:
+def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str, reading: Reading) -> None:
     bad = [j for j in kept if j in sheet.troubles]
     good = [j for j in kept if j not in sheet.troubles]
     if not bad:
+        there = len(sheet.names) - len(sheet.troubles)
+        if len(kept) < 2 <= there and reading.selecting:
+            raise InputError(
+                f"{source} has {there} columns of numbers, but with {' and '.join(reading.selecting)} {len(kept)} "
+                "feature(s) are left; at least 2 are needed"
+            )
         if len(kept) < 2:
             raise InputError(f"{source} has {len(kept)} feature(s) of numbers; at least 2 are needed")
         return
@@ -229,6 +246,9 @@ def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str) -> None:
     first, n = sheet.troubles[bad[0]], len(sheet.numbers)
     if all(sheet.troubles[j].row == 1 and sheet.troubles[j].numbers == n - 1 > 0 for j in bad):
         remedy = "row 1 seems to be a second header line: remove it"
+        if sheet.headed is False:
+            given = reading.header is False
+            remedy = f"row 1 seems to be the header: {'leave out --no-header' if given else 'give --header'}"
     elif "\n" in first.cell:
         remedy = "a quotation mark seems to be never closed: close it"
     elif len(good) < 2 and all(sheet.troubles[j].kind == SEPARATED for j in bad):
@@ -263,9 +283,8 @@ def _shown(name: str, j: int) -> str:
 def _listed(sheet: Sheet, positions: Sequence[int]) -> str:
     """Columns as an option takes them: names where they are plain and few, else positions in ranges."""
     names = [sheet.names[j] for j in positions]
-    if len(names) <= 8 and all(
-        name.isidentifier() or name == str(j + 1) for name, j in zip(names, positions, strict=True)
-    ):
+    plain = [name.isidentifier() or name == str(j + 1) for name, j in zip(names, positions, strict=True)]
+    if len(names) <= 8 and all(plain) and all(sheet.names.count(name) == 1 for name in names):
         return ",".join(names)
     runs: list[list[int]] = []
     for j in positions:
@@ -282,6 +301,12 @@ def _positions(text: str, sheet: Sheet, source: str, option: str) -> list[int]:
     found: list[int] = []
     for part in [text] if text in sheet.names else _parts(text):
         here = [j for j, name in enumerate(sheet.names) if name == part]
+        if len(here) > 1:
+            places = [str(j + 1) if str(j + 1) not in sheet.names else f"{j + 1}-{j + 1}" for j in here]
+            raise InputError(
+                f"{option}: {source} has {len(here)} columns named {shortened(part)!r}; give positions instead, of "
+                f"{', '.join(places[:20])}{', ...' * (len(places) > 20)}"
+            )
         if not here:
             begin, _, end = part.partition("-")
             if begin.isdecimal() and (end.isdecimal() or (not end and "-" not in part)):

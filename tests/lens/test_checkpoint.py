@@ -1,9 +1,11 @@
 """Weights from files: the same numbers as from the loaded model, in little memory, and damage said in one line."""
 
+import io
 import json
 import struct
 import subprocess
 import sys
+import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +146,40 @@ class Trap:
 
     def __reduce__(self):
         return Path.touch, (self.path,)
+
+
+def test_a_pickle_that_cannot_be_read_says_why_in_a_few_words(tmp_path):
+    torch = pytest.importorskip("torch")
+    write(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    file, archive = tmp_path / "pytorch_model.bin", io.BytesIO()
+    saved = {zipped: io.BytesIO() for zipped in (True, False)}
+    for zipped, into in saved.items():
+        torch.save({"weight": torch.zeros(100, 100)}, into, _use_new_zipfile_serialization=zipped)
+    whole = saved[True].getvalue().split(b"PK\x03\x04")
+    with zipfile.ZipFile(archive, "w") as other:
+        other.writestr("readme.txt", "nothing")
+    for held, cause in (
+        (b"", "it is empty"),
+        (b"<html>not found</html>", "it is no file that torch.save wrote"),
+        (b"not found", "it is no file that torch.save wrote"),
+        (saved[True].getvalue()[:20_000], "it is cut short"),
+        (b"PK\x03\x04".join(whole[:2]) + bytes(4) + b"PK\x03\x04".join(whole[2:]), "its zip archive is damaged"),
+        (b"PK\x03\x04 no zip", "it is cut short"),
+        (saved[False].getvalue()[:20_000], "unexpected EOF"),
+        (archive.getvalue(), "a zip archive of something else"),
+    ):
+        file.write_bytes(held)
+        with pytest.raises(InputError, match=rf"pytorch_model\.bin cannot be read \(.*{cause}.*\); download") as caught:
+            lens.spectra(tmp_path)
+        assert len(str(caught.value)) - len(str(file)) < 120
+    torch.save([torch.zeros(2)], file)
+    with pytest.raises(InputError, match="holds no tensors by name"):
+        lens.spectra(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InputError, match=r"pytorch_model\.bin cannot be read \(Is a directory\)$"):
+        lens.spectra(tmp_path)
 
 
 def test_a_pickle_of_anything_else_is_refused_and_not_run(tmp_path):
@@ -357,13 +393,14 @@ def test_a_nan_in_a_loaded_model_names_the_tensor():
         ({}, {"num_attention_heads": "many"}, "num_attention_heads is 'many' in config.json; a number"),
         ({}, {"num_attention_heads": 0}, "num_attention_heads is 0 in config.json; it must be"),
         ({}, {"num_attention_heads": 2.5}, "num_attention_heads is 2.5 in config.json"),
-        ({}, {"num_attention_heads": 3}, "num_attention_heads is 3, which does not divide the 16 inputs"),
+        ({}, {"num_attention_heads": 3}, "num_attention_heads is 3 in config.json, which does not divide the 16"),
         ({}, {"num_attention_heads": 1}, r"v_proj\.weight has shape \(8, 16\), which does not fit 1 heads of 16"),
         ({}, {"num_attention_heads": 16}, "says num_key_value_heads 2; the shape of .* says 8"),
         ({}, {"head_dim": 5}, "says head_dim 5; the shape of .* says 4"),
         ({}, {"rms_norm_eps": "small"}, "rms_norm_eps is 'small' in config.json; a number was expected"),
         ({}, {"rms_norm_eps": -5.0}, "rms_norm_eps is -5.0 in config.json; a finite number of at least 0"),
         ({}, {"rms_norm_eps": float("nan")}, "rms_norm_eps is nan in config.json"),
+        ({}, {"num_hidden_layers": 1}, r"config.json says 1 layer\(s\); .* holds 2: correct config.json$"),
         ({}, {"num_hidden_layers": 3}, "config.json says 3 layers; .* holds 2: the checkpoint is incomplete"),
         ({VALUE: np.zeros((8, 15), np.float32)}, {}, r"v_proj\.weight has shape \(8, 15\), which does not fit 4 heads"),
         ({VALUE: np.zeros(8, np.float32)}, {}, r"v_proj\.weight has shape \(8,\); a matrix was expected"),

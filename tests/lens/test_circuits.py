@@ -240,7 +240,7 @@ def test_bad_layers_heads_and_sizes_are_said_with_their_bounds():
         circuits(model, 0).factors(4)
     gpt2 = build("gpt2")
     gpt2.config.n_head = 5
-    with pytest.raises(InputError, match="n_head is 5, which does not divide the 32 inputs"):
+    with pytest.raises(InputError, match=r"n_head is 5 in config.json, which does not divide the 32 inputs"):
         locate(gpt2)
     gpt2.config.n_head, gpt2.config.n_layer = 4, 7
     with pytest.raises(InputError, match=r"config\.json says 7 layers; GPT2Model holds 3: the checkpoint is inc"):

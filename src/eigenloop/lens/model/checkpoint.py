@@ -23,6 +23,12 @@ from eigenloop.system.errors import InputError, reason
 ENCODER_DECODERS = ("t5", "mt5", "umt5", "bart", "mbart", "pegasus", "marian", "m2m_100", "whisper", "led")
 """Model types with two stacks; their configurations do not all say `is_encoder_decoder`."""
 
+ZIP = b"PK\x03\x04"
+"""How a zip archive begins, as torch.save writes; its older files begin with the protocol of a pickle."""
+
+LONGEST_CAUSE = 120
+"""Characters of what torch says that are repeated."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -105,10 +111,49 @@ def _pickles(paths: Iterable[Path]) -> Tensors:
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
             tensors.update({name: tensor for name, tensor in loaded.items() if isinstance(name, str)})
-        except pickle.UnpicklingError:
+        except (
+            pickle.UnpicklingError, zipfile.BadZipFile, OSError, RuntimeError, EOFError, ValueError, TypeError,
+            LookupError, AttributeError,
+        ) as error:  # fmt: skip
             refuse_pointer(path)
-            raise InputError(f"{path} holds more than tensors, so it is not opened; use safetensors") from None
-        except (OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
-            refuse_pointer(path)
-            raise InputError(f"{path} cannot be read ({reason(error)}); download it again") from None
+            raise InputError(f"{path} {_unread(path, error)}") from None
     return TorchTensors(tensors, ", ".join(path.name for path in paths))
+
+
+def _unread(path: Path, error: Exception) -> str:
+    """Why a .bin file was not read, and what to do, in a few words: those of torch may fill a page."""
+    import pickle
+
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(ZIP))
+        names = _archived(path) if begin == ZIP else []
+    except OSError as failed:
+        return f"cannot be read ({failed.strerror})"
+    cause = reason(error).split(". ")[0][:LONGEST_CAUSE]
+    if not begin:
+        cause = "it is empty"
+    elif begin != ZIP and not begin.startswith(pickle.PROTO):
+        cause = "it is no file that torch.save wrote"
+    elif begin == ZIP and not names:
+        cause = "it is cut short or damaged"
+    elif names and not any(name.endswith("data.pkl") for name in names):
+        cause = "it is a zip archive of something else"
+    elif "PytorchStreamReader" in cause:
+        cause = "its zip archive is damaged"
+    elif isinstance(error, pickle.UnpicklingError):
+        return "holds more than tensors, so it is not opened; use safetensors"
+    elif isinstance(error, AttributeError):
+        return "holds no tensors by name; save the model's state_dict()"
+    return f"cannot be read ({cause}); download it again"
+
+
+def _archived(path: Path) -> list[str]:
+    """The files in a zip archive; none where its directory, which stands at its end, is gone or damaged."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return []

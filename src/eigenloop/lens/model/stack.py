@@ -48,7 +48,9 @@ class Stack:
         parts = len(ROLES) if "part" in self.layout.rows else 1
         name = f"{self.blocks[0]}.{self.layout.value}.weight"
         if inputs % self.heads:
-            raise InputError(f"{self.layout.heads} is {self.heads}, which does not divide the {inputs} inputs of W_O")
+            raise InputError(
+                f"{self.layout.heads} is {self.heads} in config.json, which does not divide the {inputs} inputs of W_O"
+            )
         head_dim = inputs // self.heads
         groups = features // (parts * head_dim)
         if value_inputs != width or groups < 1 or features != groups * parts * head_dim or self.heads % groups:
@@ -245,6 +247,8 @@ def _schedule(indices: list[tuple[int, ...]], layers: int, said: Any, source: st
     groups = sorted({index[0] for index in indices})
     inner = len(indices) // len(groups)
     complete = indices == [(g, *rest) for g in range(len(groups)) for rest in _inner(inner, len(indices[0]) - 1)]
+    if complete and len(indices[0]) == 1 and layers < len(groups):
+        raise InputError(f"config.json says {layers} layer(s); {source} holds {len(groups)}: correct config.json")
     if not complete or (layers != len(groups) and len(indices[0]) == 1):
         held = f"{source} holds {len(indices)}"
         raise InputError(f"config.json says {layers} layers; {held}: the checkpoint is incomplete")

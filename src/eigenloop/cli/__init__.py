@@ -21,6 +21,9 @@ __all__ = ["main"]
 INTERNAL = 70
 """Exit status after an exception whose cause is not known (EX_SOFTWARE of sysexits.h)."""
 
+NEGATED = (("--header", "--no-header"),)
+"""Options that come as a pair."""
+
 PLAIN = {"±": "+-", "×": "x", "−": "-", "–": "-", "…": "...", "≥": ">=", "≤": "<=", "λ": "lambda", "γ": "gamma"}
 """What stands for a sign that the terminal's encoding lacks; a question mark for others."""
 
@@ -53,6 +56,7 @@ def _run(words: list[str], interrupts: Any, debug: bool) -> Any:
             from eigenloop.cli.safely import InterruptedCommandError
         try:
             _refuse_nothing(words)
+            _refuse_contradiction(words)
             status = app(args=words, standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()  # what cannot be written is heard of here, not when Python has ended
@@ -83,6 +87,7 @@ def _told(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if hasattr(error, "format_message"):  # a usage error of the command line itself
         message = " ".join(error.format_message().split())  # type: ignore[attr-defined]  # checked in the line above
+        message = message.replace(": Value error, ", ": ", 1)  # what pydantic puts before the words of others
         return message + _offending(error, message), 2
     cause = known(error)
     if cause is not None:
@@ -123,6 +128,14 @@ def _refuse_nothing(words: list[str]) -> None:
         if word == "" or (word.startswith("--") and word.endswith("=")):
             name = before if word == "" and before.startswith("--") else word.rstrip("=") or "an argument"
             raise InputError(f"{name} is empty; give it a value")
+
+
+def _refuse_contradiction(words: list[str]) -> None:
+    """Of an option and its negation the parser would take the last without a word."""
+    options = words[: words.index("--")] if "--" in words else words
+    for pair in NEGATED:
+        if all(word in options for word in pair):
+            raise InputError(f"{' and '.join(pair)} were both given; give one of them")
 
 
 def _offending(error: Any, message: str) -> str:

@@ -53,6 +53,11 @@ class Problem:
     def __post_init__(self) -> None:
         """Fill in what follows from the rest, and refuse what is no problem."""
         given = self.multiplicities
+        if given is not None and len(given) < 2 and self.dim is None:
+            raise InputError(
+                f"--multiplicities is {','.join(map(str, given))!r}; give at least two numbers, one for each dimension "
+                "(in one dimension there is nothing to find)"
+            )
         for name, value in (("dim", len(given) if given else 16), ("samples", sum(given) if given else 32)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)

@@ -245,6 +245,7 @@ def test_separators_and_quotes(tmp_path: Path, text: str, names: tuple[str, ...]
         ("a\tb\n1 234\t5\n2\t3\n", ("'a'", "1 234", "row 1", "thousands")),
         ("a,b\n1'234,5\n2,3\n", ("'a'", "1'234", "row 1", "thousands")),
         ("a;b\n1.100,50;0\n1.200,50;1\n", ("'a'", "1.100,50", "row 1", "thousands", "without them")),
+        ("a;b\n1,5;x\n2,5;y\n", ("'b'", "text ('x' in row 1)", "only 1 column(s) hold numbers")),
         ("1.100,50;0\n1.200,50;1\n", ("column 1", "1.100,50", "row 1", "thousands", "without them")),
         ("a,b,c\n1,2,12%\n3,4,5%\n", ("'c'", "12%", "--drop c", "--columns a,b")),
         ("a,b,day\n1,2,2020-01-31\n3,4,2020-02-01\n", ("'day'", "dates", "--drop day", "--columns a,b")),

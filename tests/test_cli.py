@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import math
 import os
@@ -20,11 +21,12 @@ import numpy as np
 import pytest
 
 from eigenloop import __version__
-from eigenloop.cli import main
+from eigenloop.cli import main, starting
 from eigenloop.lab import training
 from eigenloop.lab.checkpoints import load_run
 from eigenloop.lab.run_directory import read_config
 from eigenloop.system import directories, interrupts
+from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays
 
 TINY = ["--dim", "3", "--samples", "5", "--batch", "8", "--train-size", "40", "--test-size", "16", "--loops", "2"]
@@ -351,11 +353,16 @@ def test_a_full_disk_is_one_line_and_leaves_whole_files(
 def test_the_first_word_comes_before_the_imports_and_the_first_checkpoint_after_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with started(*LONG["train"], "--loops", 7, "--out", tmp_path / "run") as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "starting\n"
-        process.kill()
-    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(starting, "PATIENCE", 0.05)
+    with starting.starting("no such library"):
+        time.sleep(1)
+    with starting.starting("sys"):  # it is there already
+        time.sleep(0.2)
+    monkeypatch.setattr(starting, "PATIENCE", 60)
+    with pytest.raises(InputError), starting.starting("no such library"):
+        raise InputError("refused at once")
+    assert sys.stderr.getvalue() == "starting\n"  # type: ignore[attr-defined]  # it is the one made above
     seen, advance = [], training.Trainer.advance
 
     def looking(*arguments: Any) -> Any:

@@ -425,12 +425,16 @@ def test_bad_input_is_one_line_before_anything_is_measured(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_error_inside_a_claim_is_no_bad_input_for_the_command(shelve: Shelve, tmp_path: Path) -> None:
+def test_an_error_inside_a_claim_is_no_bad_input_for_the_command(
+    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from eigenloop.cli import main
 
     shelve("refused")
-    with pytest.raises(RuntimeError, match=r"claim bad\.refused broke"):
+    with pytest.raises(SystemExit) as stop:
         main(["verify", "--only", "bad", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert (stop.value.code, "claim bad.refused broke" in said, "internal error" in said) == (70, True, True)
     assert not (tmp_path / "out").exists()
 
 

@@ -2,16 +2,19 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+PATIENCE = 0.7
+"""Seconds after which the word is said where standard error is no terminal: what is refused earlier is one line."""
 CLEAR = "\r\033[K"
 """Puts a terminal's cursor back to the beginning of its line, and clears that."""
 
 
 @contextmanager
 def starting(*libraries: str) -> Iterator[None]:
-    """Say "starting" while the block imports; on a terminal the word goes again.
+    """Say "starting" while the block imports; on a terminal at once, and the word goes again.
 
     Args:
         libraries: of which one takes long; where all of them are there already, nothing is said.
@@ -21,9 +24,17 @@ def starting(*libraries: str) -> Iterator[None]:
         yield
         return
     passing = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    print("starting", end=" ..." if passing else "\n", file=stream, flush=True)
+    if not passing:
+        timer = threading.Timer(PATIENCE, print, ["starting"], {"file": stream, "flush": True})
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+        return
+    print("starting", end=" ...", file=stream, flush=True)
     try:
         yield
     finally:
-        if passing:
-            print(CLEAR, end="", file=stream, flush=True)
+        print(CLEAR, end="", file=stream, flush=True)

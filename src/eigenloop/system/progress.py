@@ -1,5 +1,6 @@
 """Progress bars on standard error, with time left; a line every 10 % where standard error is no terminal."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ class Bars:
         self._progress, self._tasks, self._tenths = progress, {}, {}
         self._held: dict[str, str] = {}
         self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(PATIENCE, self.say)  # work that says nothing more would stay unseen
+        self._timer.daemon = True
 
     def tell(self, name: str, done: int, total: int) -> None:
         """Say how far a piece of work is."""
@@ -26,7 +30,10 @@ class Bars:
             tenth = 10 * done // max(total, 1)
             if tenth != self._tenths.get(name):
                 self._tenths[name] = tenth
-                self._held[name] = f"{name}: {done:,} of {total:,}"
+                with self._lock:
+                    self._held[name] = f"{name}: {done:,} of {total:,}"
+                if self._timer.ident is None:
+                    self._timer.start()
                 if time.monotonic() - self._began >= PATIENCE:
                     self.say()
             return
@@ -36,9 +43,15 @@ class Bars:
 
     def say(self) -> None:
         """Print the last line that is held back of each name."""
-        for line in self._held.values():
-            self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        self._held.clear()
+        with self._lock:
+            lines = list(self._held.values())
+            self._held.clear()
+            for line in lines:
+                self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """Print nothing from now on but what is asked for."""
+        self._timer.cancel()
 
 
 @contextmanager
@@ -51,5 +64,8 @@ def bars() -> Iterator[Bars]:
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         shown = Bars(progress)
-        yield shown
+        try:
+            yield shown
+        finally:
+            shown.end()
         shown.say()

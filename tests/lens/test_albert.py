@@ -78,7 +78,7 @@ def test_one_character_is_one_token(made):
 
 @pytest.fixture(scope="module")
 def measured(made) -> Alignment:
-    return alignment(load(str(made[2]), device="cpu"), TEXT, loops=12)  # the trained ones: the others take as long again
+    return alignment(load(str(made[2]), device="cpu"), TEXT, loops=12)  # the others take as long again
 
 
 def test_the_headline_is_a_no_and_says_why(measured):

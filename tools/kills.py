@@ -42,7 +42,7 @@ CHAIN = 5
 """Kills in one directory, one after the other."""
 GONE_SECONDS = 2.0
 LONGEST_SECONDS = 600.0
-CLOCK = re.compile(r"(\d[\d.,]*|under 0\.1) s\b")
+CLOCK = re.compile(r"(\d[\d.,]*|under 0\.1) s\b|finished [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC")
 DRIVER = """
 import sys
 from eigenloop.cli import main

@@ -92,6 +92,14 @@ def test_minilms_layers(layer, monkeypatch):
     found = diagnose(looped, loops=300, norms=False)
     if layer == 3:
         assert found.verdict.word == "chaotic"
+    elif layer == 2:  # on this text two states take turns, a tenth of their length apart
+        assert str(found.verdict) == "period 2"
+        states = [np.ravel(looped.start)]
+        for _ in range(300):
+            states.append(np.ravel(looped.step(states[-1])))
+        size = np.linalg.norm(states[-1])
+        assert np.linalg.norm(states[-1] - states[-3]) < 1e-9 * size
+        assert np.linalg.norm(states[-1] - states[-2]) > 0.1 * size
     else:
         assert found.verdict.word == "contracts"
         assert found.modes[0].residual < 1e-10

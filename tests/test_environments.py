@@ -105,7 +105,7 @@ def test_every_command_works_in_every_environment(here: Path, place: str) -> Non
     refused = started(here, PLACES[place], "lens", "/nowhere")
     assert refused.returncode == 2
     assert b"error: /nowhere does not exist" in refused.stderr
-    assert len([line for line in refused.stderr.splitlines() if line.startswith(b"error: ")]) == 1
+    assert refused.stderr.count(b"error: ") == 1
 
 
 def test_drawings_are_the_same_whatever_others_have_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_names_that_are_no_text(here: Path, encoding: dict[str, str | None]) -> 
     refused = started(here, encoding, "lens", os.fsdecode(name + b"/x"))
     assert refused.returncode == 2
     assert rb"mod\udce9l/x does not exist" in refused.stderr
-    assert len([line for line in refused.stderr.splitlines() if line.startswith(b"error: ")]) == 1
+    assert refused.stderr.count(b"error: ") == 1
 
 
 # --- causes that are known, and those that are not

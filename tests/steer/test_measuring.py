@@ -245,6 +245,10 @@ def test_vectors_from_files(tmp_path):
     (tmp_path / "archive.npy.npz").rename(tmp_path / "archive.npy")
     with pytest.raises(InputError, match="holds no real numbers"):
         from_file(model, tmp_path / "archive.npy")
+    head = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999,), }\n"
+    (tmp_path / "vast.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(InputError, match=r"no \.npy file"):
+        from_file(model, tmp_path / "vast.npy")
     archive = bytearray((tmp_path / "archive.npy").read_bytes())
     central = archive.rindex(b"PK\x01\x02")
     archive[central + 6] = 173  # the version that unpacks it, 17.3

@@ -24,6 +24,7 @@ NO_ARRAY = (
     AttributeError,
     EOFError,
     NotImplementedError,  # a zip version that Python does not know
+    OverflowError,  # a shape beyond 64 bits
     SyntaxError,
     tokenize.TokenError,
     zipfile.BadZipFile,

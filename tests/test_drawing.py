@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from eigenloop.report.drawing import DARK, LIGHT, diverging, label_logarithms, legend_below
+from eigenloop.report.drawing import DARK, LIGHT, both_looks, diverging, label_logarithms, legend_below
 
 
 @pytest.mark.parametrize("high", [1.01, 1.3, 2.1, 4.9, 7.0, 30.0, 99.0, 150.0, 1e5, 1e12])
@@ -54,3 +54,11 @@ def test_a_legend_has_as_many_columns_as_fit(letters: int, columns: int) -> None
     (legend,) = figure.legends
     assert getattr(legend, "_ncols") == columns  # noqa: B009
     assert columns == 1 or legend.get_window_extent().width <= figure.bbox.width
+
+
+def test_both_looks_are_one_drawing_in_two_colours() -> None:
+    light, dark = both_looks(lambda axes: axes.plot([1, 2], [3, 4], label="a line"), (4.0, 3.0))
+    assert light != dark
+    for text in (light, dark):
+        assert text.count("<svg") == 1
+        assert "legend_1" in text

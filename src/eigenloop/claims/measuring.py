@@ -324,7 +324,7 @@ def _measured(claim: Claim, source: Source, effort: Effort) -> tuple[Finding, fl
     began = time.monotonic()
     try:
         found = claim.run(effort)
-    except Exception as error:
+    except Exception as error:  # whatever a claim raises, the message names the claim
         if _is_missing_extra(error, source):
             return _not_run(source), time.monotonic() - began
         # also what a user's bad input would raise: here it is none

@@ -72,7 +72,7 @@ def _run(words: list[str], interrupts: Any, debug: bool) -> Any:
     except BrokenPipeError:
         _silence()  # the reader has gone: nothing more to say
         return 1
-    except Exception as error:
+    except Exception as error:  # the outermost: every one ends in a line and a status, and --debug has the traceback
         if debug:
             traceback.print_exc()
         if isinstance(error, OSError):
@@ -85,8 +85,9 @@ def _told(error: Exception) -> tuple[str, int]:
     """What to say of an exception, and the exit status."""
     if isinstance(error, InputError):
         return str(error), 2
-    if hasattr(error, "format_message"):  # a usage error of the command line itself
-        message = " ".join(error.format_message().split())  # type: ignore[attr-defined]  # checked in the line above
+    usage = getattr(error, "format_message", None)
+    if usage is not None:  # an error of the command line itself, by whichever library Typer stands on
+        message = " ".join(usage().split())
         message = message.replace(": Value error, ", ": ", 1)  # what pydantic puts before the words of others
         return message + _offending(error, message), 2
     cause = known(error)
@@ -104,8 +105,9 @@ def _prepare() -> None:
     os.environ["MPLBACKEND"] = "agg"  # a command draws into files
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is nobody's concern here
     codecs.register_error("eigenloop", _plain)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="eigenloop")  # type: ignore[union-attr]  # checked in the line above
+    reconfigure = getattr(sys.stdout, "reconfigure", None)  # there may be no output, or one that a test has put there
+    if reconfigure is not None:
+        reconfigure(errors="eigenloop")
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

@@ -3,12 +3,11 @@
 Arrays in, SVG text out; nothing is computed here.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms, legend_below
+from eigenloop.report.drawing import COLOURS, DASHES, both_looks, label_logarithms, positive
 
 SIZE = (4.6, 3.2)
 
@@ -27,17 +26,17 @@ def distances(
 
     def draw(axes: Any) -> None:
         if distance is not None:
-            axes.plot(np.arange(len(distance)), _positive(distance), color=COLOURS[0], label="distance to x*")
-        axes.plot(1 + np.arange(len(steps)), _positive(steps), color=COLOURS[2], linestyle=DASHES[2], label="step")
+            axes.plot(np.arange(len(distance)), positive(distance), color=COLOURS[0], label="distance to x*")
+        axes.plot(1 + np.arange(len(steps)), positive(steps), color=COLOURS[2], linestyle=DASHES[2], label="step")
         if line is not None:
             first, values = line
-            axes.plot(first + np.arange(len(values)), _positive(values), color=COLOURS[1], linestyle=DASHES[1],
+            axes.plot(first + np.arange(len(values)), positive(values), color=COLOURS[1], linestyle=DASHES[1],
                       label="linear forecast")  # fmt: skip
         axes.set(xlabel="loop", ylabel=f"relative to {scale_name}", yscale="log")
         axes.xaxis.get_major_locator().set_params(integer=True)
         label_logarithms(axes)
 
-    return _both(draw)
+    return both_looks(draw, SIZE)
 
 
 def plane(values: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
@@ -64,7 +63,7 @@ def plane(values: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
                 axes.fill(circle.real, circle.imag, color=COLOURS[0], alpha=0.15, linewidth=0)
         axes.set(xlabel="Re", ylabel="Im", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
 
-    return _both(draw)
+    return both_looks(draw, SIZE)
 
 
 def powers(power: np.ndarray, norm: np.ndarray, radius: float) -> tuple[str, str]:
@@ -78,7 +77,7 @@ def powers(power: np.ndarray, norm: np.ndarray, radius: float) -> tuple[str, str
         axes.set_xticks(power)
         label_logarithms(axes)
 
-    return _both(draw)
+    return both_looks(draw, SIZE)
 
 
 def running(values: np.ndarray, final: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
@@ -101,7 +100,7 @@ def running(values: np.ndarray, final: np.ndarray, errors: np.ndarray) -> tuple[
         axes.axhline(0, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7)
         axes.set(xlabel="loops counted", ylabel="Lyapunov exponent per loop")
 
-    return _both(draw)
+    return both_looks(draw, SIZE)
 
 
 def ends_map(cosines: np.ndarray) -> tuple[str, str]:
@@ -115,7 +114,7 @@ def ends_map(cosines: np.ndarray) -> tuple[str, str]:
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.figure.colorbar(shown, ax=axes, label="cosine")
 
-    return _both(draw)
+    return both_looks(draw, SIZE)
 
 
 def slice_map(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[str, str]:
@@ -137,25 +136,4 @@ def slice_map(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tupl
             axes.plot(x, y, "x", color=axes.xaxis.label.get_color(), markersize=3, alpha=0.6, label="other or none")
         axes.set(xlabel="along x_0, in lengths of it", ylabel="across, at random", aspect="equal")
 
-    return _both(draw)
-
-
-def _both(draw: Callable[[Any], None]) -> tuple[str, str]:
-    """A drawing in the light and in the dark look, with a transparent ground and its legend below."""
-    from matplotlib.figure import Figure
-
-    looks = []
-    for look in (LIGHT, DARK):
-        with in_look(look):
-            figure = Figure(figsize=SIZE, layout="constrained")
-            axes = figure.add_subplot(facecolor="none")
-            draw(axes)
-            legend_below(figure)
-            looks.append(file_content(figure, "svg", facecolor="none").decode())
-    return looks[0], looks[1]
-
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    """What a logarithmic axis can show."""
-    array = np.asarray(values, float)
-    return np.where(array > 0, array, np.nan)
+    return both_looks(draw, SIZE)

@@ -56,7 +56,7 @@ def _module(path: Path) -> types.ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except Exception as error:  # a user's own code may raise anything
         raise InputError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     return module
 

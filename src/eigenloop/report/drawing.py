@@ -1,9 +1,11 @@
 """How every drawing of the package looks, on a light and on a dark page, and its content as a file (Matplotlib)."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+
+import numpy as np
 
 from eigenloop.report.formulas import mathtext
 
@@ -86,6 +88,36 @@ def file_content(figure: Any, suffix: str, **options: Any) -> bytes:
     undated = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=undated[suffix], **options)
     return buffer.getvalue()
+
+
+def both_looks(draw: Callable[[Any], None], size: tuple[float, float]) -> tuple[str, str]:
+    """A drawing of one pair of axes as SVG text, light and dark, with a transparent ground and its legend below.
+
+    Args:
+        draw: draws into `matplotlib.axes.Axes`; called in each look.
+        size: width and height in inches.
+    """
+    from matplotlib.figure import Figure
+
+    looks = []
+    for look in (LIGHT, DARK):
+        with in_look(look):
+            figure = Figure(figsize=size, layout="constrained")
+            draw(figure.add_subplot(facecolor="none"))
+            legend_below(figure)
+            looks.append(file_content(figure, "svg", facecolor="none").decode())
+    return looks[0], looks[1]
+
+
+def positive(values: Any) -> np.ndarray:
+    """What a logarithmic axis can show: NaN in place of what is not positive.
+
+    Example:
+        >>> positive([0.0, 2.0])
+        array([nan,  2.])
+    """
+    array = np.asarray(values, dtype=float)
+    return np.where(array > 0, array, np.nan)
 
 
 def legend_below(figure: Any) -> None:

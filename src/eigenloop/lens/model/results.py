@@ -1,5 +1,6 @@
 """What the results of the lens share: a table of rows, as a data frame and as a CSV file."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ def noun(unit: str) -> str:
     return unit.split()[-1]
 
 
-class TabularResult:
+class TabularResult(ABC):
     """A result that is a table; a class of its own says its columns, its file and its rows."""
 
     COLUMNS: ClassVar[tuple[str, ...]]
@@ -39,9 +40,9 @@ class TabularResult:
     FILE: ClassVar[str]
     """Name of the CSV file."""
 
+    @abstractmethod
     def rows(self) -> list[tuple]:
         """The rows, in the order of `COLUMNS`."""
-        raise NotImplementedError
 
     def table(self) -> Any:
         """The rows as a pandas DataFrame, or as a list of dictionaries where pandas is missing."""

@@ -3,13 +3,13 @@
 Arrays in, SVG text out, light and dark; nothing is computed here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from eigenloop.report import mathtext
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms, legend_below
+from eigenloop.report.drawing import COLOURS, DASHES, both_looks, label_logarithms, positive
 
 SIZE = (4.6, 3.2)
 """Inches: a phone shows it at four fifths of its natural width."""
@@ -86,7 +86,7 @@ def over_depth(
         axes.xaxis.get_major_locator().set_params(integer=True)
         label_logarithms(axes)
 
-    return _both(draw)
+    return both_looks(draw, SIZE)
 
 
 def over_loops(series: Sequence[Series], *, ylabel: str, level: float | None = None) -> tuple[str, str]:
@@ -104,32 +104,16 @@ def over_loops(series: Sequence[Series], *, ylabel: str, level: float | None = N
     def draw(axes: Any) -> None:
         for index, found in enumerate(series):
             style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
-            axes.plot(found.x, _shown(found.y, True), label=found.name, **style)
+            axes.plot(found.x, positive(found.y), label=found.name, **style)
         if level is not None:
             axes.axhline(level, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7)
         axes.set(xlabel="loop", ylabel=mathtext(ylabel), yscale="log")
         axes.xaxis.get_major_locator().set_params(integer=True)
         label_logarithms(axes)
 
-    return _both(draw)
-
-
-def _both(draw: Callable[[Any], None]) -> tuple[str, str]:
-    """A drawing in the light and in the dark look, with a transparent ground and its legend below."""
-    from matplotlib.figure import Figure
-
-    looks = []
-    for look in (LIGHT, DARK):
-        with in_look(look):
-            figure = Figure(figsize=SIZE, layout="constrained")
-            axes = figure.add_subplot(facecolor="none")
-            draw(axes)
-            legend_below(figure)
-            looks.append(file_content(figure, "svg", facecolor="none").decode())
-    return looks[0], looks[1]
+    return both_looks(draw, SIZE)
 
 
 def _shown(values: np.ndarray, log: bool) -> np.ndarray:
     """What an axis can show: on a logarithmic one, nothing that is not positive."""
-    array = np.asarray(values, dtype=float)
-    return np.where(array > 0, array, np.nan) if log else array
+    return positive(values) if log else np.asarray(values, dtype=float)

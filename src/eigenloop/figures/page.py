@@ -17,7 +17,8 @@ LEAD = (
     "paper says it shows, and what this run shows, in numbers. Circles are points read off the paper's figures."
 )
 OVERVIEW = (
-    "Each sentence of the paper about its figures, judged from the curves and heat maps drawn below. Held: every part "
+    "Each sentence of the paper about its figures, and questions of ours, named as such, judged from the curves and "
+    "heat maps drawn below. Held: every part "
     "of the sentence held in these runs. Partly: some did. Not held: none did. Too short: the runs end before the "
     "2,000 iterations of the paper's shortest window.",
     "The paper's learning rate, batch size, seeds and numbers of loops are missing from the text that we have, so "

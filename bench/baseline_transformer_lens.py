@@ -1,7 +1,9 @@
-"""Eigenvalues of all OV circuits of a checkpoint by TransformerLens; runs in an environment of its own.
+"""Eigenvalues of all OV circuits of a checkpoint by TransformerLens; runs in an environment of its
+own.
 
-python baseline_transformer_lens.py CHECKPOINT: one JSON line when the model is loaded, then one for each line of
-standard input, with the seconds that a fresh evaluation took and the largest modulus of each head.
+python baseline_transformer_lens.py CHECKPOINT: one JSON line when the model is loaded, then one for
+each line of standard input, with the seconds that a fresh evaluation took and the largest modulus
+of each head.
 """
 
 import json
@@ -24,7 +26,13 @@ def main() -> None:
         began = time.perf_counter()
         values = model.OV.eigenvalues
         seconds = time.perf_counter() - began
-        say({"seconds": seconds, "dtype": str(values.dtype), "largest": values.abs().amax(-1).tolist()})
+        say(
+            {
+                "seconds": seconds,
+                "dtype": str(values.dtype),
+                "largest": values.abs().amax(-1).tolist(),
+            }
+        )
 
 
 def say(answer: dict) -> None:

@@ -1,4 +1,5 @@
-"""Milliseconds per training step: plain PyTorch, the full model in JAX, and the default engine (`make bench`).
+"""Milliseconds per training step: plain PyTorch, the full model in JAX, and the default engine
+(`make bench`).
 
 python bench/run.py [--quick] [--json]; docs/benchmark.md says what is measured and how.
 """
@@ -35,13 +36,20 @@ except ImportError:
 GPU_TRAIN_SIZE = 1_280
 """Ten batches: 4,096 seeds with 10,000 examples of 256 floats each would need 42 GB for S alone."""
 
-SCALING = {"dim": (8, 16, 32, 64), "samples": (32, 64, 128), "loops": (1, 3, 10, 30), "batch": (32, 128, 512)}
+SCALING = {
+    "dim": (8, 16, 32, 64),
+    "samples": (32, 64, 128),
+    "loops": (1, 3, 10, 30),
+    "batch": (32, 128, 512),
+}
 QUICK_SCALING = {"dim": (8, 32), "loops": (1, 30)}
 SEEDS, QUICK_SEEDS, GPU_SEEDS = (1, 2, 4, 8), (1, 4), (1, 4, 16, 64, 256, 1024, 4096)
 
 
 class OneThread:
-    """The PyTorch baseline on one thread: where other processes hold cores, its threads mostly wait for each other."""
+    """The PyTorch baseline on one thread: where other processes hold cores, its threads mostly
+    wait for each other.
+    """
 
     def __init__(self, training: Any) -> None:
         self.training = training
@@ -56,7 +64,9 @@ class OneThread:
 
 
 class DefaultEngine:
-    """What `training.train` runs between two metrics: `Trainer.advance`, many steps in a call, shuffling included."""
+    """What `training.train` runs between two metrics: `Trainer.advance`, many steps in a call,
+    shuffling included.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
@@ -69,19 +79,27 @@ class DefaultEngine:
 
 
 def paper_config(**changes: Any) -> TrainConfig:
-    """Figure 1's setting: d = 16, n = 32, L = 10, batch 128, end to end with LN, SGD; the test set is not timed."""
+    """Figure 1's setting: d = 16, n = 32, L = 10, batch 128, end to end with LN, SGD; the test
+    set is not timed.
+    """
     return TrainConfig.create(**{"test_size": 1, **changes})
 
 
 # --- equal work
 
 
-def losses_and_gradients(seed: int = 0, *, dim: int = 16, samples: int = 32, loops: int = 10, batch: int = 128) -> dict:
-    """(loss, dA, dB) of each contender on one batch at random A and B, in float64; torch only where installed."""
+def losses_and_gradients(
+    seed: int = 0, *, dim: int = 16, samples: int = 32, loops: int = 10, batch: int = 128
+) -> dict:
+    """(loss, dA, dB) of each contender on one batch at random A and B, in float64; torch only
+    where installed.
+    """
     with jax.enable_x64(True):
         data = draw(Sphere(dim=dim, samples=samples), jax.random.key(seed), batch)
         noise = 0.1 * np.random.default_rng(seed).normal(size=(2, dim, dim))
-        reduced = TwoBlock(a=jnp.asarray(np.eye(dim) + noise[0]), b=jnp.asarray(np.eye(dim) + noise[1]), norm=True)
+        reduced = TwoBlock(
+            a=jnp.asarray(np.eye(dim) + noise[0]), b=jnp.asarray(np.eye(dim) + noise[1]), norm=True
+        )
         full = reduced.lift()
         model = {"V": full.v, "W": full.w}
         examples = (data.columns, data.query, data.principal)
@@ -92,15 +110,25 @@ def losses_and_gradients(seed: int = 0, *, dim: int = 16, samples: int = 32, loo
         loss, gradient = jax.value_and_grad(default_loss)(reduced)
         results = {"default": (float(loss), np.asarray(gradient.a), np.asarray(gradient.b))}
         loss, gradient = jax.value_and_grad(baseline_jax.end_to_end_loss)(model, *examples, loops)
-        results["jax"] = (float(loss), np.asarray(gradient["V"])[dim:, :dim], np.asarray(gradient["W"])[:dim, dim:])
+        results["jax"] = (
+            float(loss),
+            np.asarray(gradient["V"])[dim:, :dim],
+            np.asarray(gradient["W"])[:dim, dim:],
+        )
     if baseline_torch is not None and torch is not None:
         net = baseline_torch.LoopedTransformer(dim, torch.float64)
         with torch.no_grad():
             net.V.copy_(torch.tensor(np.asarray(full.v)))
             net.W.copy_(torch.tensor(np.asarray(full.w)))
-        loss = baseline_torch.end_to_end_loss(net, *(torch.tensor(np.asarray(x)) for x in examples), loops)
+        loss = baseline_torch.end_to_end_loss(
+            net, *(torch.tensor(np.asarray(x)) for x in examples), loops
+        )
         loss.backward()
-        results["torch"] = (loss.item(), net.V.grad.numpy()[dim:, :dim], net.W.grad.numpy()[:dim, dim:])
+        results["torch"] = (
+            loss.item(),
+            net.V.grad.numpy()[dim:, :dim],
+            net.W.grad.numpy()[:dim, dim:],
+        )
     return results
 
 
@@ -143,13 +171,17 @@ def compare(config: TrainConfig, rounds: int, seconds: float, on_gpu: bool) -> d
     contenders: dict[str, Any] = {}
     if not on_gpu or torch.cuda.is_available():
         tensors = (torch.tensor(np.asarray(x)) for x in examples)
-        contenders["torch"] = baseline_torch.Training(*tensors, *settings, device="cuda" if on_gpu else "cpu")
+        contenders["torch"] = baseline_torch.Training(
+            *tensors, *settings, device="cuda" if on_gpu else "cpu"
+        )
         if not on_gpu:
             contenders["torch_one_thread"] = OneThread(contenders["torch"])
     contenders["jax"] = baseline_jax.Training(*examples, *settings)
     contenders["default"] = DefaultEngine(config)
     units = {"default": config.steps_per_epoch}
-    lengths = {name: round_length(c.run, seconds, units.get(name, 1)) for name, c in contenders.items()}
+    lengths = {
+        name: round_length(c.run, seconds, units.get(name, 1)) for name, c in contenders.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
@@ -159,7 +191,9 @@ def compare(config: TrainConfig, rounds: int, seconds: float, on_gpu: bool) -> d
         "rounds": rounds,
         "steps_per_round": lengths,
         "ms": {name: summary(values) for name, values in times.items()},
-        "ratio_to_default": {name: summary(np.array(times[name]) / default) for name in times if name != "default"},
+        "ratio_to_default": {
+            name: summary(np.array(times[name]) / default) for name in times if name != "default"
+        },
     }
 
 
@@ -169,7 +203,9 @@ def engine_ms(config: TrainConfig, repeats: int, seconds: float) -> dict[str, fl
     return summary(milliseconds(engine.run, steps) for _ in range(repeats))
 
 
-def scaling(grid: dict[str, tuple], repeats: int, seconds: float, base: dict[str, Any]) -> list[dict]:
+def scaling(
+    grid: dict[str, tuple], repeats: int, seconds: float, base: dict[str, Any]
+) -> list[dict]:
     """The default engine's step, one size changed at a time."""
     rows = []
     for name, values in grid.items():
@@ -177,7 +213,14 @@ def scaling(grid: dict[str, tuple], repeats: int, seconds: float, base: dict[str
             sizes = {"samples": max(32, 2 * value)} if name == "dim" else {}
             config = paper_config(**{**base, **sizes, name: value})
             ms = engine_ms(config, repeats, seconds)
-            rows.append({"changed": name, "value": value, "ms": ms, "ms_per_seed": ms["median"] / config.seeds})
+            rows.append(
+                {
+                    "changed": name,
+                    "value": value,
+                    "ms": ms,
+                    "ms_per_seed": ms["median"] / config.seeds,
+                }
+            )
     return rows
 
 
@@ -188,7 +231,9 @@ def machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as lines:
-            model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+            model = next(
+                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         pass
     packages = {name: version(name) for name in ("eigenloop", "jax", "jaxlib", "torch", "numpy")}
@@ -196,9 +241,13 @@ def machine() -> dict[str, Any]:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     threads = torch.get_num_threads()
     return {
-        "cpu": model, "cores": cores, "load": load, "torch_threads": threads,
-        "python": platform.python_version(), **packages,
-    }  # fmt: skip
+        "cpu": model,
+        "cores": cores,
+        "load": load,
+        "torch_threads": threads,
+        "python": platform.python_version(),
+        **packages,
+    }
 
 
 def peak_rss_mib() -> float:
@@ -218,8 +267,14 @@ def show(console: Console, device: str, result: dict) -> None:
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for name, ms in result["compare"]["ms"].items():
         ratio = result["compare"]["ratio_to_default"].get(name)
-        cells = ("1", "") if ratio is None else (f"{ratio['median']:.0f}", f"{ratio['min']:.0f} - {ratio['max']:.0f}")
-        table.add_row(labels[name], f"{ms['median']:.4g}", f"{ms['min']:.4g} - {ms['max']:.4g}", *cells)
+        cells = (
+            ("1", "")
+            if ratio is None
+            else (f"{ratio['median']:.0f}", f"{ratio['min']:.0f} - {ratio['max']:.0f}")
+        )
+        table.add_row(
+            labels[name], f"{ms['median']:.4g}", f"{ms['min']:.4g} - {ms['max']:.4g}", *cells
+        )
     console.print(table)
     table = Table(title=f"The default engine's step on {device}, one size changed at a time")
     for heading in ("", "ms per step", "min - max", "ms per step and seed"):
@@ -239,21 +294,41 @@ def show(console: Console, device: str, result: dict) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and shorter rounds: under 40 s")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output and nothing else there")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer sizes and shorter rounds: under 40 s"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object on standard output and nothing else there",
+    )
     options = parser.parse_args()
     if torch is None:
-        print("the benchmark compares with PyTorch, which is missing: pip install -e '.[bench]'", file=sys.stderr)
+        print(
+            "the benchmark compares with PyTorch, which is missing: pip install -e '.[bench]'",
+            file=sys.stderr,
+        )
         return 2
     began, console = time.monotonic(), Console(stderr=options.json, width=100)
     rounds, seconds, repeats, short = (7, 0.12, 3, 0.1) if options.quick else (11, 0.4, 5, 0.25)
     difference = largest_difference(losses_and_gradients())
     if not difference < 1e-9:
-        print(f"losses or gradients differ by {difference:.1e} of their size: not the same work", file=sys.stderr)
+        print(
+            f"losses or gradients differ by {difference:.1e} of their size: not the same work",
+            file=sys.stderr,
+        )
         return 1
-    report: dict[str, Any] = {"machine": machine(), "largest_relative_difference": difference, "devices": {}}
-    console.print(", ".join(f"{key} {value}" for key, value in report["machine"].items() if value is not None))
-    console.print(f"equal work: losses and gradients of all three agree to {difference:.1e} (float64)")
+    report: dict[str, Any] = {
+        "machine": machine(),
+        "largest_relative_difference": difference,
+        "devices": {},
+    }
+    console.print(
+        ", ".join(f"{key} {value}" for key, value in report["machine"].items() if value is not None)
+    )
+    console.print(
+        f"equal work: losses and gradients of all three agree to {difference:.1e} (float64)"
+    )
     devices = {"CPU": jax.devices("cpu")[0]}
     try:
         devices["GPU"] = jax.devices("gpu")[0]

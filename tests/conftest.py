@@ -1,7 +1,8 @@
-"""What every test runs under: strict JAX, checked shapes, one CPU's worth of threads, its own cache.
+"""What every test runs under: strict JAX, checked shapes, one CPU's worth of threads, its own
+cache.
 
-The order matters. The environment is set before JAX and NumPy read it, and the import hook that checks
-shapes is installed before anything imports eigenloop.
+The order matters. The environment is set before JAX and NumPy read it, and the import hook that
+checks shapes is installed before anything imports eigenloop.
 """
 
 import gc
@@ -12,20 +13,21 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-# One thread per worker for BLAS and for XLA: pytest-xdist already fills the cores, and sums must not
-# depend on how many cores a machine has.
+# One thread per worker for BLAS and for XLA: pytest-xdist already fills the cores, and sums must
+# not depend on how many cores a machine has.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("NPROC", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # JAX_PLATFORMS=cuda runs the tests marked gpu
 os.environ["MPLBACKEND"] = "Agg"
-# What JAX compiles stays beside pytest's own cache: for the other workers, for the commands that tests start, and for
-# the next run.
+# What JAX compiles stays beside pytest's own cache: for the other workers, for the commands that
+# tests start, and for the next run.
 COMPILED = Path(__file__).resolve().parents[1] / ".pytest_cache" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-# The user's cache is neither read nor written. The workers of pytest-xdist share their parent's folder.
+# The user's cache is neither read nor written. The workers of pytest-xdist share their parent's
+# folder.
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not _IS_WORKER:
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="eigenloop-tests-")
@@ -38,10 +40,12 @@ from numpy._typing import _NestedSequence  # noqa: E402
 
 import typechecker  # noqa: E402
 
-# For the NumPy that a plugin of pytest may have imported before this file could set its environment.
+# For the NumPy that a plugin of pytest may have imported before this file could set its
+# environment.
 threadpoolctl.threadpool_limits(1)
 
-# numpy.typing.ArrayLike asks nested sequences for __reversed__, which tuples lack although NumPy takes them.
+# numpy.typing.ArrayLike asks nested sequences for __reversed__, which tuples lack although NumPy
+# takes them.
 _NestedSequence.register(tuple)  # pyright: ignore[reportAttributeAccessIssue]
 typechecker.install()
 
@@ -49,8 +53,8 @@ typechecker.install()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# No deadline: the first example of a property compiles. In CI, and where the mutants run, every run draws
-# the same examples, so that a failure there is one that anybody can repeat.
+# No deadline: the first example of a property compiles. In CI, and where the mutants run, every run
+# draws the same examples, so that a failure there is one that anybody can repeat.
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
@@ -67,18 +71,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was not run for want of something, and how to have it: "passed" does not say it."""
-    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in
-                      terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple))  # fmt: skip
+    reasons = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
     for reason, count in sorted(reasons.items()):
         what, missing, remedy = reason.partition(" is missing: ")
         if missing:
             tests = "test" if count == 1 else "tests"
-            terminalreporter.write_line(f"not run: {count} {tests}, for want of {what}; {remedy}", yellow=True)
+            terminalreporter.write_line(
+                f"not run: {count} {tests}, for want of {what}; {remedy}", yellow=True
+            )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """What is imported here stays: no collection of garbage looks at those million objects, now or later."""
+    """What is imported here stays: no collection of garbage looks at those million objects, now
+    or later.
+    """
     gc.disable()
     try:
         return (yield)
@@ -103,8 +114,8 @@ def x64() -> Iterator[None]:
 def standard_promotion() -> Iterator[None]:
     """Implicit dtype promotion during this test, for third-party code that counts on it.
 
-    optax needs it: the bias correction of ``optax.adam`` raises a Python float to an int32 step count,
-    and its schedules divide that count by one. Plain ``optax.sgd`` runs without.
+    optax needs it: the bias correction of ``optax.adam`` raises a Python float to an int32 step
+    count, and its schedules divide that count by one. Plain ``optax.sgd`` runs without.
     """
     with jax.numpy_dtype_promotion("standard"):
         yield

@@ -1,10 +1,12 @@
-"""Numbers that the docs repeat of a claim's quick form: where they stand, and where they come from."""
+"""Numbers that the docs repeat of a claim's quick form: where they stand, and where they come
+from.
+"""
 
 import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eigenloop.claims import Finding
 
@@ -12,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Repeated(NamedTuple):
-    """`pattern` finds the numbers on a page; `path` leads to them: a field of the finding, then keys and indices."""
+    """`pattern` finds the numbers on a page; `path` leads to them: a field of the finding, then
+    keys and indices.
+    """
 
     page: str
     claim: str
@@ -27,8 +31,12 @@ BEYOND, FINDINGS, LEMMAS = "docs/theory/beyond.md", "docs/findings.md", "docs/th
 MEASURED, EXPECTED = ("measured",), ("expected",)
 
 
-def on(page: str, claim: str, *repeated: tuple[tuple[str, ...], str] | tuple[str, str]) -> list[Repeated]:
-    """Several numbers of one claim on one page; a path that is one word is a key of the evidence."""
+def on(
+    page: str, claim: str, *repeated: tuple[tuple[str, ...], str] | tuple[str, str]
+) -> list[Repeated]:
+    """Several numbers of one claim on one page; a path that is one word is a key of the
+    evidence.
+    """
     return [
         Repeated(page, claim, ("numbers", path) if isinstance(path, str) else path, pattern)
         for path, pattern in repeated
@@ -54,8 +62,10 @@ REPEATED = (
         (MEASURED, r"8 \+ 8 with loss (\S+),"),
         ("f*", r"f\* = (0\.\d+)\. SGD"),
     ),
-    Repeated(BEYOND, "beyond.escape.floor", ("numbers", "below f* by"), r", (\d+) % under the", 100),
-    *on(BEYOND, "beyond.escape.split", ("best split of 11 + 5", r"split of 11 \+ 5 has a loss of (0\.\d+)")),
+    Repeated(BEYOND, "beyond.escape.floor", ("numbers", "below f* by"), r", (\d+) % under the",
+    100),
+    *on(BEYOND, "beyond.escape.split", ("best split of 11 + 5",
+    r"split of 11 \+ 5 has a loss of (0\.\d+)")),
     *on(
         BEYOND, "beyond.escape.rate",
         (MEASURED, r"measured (0\.\d+)\)\. The best split"),
@@ -133,13 +143,17 @@ def compare(each: Repeated, finding: Finding) -> None:
     said = re.findall(each.pattern, text(each.page))
     assert len(said) == 1, (each.pattern, said)
     words = [said[0]] if isinstance(said[0], str) else list(said[0])
-    value: object = finding
+    value: Any = finding
     for key in each.path:
-        value = getattr(value, key) if isinstance(value, Finding) else value[key]  # type: ignore[index]
+        value = getattr(value, key) if isinstance(value, Finding) else value[key]
     found = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     found = [found[i] for i in each.each] if each.each else found
     assert len(found) == len(words), (each.pattern, found, words)
     for word, number in zip(words, found, strict=True):
         last = len(word.partition(".")[2])
         assert isinstance(number, int | float)
-        assert abs(float(word.replace(",", "")) - each.scale * number) <= 0.5001 * 10**-last, (each.claim, word, number)
+        assert abs(float(word.replace(",", "")) - each.scale * number) <= 0.5001 * 10**-last, (
+            each.claim,
+            word,
+            number,
+        )

@@ -1,13 +1,17 @@
-"""The Hessian of the end-to-end loss at multiples of I, in arithmetic of any precision (mpmath): an oracle for tests.
+"""The Hessian of the end-to-end loss at multiples of I, in arithmetic of any precision (mpmath): an
+oracle for tests.
 
-Nothing of the package is used, and neither is its route, moments of q contracted with an average over the sector: here
-each matrix E of a basis of a sector is put into A = aI + xi E and B = bI + eta E, M = I + ASB is multiplied out with
-itself L times, and the loss is a function of C = M^L (M^L)^T alone, y = M^L q being Gaussian with that covariance:
+Nothing of the package is used, and neither is its route, moments of q contracted with an average
+over the sector: here each matrix E of a basis of a sector is put into A = aI + xi E and B = bI +
+eta E, M = I + ASB is multiplied out with itself L times, and the loss is a function of C = M^L
+(M^L)^T alone, y = M^L q being Gaussian with that covariance:
 
-    E[|P y|^2 / |y|^2] = int_0^inf det(1 + 2tC)^{-1/2} tr(P C (1 + 2tC)^{-1}) dt,    P = 1 - (projection on PS).
+    E[|P y|^2 / |y|^2] = int_0^inf det(1 + 2tC)^{-1/2} tr(P C (1 + 2tC)^{-1}) dt,
+        P = 1 - (projection on PS).
 
-E couples at most two coordinates (or none), so everything is 2 x 2. Numbers are polynomials c0 + c1 e + c2 e^2 in the
-size e of the perturbation: no difference quotient, no cancellation that more digits do not cure.
+E couples at most two coordinates (or none), so everything is 2 x 2. Numbers are polynomials c0 + c1
+e + c2 e^2 in the size e of the perturbation: no difference quotient, no cancellation that more
+digits do not cure.
 """
 
 from typing import Any, NamedTuple
@@ -42,7 +46,9 @@ class Jet(NamedTuple):
 
 
 class Form(NamedTuple):
-    """The integrand of one perturbation: det(1 + 2tC) of what it couples, and what the rest adds."""
+    """The integrand of one perturbation: det(1 + 2tC) of what it couples, and what the rest
+    adds.
+    """
 
     trace: Jet
     determinant: Jet
@@ -62,8 +68,12 @@ class Hessian(NamedTuple):
     """Ascending."""
 
 
-def hessian(values: list[float], loops: int, a: float, b: float, *, power_method: bool = False) -> dict[str, Hessian]:
-    """Sector name -> Hessian of E[dist(y_L, PS)^2] at A = aI, B = bI; with `power_method` lim gamma H at a = b."""
+def hessian(
+    values: list[float], loops: int, a: float, b: float, *, power_method: bool = False
+) -> dict[str, Hessian]:
+    """Sector name -> Hessian of E[dist(y_L, PS)^2] at A = aI, B = bI; with `power_method` lim
+    gamma H at a = b.
+    """
     lam = sorted((mp.mpf(value) for value in values), reverse=True)
     with mp.workdps(DIGITS):
         one = mp.mpf(0 if power_method else 1)
@@ -72,11 +82,15 @@ def hessian(values: list[float], loops: int, a: float, b: float, *, power_method
         smallest = min(value / mu[0] for value in mu if value > 0)
         digits = DIGITS + 10 + int(-4 * loops * mp.log10(smallest))
     with mp.workdps(digits):
-        return {name: _sector(lam, loops, a, b, one, name) for name in ("antisymmetric", "symmetric traceless")}
+        return {
+            name: _sector(lam, loops, a, b, one, name)
+            for name in ("antisymmetric", "symmetric traceless")
+        }
 
 
 def _sector(lam, loops, a, b, one, name) -> Hessian:
-    """Along (a lambda_2, -b lambda_1), where u_1 does not turn to first order, and (b lambda_1, a lambda_2).
+    """Along (a lambda_2, -b lambda_1), where u_1 does not turn to first order, and (b lambda_1, a
+    lambda_2).
 
     In this frame each entry has its own digits, however small.
     """
@@ -94,9 +108,15 @@ def _sector(lam, loops, a, b, one, name) -> Hessian:
             pairs[key] = pairs.get(key, 0) + 1
     sums = []
     for direction in directions:
-        forms = [(_pair(lam, top, loops, a, b, one, p, sign, direction), count) for p, count in pairs.items()]
+        forms = [
+            (_pair(lam, top, loops, a, b, one, p, sign, direction), count)
+            for p, count in pairs.items()
+        ]
         diagonals = _diagonals(lam, loops, a, b, one, direction) if sign > 0 else []
-        sums.append(_integral(weights, top, forms, diagonals) / (dim * (dim + sign) // 2 - (1 if sign > 0 else 0)))
+        sums.append(
+            _integral(weights, top, forms, diagonals)
+            / (dim * (dim + sign) // 2 - (1 if sign > 0 else 0))
+        )
     ww, vv, both = (2 * value for value in sums)  # second derivatives
     wv = (both - ww - vv) / 2
     square = w[0] ** 2 + w[1] ** 2
@@ -120,11 +140,18 @@ def _pair(lam, top, loops, a, b, one, pair, sign, direction) -> Form:
     e = [[zero, root], [sign * root, zero]]
     s = (lam[i], lam[j])
     first = [[xi * e[p][q] * s[q] * b + eta * a * s[p] * e[p][q] for q in (0, 1)] for p in (0, 1)]
-    second = [[xi * eta * sum(e[p][k] * s[k] * e[k][q] for k in (0, 1)) for q in (0, 1)] for p in (0, 1)]
+    second = [
+        [xi * eta * sum(e[p][k] * s[k] * e[k][q] for k in (0, 1)) for q in (0, 1)] for p in (0, 1)
+    ]
     scale = one + a * b * lam[0]
     m = [
         [
-            Jet(*(x / scale for x in ((one + a * b * s[p] if p == q else zero), first[p][q], second[p][q])))
+            Jet(
+                *(
+                    x / scale
+                    for x in ((one + a * b * s[p] if p == q else zero), first[p][q], second[p][q])
+                )
+            )
             for q in (0, 1)
         ]
         for p in (0, 1)
@@ -151,7 +178,9 @@ def _times(x, y):
 
 
 def _diagonals(lam, loops, a, b, one, direction) -> list[list[Jet]]:
-    """Diagonal E, an orthonormal basis (Helmert's) of those without trace: the d weights mu_i^{2L} of each."""
+    """Diagonal E, an orthonormal basis (Helmert's) of those without trace: the d weights
+    mu_i^{2L} of each.
+    """
     xi, eta = direction
     dim, scale, found = len(lam), one + a * b * lam[0], []
     for k in range(1, dim):
@@ -160,7 +189,9 @@ def _diagonals(lam, loops, a, b, one, direction) -> list[list[Jet]]:
         weights = []
         for value, x in zip(lam, e, strict=True):
             jet = Jet(
-                (one + a * b * value) / scale, (xi * b + eta * a) * value * x / scale, xi * eta * value * x * x / scale
+                (one + a * b * value) / scale,
+                (xi * b + eta * a) * value * x / scale,
+                xi * eta * value * x * x / scale,
             )
             power = jet
             for _ in range(2 * loops - 1):
@@ -171,7 +202,9 @@ def _diagonals(lam, loops, a, b, one, direction) -> list[list[Jet]]:
 
 
 def _integral(weights, top, forms, diagonals):
-    """The second-order coefficient of the loss, summed over perturbations, by the trapezoidal rule in log t."""
+    """The second-order coefficient of the loss, summed over perturbations, by the trapezoidal
+    rule in log t.
+    """
     positive = [w for w in weights if w > 0]
     low = -CUT - 2 - mp.log(2 * len(weights))
     last = -mp.log(2 * min(positive))
@@ -193,18 +226,23 @@ def _integral(weights, top, forms, diagonals):
 
 
 def _at(form: Form, weights, top, u, loss, t):
-    """Relative to det^{-1/2} of the unperturbed: second order of (det)^{-1/2} (rest + (outside + 2t det n)/det')."""
+    """Relative to det^{-1/2} of the unperturbed: second order of (det)^{-1/2} (rest + (outside +
+    2t det n)/det').
+    """
     i, j = form.indices
     rest = loss - sum(weights[k] * u[k] for k in (i, j) if k >= top)
     base = u[i] * u[j]
     d1 = (2 * t * form.trace.c1 + 4 * t * t * form.determinant.c1) * base
     d2 = (2 * t * form.trace.c2 + 4 * t * t * form.determinant.c2) * base
     n0, n1, n2 = (
-        (x + 2 * t * y * (1 if form.both == 2 else 0) * 2 + (2 * t * y if form.both == 1 else 0)) * base
+        (x + 2 * t * y * (1 if form.both == 2 else 0) * 2 + (2 * t * y if form.both == 1 else 0))
+        * base
         for x, y in zip(form.outside, form.determinant, strict=True)
     )
     # D^{-1/2} = 1 - d1/2 + (3/8 d1^2 - d2/2), D^{-3/2} = 1 - 3/2 d1 + (15/8 d1^2 - 3/2 d2)
-    return rest * (3 * d1**2 / 8 - d2 / 2) + n2 - n1 * 3 * d1 / 2 + n0 * (15 * d1**2 / 8 - 3 * d2 / 2)
+    return (
+        rest * (3 * d1**2 / 8 - d2 / 2) + n2 - n1 * 3 * d1 / 2 + n0 * (15 * d1**2 / 8 - 3 * d2 / 2)
+    )
 
 
 def _diagonal_at(jets, top, u, t):
@@ -225,8 +263,11 @@ def _diagonal_at(jets, top, u, t):
     return n2 + n1 * p1 + n0 * p2
 
 
-def layerwise_in_the_plane(values: tuple[float, float], loss: str, a: float, b: float, *, nodes: int = 600):
-    """Sector name -> 2 x 2 Hessian of a layerwise loss in dimension 2: sums over a circle and over a basis of a sector.
+def layerwise_in_the_plane(
+    values: tuple[float, float], loss: str, a: float, b: float, *, nodes: int = 600
+):
+    """Sector name -> 2 x 2 Hessian of a layerwise loss in dimension 2: sums over a circle and over
+    a basis of a sector.
 
     `loss` is "norm" (with LN), "normalized" or "unnormalized" (targets without).
     """
@@ -259,7 +300,12 @@ def _circle(s, loss, a, b, e, xi, eta, nodes):
         turned = [e[p][0] * image[0] + e[p][1] * image[1] for p in (0, 1)]  # E S q
         inner = [s[p] * (e[p][0] * q[0] + e[p][1] * q[1]) for p in (0, 1)]  # S E q
         last = [e[p][0] * inner[0] + e[p][1] * inner[1] for p in (0, 1)]  # E S E q
-        p = [Jet(q[i] + a * b * image[i], xi * b * turned[i] + eta * a * inner[i], xi * eta * last[i]) for i in (0, 1)]
+        p = [
+            Jet(
+                q[i] + a * b * image[i], xi * b * turned[i] + eta * a * inner[i], xi * eta * last[i]
+            )
+            for i in (0, 1)
+        ]
         length = mp.sqrt(image[0] ** 2 + image[1] ** 2)
         target = image if loss == "unnormalized" else [x / length for x in image]
         square, along = (

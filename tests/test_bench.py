@@ -57,7 +57,9 @@ def test_pytorch_does_the_same_work(results: dict) -> None:
 def test_a_different_gradient_is_noticed(bench: ModuleType, results: dict) -> None:
     assert bench.largest_difference(results) < 1e-12
     loss, d_a, d_b = results["jax"]
-    assert bench.largest_difference({**results, "jax": (loss, d_a, 1.01 * d_b)}) == pytest.approx(0.01, rel=1e-6)
+    assert bench.largest_difference({**results, "jax": (loss, d_a, 1.01 * d_b)}) == pytest.approx(
+        0.01, rel=1e-6
+    )
 
 
 def test_default_engine_is_what_train_runs(bench: ModuleType) -> None:

@@ -1,4 +1,6 @@
-"""Training beyond the paper: each claim has its recorded verdict, and what it measures agrees with naive programs."""
+"""Training beyond the paper: each claim has its recorded verdict, and what it measures agrees
+with naive programs.
+"""
 
 import math
 
@@ -16,7 +18,11 @@ from test_theory_optimisers import MODELS, TABLE, exponent, shift_in_table
 
 QUICK = Effort(quick=True)
 CLAIMS = {claim.id: claim for module in (training, optimisers) for claim in module.ledger.claims}
-CLAIMS |= {claim.id: claim for claim in stability.ledger.claims if not claim.id.startswith("beyond.stability")}
+CLAIMS |= {
+    claim.id: claim
+    for claim in stability.ledger.claims
+    if not claim.id.startswith("beyond.stability")
+}
 FOUND: dict[str, Finding] = {}
 
 
@@ -45,7 +51,9 @@ def test_the_docs_repeat_what_it_measures(id: str) -> None:
 
 
 def test_the_looped_clock_runs_down_by_the_claimed_steps_per_log_t() -> None:
-    """Step by step from 2e6 to 2e7 steps, by another program: -2.97 per unit of log t, though still ahead."""
+    """Step by step from 2e6 to 2e7 steps, by another program: -2.97 per unit of log t, though
+    still ahead.
+    """
     early, late = (shift_in_table("looped", step) for step in (2_000_000, 20_000_000))
     assert 45 < late < early < 55
     claimed = float(found("beyond.momentum.clock.looped").expected)  # pyright: ignore[reportArgumentType]
@@ -53,15 +61,20 @@ def test_the_looped_clock_runs_down_by_the_claimed_steps_per_log_t() -> None:
 
 
 def test_one_layers_clock_changes_its_sign_and_then_falls_like_the_cube_root() -> None:
-    shifts = {step: shift_in_table("single", step) for step in (20_000, 200_000, 2_000_000, 20_000_000)}
+    shifts = {
+        step: shift_in_table("single", step) for step in (20_000, 200_000, 2_000_000, 20_000_000)
+    }
     assert list(np.sign(list(shifts.values()))) == [1, -1, -1, -1]
-    # t^(1/3) and the log t of inertia, (5/6) beta/(1 - beta) = 7.5; what is left out tends to a constant
+    # t^(1/3) and the log t of inertia, (5/6) beta/(1 - beta) = 7.5; what is left out tends to a
+    # constant
     claimed = float(found("beyond.momentum.clock.single").expected)  # pyright: ignore[reportArgumentType]
     predicted = claimed * (20_000_000 ** (1 / 3) - 2_000_000 ** (1 / 3)) + 7.5 * math.log(10)
     assert shifts[20_000_000] - shifts[2_000_000] == pytest.approx(predicted, rel=0.1)
 
 
-@pytest.mark.parametrize(("model", "kept"), [("looped", (0.0607, 0.9473)), ("single", (0.7565, 0.9863))])
+@pytest.mark.parametrize(
+    ("model", "kept"), [("looped", (0.0607, 0.9473)), ("single", (0.7565, 0.9863))]
+)
 def test_momentum_keeps_less_of_a2_minus_b2(model: str, kept: tuple[float, float]) -> None:
     for rule, value in zip(("momentum", "plain"), kept, strict=True):
         a, b = TABLE[model, rule][20_000_000]
@@ -74,12 +87,26 @@ def test_momentum_keeps_less_of_a2_minus_b2(model: str, kept: tuple[float, float
 @pytest.mark.parametrize(
     ("model", "power", "decades", "ends"),
     [
-        ("looped", 3, {3_000_000: 0.302, 10_000_000: 0.268}, {3_000_000: 0.2677, 10_000_000: 0.2568}),
-        ("single", 5, {3_000_000: 0.177, 10_000_000: 0.170}, {3_000_000: 0.1698, 10_000_000: 0.1677}),
+        (
+            "looped",
+            3,
+            {3_000_000: 0.302, 10_000_000: 0.268},
+            {3_000_000: 0.2677, 10_000_000: 0.2568},
+        ),
+        (
+            "single",
+            5,
+            {3_000_000: 0.177, 10_000_000: 0.170},
+            {3_000_000: 0.1698, 10_000_000: 0.1677},
+        ),
     ],
 )
-def test_adams_exponents_come_back(model: str, power: int, decades: dict[int, float], ends: dict[int, float]) -> None:
-    """The numbers of docs/theory/beyond.md, and (1 + u/(p + 1))/(1 + u), u = eps/|g|: x' = eta |g|/(|g| + eps)."""
+def test_adams_exponents_come_back(
+    model: str, power: int, decades: dict[int, float], ends: dict[int, float]
+) -> None:
+    """The numbers of docs/theory/beyond.md, and (1 + u/(p + 1))/(1 + u), u = eps/|g|: x' = eta
+    |g|/(|g| + eps).
+    """
     for last, value in decades.items():
         assert exponent(model, "adam", last // 10, last) == pytest.approx(value, abs=1e-3)
     for last, value in ends.items():
@@ -99,7 +126,9 @@ def test_without_epsilon_adams_steps_tend_to_the_learning_rate(model: str) -> No
     """Between half and all of 1e5 steps, by another program: what the claim measures."""
     (a, b), (later_a, later_b) = TABLE[model, "adam0"][50_119], TABLE[model, "adam0"][100_000]
     measured = np.array(found("beyond.adam.linear").measured).reshape(2, 2)[MODELS.index(model)]
-    np.testing.assert_allclose(measured, np.array([later_a - a, later_b - b]) / 49_881 / 1e-3, rtol=1e-6)
+    np.testing.assert_allclose(
+        measured, np.array([later_a - a, later_b - b]) / 49_881 / 1e-3, rtol=1e-6
+    )
     latest, last = TABLE[model, "adam0"][970_000][0], TABLE[model, "adam0"][1_000_000][0]
     assert 0.99 < (last - latest) / 3e4 / 1e-3 < 1
 
@@ -108,7 +137,9 @@ def test_without_epsilon_adams_steps_tend_to_the_learning_rate(model: str) -> No
 
 
 def test_sgd_written_out_is_chaotic_and_grows_gamma_like_the_root() -> None:
-    """Batches of 128 at rate 0.1 in float64, with NumPy's draws and the L normalised loops one after the other."""
+    """Batches of 128 at rate 0.1 in float64, with NumPy's draws and the L normalised loops one
+    after the other.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -128,7 +159,9 @@ def test_sgd_written_out_is_chaotic_and_grows_gamma_like_the_root() -> None:
             frames = jnp.linalg.qr(normal)[0]
             grams = jnp.einsum("kij,j,klj->kil", frames, values, frames)
             q = queries / jnp.linalg.norm(queries, axis=1, keepdims=True)
-            return pairs - 0.1 * jax.vmap(jax.grad(loss), (0, None, None, None))(pairs, grams, frames[:, :, 0], q)
+            return pairs - 0.1 * jax.vmap(jax.grad(loss), (0, None, None, None))(
+                pairs, grams, frames[:, :, 0], q
+            )
 
         rng, start = np.random.default_rng(7), np.stack([np.eye(dim), np.zeros((dim, dim))])
         pairs = np.stack([start, start + 1e-9 * rng.standard_normal((2, dim, dim))])
@@ -145,7 +178,8 @@ def test_sgd_written_out_is_chaotic_and_grows_gamma_like_the_root() -> None:
     late = np.arange(steps // 10, steps + 1)
     slope = np.polyfit(np.log(late), np.log(gammas[steps // 10 - 1 :]), 1)[0]
     assert abs(slope - 1 / 2) < 1 / 12
-    assert slope == pytest.approx(found("beyond.chaos.exponent").measured, abs=0.04)  # 0.008 between runs
+    # 0.008 between runs
+    assert slope == pytest.approx(found("beyond.chaos.exponent").measured, abs=0.04)
 
 
 # --- the split
@@ -154,20 +188,32 @@ def test_sgd_written_out_is_chaotic_and_grows_gamma_like_the_root() -> None:
 def test_drawn_samples_have_the_split_minimums_loss() -> None:
     """NumPy's draws and the loss written out, 4 standard errors; f* is many more away."""
     setting = LayerwiseLinear(TASK_2)
-    best, values, size = minimum(Landscape.of(setting), starts=4), np.array(TASK_2, dtype=np.float64), 50_000
+    best, values, size = (
+        minimum(Landscape.of(setting), starts=4),
+        np.array(TASK_2, dtype=np.float64),
+        50_000,
+    )
     rng = np.random.default_rng(3)
-    frames, q = np.linalg.qr(rng.standard_normal((size, 16, 16)))[0], rng.standard_normal((size, 16))
+    frames, q = (
+        np.linalg.qr(rng.standard_normal((size, 16, 16)))[0],
+        rng.standard_normal((size, 16)),
+    )
     q /= np.linalg.norm(q, axis=1, keepdims=True)
 
     def image(x: np.ndarray) -> np.ndarray:
         return np.einsum("kij,kj->ki", frames, values * np.einsum("kji,kj->ki", frames, x))
 
     v = image(q)
-    losses = np.sum((q + image(q @ best.b.T) @ best.a.T - v / np.linalg.norm(v, axis=1, keepdims=True)) ** 2, axis=1)
+    losses = np.sum(
+        (q + image(q @ best.b.T) @ best.a.T - v / np.linalg.norm(v, axis=1, keepdims=True)) ** 2,
+        axis=1,
+    )
     error = losses.std() / math.sqrt(size)
     assert abs(losses.mean() - best.loss) < 4 * error
     assert losses.mean() + 20 * error < float(setting.floor().value)
     for matrix in (best.a, best.b):
         eigenvalues = np.sort(np.linalg.eigvalsh((matrix + matrix.T) / 2))
         np.testing.assert_allclose(matrix, matrix.T, atol=1e-5)
-        assert max(np.ptp(eigenvalues[:8]), np.ptp(eigenvalues[8:])) < 1e-5 < np.diff(eigenvalues)[7]
+        assert (
+            max(np.ptp(eigenvalues[:8]), np.ptp(eigenvalues[8:])) < 1e-5 < np.diff(eigenvalues)[7]
+        )

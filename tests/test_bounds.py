@@ -1,4 +1,6 @@
-"""Bounds of the lemmas and the rotations that they are tried with, against sums and loops written out."""
+"""Bounds of the lemmas and the rotations that they are tried with, against sums and loops
+written out.
+"""
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ def test_rotations_are_orthogonal_and_proper() -> None:
         assert np.linalg.det(found) == pytest.approx(1, abs=1e-13)
 
 
-def test_the_rotations_of_a_cube_are_a_group_of_24_that_averages_to_a_multiple_of_the_identity() -> None:
+def test_the_24_rotations_of_a_cube_are_a_group_and_average_to_a_multiple_of_one() -> None:
     found = cube_rotations()
     names = {tuple(matrix.ravel()) for matrix in found}
     assert len(names) == 24
@@ -37,7 +39,9 @@ def test_nodes_on_the_sphere_give_the_moments_of_a_uniform_direction() -> None:
 
 
 def test_what_commutes_is_counted() -> None:
-    """With diag(1, 1, 2) the matrices of its blocks, 4 + 1; with a rotation of the plane 2; with I all of them."""
+    """With diag(1, 1, 2) the matrices of its blocks, 4 + 1; with a rotation of the plane 2; with
+    I all of them.
+    """
     rng = np.random.default_rng(0)
     assert commutant_dimension(np.diag([1.0, 1.0, 2.0])[None]) == 5
     assert commutant_dimension(np.stack([rotation(rng, 2) for _ in range(3)])) == 2
@@ -45,7 +49,9 @@ def test_what_commutes_is_counted() -> None:
 
 
 def test_no_slope_passes_its_bound_and_one_comes_near() -> None:
-    """gamma^2 |f'| of c_2^2 r^2L / (c_1^2 + c_2^2 r^2L), r = (1 + gamma l_2)/(1 + gamma l_1), by differences."""
+    """gamma^2 |f'| of c_2^2 r^2L / (c_1^2 + c_2^2 r^2L), r = (1 + gamma l_2)/(1 + gamma l_1), by
+    differences.
+    """
     values, loops, gamma, step = np.array([3.0, 0.5]), 2, 1e4, 1e-2
 
     def loss(gamma: float, share: np.ndarray) -> np.ndarray:
@@ -67,7 +73,9 @@ def test_a_samples_loss_is_under_its_bound_which_is_that_of_the_lemma() -> None:
     for i, (s, q) in enumerate(zip(gram, query, strict=True)):
         image = s @ q
         spread = (q @ q) * (image @ image) - (q @ image) ** 2
-        np.testing.assert_allclose(found[:, i], 2 * spread / (gammas**2 * (image @ image) ** 2), rtol=1e-10)
+        np.testing.assert_allclose(
+            found[:, i], 2 * spread / (gammas**2 * (image @ image) ** 2), rtol=1e-10
+        )
         outputs = q + gammas[:, None] * image
         outputs /= np.linalg.norm(outputs, axis=1, keepdims=True)
         losses = np.sum((outputs - image / np.linalg.norm(image)) ** 2, axis=1)
@@ -76,7 +84,9 @@ def test_a_samples_loss_is_under_its_bound_which_is_that_of_the_lemma() -> None:
 
 
 def test_bounds_that_n_and_d_give_are_attained() -> None:
-    """Lemma F.2 and Remark F.3 at S = (n/d) I, d = 4, n = 8, and at n equal columns, S = n u u^T."""
+    """Lemma F.2 and Remark F.3 at S = (n/d) I, d = 4, n = 8, and at n equal columns, S = n u
+    u^T.
+    """
     low, middle, high = norm_bounds(np.array([[2.0] * 4, [8.0, 0, 0, 0]]))
     np.testing.assert_allclose([low, middle, high], [[2, 2], [2, 4], [4, 4]])
     n = np.array([8.0])

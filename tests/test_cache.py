@@ -1,4 +1,6 @@
-"""Where the user's cache is, and that compiled programs are kept there, bounded, and never in the way."""
+"""Where the user's cache is, and that compiled programs are kept there, bounded, and never in
+the way.
+"""
 
 import os
 import subprocess
@@ -18,7 +20,8 @@ compiled = []
 jax.monitoring.register_event_listener(lambda name, **_: compiled.append(name))
 step = jax.jit(lambda x: x - 0.1 * jax.grad(lambda y: (y @ y) ** 0.5)(x))
 value = step(np.linspace(0.1, 1, 7, dtype=np.float32))
-print(json.dumps([sum("cache_hits" in name for name in compiled), np.asarray(value).tobytes().hex()]))
+hits = sum("cache_hits" in name for name in compiled)
+print(json.dumps([hits, np.asarray(value).tobytes().hex()]))
 """
 
 
@@ -26,10 +29,16 @@ def in_a_fresh_process(folder: Path) -> tuple[int, str]:
     """(programs read from the cache, the bits of a step's result)."""
     import json
 
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")
+    }
     environment |= {"XDG_CACHE_HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", STEP], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", STEP],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     hits, bits = json.loads(done.stdout)
@@ -63,7 +72,8 @@ def test_the_user_s_own_choice_and_an_unwritable_cache_are_left_alone(
 
 def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as without HOME and without an entry for the user
+    # as without HOME and without an entry for the user
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     none: dict[str, str] = {}
     cache.keep_compiled_programs(none)
     assert none == {}

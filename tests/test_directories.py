@@ -38,7 +38,9 @@ def test_a_directory_bears_the_mark_of_its_command_and_others_are_refused(tmp_pa
         assert train(out).owners() == {"train": ["a", "b"]}
     assert train(out).is_ours()
     train(out).check()
-    with pytest.raises(InputError, match=r"out was written by eigenloop train; choose another --out"):
+    with pytest.raises(
+        InputError, match=r"out was written by eigenloop train; choose another --out"
+    ):
         OutputDirectory(out, "lens").check()
     beside = OutputDirectory(out, "verify", ("c",), beside=("train",))
     with beside.held():
@@ -52,7 +54,10 @@ def test_a_directory_bears_the_mark_of_its_command_and_others_are_refused(tmp_pa
 def test_a_lock_of_somebody_else_is_left_alone(tmp_path):
     for content in ("pid 7\n", "[1, 2]", '{"train": 3}'):
         (tmp_path / LOCK).write_text(content)
-        with pytest.raises(InputError, match=r"\.lock was not written by eigenloop"), train(tmp_path).held():
+        with (
+            pytest.raises(InputError, match=r"\.lock was not written by eigenloop"),
+            train(tmp_path).held(),
+        ):
             pass
         assert (tmp_path / LOCK).read_text() == content
     (tmp_path / LOCK).write_text("")  # of an earlier version
@@ -63,7 +68,9 @@ def test_a_lock_of_somebody_else_is_left_alone(tmp_path):
 
 def test_a_second_process_is_refused_until_the_first_has_gone_however_it_went(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path / "out")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with (

@@ -9,7 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from eigenloop.report.drawing import DARK, LIGHT, both_looks, diverging, label_logarithms, legend_below
+from eigenloop.report.drawing import (
+    DARK,
+    LIGHT,
+    both_looks,
+    diverging,
+    label_logarithms,
+    legend_below,
+)
 
 
 @pytest.mark.parametrize("high", [1.01, 1.3, 2.1, 4.9, 7.0, 30.0, 99.0, 150.0, 1e5, 1e12])
@@ -35,10 +42,14 @@ def test_labels_of_logarithmic_axes_are_apart_and_at_least_two(low: float, high:
 
 
 @pytest.mark.parametrize(("look", "ground"), [(LIGHT, "#ffffff"), (DARK, "#1a1d22")])
-def test_zero_is_near_the_ground_of_the_page_and_the_ends_are_far_from_it(look: dict, ground: str) -> None:
+def test_zero_is_near_the_ground_of_the_page_and_the_ends_are_far_from_it(
+    look: dict, ground: str
+) -> None:
     with mpl.rc_context(look):
         low, zero, high = diverging()([0.0, 0.5, 1.0])[:, :3]
-    distance = [float(abs(np.subtract(colour, to_rgb(ground))).max()) for colour in (low, zero, high)]
+    distance = [
+        float(abs(np.subtract(colour, to_rgb(ground))).max()) for colour in (low, zero, high)
+    ]
     assert distance[1] < 0.08
     assert min(distance[0], distance[2]) > 0.5
     assert abs(low - high).max() > 0.3  # the two signs are told apart

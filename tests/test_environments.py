@@ -1,4 +1,6 @@
-"""Commands in other people's environments: they work as ever, or say in one line what stands in the way."""
+"""Commands in other people's environments: they work as ever, or say in one line what stands in
+the way.
+"""
 
 import os
 import subprocess
@@ -22,14 +24,26 @@ pwd.getpwuid = missing
 """
 """A container's user: a number without an entry in the list of users (as sitecustomize.py)."""
 
-RC = "text.usetex: True\nbackend: Qt5Agg\nfont.family: fantasy\nsavefig.transparent: True\nfigure.dpi: 7\n"
+RC = (
+    "text.usetex: True\nbackend: Qt5Agg\nfont.family: fantasy\nsavefig.transparent:"
+    " True\nfigure.dpi: 7\n"
+)
 
 PLACES = {
     "plain": {},
-    "no user": {"HOME": None, "USER": None, "LOGNAME": None, "XDG_CACHE_HOME": None, "PYTHONPATH": "{here}/nobody"},
+    "no user": {
+        "HOME": None,
+        "USER": None,
+        "LOGNAME": None,
+        "XDG_CACHE_HOME": None,
+        "PYTHONPATH": "{here}/nobody",
+    },
     "a home that is not there": {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent/cache"},
     "a home that cannot be written": {"HOME": "/proc", "XDG_CACHE_HOME": "/proc"},
-    "a notebook": {"MPLBACKEND": "module://matplotlib_inline.not_here", "MATPLOTLIBRC": "{here}/rc"},
+    "a notebook": {
+        "MPLBACKEND": "module://matplotlib_inline.not_here",
+        "MATPLOTLIBRC": "{here}/rc",
+    },
     "an unknown backend": {"MPLBACKEND": "canvas of clay"},
     "no LaTeX": {"MATPLOTLIBRC": "{here}/rc", "PATH": "/nonexistent"},
     "ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
@@ -49,9 +63,14 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table, a model, and the settings of others."""
     folder = tmp_path_factory.mktemp("environments")
     np.savetxt(
-        folder / "table.csv", np.random.default_rng(0).random((40, 3)) * [3, 1, 1], delimiter=",", header="a,b,c"
+        folder / "table.csv",
+        np.random.default_rng(0).random((40, 3)) * [3, 1, 1],
+        delimiter=",",
+        header="a,b,c",
     )
-    transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
+    transformers = pytest.importorskip(
+        "transformers", reason="transformers is missing: pip install '.[lens]'"
+    )
     config = transformers.GPT2Config(vocab_size=50, n_embd=32, n_layer=3, n_head=4, n_positions=32)
     transformers.GPT2Model(config).save_pretrained(folder / "model")
     (folder / "nobody").mkdir()
@@ -62,7 +81,11 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(here: Path, changes: dict[str, str | None]) -> dict[str, str]:
     """That of this process without what tests set for themselves, with changes."""
-    found = {name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "PYTHONUTF8", "LC_ALL")}
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MPLBACKEND", "PYTHONUTF8", "LC_ALL")
+    }
     found |= {"HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": str(here / "cache")}
     for name, value in changes.items():
         found.pop(name, None)
@@ -72,25 +95,37 @@ def environment(here: Path, changes: dict[str, str | None]) -> dict[str, str]:
     return found
 
 
-def started(here: Path, changes: dict[str, str | None], *words: str, **options) -> subprocess.CompletedProcess[bytes]:
+def started(
+    here: Path, changes: dict[str, str | None], *words: str, **options
+) -> subprocess.CompletedProcess[bytes]:
     """A command as a process of its own, without a terminal."""
     return subprocess.run(
-        [sys.executable, "-c", MAIN, *words], env=environment(here, changes), stdin=subprocess.DEVNULL, cwd=here,
-        timeout=300, check=False, **{"capture_output": True, **options},
-    )  # fmt: skip
+        [sys.executable, "-c", MAIN, *words],
+        env=environment(here, changes),
+        stdin=subprocess.DEVNULL,
+        cwd=here,
+        timeout=300,
+        check=False,
+        **{"capture_output": True, **options},
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_every_command_works_in_every_environment(here: Path, place: str) -> None:
     commands = (
-        ("theory", "--eigenvalues", "3,2,1"), ("predict", "table.csv", "--steps", "50"),
+        ("theory", "--eigenvalues", "3,2,1"),
+        ("predict", "table.csv", "--steps", "50"),
         ("train", "--dim", "4", "--samples", "8", "--steps", "20", "--out", f"train {place}"),
         ("lens", "model", "--out", f"lens {place}"),
         ("verify", "--only", "case.uniform", "--quick", "--out", f"verify {place}"),
-    )  # fmt: skip
+    )
     for words in commands:
-        own = {"XDG_CACHE_HOME": str(here / f"cache {place}"), **PLACES[place]}  # in which nothing is trained yet
+        # in which nothing is trained yet
+        own = {
+            "XDG_CACHE_HOME": str(here / f"cache {place}"),
+            **PLACES[place],
+        }
         done = started(here, own, *words)
         said = done.stderr.decode("utf-8", "replace")
         assert done.returncode == 0, said
@@ -121,7 +156,14 @@ def test_drawings_are_the_same_whatever_others_have_set(monkeypatch: pytest.Monk
             return file_content(figure, "svg")
 
     plain = drawn()
-    with mpl.rc_context({"text.usetex": True, "axes.facecolor": "red", "lines.linewidth": 9, "font.family": "fantasy"}):
+    with mpl.rc_context(
+        {
+            "text.usetex": True,
+            "axes.facecolor": "red",
+            "lines.linewidth": 9,
+            "font.family": "fantasy",
+        }
+    ):
         before = dict(mpl.rcParams)
         assert drawn() == plain
         assert dict(mpl.rcParams) == before
@@ -132,12 +174,18 @@ def test_a_backend_that_is_not_there(here: Path, platform: str) -> None:
     done = started(here, {"JAX_PLATFORMS": platform}, "predict", "table.csv", "--steps", "50")
     last = done.stderr.decode().splitlines()[-1]
     assert done.returncode == 2
-    assert last == f"error: JAX_PLATFORMS is '{platform}', and JAX has no such backend here; unset it, or set it to cpu"
+    assert (
+        last
+        == f"error: JAX_PLATFORMS is '{platform}', and JAX has no such backend here; unset it, or"
+        " set it to cpu"
+    )
 
 
 def test_a_reader_that_goes_away_and_a_full_disk(here: Path) -> None:
     words = [sys.executable, "-c", MAIN, "theory", "--eigenvalues", "3,2,1"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(here, {}))
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(here, {})
+    )
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
@@ -145,11 +193,14 @@ def test_a_reader_that_goes_away_and_a_full_disk(here: Path) -> None:
     assert (process.returncode, said) == (1, b"")
     if Path("/dev/full").exists():
         with Path("/dev/full").open("wb") as full:
-            done = started(here, {}, *words[3:], capture_output=False, stdout=full, stderr=subprocess.PIPE)
+            done = started(
+                here, {}, *words[3:], capture_output=False, stdout=full, stderr=subprocess.PIPE
+            )
         assert done.returncode == 2
         assert (
             done.stderr
-            == b"error: no space is left on the disk of the output; free some, or choose another directory\n"
+            == b"error: no space is left on the disk of the output; free some, or choose another"
+            b" directory\n"
         )
 
 
@@ -159,8 +210,10 @@ def test_signs_that_the_terminal_lacks_have_substitutes(here: Path) -> None:
     assert done.returncode == 0
     assert "±" in plain
     assert "+-" in done.stdout.decode("ascii")
-    numbers = [[word for word in text.replace("±", "+-").split() if word[0].isdigit()] for text in
-               (plain, done.stdout.decode("ascii"))]  # fmt: skip
+    numbers = [
+        [word for word in text.replace("±", "+-").split() if word[0].isdigit()]
+        for text in (plain, done.stdout.decode("ascii"))
+    ]
     assert numbers[0][:-1] == numbers[1][:-1]  # but for the seconds
 
 
@@ -218,7 +271,9 @@ KNOWN = {
     "not enough memory (10 GiB)": MemoryError("10 GiB"),
     "not enough memory (of the machine": RuntimeError("RESOURCE_EXHAUSTED: Out of memory"),
     "no space is left on the disk of /a/b": OSError(28, "No space left on device", "/a/b"),
-    "/a/b is closed to this user (Permission denied)": PermissionError(13, "Permission denied", "/a/b"),
+    "/a/b is closed to this user (Permission denied)": PermissionError(
+        13, "Permission denied", "/a/b"
+    ),
     "raise the limit (ulimit -n)": OSError(24, "Too many open files"),
     "set USER, and HOME": KeyError("getpwuid(): uid not found: 1234"),
     "PYTHONWARNINGS": DeprecationWarning("old"),
@@ -239,8 +294,14 @@ def test_known_causes_have_their_line_and_status_2(
 
 def test_what_looks_like_a_known_cause_and_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAX_DEBUG_NANS", raising=False)
-    for error in (KeyError("uid"), OSError(5, "Input/output error"), FloatingPointError("nan"), AssertionError(),
-                  ImportError("no", name="eigenloop.lens"), RuntimeError("backend of a friend")):  # fmt: skip
+    for error in (
+        KeyError("uid"),
+        OSError(5, "Input/output error"),
+        FloatingPointError("nan"),
+        AssertionError(),
+        ImportError("no", name="eigenloop.lens"),
+        RuntimeError("backend of a friend"),
+    ):
         monkeypatch.delenv("JAX_PLATFORMS", raising=False)
         assert known(error) is None, error
 

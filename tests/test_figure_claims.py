@@ -1,11 +1,17 @@
-"""The claims about the paper's figures: each has its recorded verdict, which a broken formula under it changes."""
+"""The claims about the paper's figures: each has its recorded verdict, which a broken formula
+under it changes.
+"""
 
 import pytest
 
 from eigenloop.claims import Effort
 from eigenloop.figures import claims
 
-CLAIMS = {claim.id: claim for ledger in (claims.points_ledger, claims.text_ledger) for claim in ledger.claims}
+CLAIMS = {
+    claim.id: claim
+    for ledger in (claims.points_ledger, claims.text_ledger)
+    for claim in ledger.claims
+}
 
 
 @pytest.mark.parametrize("id", CLAIMS)

@@ -1,4 +1,6 @@
-"""The paper's sentences: each judged on made-up tables whose answer is known, and the page that shows the verdicts."""
+"""The paper's sentences: each judged on made-up tables whose answer is known, and the page that
+shows the verdicts.
+"""
 
 import re
 from dataclasses import replace
@@ -44,7 +46,11 @@ def block(letter: str, other: float, least: float = 1.0) -> np.ndarray:
 
 
 def maps(other: float, least: float = 1.0) -> list[Row]:
-    return [row for letter in "WV" for row in cells(f"Task 1, {letter}", letter, block(letter, other, least))]
+    return [
+        row
+        for letter in "WV"
+        for row in cells(f"Task 1, {letter}", letter, block(letter, other, least))
+    ]
 
 
 def grown(w: float, v: float, theory: float = 0.25) -> list[Row]:
@@ -57,7 +63,9 @@ def grown(w: float, v: float, theory: float = 0.25) -> list[Row]:
 # --- Figures 1 and 4
 
 
-@pytest.mark.parametrize(("other", "least", "held"), [(0.3, 1.0, True), (0.6, 1.0, False), (0.3, 0.3, False)])
+@pytest.mark.parametrize(
+    ("other", "least", "held"), [(0.3, 1.0, True), (0.6, 1.0, False), (0.3, 0.3, False)]
+)
 def test_a_diagonal_stands_out_where_every_entry_is_nearer_to_what_it_should_be(
     other: float, least: float, held: bool
 ) -> None:
@@ -73,20 +81,33 @@ def test_a_large_entry_is_seen_in_the_matrix_that_has_it(letter: str) -> None:
 
 def test_entries_that_converge_to_zero_are_an_order_of_magnitude_below_the_diagonal() -> None:
     for other, held in ((0.08, True), (0.12, False)):
-        assert outcomes(sentences.structure(maps(other), steps=LONG, sentence=q.SPARSE)) == [held, held]
+        assert outcomes(sentences.structure(maps(other), steps=LONG, sentence=q.SPARSE)) == [
+            held,
+            held,
+        ]
 
 
-def test_the_structure_without_ln_is_empty_outside_the_blocks_and_led_by_the_diagonal_inside() -> None:
+def test_the_structure_without_ln_is_empty_outside_the_blocks_and_led_by_the_diagonal_inside() -> (
+    None
+):
     for sentence in (q.FIXED, q.FIXED_7):
         for outside, held in ((0.08, True), (0.12, False)):
             rows = without_ln(0.061, 0.0, outside, early=outside)
-            assert outcomes(sentences.fixed_points(rows, steps=LONG, sentence=sentence)) == [held, True]
+            assert outcomes(sentences.fixed_points(rows, steps=LONG, sentence=sentence)) == [
+                held,
+                True,
+            ]
         for inside, held in ((0.45, True), (0.55, False)):  # an entry of V_21 beside its diagonal
             rows = [
-                row._replace(value=inside) if row.panel.endswith("V early") and (row.x, row.y) == (1.0, 3.0) else row
+                row._replace(value=inside)
+                if row.panel.endswith("V early") and (row.x, row.y) == (1.0, 3.0)
+                else row
                 for row in without_ln(0.061, 0.0, 0.0, early=0.0)
             ]
-            assert outcomes(sentences.fixed_points(rows, steps=LONG, sentence=sentence)) == [held, True]
+            assert outcomes(sentences.fixed_points(rows, steps=LONG, sentence=sentence)) == [
+                held,
+                True,
+            ]
 
 
 @pytest.mark.parametrize(
@@ -94,14 +115,22 @@ def test_the_structure_without_ln_is_empty_outside_the_blocks_and_led_by_the_dia
     [
         (q.SCALING, 0.25, 0.25, 0.25, [True, True]),
         (q.SCALING, 0.22, 0.2, 0.25, [True, False]),
-        (q.SCALING, 0.2, 0.28, 0.2, [True, True]),  # 0.2 is what the theorem itself gives over these steps
+        (
+            q.SCALING,
+            0.2,
+            0.28,
+            0.2,
+            [True, True],
+        ),  # 0.2 is what the theorem itself gives over these steps
         (q.SLOPE, 0.2, 0.167, 0.2, [True, True]),
         (q.SLOPE, 0.2, 0.167, 1 / 6, [True, True]),
         (q.SLOPE, 0.23, 0.16, 1 / 6, [False, True]),
         (q.SCALING, 0.5, 0.25, 0.25, [False, True]),  # far from both
     ],
 )
-def test_growth_is_nearer_to_one_exponent_of_the_paper_than_to_the_other(sentence, w, v, theory, held) -> None:
+def test_growth_is_nearer_to_one_exponent_of_the_paper_than_to_the_other(
+    sentence, w, v, theory, held
+) -> None:
     found = sentences.growth(grown(w, v, theory), steps=LONG, sentence=sentence)
     assert outcomes(found) == held
     assert [part.value for part in found.parts] == pytest.approx([w, v])
@@ -109,7 +138,9 @@ def test_growth_is_nearer_to_one_exponent_of_the_paper_than_to_the_other(sentenc
 
 
 def test_the_drawn_theory_is_gradient_descent_on_the_population() -> None:
-    config = TrainConfig.create(task="planted", objective="layerwise", steps=20, train_size=256, test_size=64)
+    config = TrainConfig.create(
+        task="planted", objective="layerwise", steps=20, train_size=256, test_size=64
+    )
     rows = growth_rows(train(config), "Task 2", exponent=Fraction(1, 6))
     assert config.multiplicities is not None
     path = recursion(LayerwiseNorm(config.multiplicities), learning_rate=0.1, steps=20)
@@ -125,7 +156,8 @@ def test_the_drawn_theory_is_gradient_descent_on_the_population() -> None:
 def test_two_exponents_are_told_apart_only_beyond_the_error_of_the_fit() -> None:
     rows = [row for row in grown(0.22, 0.25) if not (row.series == "W_max" and row.kind == "line")]
     for size, held in ((0.0, True), (0.02, False)):
-        wave = np.exp(size * np.cos(2 * np.pi * np.log10(T)))  # turns quarters of a decade, and not the whole
+        # turns quarters of a decade, and not the whole
+        wave = np.exp(size * np.cos(2 * np.pi * np.log10(T)))
         noisy = curve("Task 1, growth", "W_max", T, T**0.22 * wave)
         assert outcomes(sentences.growth(noisy + rows, steps=LONG)) == [held, True]
 
@@ -150,7 +182,10 @@ def three_models(with_ln: float, without: float, late: float = 0.0) -> list[Row]
         rows += curve(panel, "LN, normalised target", T, 0.3 * T**with_ln)
         for target in ("normalised", "unnormalised"):
             rows += curve(
-                panel, f"no LN, {target} target", T, 0.3 * T**without * np.where(T > 2000, T / 2000, 1) ** late
+                panel,
+                f"no LN, {target} target",
+                T,
+                0.3 * T**without * np.where(T > 2000, T / 2000, 1) ** late,
             )
             rows.append(Row(panel, "level", f"no LN, {target} target (f*)", y=0.3))
     return rows
@@ -184,20 +219,32 @@ def test_angles_are_separated_where_the_curve_with_ln_lies_below() -> None:
 
 def test_the_order_of_the_angles_is_that_of_the_papers_points() -> None:
     points = []
-    for name, y in (("LN, normalised target", 0.06), ("no LN, normalised target", 0.5),
-                    ("no LN, unnormalised target", 0.09)):  # fmt: skip
+    for name, y in (
+        ("LN, normalised target", 0.06),
+        ("no LN, normalised target", 0.5),
+        ("no LN, unnormalised target", 0.09),
+    ):
         points += curve("Task 1, angle", f"{name} (paper)", [25], np.array([y]), kind="points")
     assert sentences.order_of_angles(angles(0.8, 0.95, 0.85) + points, steps=LONG).outcome == "held"
-    assert sentences.order_of_angles(angles(0.8, 0.85, 0.95) + points, steps=LONG).outcome == "not held"
+    assert (
+        sentences.order_of_angles(angles(0.8, 0.85, 0.95) + points, steps=LONG).outcome
+        == "not held"
+    )
 
 
 # --- Figure 3
 
 
-@pytest.mark.parametrize(("slope", "apart", "held"), [(-0.6, 0.05, [True, True]), (-0.6, 0.2, [True, False]),
-                                                      (-0.1, 0.005, [False, True])])  # fmt: skip
-def test_a_gap_is_seen_where_it_is_wider_than_a_line(slope: float, apart: float, held: list[bool]) -> None:
-    rows = curve("training loss", "d = 8", T, T**slope) + curve("test loss", "d = 8", T, (1 + apart) * T**slope)
+@pytest.mark.parametrize(
+    ("slope", "apart", "held"),
+    [(-0.6, 0.05, [True, True]), (-0.6, 0.2, [True, False]), (-0.1, 0.005, [False, True])],
+)
+def test_a_gap_is_seen_where_it_is_wider_than_a_line(
+    slope: float, apart: float, held: list[bool]
+) -> None:
+    rows = curve("training loss", "d = 8", T, T**slope) + curve(
+        "test loss", "d = 8", T, (1 + apart) * T**slope
+    )
     assert outcomes(sentences.no_gap(rows, steps=LONG)) == held
 
 
@@ -208,14 +255,19 @@ def snapshots(*curves: np.ndarray, panel: str = "Task 1") -> list[Row]:
     rows = []
     for index, sines in enumerate(curves):
         rows += curve(panel, f"step {10 ** (index + 2):,}", range(len(sines)), sines)
-    return rows + curve(panel, "power method", LOOPS[: len(curves[0])], 0.8 ** LOOPS[: len(curves[0])])
+    return rows + curve(
+        panel, "power method", LOOPS[: len(curves[0])], 0.8 ** LOOPS[: len(curves[0])]
+    )
 
 
 def test_a_plateau_after_the_loops_of_figure_2_is_no_matter_of_the_papers_sentence() -> None:
     straight = 0.9**LOOPS
     late = snapshots(straight, np.maximum(straight, 0.9**40))
-    for rows, held, bends in ((snapshots(straight), True, False), (late, True, True),
-                              (snapshots(np.maximum(straight, 0.9**10)), False, True)):  # fmt: skip
+    for rows, held, bends in (
+        (snapshots(straight), True, False),
+        (late, True, True),
+        (snapshots(np.maximum(straight, 0.9**10)), False, True),
+    ):
         assert outcomes(error_curves.straight(rows, steps=LONG)) == [held]
         assert outcomes(error_curves.bent(rows, steps=LONG)) == [bends]
     assert "loop 40" in error_curves.bent(late, steps=LONG).words
@@ -226,13 +278,18 @@ def test_a_plateau_after_the_loops_of_figure_2_is_no_matter_of_the_papers_senten
 def test_later_snapshots_must_each_come_closer() -> None:
     curves = [0.95**LOOPS, 0.9**LOOPS, 0.85**LOOPS]
     assert error_curves.longer(snapshots(*curves), steps=LONG).outcome == "held"
-    assert error_curves.longer(snapshots(curves[0], curves[2], curves[1]), steps=LONG).outcome == "not held"
+    assert (
+        error_curves.longer(snapshots(curves[0], curves[2], curves[1]), steps=LONG).outcome
+        == "not held"
+    )
     both = snapshots(*curves) + snapshots(*curves[::-1], panel="Task 2")
     assert error_curves.longer(both, steps=LONG).outcome == "partly"
 
 
 def test_curves_that_end_on_a_plateau_are_not_called_straight() -> None:
-    """What `max(fallen) < 0.5` called held: down to 0.3 within five layers, and level from there."""
+    """What `max(fallen) < 0.5` called held: down to 0.3 within five layers, and level from
+    there.
+    """
     x = LOOPS[:26]
     rows = snapshots(np.maximum(0.8**x, 0.3), panel="spike")
     found = error_curves.straight_in_layers(rows, steps=LONG)
@@ -245,21 +302,30 @@ def test_curves_that_end_on_a_plateau_are_not_called_straight() -> None:
 # --- Figures 6 and 7
 
 
-def without_ln(gamma: float, drift: float, late: float, *, early: float = 0.05, what: str = "normalised") -> list[Row]:
+def without_ln(
+    gamma: float, drift: float, late: float, *, early: float = 0.05, what: str = "normalised"
+) -> list[Row]:
     target = f"{what} target"
     panel = f"{target}, weights"
     rows = curve(panel, "a", T, T**drift) + curve(panel, "b", T, T**-drift)
     rows += curve(panel, "gamma", T, np.where(T > 2_000, gamma, 0.06))
     rows.append(Row(panel, "level", "gamma* (Theorem 4.2)", y=0.06))
     for when, size in (("early", early), ("late", late)):
-        rows += [row for letter in "WV" for row in cells(f"{target}, {letter} {when}", "", block(letter, size))]
+        rows += [
+            row
+            for letter in "WV"
+            for row in cells(f"{target}, {letter} {when}", "", block(letter, size))
+        ]
     return rows
 
 
 @pytest.mark.parametrize(
-    ("drift", "early", "held"), [(0.0, 0.05, [True, True]), (0.0, 0.3, [False, True]), (0.1, 0.05, [True, False])]
+    ("drift", "early", "held"),
+    [(0.0, 0.05, [True, True]), (0.0, 0.3, [False, True]), (0.1, 0.05, [True, False])],
 )
-def test_fixed_points_are_judged_at_the_step_of_the_papers_maps(drift: float, early: float, held: list[bool]) -> None:
+def test_fixed_points_are_judged_at_the_step_of_the_papers_maps(
+    drift: float, early: float, held: list[bool]
+) -> None:
     rows = without_ln(0.02, drift, 0.9, early=early)  # whatever comes later
     found = sentences.fixed_points(rows, steps=LONG)
     assert outcomes(found) == held
@@ -269,7 +335,12 @@ def test_fixed_points_are_judged_at_the_step_of_the_papers_maps(drift: float, ea
 
 @pytest.mark.parametrize(
     ("gamma", "drift", "late", "left"),
-    [(0.06, 0.0, 0.05, False), (0.06, 0.1, 0.05, False), (0.07, 0.0, 0.05, True), (0.06, 0.0, 0.3, True)],
+    [
+        (0.06, 0.0, 0.05, False),
+        (0.06, 0.1, 0.05, False),
+        (0.07, 0.0, 0.05, True),
+        (0.06, 0.0, 0.3, True),
+    ],
 )
 def test_a_fixed_point_is_left_where_gamma_or_the_structure_is(gamma, drift, late, left) -> None:
     both = without_ln(gamma, drift, late) + without_ln(gamma, drift, late, what="unnormalised")
@@ -291,9 +362,18 @@ def test_a_run_shorter_than_the_papers_window_judges_nothing() -> None:
 
 def data() -> FigureData:
     rows = grown(0.25, 0.21)
-    judged = (sentences.growth(rows, steps=LONG), sentences.growth(rows, steps=10, sentence=q.SLOPE))
-    judged += (sentences.growth(grown(0.1, 0.1), steps=LONG, sentence=replace(q.SCALING, whose="ours", place="")),)
-    return FigureData(1, "Growth", tuple(rows), judged, ("a detail",), "eigenloop reproduce --figure 1", ())
+    judged = (
+        sentences.growth(rows, steps=LONG),
+        sentences.growth(rows, steps=10, sentence=q.SLOPE),
+    )
+    judged += (
+        sentences.growth(
+            grown(0.1, 0.1), steps=LONG, sentence=replace(q.SCALING, whose="ours", place="")
+        ),
+    )
+    return FigureData(
+        1, "Growth", tuple(rows), judged, ("a detail",), "eigenloop reproduce --figure 1", ()
+    )
 
 
 def test_the_page_begins_with_every_sentence_its_verdict_and_its_number(tmp_path: Path) -> None:
@@ -301,8 +381,10 @@ def test_the_page_begins_with_every_sentence_its_verdict_and_its_number(tmp_path
     table = overview([made]).body[-1]
     assert isinstance(table, Table)
     assert [row.cells[2] for row in table.body] == [
-        Tag("held", "good"), Tag("too short", "neutral"), Tag("not held", "bad")
-    ]  # fmt: skip
+        Tag("held", "good"),
+        Tag("too short", "neutral"),
+        Tag("not held", "bad"),
+    ]
     for row, judgement in zip(table.body, made.judgements, strict=True):
         parts = row.details[0]
         assert isinstance(parts, Table)

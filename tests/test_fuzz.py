@@ -1,4 +1,6 @@
-"""Every reader under damaged and hostile files: an answer, or `InputError` in one line with a true reason."""
+"""Every reader under damaged and hostile files: an answer, or `InputError` in one line with a
+true reason.
+"""
 
 import subprocess
 import sys
@@ -45,11 +47,19 @@ class Reader:
         assert letter != "e", "a false reason"
 
 
-@pytest.mark.parametrize(("letter", "outcome", "words"), [
-    ("a", "read", None), ("b", "refused", None), ("c", "failed", "KeyError"), ("d", "failed", "no answer within"),
-    ("e", "failed", "a false reason"),
-])  # fmt: skip
-def test_what_counts_as_a_failure(tmp_path: Path, letter: str, outcome: str, words: str | None) -> None:
+@pytest.mark.parametrize(
+    ("letter", "outcome", "words"),
+    [
+        ("a", "read", None),
+        ("b", "refused", None),
+        ("c", "failed", "KeyError"),
+        ("d", "failed", "no answer within"),
+        ("e", "failed", "a false reason"),
+    ],
+)
+def test_what_counts_as_a_failure(
+    tmp_path: Path, letter: str, outcome: str, words: str | None
+) -> None:
     import random
 
     (tmp_path / "file").write_text(letter)
@@ -71,7 +81,10 @@ def test_a_failure_is_kept_and_repeats(tmp_path: Path, monkeypatch: pytest.Monke
     for path in kept[:3]:
         number = int(path.name.rpartition("-")[2])
         again, _ = fuzz.run(
-            "reader", argparse.Namespace(**{**vars(options), "only": number, "keep": tmp_path / "again"})
+            "reader",
+            argparse.Namespace(**{**vars(options), "only": number, "keep": tmp_path / "again"}),
         )
         assert again == {"read": 0, "refused": 0, "failed": 1}
-        assert (tmp_path / "again" / path.name / "file").read_bytes() == (path / "file").read_bytes()
+        assert (tmp_path / "again" / path.name / "file").read_bytes() == (
+            path / "file"
+        ).read_bytes()

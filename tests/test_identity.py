@@ -123,8 +123,8 @@ EDITS = itertools.count(1_000_000_000)
 def loaded(path: Path, source: str) -> Any:
     """A module from a file, as a user's own is.
 
-    Each writing gets a second of its own: Python tells an edited file by its size and its time, and two edits of one
-    size within a tick of the clock are one file to it.
+    Each writing gets a second of its own: Python tells an edited file by its size and its time, and
+    two edits of one size within a tick of the clock are one file to it.
     """
     path.write_text(source)
     edited = next(EDITS)
@@ -140,25 +140,44 @@ def loaded(path: Path, source: str) -> Any:
 
 
 def told(module: Any) -> list[str]:
-    return [describe(v) for v in (module.loss, module.Own(), *module.pair, module.nested, module.nested(3))]
+    return [
+        describe(v)
+        for v in (module.loss, module.Own(), *module.pair, module.nested, module.nested(3))
+    ]
 
 
 def test_a_function_counts_by_its_syntax_tree(tmp_path: Path) -> None:
     before = told(loaded(tmp_path / "own_objective.py", SOURCE))
     assert len(set(before)) == len(before)
     assert not any("bytecode" in word for word in before)
-    moved = SOURCE.replace("def loss", "# why\n\n\ndef loss").replace("x @ self.rate", "(x  @  self.rate)")
+    moved = SOURCE.replace("def loss", "# why\n\n\ndef loss").replace(
+        "x @ self.rate", "(x  @  self.rate)"
+    )
     moved = moved.replace("def one(y):", 'def one(y):\n        """Say what."""')
     assert told(loaded(tmp_path / "own_objective.py", moved)) == before
-    changes = {"y > 0": 0, "SCALE = 2.0": 0, "x @ self.rate": 1, "rate: float = 0.1": 1, "x + 1": 2, "x + 2": 3,
-               "z + y": 5}  # fmt: skip
+    changes = {
+        "y > 0": 0,
+        "SCALE = 2.0": 0,
+        "x @ self.rate": 1,
+        "rate: float = 0.1": 1,
+        "x + 1": 2,
+        "x + 2": 3,
+        "z + y": 5,
+    }
     for text, place in changes.items():
-        edited = told(loaded(tmp_path / "own_objective.py", SOURCE.replace(text, text.replace("0", "1") + " * 3")))
+        edited = told(
+            loaded(
+                tmp_path / "own_objective.py", SOURCE.replace(text, text.replace("0", "1") + " * 3")
+            )
+        )
         assert edited[place] != before[place], text
 
 
 def test_it_does_so_under_every_python_that_is_here(tmp_path: Path) -> None:
-    """Bytecode differs from one Python to the next; the fingerprint must not. A stub stands for NumPy."""
+    """Bytecode differs from one Python to the next; the fingerprint must not.
+
+    A stub stands for NumPy.
+    """
     (tmp_path / "own_objective.py").write_text(SOURCE)
     (tmp_path / "numpy.py").write_text("class generic: ...\nclass dtype: ...\nclass ndarray: ...\n")
     (tmp_path / "fingerprints.py").write_text(Path(identity.__file__).read_text())
@@ -167,10 +186,14 @@ import sys; sys.path.insert(0, {str(tmp_path)!r})
 import fingerprints, own_objective as m
 print([fingerprints.describe(v) for v in (m.loss, m.Own(), *m.pair, m.nested, m.nested(3))])"""
     names = (f"python3.{minor}" for minor in range(11, 16))
-    pythons = {os.path.realpath(path) for path in map(shutil.which, names) if path} | {sys.executable}
+    pythons = {os.path.realpath(path) for path in map(shutil.which, names) if path} | {
+        sys.executable
+    }
     words = {}
     for python in sorted(pythons):
-        done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [python, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60
+        )
         if "0" in done.stdout:  # an installed Python may be broken
             words[python] = done.stdout
     assert len(set(words.values())) == 1, words
@@ -179,11 +202,13 @@ print([fingerprints.describe(v) for v in (m.loss, m.Own(), *m.pair, m.nested, m.
 def test_without_source_the_word_names_the_python_that_compiled_it(tmp_path: Path) -> None:
     names: dict[str, Any] = {}
     exec("def own(x):\n    return 2 * x", names)
-    assert f"bytecode of {sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}" in describe(
-        names["own"]
+    assert (
+        f"bytecode of {sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+        in describe(names["own"])
     )
     module = loaded(tmp_path / "own_edited.py", "def own(x):\n    return 2 * x\n")
-    (tmp_path / "own_edited.py").write_text("def own(x):\n    return 3 * x\n")  # after it was imported
+    # after it was imported
+    (tmp_path / "own_edited.py").write_text("def own(x):\n    return 3 * x\n")
     linecache.checkcache()
     assert "bytecode" in describe(module.own)
 
@@ -203,12 +228,14 @@ def test_what_is_computed_on_first_use_does_not_count() -> None:
 def test_the_word_begins_with_the_name_and_holds_in_another_process(tmp_path: Path) -> None:
     assert describe(Layerwise()).split()[0] == "Layerwise"
     code = (
-        "import optax, jax\nfrom eigenloop.lab.identity import describe\n"
-        "from eigenloop.lab.objectives import Layerwise\n"
-        "print(describe(optax.adamw(1e-3)), describe(Layerwise()), describe(lambda x: {1, 'two'} and x))"
+        "import optax, jax\nfrom eigenloop.lab.identity import describe\nfrom"
+        " eigenloop.lab.objectives import Layerwise\nprint(describe(optax.adamw(1e-3)),"
+        " describe(Layerwise()), describe(lambda x: {1, 'two'} and x))"
     )
     said = {
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        ).stdout
         for _ in range(2)
     }
     assert len(said) == 1

@@ -72,19 +72,24 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
             names.add(node.module or "")
-            if node.module == "eigenloop" or (node.module or "").startswith("eigenloop."):  # modules, or public names
+            # modules, or public names
+            if node.module == "eigenloop" or (node.module or "").startswith("eigenloop."):
                 names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 def own(tree: ast.AST) -> set[str]:
-    """Packages of eigenloop that a tree imports; a name of `eigenloop` itself counts as its home."""
+    """Packages of eigenloop that a tree imports; a name of `eigenloop` itself counts as its
+    home.
+    """
     parts = [name.split(".") for name in imported(tree) if name.startswith("eigenloop.")]
     return {part[1] for part in parts} - {"__version__"}
 
 
 def arrows(depth: int, package: str = "") -> set[tuple[str, str]]:
-    """(importer, imported) between the parts of the package, or of one of its packages; its `__init__` aside."""
+    """(importer, imported) between the parts of the package, or of one of its packages; its
+    `__init__` aside.
+    """
     begin = ["eigenloop", *filter(None, [package])]
     found = set()
     for name, tree in TREES.items():
@@ -98,7 +103,9 @@ def arrows(depth: int, package: str = "") -> set[tuple[str, str]]:
 
 
 def in_fresh_python(code: str) -> dict:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stderr == ""
     return json.loads(done.stdout)
 
@@ -108,20 +115,19 @@ HEAVY = ("jax", "torch", "transformers", "matplotlib", "pandas", "sklearn", "sci
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     found = in_fresh_python(
-        f"import eigenloop, sys, json; dir(eigenloop); print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+        f"import eigenloop, sys, json; dir(eigenloop); print(json.dumps([m for m in {HEAVY} if m in"
+        " sys.modules]))"
     )
     assert found == []
 
 
 def test_training_loads_neither_torch_nor_matplotlib_and_changes_no_setting() -> None:
     found = in_fresh_python(
-        "import json, sys, jax\n"
-        "before = dict(jax.config.values)\n"
-        "import eigenloop, eigenloop.cli, eigenloop.lab.training\n"
-        "[getattr(eigenloop, name) for name in eigenloop.__all__ if name != 'LoopedPCA']\n"
-        f"heavy = [m for m in {HEAVY[1:5]} if m in sys.modules]\n"
-        "changed = [k for k, v in dict(jax.config.values).items() if k in before and before[k] != v]\n"
-        "print(json.dumps([heavy, changed, bool(jax.config.jax_enable_x64)]))"
+        "import json, sys, jax\nbefore = dict(jax.config.values)\nimport eigenloop, eigenloop.cli,"
+        " eigenloop.lab.training\n[getattr(eigenloop, name) for name in eigenloop.__all__ if name"
+        f" != 'LoopedPCA']\nheavy = [m for m in {HEAVY[1:5]} if m in sys.modules]\nchanged = [k for"
+        " k, v in dict(jax.config.values).items() if k in before and before[k] !="
+        " v]\nprint(json.dumps([heavy, changed, bool(jax.config.jax_enable_x64)]))"
     )
     assert found == [[], [], False]
 
@@ -138,30 +144,27 @@ def test_the_lemmas_are_listed_without_jax() -> None:
 
 def test_the_lens_loads_no_torch_by_itself() -> None:
     found = in_fresh_python(
-        "import json, sys\n"
-        "from eigenloop import lens\n"
-        "[getattr(lens, name) for name in lens.__all__]\n"
-        "print(json.dumps([m for m in ('torch', 'transformers', 'jax', 'matplotlib', 'pandas') if m in sys.modules]))"
+        "import json, sys\nfrom eigenloop import lens\n[getattr(lens, name) for name in"
+        " lens.__all__]\nprint(json.dumps([m for m in ('torch', 'transformers', 'jax',"
+        " 'matplotlib', 'pandas') if m in sys.modules]))"
     )
     assert found == []
 
 
 def test_the_core_of_loops_loads_neither_jax_nor_torch() -> None:
     found = in_fresh_python(
-        "import json, sys, numpy\n"
-        "from eigenloop import loops\n"
-        "[getattr(loops, name) for name in loops.__all__]\n"
-        "loops.diagnose(loops.LoopedMap.numpy(lambda x: 0.5 * x, numpy.ones(2)))\n"
-        "print(json.dumps([m for m in ('jax', 'torch', 'transformers', 'matplotlib', 'pandas') if m in sys.modules]))"
+        "import json, sys, numpy\nfrom eigenloop import loops\n[getattr(loops, name) for name in"
+        " loops.__all__]\nloops.diagnose(loops.LoopedMap.numpy(lambda x: 0.5 * x,"
+        " numpy.ones(2)))\nprint(json.dumps([m for m in ('jax', 'torch', 'transformers',"
+        " 'matplotlib', 'pandas') if m in sys.modules]))"
     )
     assert found == []
 
 
 def test_steering_loads_no_torch_by_itself() -> None:
     found = in_fresh_python(
-        "import json, sys\n"
-        "import eigenloop.steer, eigenloop.steer.claims\n"
-        "print(json.dumps([m for m in ('torch', 'transformers', 'jax', 'matplotlib', 'pandas') if m in sys.modules]))"
+        "import json, sys\nimport eigenloop.steer, eigenloop.steer.claims\nprint(json.dumps([m for"
+        " m in ('torch', 'transformers', 'jax', 'matplotlib', 'pandas') if m in sys.modules]))"
     )
     assert found == []
 
@@ -184,7 +187,8 @@ def test_the_table_has_every_package_and_no_module_is_loose() -> None:
 
 
 @pytest.mark.parametrize(
-    ("depth", "package", "rows"), [(1, "", ROWS), *((2, name, rows) for name, rows in INSIDE.items())]
+    ("depth", "package", "rows"),
+    [(1, "", ROWS), *((2, name, rows) for name, rows in INSIDE.items())],
 )
 def test_imports_point_downwards(depth: int, package: str, rows: tuple[set[str], ...]) -> None:
     floor = {name: number for number, row in enumerate(rows) for name in row}
@@ -195,7 +199,9 @@ def test_imports_point_downwards(depth: int, package: str, rows: tuple[set[str],
 
 
 def test_the_root_names_only_what_it_exports() -> None:
-    """A module never imports a public name through the root: that would hide an arrow from the table."""
+    """A module never imports a public name through the root: that would hide an arrow from the
+    table.
+    """
     for name, tree in TREES.items():
         if name != "__init__":
             assert own(tree) <= set().union(*ROWS), name
@@ -220,7 +226,9 @@ def test_nothing_imports_the_command_line_and_commands_import_inside() -> None:
         if name.split(".")[0] != "cli":
             assert "cli" not in own(tree), name
             continue
-        top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+        top = ast.Module(
+            [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], []
+        )
         assert own(top) <= light, name
 
 
@@ -238,7 +246,9 @@ def test_public_names_resolve_and_say_what_they_are(home: str) -> None:
         if inspect.isclass(value) or inspect.isroutine(value):
             doc = value.__doc__ or ""
             assert len(doc.split()) > 3, name
-            assert not doc.startswith(f"{name}("), f"{name} has only the signature that dataclass writes"
+            assert not doc.startswith(f"{name}("), (
+                f"{name} has only the signature that dataclass writes"
+            )
 
 
 def test_the_documentation_imports_public_names_only() -> None:
@@ -248,9 +258,14 @@ def test_the_documentation_imports_public_names_only() -> None:
     for page in pages:
         text = page.read_text(encoding="utf-8")
         examples = [ast.parse(code) for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
-        froms = [node for tree in examples for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        froms = [
+            node for tree in examples for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+        ]
         named = [(node.module or "", alias.name) for node in froms for alias in node.names]
-        named += [tuple(dotted.rsplit(".", 1)) for dotted in re.findall(r"`(eigenloop(?:\.\w+)+)[`(]", text)]
+        named += [
+            tuple(dotted.rsplit(".", 1))
+            for dotted in re.findall(r"`(eigenloop(?:\.\w+)+)[`(]", text)
+        ]
         for module, name in named:
             if module.split(".")[0] == "eigenloop" and f"{module}.{name}" not in {
                 f"eigenloop{home}" for home in PUBLIC
@@ -263,7 +278,9 @@ def test_the_documentation_imports_public_names_only() -> None:
 
 def test_the_architecture_page_draws_this_table() -> None:
     text = (ROOT.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    drawn = {name: int(row) for row, name in re.findall(r"^\| (\d) \| `(\w+)` \|", text, re.MULTILINE)}
+    drawn = {
+        name: int(row) for row, name in re.findall(r"^\| (\d) \| `(\w+)` \|", text, re.MULTILINE)
+    }
     assert drawn == {name: number for number, row in enumerate(ROWS, start=1) for name in row}
     for package, rows in INSIDE.items():
         (line,) = re.findall(rf"^    {package} +(.*<.*)$", text, re.MULTILINE)
@@ -284,7 +301,9 @@ def public(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, 
 
 
 def is_claim(node: ast.FunctionDef | ast.ClassDef) -> bool:
-    """Whether it is decorated by `ledger.claim(id, statement, ...)`: the statement is its docstring when it runs."""
+    """Whether it is decorated by `ledger.claim(id, statement, ...)`: the statement is its
+    docstring when it runs.
+    """
     calls = [each.func for each in node.decorator_list if isinstance(each, ast.Call)]
     return any(isinstance(call, ast.Attribute) and call.attr == "claim" for call in calls)
 

@@ -1,4 +1,6 @@
-"""Every long command is killed at a few moments; what it writes in the end is the same (`tools/kills.py`)."""
+"""Every long command is killed at a few moments; what it writes in the end is the same
+(`tools/kills.py`).
+"""
 
 import importlib
 import random
@@ -33,23 +35,37 @@ def test_a_killed_command_ends_as_if_it_had_not_been(command: str) -> None:
 
 
 def test_only_clocks_are_left_out_of_the_comparison(tmp_path: Path) -> None:
-    def written(name: str, *, seconds: float, step: int = 3, loss: str = "0.5", file: bytes = b"x") -> dict:
+    def written(
+        name: str, *, seconds: float, step: int = 3, loss: str = "0.5", file: bytes = b"x"
+    ) -> dict:
         out = tmp_path / name / "out"
         out.mkdir(parents=True)
         arrays = {"step": np.int64(step), "seconds": np.float64(seconds)}
-        (out / "checkpoint.safetensors").write_bytes(save({key: np.asarray(value) for key, value in arrays.items()}))
+        (out / "checkpoint.safetensors").write_bytes(
+            save({key: np.asarray(value) for key, value in arrays.items()})
+        )
         (out / "claims.csv").write_text(f"id,seconds,loss\na,{seconds},{loss}\n")
         (out / "report.html").write_text(f"<p>{loss} in {seconds:.1f} s</p>")
         (out / "figure.png").write_bytes(file)
-        (tmp_path / f"{name}.out").write_text(f'{{"loss": {loss}, "all": [{{"seconds": {seconds}}}]}}')
+        (tmp_path / f"{name}.out").write_text(
+            f'{{"loss": {loss}, "all": [{{"seconds": {seconds}}}]}}'
+        )
         return kills.results(tmp_path / name)
 
     one = written("one", seconds=1.5)
     assert kills.differences(one, written("later", seconds=22.0), "later") == []
-    everywhere = ["claims.csv differs in x", "report.html differs in x", "standard output differs in x"]
+    everywhere = [
+        "claims.csv differs in x",
+        "report.html differs in x",
+        "standard output differs in x",
+    ]
     assert kills.differences(one, written("loss", seconds=1.5, loss="0.25"), "x") == everywhere
-    assert kills.differences(one, written("step", seconds=1.5, step=4), "x") == ["checkpoint.safetensors differs in x"]
-    assert kills.differences(one, written("file", seconds=1.5, file=b"y"), "x") == ["figure.png differs in x"]
+    assert kills.differences(one, written("step", seconds=1.5, step=4), "x") == [
+        "checkpoint.safetensors differs in x"
+    ]
+    assert kills.differences(one, written("file", seconds=1.5, file=b"y"), "x") == [
+        "figure.png differs in x"
+    ]
     (tmp_path / "file" / "out" / ".figure.png.0123abcd").touch()
     (tmp_path / "file" / "out" / ".lock").touch()
     (tmp_path / "file" / ".out.0123abcd").touch()
@@ -62,5 +78,7 @@ def test_kills_are_spread_over_times_and_changes() -> None:
     times = sorted(seconds for seconds, change in moments if change is None)
     changes = sorted(change for _, change in moments if change is not None)
     assert len(times) == len(changes) == 20
-    assert all(8.0 * (2 * i + 1) / 40 <= time <= 8.0 * (2 * i + 2) / 40 for i, time in enumerate(times))
+    assert all(
+        8.0 * (2 * i + 1) / 40 <= time <= 8.0 * (2 * i + 2) / 40 for i, time in enumerate(times)
+    )
     assert set(changes) == set(range(1, 11))

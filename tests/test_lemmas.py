@@ -1,4 +1,6 @@
-"""Every lemma's claim has the recorded verdict; tools/mutants.toml breaks the formulas under each."""
+"""Every lemma's claim has the recorded verdict; tools/mutants.toml breaks the formulas under
+each.
+"""
 
 import json
 
@@ -16,7 +18,11 @@ CLAIMS = {claim.id: claim for claim in ledger.claims}
 
 def test_what_is_recorded_as_not_holding_is_this() -> None:
     assert list(CLAIMS) == [claim.id for claim in ledger.claims]
-    recorded = {claim.id: claim.expected_verdict for claim in ledger.claims if claim.expected_verdict != "holds"}
+    recorded = {
+        claim.id: claim.expected_verdict
+        for claim in ledger.claims
+        if claim.expected_verdict != "holds"
+    }
     assert recorded == {"rem.B.2.suboptimal": "holds only", "lemC.4.degenerate": "holds only"}
 
 
@@ -25,7 +31,10 @@ def test_a_claim_has_its_recorded_verdict(claim: Claim) -> None:
     found = claim.run(QUICK)
     assert found.finding.kind == claim.expected_verdict, found.finding
     assert claim.source.removeprefix("eigenloop, on ").startswith("arXiv 2606.00605, ")
-    json.dumps([found.finding.measured, found.finding.expected, dict(found.finding.numbers)], allow_nan=False)
+    json.dumps(
+        [found.finding.measured, found.finding.expected, dict(found.finding.numbers)],
+        allow_nan=False,
+    )
     assert found.finding.justification
 
 
@@ -40,7 +49,12 @@ def test_the_divergence_threshold_separates_bounded_from_unbounded_iterates() ->
         return kappa * (a + b) ** 2 / 4 / (2 + g) + kappa * (a - b) ** 2 / 4 / (2 - g)
 
     k = kappa * (optimum - a * b)
-    assert np.allclose(form(a + k * b, b + k * a) - 1, (form(a, b) - 1) * (1 + k * k - k * g), rtol=1e-10, atol=1e-12)
+    assert np.allclose(
+        form(a + k * b, b + k * a) - 1,
+        (form(a, b) - 1) * (1 + k * k - k * g),
+        rtol=1e-10,
+        atol=1e-12,
+    )
     for value in (1e-3, 0.0512, 0.628, 2.0):
         kappa_c = step_sizes.divergence_kappa(value)
         assert kappa_c + kappa_c**2 * value**2 == pytest.approx(4, rel=1e-14)
@@ -56,8 +70,12 @@ def test_the_inverse_square_constant_is_that_of_a_beta_integral() -> None:
     weight = quad(lambda x: np.sin(x) ** (dim - 2), 0, np.pi)[0]
     mean = quad(
         lambda x: np.sin(x) ** (dim - 2) / (np.cos(x) ** 2 + ratio**2 * np.sin(x) ** 2) / weight,
-        0, np.pi, points=[np.pi / 2], epsabs=0, epsrel=1e-10,
-    )[0]  # fmt: skip
+        0,
+        np.pi,
+        points=[np.pi / 2],
+        epsabs=0,
+        epsrel=1e-10,
+    )[0]
     row = np.array([[1.0] + [ratio] * (dim - 1)])
     assert inverse_square(row).value[0] == pytest.approx(mean, rel=1e-8)
     assert ratio * mean == pytest.approx(inverse_square_constant(dim), rel=5e-3)

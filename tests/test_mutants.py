@@ -1,4 +1,6 @@
-"""The harness of mutants, tools/mutants.py, on a small tree and on cheap claims; the project's own list and table."""
+"""The harness of mutants, tools/mutants.py, on a small tree and on cheap claims; the project's
+own list and table.
+"""
 
 import importlib
 import subprocess
@@ -56,13 +58,16 @@ def entry(
 
 
 def on_claims(
-    name: str, *, claims: tuple[str, ...] = ("lemF.1",), new: str = "np.kron(r, eye) - np.kron(eye, r)"
+    name: str,
+    *,
+    claims: tuple[str, ...] = ("lemF.1",),
+    new: str = "np.kron(r, eye) - np.kron(eye, r)",
 ) -> str:
     """A mutant of what lemF.1 measures."""
     old = "np.kron(r, eye) - np.kron(eye, r.T)"
     return (
-        f"[[mutant]]\nname = '{name}'\nfile = 'src/eigenloop/numerics/rotations.py'\nold = {old!r}\nnew = {new!r}\n"
-        f"claims = {list(claims)!r}\nwhy = 'RA = AR^T'\n"
+        f"[[mutant]]\nname = '{name}'\nfile = 'src/eigenloop/numerics/rotations.py'\nold ="
+        f" {old!r}\nnew = {new!r}\nclaims = {list(claims)!r}\nwhy = 'RA = AR^T'\n"
     )
 
 
@@ -78,7 +83,9 @@ def toy(tmp_path: Path) -> Path:
     return root
 
 
-def harness(root: Path, *entries: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def harness(
+    root: Path, *entries: str, options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     if entries:
         (root / "tools/mutants.toml").write_text("\n".join(entries))
     command = [sys.executable, str(ROOT / "tools/mutants.py"), "--root", str(root), *options]
@@ -145,7 +152,9 @@ def test_nothing_is_concluded_when_the_unbroken_tree_fails(toy: Path) -> None:
 
 def test_a_package_from_elsewhere_is_refused(toy: Path) -> None:
     """Tests that import another copy of the package would pass whatever is broken here."""
-    (toy / "tests/conftest.py").write_text(f"import sys\nsys.path.insert(0, {str(toy / 'src')!r})\n")
+    (toy / "tests/conftest.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(toy / 'src')!r})\n"
+    )
     done = harness(toy, entry("sign"))
     assert done.returncode == 2
     assert "not from the copy" in done.stdout
@@ -202,13 +211,18 @@ def test_every_mutant_of_this_project_fits_its_tree() -> None:
 
 
 def test_a_claim_is_caught_by_another_kind_of_verdict_and_by_nothing_else(tmp_path: Path) -> None:
-    """lemF.1 measures the formula that is broken, lemF.2.mean does not; an error in a claim is no verdict."""
+    """lemF.1 measures the formula that is broken, lemF.2.mean does not; an error in a claim is
+    no verdict.
+    """
     listed = tmp_path / "mutants.toml"
     same = "np.kron(r, eye) - 1 * np.kron(eye, r.T)"
     entries = [
-        on_claims("broken"), on_claims("half", claims=("lemF.1", "lemF.2.mean")), on_claims("same", new=same),
-        on_claims("raises", new="np.kron(r, eye) - np.ones(0)"), on_claims("undefined", new="np.kron(r, unknown)"),
-    ]  # fmt: skip
+        on_claims("broken"),
+        on_claims("half", claims=("lemF.1", "lemF.2.mean")),
+        on_claims("same", new=same),
+        on_claims("raises", new="np.kron(r, eye) - np.ones(0)"),
+        on_claims("undefined", new="np.kron(r, unknown)"),
+    ]
     listed.write_text("\n".join(entries))
     done = harness(ROOT, options=("--mutants", str(listed)))
     assert done.returncode == 1, done.stderr
@@ -241,7 +255,9 @@ def table() -> ModuleType:
         sys.path.remove(str(ROOT / "tools"))
 
 
-def test_every_claim_has_a_mutant_in_the_code_under_it_and_none_stands_for_many(table: ModuleType) -> None:
+def test_every_claim_has_a_mutant_in_the_code_under_it_and_none_stands_for_many(
+    table: ModuleType,
+) -> None:
     mutants, known = table.read_mutants(ROOT / "tools" / "mutants.toml"), table.claims()
     assert {claim.id for claim in known} == set(table.by_claim(mutants))
     assert table.out_of_bounds(mutants, known) == []
@@ -250,15 +266,29 @@ def test_every_claim_has_a_mutant_in_the_code_under_it_and_none_stands_for_many(
 
 def test_what_may_not_be_broken_under_a_claim(table: ModuleType) -> None:
     def on(file: str, **others: str):
-        fields = {"name": file, "file": file, "old": "a", "new": "b", "why": "", "claims": ("lemF.1",), **others}
+        fields = {
+            "name": file,
+            "file": file,
+            "old": "a",
+            "new": "b",
+            "why": "",
+            "claims": ("lemF.1",),
+            **others,
+        }
         return table.Mutant(**fields)
 
     refused = [
-        "src/eigenloop/theory/claims/tested.py", "src/eigenloop/figures/sentences.py", "tests/test_lemmas.py",
-        "src/eigenloop/steer/claims.py", "src/eigenloop/lens/cases/uniform.py", "src/eigenloop/data/README.md",
-    ]  # fmt: skip
+        "src/eigenloop/theory/claims/tested.py",
+        "src/eigenloop/figures/sentences.py",
+        "tests/test_lemmas.py",
+        "src/eigenloop/steer/claims.py",
+        "src/eigenloop/lens/cases/uniform.py",
+        "src/eigenloop/data/README.md",
+    ]
     assert (
-        table.out_of_bounds([on(file) for file in (*refused, "src/eigenloop/theory/bounds.py")], table.claims())
+        table.out_of_bounds(
+            [on(file) for file in (*refused, "src/eigenloop/theory/bounds.py")], table.claims()
+        )
         == refused
     )
     four = [on("src/eigenloop/theory/bounds.py", name=str(i)) for i in range(4)]
@@ -268,6 +298,9 @@ def test_what_may_not_be_broken_under_a_claim(table: ModuleType) -> None:
 
 def test_the_table_of_the_docs_is_that_of_the_list(table: ModuleType) -> None:
     mutants = table.read_mutants(ROOT / "tools" / "mutants.toml")
-    # the claims of one ledger stand in the order in which its modules were imported: here, that of the tests before
+    # the claims of one ledger stand in the order in which its modules were imported: here, that of
+    # the tests before
     written, made = table.PAGE.read_text(), table.page(mutants, table.claims())
-    assert sorted(written.splitlines()) == sorted(made.splitlines()), "run python tools/mutant_table.py"
+    assert sorted(written.splitlines()) == sorted(made.splitlines()), (
+        "run python tools/mutant_table.py"
+    )

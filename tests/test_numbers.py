@@ -13,13 +13,21 @@ from documented import of as repeated_of
 from eigenloop.claims import Effort, collect
 
 ROOT = Path(__file__).resolve().parents[1]
-README, FINDINGS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/findings.md"))
-ROWS = list(csv.DictReader((ROOT / "docs" / "figures.csv").read_text(encoding="utf-8").splitlines()))
+README, FINDINGS = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/findings.md")
+)
+ROWS = list(
+    csv.DictReader((ROOT / "docs" / "figures.csv").read_text(encoding="utf-8").splitlines())
+)
 """The verdicts of a run at 2,000 epochs, part by part."""
 
 
 def values(figure: int, topic: str, part: str = "") -> list[float]:
-    chosen = [row for row in ROWS if (row["figure"], row["topic"]) == (str(figure), topic) and part in row["part"]]
+    chosen = [
+        row
+        for row in ROWS
+        if (row["figure"], row["topic"]) == (str(figure), topic) and part in row["part"]
+    ]
     assert chosen, (figure, topic, part)
     return [float(row["value"]) for row in chosen]
 
@@ -44,18 +52,31 @@ def test_distances_from_the_papers_points(text: str, pattern: str, figure: int, 
 
 
 def test_exponents_of_figure_1() -> None:
-    found = [float(number) for row in ROWS if row["figure"] == "1" and row["topic"] == "growth"
-             for number in re.findall(r"0\.\d{3}(?= |$)", row["found"].split("(")[0])]  # fmt: skip
+    found = [
+        float(number)
+        for row in ROWS
+        if row["figure"] == "1" and row["topic"] == "growth"
+        for number in re.findall(r"0\.\d{3}(?= |$)", row["found"].split("(")[0])
+    ]
     assert len(found) == 4
     for text in (README, FINDINGS):
         assert re.search(rf"[Ee]xponents[^.]*{min(found):.3f} to {max(found):.3f}", text)
 
 
 @pytest.mark.parametrize(
-    "id", sorted({each.claim for each in REPEATED if each.claim.startswith(("lem", "thm", "beyond.stability"))})
+    "id",
+    sorted(
+        {
+            each.claim
+            for each in REPEATED
+            if each.claim.startswith(("lem", "thm", "beyond.stability"))
+        }
+    ),
 )
 def test_the_docs_repeat_what_a_claim_measures(id: str) -> None:
-    """Those of the other `beyond.*` claims, which take longer, are compared in tests/test_beyond.py."""
+    """Those of the other `beyond.*` claims, which take longer, are compared in
+    tests/test_beyond.py.
+    """
     claim = next(entry.claim for entry in collect() if entry.claim.id == id)
     for each in repeated_of(id):
         compare(each, claim.measure(Effort(quick=True)))
@@ -65,7 +86,11 @@ def test_the_docs_repeat_what_a_claim_measures(id: str) -> None:
     ("task", "samples", "pattern"),
     [
         ("planted", 10_000, r"median sine of (\S+) to (\S+) \(Task 2\)"),
-        ("sphere", 10_000, r"\(Task 2\) and (\S+) to (\S+) \(Task 1\), at rates 0\.1, 0\.03 and 0\.01"),
+        (
+            "sphere",
+            10_000,
+            r"\(Task 2\) and (\S+) to (\S+) \(Task 1\), at rates 0\.1, 0\.03 and 0\.01",
+        ),
         ("planted", 100_000, r"with 100,000 samples at (\S+) to (\S+) and"),
         ("sphere", 100_000, r"with 100,000 samples at \S+ to \S+ and (\S+)\."),
     ],
@@ -75,7 +100,9 @@ def test_plateaus_of_the_grid(task: str, samples: int, pattern: str) -> None:
     rows = csv.DictReader((ROOT / "docs" / "plateau.csv").read_text(encoding="utf-8").splitlines())
     ends: dict[str, list[float]] = {}
     for row in rows:
-        setting = re.fullmatch(rf"looped10-{task}-[\d.]+-constant-b128-n{samples}-t156000", row["setting"])
+        setting = re.fullmatch(
+            rf"looped10-{task}-[\d.]+-constant-b128-n{samples}-t156000", row["setting"]
+        )
         if setting and row["step"] == "156000":
             ends.setdefault(setting[0], []).append(float(row["plateau"]))
     found = sorted(statistics.mean(values) for values in ends.values())

@@ -22,7 +22,9 @@ def scalar_model(gamma: float, *, dim: int, norm: bool = True) -> TwoBlock:
 @x64
 @pytest.mark.parametrize("tied", [False, True])
 def test_end_to_end_is_the_squared_distance_to_the_top_eigenspace(tied: bool) -> None:
-    distribution = Rotated.planted([2, 2, 1, 1], dim=4, samples=6) if tied else Sphere(dim=4, samples=6)
+    distribution = (
+        Rotated.planted([2, 2, 1, 1], dim=4, samples=6) if tied else Sphere(dim=4, samples=6)
+    )
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 4, 4))
     batch = draw(distribution, jax.random.key(1), 8)
@@ -31,7 +33,9 @@ def test_end_to_end_is_the_squared_distance_to_the_top_eigenspace(tied: bool) ->
         y = np.linalg.matrix_power(np.eye(4) + a @ gram @ b, 3) @ q
         y = y / np.linalg.norm(y)
         values, vectors = np.linalg.eigh(gram)
-        distance = sum((vectors[:, i] @ y) ** 2 for i in range(4) if values[i] < values[-1] - 1e-9 * values[-1])
+        distance = sum(
+            (vectors[:, i] @ y) ** 2 for i in range(4) if values[i] < values[-1] - 1e-9 * values[-1]
+        )
         assert float(loss) == pytest.approx(distance, abs=1e-13)  # rounding of ||y||^2 = 1
 
 
@@ -42,7 +46,9 @@ def test_end_to_end_is_zero_in_the_subspace_and_one_across_it() -> None:
     inside = 0.6 * vectors[:, :, 3] - 0.8 * vectors[:, :, 2]
     model = scalar_model(3.0, dim=4)
     np.testing.assert_allclose(EndToEnd(5)(model, batch._replace(query=inside)), 0, atol=1e-14)
-    np.testing.assert_allclose(EndToEnd(5)(model, batch._replace(query=vectors[:, :, 0])), 1, atol=1e-14)
+    np.testing.assert_allclose(
+        EndToEnd(5)(model, batch._replace(query=vectors[:, :, 0])), 1, atol=1e-14
+    )
 
 
 def test_end_to_end_refuses_what_has_no_meaning() -> None:
@@ -77,7 +83,9 @@ def test_layerwise_at_scalar_blocks(gamma: float) -> None:
     sq = np.einsum("bij,bj->bi", gram, q)
     y, norm = q + gamma * sq, lambda v: np.linalg.norm(v, axis=1)
     cosine = np.sum(y * sq, axis=1) / norm(y) / norm(sq)
-    np.testing.assert_allclose(Layerwise()(scalar_model(gamma, dim=4), batch), 2 - 2 * cosine, atol=1e-14)
+    np.testing.assert_allclose(
+        Layerwise()(scalar_model(gamma, dim=4), batch), 2 - 2 * cosine, atol=1e-14
+    )
     quadratic = gamma**2 * norm(sq) ** 2 + 2 * gamma * np.sum(q * sq, axis=1) + 1
     plain = scalar_model(gamma, dim=4, norm=False)
     to_unit = quadratic - 2 * np.sum(y * sq, axis=1) / norm(sq) + 1
@@ -89,7 +97,9 @@ def test_layerwise_at_scalar_blocks(gamma: float) -> None:
 @pytest.fixture(scope="module")
 def task_2() -> Batch:
     """20,000 examples of Task 2 in float32."""
-    return draw(Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32), jax.random.key(6), 20_000)
+    return draw(
+        Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32), jax.random.key(6), 20_000
+    )
 
 
 GAMMA_NORM, GAMMA_UNNORM = 0.0512454695385202, 0.627906976744186
@@ -115,13 +125,19 @@ def test_population_values_of_task_2(
     assert abs(losses.mean() - population) < 4 * error
 
 
-@pytest.mark.parametrize(("target", "best"), [("normalized", GAMMA_NORM), ("unnormalized", GAMMA_UNNORM)])
+@pytest.mark.parametrize(
+    ("target", "best"), [("normalized", GAMMA_NORM), ("unnormalized", GAMMA_UNNORM)]
+)
 def test_gamma_star_is_where_the_slope_vanishes(target: str, best: float, task_2: Batch) -> None:
     def losses(gamma: float) -> np.ndarray:
         objective = Layerwise(target)  # pyright: ignore[reportArgumentType]
-        return np.asarray(objective(scalar_model(gamma, dim=16, norm=False), task_2), dtype=np.float64)
+        return np.asarray(
+            objective(scalar_model(gamma, dim=16, norm=False), task_2), dtype=np.float64
+        )
 
-    slope = (losses(best + 0.25) - losses(best - 0.25)) / 0.5  # exact: the loss is quadratic in gamma
+    slope = (
+        losses(best + 0.25) - losses(best - 0.25)
+    ) / 0.5  # exact: the loss is quadratic in gamma
     assert abs(slope.mean()) < 4 * slope.std(ddof=1) / np.sqrt(slope.size)
 
 

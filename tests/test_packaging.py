@@ -37,7 +37,9 @@ def requirement_name(requirement: str) -> str:
 def pins() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     entries = [line.split("==") for line in lines if line and not line.startswith("#")]
-    assert all(len(entry) == 2 for entry in entries), "constraints.txt has a line that is not name==version"
+    assert all(len(entry) == 2 for entry in entries), (
+        "constraints.txt has a line that is not name==version"
+    )
     return {normalized(name): version for name, version in entries}
 
 
@@ -77,13 +79,19 @@ def test_every_runtime_dependency_and_test_tool_is_pinned() -> None:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"]]
-    wanted += [entry for name in ("test", "dev", "bench", "lens", "albert", "parquet") for entry in extras[name]]
+    wanted += [
+        entry
+        for name in ("test", "dev", "bench", "lens", "albert", "parquet")
+        for entry in extras[name]
+    ]
     missing = sorted({requirement_name(requirement) for requirement in wanted} - pins().keys())
     assert not missing, f"constraints.txt pins no version of {missing}"
 
 
 def test_what_the_makefile_installs_alone_is_pinned() -> None:
-    """Weights for tests, each without what it asks for; the trained ALBERT for the slow tests alone."""
+    """Weights for tests, each without what it asks for; the trained ALBERT for the slow tests
+    alone.
+    """
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     alone = re.search(r"^ALONE := ([^#\n]+)", makefile, flags=re.MULTILINE)
     assert alone is not None
@@ -140,7 +148,9 @@ def test_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
 
 
 def test_import_is_light_and_changes_nothing() -> None:
-    """Neither torch, transformers nor Matplotlib is loaded, no warning given, JAX's switches left alone."""
+    """Neither torch, transformers nor Matplotlib is loaded, no warning given, JAX's switches
+    left alone.
+    """
     loaded = run_python(
         "import warnings; warnings.simplefilter('error')\n"
         "import jax; before = dict(jax.config.values)\n"

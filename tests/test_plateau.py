@@ -1,4 +1,6 @@
-"""Plateaus and distances of error curves, the scripts under tools/ that measure them, and their claims."""
+"""Plateaus and distances of error curves, the scripts under tools/ that measure them, and their
+claims.
+"""
 
 import importlib
 import sys
@@ -95,7 +97,9 @@ def test_the_first_order_misses_by_the_second(rng: np.random.Generator) -> None:
 
     assert np.log2(missed(2e-3) / missed(1e-3)) == pytest.approx(2, abs=0.1)
     a, b = near_multiples(rng, 1e-3)
-    np.testing.assert_allclose(first_order_sines(7 * a, b / 9, points), first_order_sines(a, b, points), rtol=1e-12)
+    np.testing.assert_allclose(
+        first_order_sines(7 * a, b / 9, points), first_order_sines(a, b, points), rtol=1e-12
+    )
 
 
 def test_distance_of_curves_is_a_mean_over_loops_in_decades() -> None:
@@ -104,17 +108,22 @@ def test_distance_of_curves_is_a_mean_over_loops_in_decades() -> None:
     np.testing.assert_allclose(curve_distances(reference * factors, reference, loops=2), [2.5, 1.0])
 
 
-def test_deviation_is_the_share_that_the_multiple_of_the_identity_leaves(rng: np.random.Generator) -> None:
+def test_deviation_is_the_share_that_the_multiple_of_the_identity_leaves(
+    rng: np.random.Generator,
+) -> None:
     matrix = 2 * np.eye(5) + 0.1 * rng.standard_normal((5, 5))
     rest = matrix - scalar_part(matrix)
     assert np.trace(rest) == pytest.approx(0, abs=1e-14)
-    assert deviation(matrix) == pytest.approx(np.linalg.norm(rest) / np.linalg.norm(scalar_part(matrix)))
+    assert deviation(matrix) == pytest.approx(
+        np.linalg.norm(rest) / np.linalg.norm(scalar_part(matrix))
+    )
 
 
 def test_turned_points_have_the_spectrum_and_every_direction() -> None:
     points = turned_points(SPECTRUM, count=4_000, seed=3)
     np.testing.assert_allclose(points.eigenvalues, np.tile(SPECTRUM, (4_000, 1)), rtol=1e-12)
-    squares = points.eigenvectors[:, :, 0] ** 2  # of a uniform direction: mean 1/d, variance 2 (d-1) / (d^2 (d+2))
+    # of a uniform direction: mean 1/d, variance 2 (d-1) / (d^2 (d+2))
+    squares = points.eigenvectors[:, :, 0] ** 2
     error = np.sqrt(2 * 4 / (25 * 7) / 4_000)
     assert np.max(abs(squares.mean(axis=0) - 1 / 5)) < 5 * error
 
@@ -134,24 +143,40 @@ def test_the_population_at_a_constant_rate_is_the_theorys(grid: ModuleType) -> N
 def test_rates_fall_as_their_names_say(grid: ModuleType) -> None:
     steps = np.array([0, 500, 1_000])
     np.testing.assert_allclose(grid.rate_at("constant", 0.1, steps, 1_000), 0.1)
-    np.testing.assert_allclose(grid.rate_at("cosine", 0.1, steps, 1_000), [0.1, 0.05, 0], atol=1e-16)
-    np.testing.assert_allclose(grid.rate_at("inverse-root", 0.1, steps, 1_000), 0.1 / np.sqrt([1, 1.5, 2]))
+    np.testing.assert_allclose(
+        grid.rate_at("cosine", 0.1, steps, 1_000), [0.1, 0.05, 0], atol=1e-16
+    )
+    np.testing.assert_allclose(
+        grid.rate_at("inverse-root", 0.1, steps, 1_000), 0.1 / np.sqrt([1, 1.5, 2])
+    )
 
 
 def test_settings_have_names_of_their_own_and_the_paper_s_length(grid: ModuleType) -> None:
     settings = grid.grid()
     assert len({setting.name for setting in settings}) == len(settings)
-    assert settings[0].config().total_steps == grid.EPOCHS * (10_000 // 128) == grid.snapshots(156_000)[-1]
+    assert (
+        settings[0].config().total_steps
+        == grid.EPOCHS * (10_000 // 128)
+        == grid.snapshots(156_000)[-1]
+    )
     assert grid.snapshots(2_000)[-2:] == [1_000, 2_000]
 
 
-def test_an_interrupted_grid_goes_on(grid: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_grid_goes_on(
+    grid: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = [grid.Setting(steps=steps) for steps in (10, 20)]
     trained = []
 
     def rows_of(setting):
         trained.append(setting.steps)
-        yield {"setting": setting.name, "seed": 4, "step": setting.steps, "gamma": "1", "plateau": "0.1"}
+        yield {
+            "setting": setting.name,
+            "seed": 4,
+            "step": setting.steps,
+            "gamma": "1",
+            "plateau": "0.1",
+        }
 
     monkeypatch.setattr(grid, "rows_of", rows_of)
     path = tmp_path / "grid.csv"
@@ -162,7 +187,11 @@ def test_an_interrupted_grid_goes_on(grid: ModuleType, tmp_path: Path, monkeypat
 
 
 def test_a_course_is_judged_seed_by_seed(figure: ModuleType) -> None:
-    steps, apart = np.array([1, 10, 100]), np.array([0.0, 5.0, -5.0])  # seeds far apart, changes alike
+    # seeds far apart, changes alike
+    steps, apart = (
+        np.array([1, 10, 100]),
+        np.array([0.0, 5.0, -5.0]),
+    )
 
     def verdict(*means: float) -> str:
         noise = 0.01 * np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1]])
@@ -173,7 +202,9 @@ def test_a_course_is_judged_seed_by_seed(figure: ModuleType) -> None:
     assert verdict(3, 1, 1.001) == "levels"
 
 
-def test_the_exponent_of_a_power_law_comes_back(figure: ModuleType, rng: np.random.Generator) -> None:
+def test_the_exponent_of_a_power_law_comes_back(
+    figure: ModuleType, rng: np.random.Generator
+) -> None:
     def course(mean: float):
         return figure.Course(np.array([5]), mean * np.exp(0.01 * rng.standard_normal((1, 40))))
 

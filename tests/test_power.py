@@ -1,4 +1,6 @@
-"""The power method, angles, contraction factors and Theorem 4.6 of arXiv 2606.00605 with its tightness."""
+"""The power method, angles, contraction factors and Theorem 4.6 of arXiv 2606.00605 with its
+tightness.
+"""
 
 from typing import Any
 
@@ -28,7 +30,9 @@ gammas = st.one_of(st.none(), st.just(0.0), st.floats(1e-3, 1e3))
 
 @st.composite
 def spectra_and_starts(draw: st.DrawFn) -> tuple[list[float], np.ndarray]:
-    """A descending spectrum with top multiplicity 1 to 3, ties and zeros among the rest, and a unit start."""
+    """A descending spectrum with top multiplicity 1 to 3, ties and zeros among the rest, and a
+    unit start.
+    """
     top = draw(st.integers(1, 3))
     ratio = st.one_of(st.just(0.0), st.just(0.5), st.floats(1e-4, 0.999))  # 0.5 twice is a tie
     rest = sorted(draw(st.lists(ratio, min_size=1, max_size=4)), reverse=True)
@@ -65,7 +69,9 @@ def test_power_method_is_powers_of_the_matrix() -> None:
     for k, state in enumerate(states):
         expected = np.linalg.matrix_power(s, k) @ start
         np.testing.assert_allclose(state, expected / np.linalg.norm(expected), atol=1e-14 * (k + 1))
-    np.testing.assert_allclose(power_method(jnp.asarray(s), jnp.asarray(start), loops=12), states, atol=2e-6)
+    np.testing.assert_allclose(
+        power_method(jnp.asarray(s), jnp.asarray(start), loops=12), states, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("m", [1, 2, 3])
@@ -85,7 +91,9 @@ def test_sine_is_that_of_the_arccosine(angle: float, length: float) -> None:
     u = np.array([[0.6], [0.8], [0.0]])
     y = length * (np.cos(angle) * u[:, 0] + np.sin(angle) * np.array([-0.8, 0.6, 0.0]))
     # arccos loses eps/angle, 2e-13 at the smallest angle here
-    assert float(sin_angle(y, u)) == pytest.approx(np.sin(np.arccos(min(1.0, y @ u[:, 0] / length))), abs=1e-12)
+    assert float(sin_angle(y, u)) == pytest.approx(
+        np.sin(np.arccos(min(1.0, y @ u[:, 0] / length))), abs=1e-12
+    )
 
 
 @given(st.floats(1e-150, 1e-8))
@@ -109,7 +117,10 @@ def test_prediction_is_the_simulated_loop(case: tuple, gamma: float | None, loop
     top = spectrum.count(spectrum[0])
     predicted = predicted_sines(spectrum, start, loops=loops, gamma=gamma)
     np.testing.assert_allclose(
-        predicted, simulated_sines(spectrum, start, top, loops=loops, gamma=gamma), rtol=1e-13, atol=1e-150
+        predicted,
+        simulated_sines(spectrum, start, top, loops=loops, gamma=gamma),
+        rtol=1e-13,
+        atol=1e-150,
     )
 
 
@@ -132,14 +143,17 @@ def test_both_bounds_of_theorem_4_6_hold(case: tuple, gamma: float | None, loops
     slack = 1 + 1e-12  # rounding of 25 loops
     assert np.all(lower <= sines * slack + 1e-150)
     assert np.all(sines <= upper * slack + 1e-150)
-    assert np.all(abs(start[top]) * contraction_factor(spectrum, gamma=gamma) ** np.arange(loops + 1) <= lower * slack)
+    assert np.all(
+        abs(start[top]) * contraction_factor(spectrum, gamma=gamma) ** np.arange(loops + 1)
+        <= lower * slack
+    )
 
 
 @pytest.mark.parametrize("gamma", [None, 0.3, 5.0])
 @pytest.mark.parametrize("top", [1, 2])
 def test_both_bounds_are_tight(gamma: float | None, top: int) -> None:
-    # One direction besides PS: sin(phi_k) = tan(phi_0) r^k / (1 + tan^2(phi_0) r^{2k})^{1/2} exactly: the upper bound
-    # is attained as k grows, and lower / upper = cos(phi_0) for every k.
+    # One direction besides PS: sin(phi_k) = tan(phi_0) r^k / (1 + tan^2(phi_0) r^{2k})^{1/2}
+    # exactly: the upper bound is attained as k grows, and lower / upper = cos(phi_0) for every k.
     spectrum = [3.0] * top + [2.0]
     start = np.array([0.6] + [0.0] * (top - 1) + [0.8])
     sines = predicted_sines(spectrum, start, loops=60, gamma=gamma)
@@ -155,7 +169,9 @@ def test_upper_bound_is_attained_where_the_later_coordinates_vanish() -> None:
     np.testing.assert_allclose(sines / upper, 1 / np.sqrt(1 + upper**2), rtol=1e-13)
     assert sines[-1] / upper[-1] > 1 - 1e-14
     off = sine_bounds([4, 3, 2, 0], [0.6, 0.64, 0.48, 0.0], loops=60)[1]
-    assert predicted_sines([4, 3, 2, 0], [0.6, 0.64, 0.48, 0.0], loops=60)[-1] / off[-1] == pytest.approx(0.8)
+    assert predicted_sines([4, 3, 2, 0], [0.6, 0.64, 0.48, 0.0], loops=60)[-1] / off[
+        -1
+    ] == pytest.approx(0.8)
 
 
 def test_lower_bound_does_not_depend_on_the_basis_of_a_tied_second_eigenvalue() -> None:
@@ -178,7 +194,9 @@ def test_contraction_factor_by_hand_and_in_the_limit() -> None:
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 40.0])
 @pytest.mark.parametrize("spectrum", [[3.0, 2.5, 1.0, 0.2], [3.0, 3.0, 1.0, 0.0]])
-def test_contraction_factor_is_the_spectral_radius_at_the_fixed_point(gamma: float, spectrum: list[float]) -> None:
+def test_contraction_factor_is_the_spectral_radius_at_the_fixed_point(
+    gamma: float, spectrum: list[float]
+) -> None:
     d, top = len(spectrum), spectrum.count(spectrum[0])
     s = symmetric_with_spectrum(np.random.default_rng(1), spectrum)
     u = np.linalg.eigh(s)[1][:, -1]
@@ -192,7 +210,9 @@ def test_contraction_factor_is_the_spectral_radius_at_the_fixed_point(gamma: flo
 
 
 @given(spectra_and_starts(), gammas, st.floats(1e-9, 0.5))
-def test_loops_needed_suffice_and_bound_the_exact_count(case: tuple, gamma: float | None, tolerance: float) -> None:
+def test_loops_needed_suffice_and_bound_the_exact_count(
+    case: tuple, gamma: float | None, tolerance: float
+) -> None:
     spectrum, start = case
     top = spectrum.count(spectrum[0])
     tangent = float(np.linalg.norm(start[top:]) / np.linalg.norm(start[:top]))
@@ -214,7 +234,8 @@ def test_loops_needed_at_the_edges() -> None:
     assert loops_needed([2, 1], tan_start=0.01, tolerance=0.01) == 0
     assert loops_needed([2, 1], tan_start=0.0, tolerance=1e-12) == 0
     assert loops_needed([2, 1], tan_start=8.0, tolerance=1.0) == 3
-    assert loops_needed([1, 2, 1.5], tan_start=1.0, tolerance=0.5) == 3  # any order: (3/4)^3 < 1/2 < (3/4)^2
+    # any order: (3/4)^3 < 1/2 < (3/4)^2
+    assert loops_needed([1, 2, 1.5], tan_start=1.0, tolerance=0.5) == 3
     assert loops_needed([2, 0], tan_start=5.0, tolerance=1e-9) == 1
     assert loops_needed([2, 2], tan_start=5.0, tolerance=1e-9) is None
     assert loops_needed([2, 1], tan_start=float("inf"), tolerance=1e-9) is None
@@ -233,7 +254,12 @@ def test_gamma_must_not_be_negative() -> None:
 
 
 def test_normalize_keeps_its_range_in_numpy() -> None:
-    for dtype, size in ((np.float32, 1e30), (np.float32, 1e-30), (np.float64, 1e300), (np.float64, 1e-300)):
+    for dtype, size in (
+        (np.float32, 1e30),
+        (np.float32, 1e-30),
+        (np.float64, 1e300),
+        (np.float64, 1e-300),
+    ):
         vectors = np.array([[3, 4], [0, 0], [-4, 3]], dtype) * dtype(size)
         found = normalize(vectors)
         assert found.dtype == dtype
@@ -244,7 +270,9 @@ def test_normalize_keeps_its_range_in_numpy() -> None:
 
 def test_predicted_sines_of_starts_without_a_principal_part_and_of_many_loops() -> None:
     """Weights that all underflow were 0/0: the start orthogonal to u_1 stays so."""
-    found = predicted_sines([5, 2, 1], [[0, 0.6, 0.8], [0, 0, 1], [1e-200, 0.1, 0.1], [0.5, 0.5, 0.5]], loops=5000)
+    found = predicted_sines(
+        [5, 2, 1], [[0, 0.6, 0.8], [0, 0, 1], [1e-200, 0.1, 0.1], [0.5, 0.5, 0.5]], loops=5000
+    )
     np.testing.assert_array_equal(found[:, :3], 1.0)
     assert found[-1, 3] == 0
     np.testing.assert_array_equal(predicted_sines([5, 2, 0], [0, 0, 1], loops=2), 1.0)
@@ -255,5 +283,7 @@ def test_predicted_sines_of_starts_without_a_principal_part_and_of_many_loops() 
 
 @pytest.mark.parametrize("function", [predicted_sines, sine_bounds])
 def test_eigenvalues_that_do_not_descend_are_refused(function: Any) -> None:
-    with pytest.raises(InputError, match="eigenvalue 3 is 2, above 1 before it; give them in descending order"):
+    with pytest.raises(
+        InputError, match="eigenvalue 3 is 2, above 1 before it; give them in descending order"
+    ):
         function([5, 1, 2], [0.6, 0.8, 0.0], loops=1)

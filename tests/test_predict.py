@@ -18,8 +18,9 @@ from eigenloop.system.errors import InputError
 from eigenloop.system.files import save_arrays
 
 KEYS = {
-    "component", "angle_to_exact", "plateau_angle", "loops_predicted", "loops_taken", "explained", "dim", "samples",
-    "loops", "tolerance", "converged", "gamma", "estimates", "reasons", "version", "seed", "seconds",
+    "component", "angle_to_exact", "plateau_angle", "loops_predicted", "loops_taken", "explained",
+    "dim", "samples", "loops", "tolerance", "converged", "gamma", "estimates", "reasons",
+    "version", "seed", "seconds",
 }  # fmt: skip
 
 
@@ -82,13 +83,24 @@ def test_summary_says_what_was_done(tmp_path: Path) -> None:
     path.write_text("wide,[b],c\n" + "\n".join(",".join(map(str, row)) for row in rows))
     result = call(str(path), "--steps", "50", "--center", "--no-normalize")
     assert result.exception is None, result.exception
-    for part in ("50 rows (samples) x 3 columns", "became the columns of X", "usual principal component", "wide", "[b]",
-                 "plateau angle", "not exact multiples of I", "Theorem 4.6", "explained"):  # fmt: skip
+    for part in (
+        "50 rows (samples) x 3 columns",
+        "became the columns of X",
+        "usual principal component",
+        "wide",
+        "[b]",
+        "plateau angle",
+        "not exact multiples of I",
+        "Theorem 4.6",
+        "explained",
+    ):
         assert part in result.stdout, part
 
 
 def test_a_run_is_applied_and_nothing_trained(tmp_path: Path, cache: Path) -> None:
-    config = TrainConfig.create(dim=4, samples=8, objective="layerwise", steps=30, train_size=128, test_size=16)
+    config = TrainConfig.create(
+        dim=4, samples=8, objective="layerwise", steps=30, train_size=128, test_size=16
+    )
     run = train(config, tmp_path / "run")
     found = parsed("iris", "--run", str(tmp_path / "run"))
     assert found["gamma"] == pytest.approx(float(run.metrics["gamma"][-1, 0]), rel=1e-5)
@@ -123,7 +135,8 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     path = tmp_path / "bad.csv"
     path.write_text(text)
     result = call(str(path), *options)
-    assert isinstance(result.exception, InputError)  # which the command line turns into one line and status 2
+    # which the command line turns into one line and status 2
+    assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
     assert "\n" not in str(result.exception)
     assert result.stdout == ""
@@ -133,7 +146,13 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 
 def test_an_unfinished_run_says_so_and_weights_alone_are_enough(tmp_path: Path) -> None:
     config = TrainConfig.create(
-        dim=4, samples=8, steps=200_000, train_size=128, test_size=64, objective="layerwise", learning_rate=0.1
+        dim=4,
+        samples=8,
+        steps=200_000,
+        train_size=128,
+        test_size=64,
+        objective="layerwise",
+        learning_rate=0.1,
     )
 
     def interrupt(progress: Progress) -> None:
@@ -155,8 +174,14 @@ def test_an_unfinished_run_says_so_and_weights_alone_are_enough(tmp_path: Path) 
     after = call("iris", "--run", str(alone), "--loops", "2", "--json")
     first, second = (json.loads(result.stdout) for result in (before, after))
     assert first["component"] == second["component"]
-    save_arrays(alone / "weights.safetensors", {"V": np.eye(8, dtype=np.float32), "W": np.eye(4, dtype=np.float32)})
-    with pytest.raises(InputError, match=r"holds float32 \(4, 4\) under W, not float32 \(8, 8\) as config.toml says"):
+    save_arrays(
+        alone / "weights.safetensors",
+        {"V": np.eye(8, dtype=np.float32), "W": np.eye(4, dtype=np.float32)},
+    )
+    with pytest.raises(
+        InputError,
+        match=r"holds float32 \(4, 4\) under W, not float32 \(8, 8\) as config.toml says",
+    ):
         raise call("iris", "--run", str(alone)).exception or AssertionError
 
 
@@ -168,12 +193,18 @@ def degrees(result: Result) -> int:
 def test_what_was_read_and_what_is_doubtful_is_said(tmp_path: Path) -> None:
     rows = 0.5 + 0.05 * np.outer(np.random.default_rng(0).standard_normal(40), [3, -2, 0, 0, 1, 2])
     path = tmp_path / "spectra.csv"
-    path.write_text("1650,1648,1646,1644,1642,1640\n" + "\n".join(",".join(f"{v:.5f}" for v in row) for row in rows))
+    path.write_text(
+        "1650,1648,1646,1644,1642,1640\n"
+        + "\n".join(",".join(f"{v:.5f}" for v in row) for row in rows)
+    )
     options = ("--center", "--no-normalize", "--steps", "20", "--loops", "2", "--json")
     result = call(str(path), *options)
     assert result.exception is None, result.exception
     assert "note: read " in result.stderr
-    assert "40 rows x 6 columns, separated by commas, header 1650, 1648, 1646, ..., left out: nothing" in result.stderr
+    assert (
+        "40 rows x 6 columns, separated by commas, header 1650, 1648, 1646, ..., left out: nothing"
+        in result.stderr
+    )
     both = [np.vstack([np.arange(1650, 1639, -2), rows]), rows]
     one, two = (np.linalg.eigh(np.cov(x.T))[1][:, -1] for x in both)
     assert degrees(result) == round(math.degrees(math.acos(abs(one @ two))))
@@ -188,10 +219,23 @@ def test_what_was_read_and_what_is_doubtful_is_said(tmp_path: Path) -> None:
 def test_options_choose_what_is_read(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows = rng.standard_normal((30, 3)) * [1, 50, 1]
-    lines = [f"s{i};{a:.3f};{b:.3f};{c:.3f};2020-01-{i + 1:02}".replace(".", ",") for i, (a, b, c) in enumerate(rows)]
+    lines = [
+        f"s{i};{a:.3f};{b:.3f};{c:.3f};2020-01-{i + 1:02}".replace(".", ",")
+        for i, (a, b, c) in enumerate(rows)
+    ]
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["name;a;b;c;day", *lines, "s;1,5;;2;2020-02-01"]) + "\n")
-    options = (str(path), "--index-column", "name", "--drop", "day", "--missing", "drop", "--steps", "20")
+    options = (
+        str(path),
+        "--index-column",
+        "name",
+        "--drop",
+        "day",
+        "--missing",
+        "drop",
+        "--steps",
+        "20",
+    )
     found = parsed(*options, "--no-normalize")
     assert (found["dim"], found["samples"], found["columns"]) == (3, 30, ["a", "b", "c"])
     assert abs(found["component"][1]) > 0.99
@@ -216,11 +260,26 @@ def test_the_options_of_tables_are_there_for_x0(tmp_path: Path) -> None:
     app.command()(command)
     rows = np.vstack([np.eye(3), np.eye(3)[:1] + 0.5])
     path = tmp_path / "x0.csv"
-    path.write_text("n,a,b,c\n" + "\n".join(f"r{i},{a},{b},{c}" for i, (a, b, c) in enumerate(rows)))
-    options = ["--x0", str(path), "--task", "rotated", "--steps", "2", "--train-size", "64", "--test-size", "16"]
+    path.write_text(
+        "n,a,b,c\n" + "\n".join(f"r{i},{a},{b},{c}" for i, (a, b, c) in enumerate(rows))
+    )
+    options = [
+        "--x0",
+        str(path),
+        "--task",
+        "rotated",
+        "--steps",
+        "2",
+        "--train-size",
+        "64",
+        "--test-size",
+        "16",
+    ]
     result = CliRunner().invoke(app, [*options, "--out", str(tmp_path / "one")])
     assert "--drop n" in str(result.exception)
-    result = CliRunner().invoke(app, [*options, "--drop", "n", "--out", str(tmp_path / "two"), "--batch", "16"])
+    result = CliRunner().invoke(
+        app, [*options, "--drop", "n", "--out", str(tmp_path / "two"), "--batch", "16"]
+    )
     assert result.exception is None, result.exception
     assert "4 rows x 3 columns" in result.stderr
     result = CliRunner().invoke(app, ["--drop", "n", "--out", str(tmp_path / "three")])

@@ -1,4 +1,6 @@
-"""Distributions of (X, q): unit columns, rotation invariance, spectra, conditioning and principal bases."""
+"""Distributions of (X, q): unit columns, rotation invariance, spectra, conditioning and
+principal bases.
+"""
 
 import re
 from collections.abc import Callable
@@ -57,7 +59,10 @@ def test_a_distribution_has_unit_columns_and_follows_its_key(distribution: Distr
     np.testing.assert_allclose(jnp.linalg.norm(batch.query, axis=1), 1, atol=3e-7)
     np.testing.assert_allclose(batch.gram, batch.columns @ batch.columns.mT, atol=1e-6)
     again, other = (draw(distribution, jax.random.key(seed), 6) for seed in (1, 2))
-    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(batch), jax.tree.leaves(again), strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(batch), jax.tree.leaves(again), strict=True)
+    )
     assert not np.any(np.isclose(batch.query, other.query, atol=1e-6).all(axis=1))
     part = batch[jnp.arange(2, 4)]
     np.testing.assert_array_equal(part.query, batch.query[2:4])
@@ -73,7 +78,8 @@ def test_sphere_has_the_moments_of_independent_uniform_columns() -> None:
     assert np.all(abs(s.mean(axis=0) - n / d * np.eye(d)) < 4.5 * sd / np.sqrt(size))
     assert sigmas(s[:, 0, 0] ** 2, variance + (n / d) ** 2) < 4
     assert sigmas(s[:, 0, 1] ** 2, n / (d * (d + 2))) < 4
-    assert sigmas(np.sum(s * s, axis=(1, 2)), n + n * (n - 1) / d) < 4  # E tr S^2 = n + n(n-1) E(x.y)^2
+    # E tr S^2 = n + n(n-1) E(x.y)^2
+    assert sigmas(np.sum(s * s, axis=(1, 2)), n + n * (n - 1) / d) < 4
 
 
 def test_rotated_has_the_moments_of_a_haar_rotation() -> None:
@@ -124,20 +130,25 @@ def test_rotated_keeps_its_spectrum_in_every_draw() -> None:
     np.testing.assert_allclose(found, np.broadcast_to(spectrum, found.shape), atol=1e-13)
     # X^T X is that of X0: a rotation, and nothing else
     x = np.asarray(distribution.sample(jax.random.key(1), 3))
-    np.testing.assert_allclose(x.swapaxes(1, 2) @ x, np.broadcast_to(x0.T @ x0, (3, 5, 5)), atol=1e-13)
+    np.testing.assert_allclose(
+        x.swapaxes(1, 2) @ x, np.broadcast_to(x0.T @ x0, (3, 5, 5)), atol=1e-13
+    )
 
 
 def test_planted_multiplicities_are_the_eigenvalues() -> None:
     assert TASK_2.eigenvalues == tuple(float(m) for m in DEFAULT_MULTIPLICITIES)
     found = np.linalg.eigvalsh(grams(TASK_2, 8))[:, ::-1]
-    np.testing.assert_allclose(found, np.broadcast_to(TASK_2.eigenvalues, found.shape), atol=2e-5)  # float32
+    # float32
+    np.testing.assert_allclose(found, np.broadcast_to(TASK_2.eigenvalues, found.shape), atol=2e-5)
     assert Rotated.planted([1, 4, 2], dim=3, samples=7).eigenvalues == (4.0, 2.0, 1.0)
 
 
 def test_second_moment_of_task_2() -> None:
     # E||Sq||^2 = E tr(S^2)/d = 86/16
     batch = draw(TASK_2, jax.random.key(7), 8000, principal=False)
-    moved = np.einsum("bij,bj->bi", np.asarray(batch.gram, dtype=np.float64), np.asarray(batch.query))
+    moved = np.einsum(
+        "bij,bj->bi", np.asarray(batch.gram, dtype=np.float64), np.asarray(batch.query)
+    )
     assert sigmas(np.sum(moved**2, axis=1), 5.375) < 4
     assert sigmas(np.sum(moved * np.asarray(batch.query), axis=1), 2.0) < 4  # E q.Sq = n/d
 
@@ -166,15 +177,22 @@ def test_principal_basis_spans_the_top_eigenspace(multiplicities: list[int]) -> 
     assert batch.principal is not None
     assert batch.principal.shape == (5, d, m)
     basis, gram = np.asarray(batch.principal), np.asarray(batch.gram)
-    np.testing.assert_allclose(basis.swapaxes(1, 2) @ basis, np.broadcast_to(np.eye(m), (5, m, m)), atol=1e-14)
-    np.testing.assert_allclose(gram @ basis, max(multiplicities) * basis, atol=1e-13)  # S u = lambda_1 u
+    np.testing.assert_allclose(
+        basis.swapaxes(1, 2) @ basis, np.broadcast_to(np.eye(m), (5, m, m)), atol=1e-14
+    )
+    # S u = lambda_1 u
+    np.testing.assert_allclose(gram @ basis, max(multiplicities) * basis, atol=1e-13)
     inside = np.einsum("bdm,m->bd", basis, np.arange(1.0, m + 1))
-    distance = np.sum(inside**2, axis=1) - np.sum(np.einsum("bdm,bd->bm", basis, inside) ** 2, axis=1)
+    distance = np.sum(inside**2, axis=1) - np.sum(
+        np.einsum("bdm,bd->bm", basis, inside) ** 2, axis=1
+    )
     np.testing.assert_allclose(distance, 0, atol=1e-13)
 
 
 def test_principal_basis_ends_at_an_examples_own_multiplicity() -> None:
-    columns = jnp.stack([jnp.eye(3)[:, jnp.array([0, 0, 1, 1, 2])], jnp.eye(3)[:, jnp.array([0, 0, 0, 1, 2])]])
+    columns = jnp.stack(
+        [jnp.eye(3)[:, jnp.array([0, 0, 1, 1, 2])], jnp.eye(3)[:, jnp.array([0, 0, 0, 1, 2])]]
+    )
     principal = assemble(columns, jnp.eye(3)[:2], 2).principal
     assert principal is not None
     projector = np.asarray(principal @ principal.mT)
@@ -188,7 +206,9 @@ def test_observed_data_are_normalised_and_stay_the_same() -> None:
     expected = data / np.array([5.0, 2.0, np.sqrt(2)])
     x = observed.sample(jax.random.key(0), 3)
     np.testing.assert_allclose(x, np.broadcast_to(expected, (3, 2, 3)), atol=1e-7)
-    np.testing.assert_allclose(observed.eigenvalues, np.linalg.eigvalsh(expected @ expected.T)[::-1], rtol=1e-13)
+    np.testing.assert_allclose(
+        observed.eigenvalues, np.linalg.eigvalsh(expected @ expected.T)[::-1], rtol=1e-13
+    )
     batch = draw(observed, jax.random.key(0), 3)
     assert len(np.unique(np.asarray(batch.query)[:, 0])) == 3  # only the query is random
 
@@ -208,7 +228,9 @@ def test_breaches_of_assumption_3_2(distribution: Distribution, words: list[str]
     breaches = assumption_breaches(distribution)
     assert len(breaches) == (words is not None)
     for word in words or []:
-        assert re.search(rf"{re.escape(word)}\b" if word[-1].isalnum() else re.escape(word), breaches[0])
+        assert re.search(
+            rf"{re.escape(word)}\b" if word[-1].isalnum() else re.escape(word), breaches[0]
+        )
 
 
 def test_a_distribution_of_the_users_own_needs_three_names() -> None:
@@ -249,8 +271,11 @@ def test_the_principal_subspace_is_whole_whatever_is_known_of_the_spectrum() -> 
     for other in (Own(), Told()):
         np.testing.assert_array_equal(projectors(other), expected)
     for conditioned in (Rejected(planted, threshold=0.5), Rejected(Told(), threshold=0.5)):
-        np.testing.assert_allclose(np.trace(projectors(conditioned), axis1=1, axis2=2), 2, rtol=1e-6)
-    # where nothing is known, the surplus columns are zero; where the spectrum is simple, there are none
+        np.testing.assert_allclose(
+            np.trace(projectors(conditioned), axis1=1, axis2=2), 2, rtol=1e-6
+        )
+    # where nothing is known, the surplus columns are zero; where the spectrum is simple, there are
+    # none
     for distribution, columns in (
         (Rejected(Sphere(dim=4, samples=6), threshold=0.1), 1),
         (Sphere(dim=9, samples=9), 1),
@@ -269,10 +294,15 @@ def test_the_principal_subspace_is_whole_whatever_is_known_of_the_spectrum() -> 
 
 
 @pytest.mark.parametrize(
-    "made", [lambda: Rotated.planted([2, 1], dim=2, samples=3), lambda: Observed([[1.0, 1], [1, 0]])]
+    "made",
+    [lambda: Rotated.planted([2, 1], dim=2, samples=3), lambda: Observed([[1.0, 1], [1, 0]])],
 )
-def test_a_distribution_draws_in_the_precision_of_its_time(made: Callable[[], Distribution]) -> None:
-    """Built in float32, used in float64: every part of a batch is float64, to the last digit of X0."""
+def test_a_distribution_draws_in_the_precision_of_its_time(
+    made: Callable[[], Distribution],
+) -> None:
+    """Built in float32, used in float64: every part of a batch is float64, to the last digit
+    of X0.
+    """
     distribution = made()
     assert draw(distribution, jax.random.key(0), 2).gram.dtype == jnp.float32
     with jax.enable_x64(True):
@@ -289,15 +319,30 @@ def test_a_distribution_draws_in_the_precision_of_its_time(made: Callable[[], Di
         (lambda: Rotated(np.ones(3)), ["(3,)", "d x n"]),
         (lambda: Rotated(np.array([[1.0, np.nan], [0.0, 1.0]])), ["not finite"]),
         (lambda: Rotated(np.array([[1.0, 0.0, 0.0], [0.0, 2.5, 1.0]])), ["column 1", "2.5"]),
-        (lambda: Rotated(np.array([[1.0, 1.0], [0.0, 0.0]])), ["smallest eigenvalue 0", "full rank d = 2"]),
+        (
+            lambda: Rotated(np.array([[1.0, 1.0], [0.0, 0.0]])),
+            ["smallest eigenvalue 0", "full rank d = 2"],
+        ),
         (lambda: Rotated(np.eye(2)), ["2 eigenvalues equal 1", "tight frame"]),
-        (lambda: Rotated(np.hstack([np.eye(3), np.eye(3)])), ["3 eigenvalues equal 2", "tight frame"]),
+        (
+            lambda: Rotated(np.hstack([np.eye(3), np.eye(3)])),
+            ["3 eigenvalues equal 2", "tight frame"],
+        ),
         (lambda: Rotated.planted([2, 1], dim=2, samples=4), ["sum to 3", "--samples is 4"]),
         (lambda: Rotated.planted([2.5, 1.5], dim=2, samples=4), ["2.5", "not an integer"]),
-        (lambda: Rejected(Sphere(dim=3, samples=5), threshold=0.0), ["--min-eigenvalue is 0", "above 0"]),
-        (lambda: Rejected(Sphere(dim=3, samples=5), threshold=float("nan")), ["--min-eigenvalue is nan"]),
+        (
+            lambda: Rejected(Sphere(dim=3, samples=5), threshold=0.0),
+            ["--min-eigenvalue is 0", "above 0"],
+        ),
+        (
+            lambda: Rejected(Sphere(dim=3, samples=5), threshold=float("nan")),
+            ["--min-eigenvalue is nan"],
+        ),
         (lambda: Rejected(Sphere(dim=3, samples=5), threshold=1.6), ["0 of 1000", ">= 1.6"]),
-        (lambda: Rejected(Sphere(dim=4, samples=3), threshold=1e-9), ["--samples is 3", "--dim = 4"]),
+        (
+            lambda: Rejected(Sphere(dim=4, samples=3), threshold=1e-9),
+            ["--samples is 3", "--dim = 4"],
+        ),
         (lambda: Observed(np.ones(3)), ["(3,)", "d x n"]),
         (lambda: Observed(np.ones((1, 3))), ["--dim is 1", "at least 2"]),
         (lambda: Observed(np.array([[1.0, np.inf], [0.0, 1.0]])), ["not finite"]),

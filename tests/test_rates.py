@@ -51,7 +51,9 @@ def test_the_planted_factor_comes_out_whatever_the_other_modes_do(leader, rest, 
 
 def test_a_distance_is_biased_by_many_of_its_own_errors_where_the_coordinate_is_not():
     """A pair that turns by 2.2 degrees a loop beside a nearly tied mode: 50 loops of both."""
-    matrix = with_spectrum(np.random.default_rng(0), [SLOW, np.conj(SLOW), 0.795, 0.1], condition=10.0)
+    matrix = with_spectrum(
+        np.random.default_rng(0), [SLOW, np.conj(SLOW), 0.795, 0.1], condition=10.0
+    )
     states = orbit(matrix, 50)
     distance = fit_rate(np.linalg.norm(states, axis=1), window=(1e9, 1e-300))
     assert abs(np.log(distance.value / abs(SLOW))) > 10 * distance.stderr
@@ -74,7 +76,10 @@ def test_many_coordinates_of_one_factor_are_fitted_together():
     rng = np.random.default_rng(2)
     start = rng.standard_normal(7) + 1j * rng.standard_normal(7)
     found = fit_mode(start * PAIR ** np.arange(30)[:, None], first=12)
-    assert (found.modulus, found.angle) == (pytest.approx(0.9, rel=1e-12), pytest.approx(0.7, rel=1e-12))
+    assert (found.modulus, found.angle) == (
+        pytest.approx(0.9, rel=1e-12),
+        pytest.approx(0.7, rel=1e-12),
+    )
     assert (found.first, found.points) == (12, 30)
 
 
@@ -83,7 +88,8 @@ def test_many_coordinates_of_one_factor_are_fitted_together():
 def test_the_error_covers_a_term_that_fades_within_the_series(fading, sign):
     """c_k = mu^k (1 + s q^k): what a nonlinear term leaves. 1.2 errors cover the bias.
 
-    A window's slope feels one point that is off WINDOWS^2 times as much as the slope of the whole: no wider than that.
+    A window's slope feels one point that is off WINDOWS^2 times as much as the slope of the whole:
+    no wider than that.
     """
     k = np.arange(60)
     found = fit_mode(PAIR**k * (1 + sign * 0.2 * fading**k))
@@ -93,7 +99,9 @@ def test_the_error_covers_a_term_that_fades_within_the_series(fading, sign):
 
 
 def test_the_error_covers_noise():
-    """1e-4 of noise on each coordinate: in at least 95 of 100 series, and no more than 20 standard deviations wide."""
+    """1e-4 of noise on each coordinate: in at least 95 of 100 series, and no more than 20
+    standard deviations wide.
+    """
     rng, k, errors, misses = np.random.default_rng(3), np.arange(80), [], []
     for _ in range(200):
         noise = rng.standard_normal(80) + 1j * rng.standard_normal(80)

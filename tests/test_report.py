@@ -72,7 +72,11 @@ class Document(HTMLParser):
             self.texts.append((self._open[-1], data.strip()))
 
     def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
-        return [found for name, found in self.elements if name == tag and attributes.items() <= found.items()]
+        return [
+            found
+            for name, found in self.elements
+            if name == tag and attributes.items() <= found.items()
+        ]
 
     def text(self, tag: str) -> list[str]:
         return [text for name, text in self.texts if name == tag]
@@ -100,12 +104,17 @@ def matplotlib_svg() -> str:
 def everything() -> str:
     """A page that uses every kind of item."""
     svg = matplotlib_svg()
-    figure = Figure(svg, "A line", "Caption.", svg_dark=svg, paper_says="It rises.", run_shows="It rose by 2.")
+    figure = Figure(
+        svg, "A line", "Caption.", svg_dark=svg, paper_says="It rises.", run_shows="It rose by 2."
+    )
     ledger = Table(
         ("claim", Column("value", format=".3f"), "verdict"),
         (
             Row(("one", 0.5, Tag("holds", "good")), ("Because.", figure, Facts((("n", 3),)))),
-            Row(("two", 1.5, Tag("fails", "bad")), (Note("Look here.", "bad"), Table(("x",), ((1,),)))),
+            Row(
+                ("two", 1.5, Tag("fails", "bad")),
+                (Note("Look here.", "bad"), Table(("x",), ((1,),))),
+            ),
             ("three", Missing("not run"), Tag("not run")),
         ),
         caption="Claims",
@@ -127,9 +136,21 @@ def everything() -> str:
 
 
 def test_text_from_the_user_is_escaped_wherever_it_appears():
-    table = Table((HOSTILE,), (Row((HOSTILE,), (HOSTILE,)), (Missing(HOSTILE),)), caption=HOSTILE, filters=[HOSTILE])
+    table = Table(
+        (HOSTILE,),
+        (Row((HOSTILE,), (HOSTILE,)), (Missing(HOSTILE),)),
+        caption=HOSTILE,
+        filters=[HOSTILE],
+    )
     figure = Figure(SQUARE.format(""), HOSTILE, HOSTILE, paper_says=HOSTILE, run_shows=HOSTILE)
-    items = (HOSTILE, Note(HOSTILE), Facts(((HOSTILE, HOSTILE),)), Command(HOSTILE, HOSTILE), table, figure)
+    items = (
+        HOSTILE,
+        Note(HOSTILE),
+        Facts(((HOSTILE, HOSTILE),)),
+        Command(HOSTILE, HOSTILE),
+        table,
+        figure,
+    )
     page = Page(
         HOSTILE,
         HOSTILE,
@@ -160,7 +181,9 @@ def test_ids_are_unique_and_every_reference_stays_in_its_drawing(everything):
 
 def test_styles_of_a_drawing_reach_only_that_drawing():
     style = "<style>/* note */ * {fill: red} .a, #b > path {stroke: url(#c)}</style>"
-    svg = html.unescape(str(inline_svg(SQUARE.format(style + '<path id="b" class="a d"/>'), prefix="p")))
+    svg = html.unescape(
+        str(inline_svg(SQUARE.format(style + '<path id="b" class="a d"/>'), prefix="p"))
+    )
     assert "*:where(#p, #p *) {fill: red}" in svg
     assert ".p_a:where(#p, #p *), #p_b > path:where(#p, #p *) {stroke: url(#p_c)}" in svg
     assert 'id="p_b" class="p_a p_d"' in svg
@@ -221,14 +244,18 @@ def test_what_is_no_drawing_is_refused_with_the_figure_named(text, complaint):
 
 
 def test_a_drawing_keeps_its_shape_and_loses_its_fixed_size():
-    svg = inline_svg('<svg width="72pt" height="36pt" style="position: fixed; color: red"/>', prefix="p")
+    svg = inline_svg(
+        '<svg width="72pt" height="36pt" style="position: fixed; color: red"/>', prefix="p"
+    )
     (root,) = Document(svg).all("svg")
     assert root == {"viewbox": "0 0 96 48", "id": "p", "style": "color: red;--width:96px"}
 
 
 def test_what_only_describes_is_dropped_and_an_inlined_picture_stays():
     picture = '<image href="data:image/png;base64,iVBORw0KGgo="/>'
-    svg = inline_svg(SQUARE.format(f"<title>t</title><metadata><script/></metadata>{picture}"), prefix="p")
+    svg = inline_svg(
+        SQUARE.format(f"<title>t</title><metadata><script/></metadata>{picture}"), prefix="p"
+    )
     assert [tag for tag, _ in Document(svg).elements] == ["svg", "image"]
 
 
@@ -243,13 +270,26 @@ def test_a_drawing_for_the_dark_is_shown_only_there():
 
 def test_the_page_loads_nothing(everything):
     document = Document(everything)
-    loading = ("src", "srcset", "data", "poster", "background", "action", "formaction", "ping", "manifest")
+    loading = (
+        "src",
+        "srcset",
+        "data",
+        "poster",
+        "background",
+        "action",
+        "formaction",
+        "ping",
+        "manifest",
+    )
     for tag, found in document.elements:
         assert not set(loading) & set(found), tag
         address = found.get("href", found.get("xlink:href", "#"))
-        # The links a reader may click; every other reference points into the page or carries its own bytes.
+        # The links a reader may click; every other reference points into the page or carries its
+        # own bytes.
         assert tag == "a" or address.startswith(("#", "data:")), (tag, address)
-    styles = " ".join(document.text("style") + [found.get("style", "") for _, found in document.elements])
+    styles = " ".join(
+        document.text("style") + [found.get("style", "") for _, found in document.elements]
+    )
     assert "@import" not in styles
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)", everything))
 
@@ -272,7 +312,9 @@ def test_equal_pages_give_equal_text():
 
 def test_a_missing_value_is_a_dash_with_its_reason():
     rows = ((None, Missing("needs eigenloop[lens]")), (float("nan"), 1.0))
-    document = Document(render(page_with(Table(("a", "b"), rows), Facts((("commit", Missing("no git")),)))))
+    document = Document(
+        render(page_with(Table(("a", "b"), rows), Facts((("commit", Missing("no git")),))))
+    )
     assert document.text("abbr") == ["—"] * 4
     titles = [found.get("title") for found in document.all("abbr")]
     assert titles == [None, "needs eigenloop[lens]", "not a number", "no git"]
@@ -300,14 +342,22 @@ def test_numbers_are_typeset(value, text):
 
 
 def test_a_rounded_number_keeps_its_digits_in_the_title_and_numbers_stand_right():
-    table = Table(("word", "number", Column("left", align="left")), (("a", 1 / 3, 1), ("b", None, 2)), caption="c")
+    table = Table(
+        ("word", "number", Column("left", align="left")),
+        (("a", 1 / 3, 1), ("b", None, 2)),
+        caption="c",
+    )
     document = Document(render(page_with(table)))
     assert document.all("span", title="0.3333333333333333")
     assert [found["class"].split()[0] for found in document.all("th")] == ["left", "right", "left"]
 
 
 def test_words_of_others_are_shown_letter_by_letter_and_ours_are_typeset():
-    page = page_with("t^2", Table(("x_1", "of others"), (("lambda_1", Verbatim("lambda_1")),)), Facts((("a", "c_2"),)))
+    page = page_with(
+        "t^2",
+        Table(("x_1", "of others"), (("lambda_1", Verbatim("lambda_1")),)),
+        Facts((("a", "c_2"),)),
+    )
     text = render(page)
     cells = re.findall(r"<td[^>]*>(.*?)</td>", text)
     assert cells == ["λ<sub>1</sub>", "lambda_1"]
@@ -328,19 +378,29 @@ def test_the_foot_names_command_versions_machine_and_time():
     document = Document(foot)
     (code,) = re.findall(r"<code>(.*?)</code>", foot)
     assert html.unescape(re.sub(r"</?span>", "", code)) == "eigenloop lens 'my model'"
-    assert document.text("dd") == ["eigenloop 1.0", "Linux x86_64, 2 of 4 cores", "61 s, finished 2026-01-31 12:00 UTC"]
+    assert document.text("dd") == [
+        "eigenloop 1.0",
+        "Linux x86_64, 2 of 4 cores",
+        "61 s, finished 2026-01-31 12:00 UTC",
+    ]
     here = Origin.here(0.25, ("numpy",))
     assert here.versions.startswith(f"numpy {np.__version__}, python")
     assert re.fullmatch(r"0\.2 s, finished \d{4}-\d\d-\d\d \d\d:\d\d UTC", here.took)
 
 
 def test_panels_stand_in_their_rows_with_their_widths_and_one_key():
-    panel = [Panel(f"W_{i}", f'<svg width="{90 + i}" height="9"/>', "w", svg_dark=SQUARE.format("")) for i in range(3)]
+    panel = [
+        Panel(f"W_{i}", f'<svg width="{90 + i}" height="9"/>', "w", svg_dark=SQUARE.format(""))
+        for i in range(3)
+    ]
     figure = Figure("", "all", panels=[panel[:2], panel[2:]], key=[Key("t^2", SQUARE.format(""))])
     text = render(page_with(figure))
     rows = text.split('<div class="row">')[1:]
     assert [re.findall(r"--natural:(\d+)", row) for row in rows] == [["90", "91"], ["92"]]
-    assert [re.findall(r"<p>(.*?)</p>", row) for row in rows] == [["W<sub>0</sub>", "W<sub>1</sub>"], ["W<sub>2</sub>"]]
+    assert [re.findall(r"<p>(.*?)</p>", row) for row in rows] == [
+        ["W<sub>0</sub>", "W<sub>1</sub>"],
+        ["W<sub>2</sub>"],
+    ]
     assert text.count('class="key"') == 1
     assert "<span>t<sup>2</sup></span>" in text
 
@@ -362,11 +422,16 @@ def test_panels_stand_in_their_rows_with_their_widths_and_one_key():
 def test_rows_become_cards_where_columns_do_not_fit_a_phone(header, row, cards):
     text = render(page_with(Table(header, [row] * 4)))
     assert ('class="stacks"' in text) == cards
-    assert re.findall(r'<span class="name">(.*?)</span>', text) == (4 * list(header) if cards else [])
+    assert re.findall(r'<span class="name">(.*?)</span>', text) == (
+        4 * list(header) if cards else []
+    )
 
 
 def test_a_filtered_table_offers_each_value_once_and_shows_all_rows_without_javascript():
-    rows = [(f"row {i}", Tag(verdict)) for i, verdict in enumerate(("holds", "fails", "holds", "not run"))]
+    rows = [
+        (f"row {i}", Tag(verdict))
+        for i, verdict in enumerate(("holds", "fails", "holds", "not run"))
+    ]
     document = Document(render(page_with(Table(("claim", "verdict"), rows, filters=["verdict"]))))
     (bar,) = document.all("div", **{"class": "filters"})
     assert "hidden" in bar
@@ -395,7 +460,9 @@ def test_a_copied_command_is_the_command_to_the_letter():
 
 
 def test_downloads_are_relative_and_quoted():
-    figure = Figure(SQUARE.format(""), "a", downloads=("x/a b#1.csv", Path("x") / "a.png", "x/b.png"))
+    figure = Figure(
+        SQUARE.format(""), "a", downloads=("x/a b#1.csv", Path("x") / "a.png", "x/b.png")
+    )
     found = Document(render(page_with(figure))).all("a", download="")
     assert [link["href"] for link in found] == ["x/a%20b%231.csv", "x/a.png", "x/b.png"]
     assert {"CSV", "a.png", "b.png"} <= set(Document(render(page_with(figure))).text("a"))
@@ -408,14 +475,22 @@ def test_downloads_are_relative_and_quoted():
         (lambda: Link("a", " java\tscript:alert(1)"), ValueError, "javascript"),
         (lambda: Link("a", "data:text/html,a"), ValueError, "data"),
         (lambda: Figure("", "a", downloads=("/etc/a.csv",)), ValueError, "relative path"),
-        (lambda: Figure("", "a", downloads=("https://example.org/a.csv",)), ValueError, "relative path"),
+        (
+            lambda: Figure("", "a", downloads=("https://example.org/a.csv",)),
+            ValueError,
+            "relative path",
+        ),
         (lambda: Figure("", "a", downloads="a.csv"), TypeError, "single str"),
         (lambda: Table(("a", "b"), ((1,),)), ValueError, "row 1 has 1 cells, but the header has 2"),
         (lambda: Table(("a",), ((1,),), filters=["b"]), ValueError, "names no column"),
         (lambda: Section("a", "text"), TypeError, "single str"),
         (lambda: Section("λ"), ValueError, "pass anchor="),
         (lambda: Page("a", "", (Section("b"), Section("b"))), ValueError, "two sections"),
-        (lambda: render(page_with(Table((Column("a", format="d"),), ((0.5,),)))), ValueError, "format 'd'"),
+        (
+            lambda: render(page_with(Table((Column("a", format="d"),), ((0.5,),)))),
+            ValueError,
+            "format 'd'",
+        ),
     ],
 )
 def test_bad_values_are_refused_at_once(make, error, complaint):
@@ -433,7 +508,9 @@ def test_bad_values_are_refused_at_once(make, error, complaint):
 def test_values_of_other_types_are_refused_at_once(expression, complaint):
     # In a process of its own: here the checked annotations would complain first.
     code = f"from eigenloop.report import *; {expression}"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert complaint in result.stderr
 
 
@@ -487,7 +564,11 @@ def _luminance(colour: str) -> float:
 @pytest.mark.parametrize(
     ("text", "ground"),
     [
-        *((text, ground) for text in ("text", "quiet", "accent") for ground in ("page", "card", "shade")),
+        *(
+            (text, ground)
+            for text in ("text", "quiet", "accent")
+            for ground in ("page", "card", "shade")
+        ),
         *((tone, f"{tone}-shade") for tone in ("good", "warn", "bad")),
         *(("text", f"{tone}-shade") for tone in ("good", "warn", "bad")),
     ],

@@ -19,7 +19,13 @@ from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, load_arrays, save_arrays, save_table
 from eigenloop.system.versions import versions
 
-CONFIG: dict[str, Any] = {"task": "sphere", "rate": 0.1, "sizes": [3, 2], "steps": 10, "nothing": None}
+CONFIG: dict[str, Any] = {
+    "task": "sphere",
+    "rate": 0.1,
+    "sizes": [3, 2],
+    "steps": 10,
+    "nothing": None,
+}
 STATE = {"x": np.arange(6.0).reshape(2, 3), "step": np.int64(7)}
 
 
@@ -40,7 +46,11 @@ def refused(path: Path, **changes: Any) -> str:
     """The one line with which a directory is refused; nothing in it has changed."""
 
     def content() -> dict[str, bytes]:
-        return {p.name: p.read_bytes() for p in path.iterdir() if p.name != ".lock"} if path.is_dir() else {}
+        return (
+            {p.name: p.read_bytes() for p in path.iterdir() if p.name != ".lock"}
+            if path.is_dir()
+            else {}
+        )
 
     before = content()
     with pytest.raises(InputError) as raised, opened(path, **changes).held():
@@ -53,7 +63,10 @@ def refused(path: Path, **changes: Any) -> str:
 def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     path = made(tmp_path / "deep" / "run")
     document = tomllib.loads((path / "config.toml").read_text())
-    assert document == {"config": {k: v for k, v in CONFIG.items() if v is not None}, "versions": versions()}
+    assert document == {
+        "config": {k: v for k, v in CONFIG.items() if v is not None},
+        "versions": versions(),
+    }
     assert {"eigenloop", "jax", "numpy", "python", "machine"} <= versions().keys()
     assert opened(path).is_recorded()
     longer = opened(path, steps=20)
@@ -77,7 +90,9 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         ({"more": 1}, "more is not set there, 1 here"),
     ],
 )
-def test_another_configuration_is_refused_with_key_and_both_values(tmp_path: Path, changes: dict, words: str) -> None:
+def test_another_configuration_is_refused_with_key_and_both_values(
+    tmp_path: Path, changes: dict, words: str
+) -> None:
     assert words in refused(made(tmp_path / "run"), **changes)
 
 
@@ -85,7 +100,10 @@ def test_what_a_killed_write_left_is_removed_and_refuses_nothing(tmp_path: Path)
     """SIGKILL between a temporary file and its move: the same command must go on."""
     path = tmp_path / "run"
     path.mkdir()
-    left = [path / f".{name}.0123abcd" for name in ("config.toml", "checkpoint.safetensors", "metrics.csv")]
+    left = [
+        path / f".{name}.0123abcd"
+        for name in ("config.toml", "checkpoint.safetensors", "metrics.csv")
+    ]
     for file in left:
         file.write_bytes(b"half")
     made(path)
@@ -101,7 +119,9 @@ def test_what_a_killed_write_left_is_removed_and_refuses_nothing(tmp_path: Path)
     assert list(foreign.parent.iterdir()) == [foreign]
 
 
-def test_the_configuration_is_compared_under_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_is_compared_under_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another process may write its configuration between a first look and the lock."""
     path, flock = tmp_path / "run", directories.fcntl.flock
 
@@ -133,9 +153,15 @@ def test_foreign_things_in_the_way_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_directory_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
     path = made(tmp_path / "run")
-    hold = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    hold = (
+        "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held',"
+        " flush=True); input()"
+    )
     with subprocess.Popen(
-        [sys.executable, "-c", hold, str(path / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", hold, str(path / ".lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
@@ -165,7 +191,10 @@ def test_a_directory_without_permission_is_refused(tmp_path: Path) -> None:
     try:
         with without_privileges():
             for path in (closed, closed / "run", read_only / "run"):
-                with pytest.raises(InputError, match=r"cannot write to .*; choose another --out"), opened(path).held():
+                with (
+                    pytest.raises(InputError, match=r"cannot write to .*; choose another --out"),
+                    opened(path).held(),
+                ):
                     pass
                 with pytest.raises(InputError, match="cannot write to"):
                     atomic_write(path / "file", b"")
@@ -178,27 +207,43 @@ def test_a_directory_without_permission_is_refused(tmp_path: Path) -> None:
 def test_damaged_checkpoints_are_refused(tmp_path: Path, damage: str) -> None:
     file = made(tmp_path / "run") / RunDirectory.CHECKPOINT
     whole = file.read_bytes()
-    file.write_bytes({
-        "truncated": whole[:-5], "empty": b"", "garbage": np.random.default_rng(0).bytes(200),
-        "huge header": b"\xff" * 8 + whole[8:], "text": b"not a checkpoint at all",
-    }[damage])  # fmt: skip
+    file.write_bytes(
+        {
+            "truncated": whole[:-5],
+            "empty": b"",
+            "garbage": np.random.default_rng(0).bytes(200),
+            "huge header": b"\xff" * 8 + whole[8:],
+            "text": b"not a checkpoint at all",
+        }[damage]
+    )
     assert "checkpoint.safetensors is truncated or no safetensors file" in refused(file.parent)
 
 
 def test_damaged_and_missing_configurations(tmp_path: Path) -> None:
     path = made(tmp_path / "run")
-    for text in (b"task = ", b"\xff\xfe", b"other = 1\n", b"config = 3\n", b"config = [1]\n", b"[[config]]\nx = 1\n"):
+    for text in (
+        b"task = ",
+        b"\xff\xfe",
+        b"other = 1\n",
+        b"config = 3\n",
+        b"config = [1]\n",
+        b"[[config]]\nx = 1\n",
+    ):
         (path / "config.toml").write_bytes(text)
         assert "config.toml is damaged" in refused(path)
     (path / "config.toml").unlink()  # a checkpoint without its configuration could be anybody's
     assert "checkpoint.safetensors" in refused(path)
-    with pytest.raises(InputError, match=r"config.toml does not exist; give the directory of a run"):
+    with pytest.raises(
+        InputError, match=r"config.toml does not exist; give the directory of a run"
+    ):
         read_config(path)
     with pytest.raises(InputError, match="does not exist"):
         load_arrays(tmp_path / "none.safetensors")
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "file"
     atomic_write(file, b"old")
     assert file.stat().st_mode & 0o777 == 0o644

@@ -38,7 +38,9 @@ def test_ties_are_relative_to_the_largest_eigenvalue(scale: float) -> None:
 
 
 def test_default_multiplicities_are_those_of_task_2() -> None:
-    assert check_multiplicities(DEFAULT_MULTIPLICITIES, dim=16, samples=32) == DEFAULT_MULTIPLICITIES
+    assert (
+        check_multiplicities(DEFAULT_MULTIPLICITIES, dim=16, samples=32) == DEFAULT_MULTIPLICITIES
+    )
     assert sum(m * m for m in DEFAULT_MULTIPLICITIES) == 86  # mu2 = 86/16 = 5.375
 
 
@@ -52,17 +54,25 @@ def test_default_multiplicities_are_those_of_task_2() -> None:
         (lambda: sorted_eigenvalues([0.0, 0.0]), ["0", "positive"]),
         (lambda: require_gap([1.5, 1.5, 1.5]), ["3 eigenvalues", "1.5", "tight frame"]),
         (lambda: check_multiplicities([2, 1], dim=4, samples=3), ["--samples is 3", "--dim = 4"]),
-        (lambda: check_multiplicities([2, 1], dim=3, samples=3), ["2 multiplicities", "--dim is 3"]),
+        (
+            lambda: check_multiplicities([2, 1], dim=3, samples=3),
+            ["2 multiplicities", "--dim is 3"],
+        ),
         (lambda: check_multiplicities([3, 0], dim=2, samples=3), ["multiplicity 0", "at least 1"]),
         (lambda: check_multiplicities([3, 2], dim=2, samples=4), ["sum to 5", "--samples is 4"]),
-        (lambda: check_multiplicities([2, 2], dim=2, samples=4), ["2 eigenvalues equal 2", "tight frame"]),
+        (
+            lambda: check_multiplicities([2, 2], dim=2, samples=4),
+            ["2 eigenvalues equal 2", "tight frame"],
+        ),
         (lambda: check_multiplicities([2.5, 1.5], dim=2, samples=4), ["2.5", "not an integer"]),
         (
             lambda: unit_columns_with_spectrum(np.random.default_rng(0), [2.0, 1.0], samples=4),
             ["sum to 3", "n = 4"],
         ),
         (
-            lambda: unit_columns_with_spectrum(np.random.default_rng(0), [0.7, 0.7, 0.6], samples=2),
+            lambda: unit_columns_with_spectrum(
+                np.random.default_rng(0), [0.7, 0.7, 0.6], samples=2
+            ),
             ["3 positive", "n is 2"],
         ),
     ],
@@ -81,14 +91,17 @@ def test_random_orthogonal_has_the_moments_of_the_haar_measure() -> None:
     d, draws = 4, 6000
     rng = np.random.default_rng(1)
     q = np.array([random_orthogonal(rng, d) for _ in range(draws)])
-    np.testing.assert_allclose(q @ q.swapaxes(1, 2), np.broadcast_to(np.eye(d), q.shape), atol=1e-14)
+    np.testing.assert_allclose(
+        q @ q.swapaxes(1, 2), np.broadcast_to(np.eye(d), q.shape), atol=1e-14
+    )
     second, fourth = 1 / d, 3 / (d * (d + 2))
     eighth = 105 / (d * (d + 2) * (d + 4) * (d + 6))
     # 4.5 sigma for each of the 16 entries: a false alarm once in 9,000 choices of the seed
     assert np.all(abs(q.mean(axis=0)) < 4.5 * np.sqrt(second / draws))
     assert np.all(abs((q**2).mean(axis=0) - second) < 4.5 * np.sqrt((fourth - second**2) / draws))
     assert np.all(abs((q**4).mean(axis=0) - fourth) < 4.5 * np.sqrt((eighth - fourth**2) / draws))
-    assert abs(np.linalg.det(q).mean()) < 4.5 / np.sqrt(draws)  # both components of O(d), equally often
+    # both components of O(d), equally often
+    assert abs(np.linalg.det(q).mean()) < 4.5 / np.sqrt(draws)
     # E (tr Q)^2 = 1 and E (tr Q)^4 = 3 on O(d), d >= 4: it sees dependence between entries
     assert abs((np.trace(q, axis1=1, axis2=2) ** 2).mean() - 1) < 4.5 * np.sqrt(2 / draws)
 
@@ -110,8 +123,11 @@ def test_unit_columns_with_spectrum_has_both(values: list[float], extra: int, se
     x = unit_columns_with_spectrum(np.random.default_rng(seed), spectrum, samples=samples)
     assert x.shape == (len(values), samples)
     np.testing.assert_allclose(np.sum(x * x, axis=0), 1, atol=1e-14)
-    # eigenvalues of a symmetric matrix of norm <= n: rounding of n, times a few operations per column
-    np.testing.assert_allclose(np.linalg.eigvalsh(x @ x.T), np.sort(spectrum), atol=1e-14 * samples**2)
+    # eigenvalues of a symmetric matrix of norm <= n: rounding of n, times a few operations per
+    # column
+    np.testing.assert_allclose(
+        np.linalg.eigvalsh(x @ x.T), np.sort(spectrum), atol=1e-14 * samples**2
+    )
 
 
 @pytest.mark.parametrize("spectrum", [[2.0, 2.0, 2.0], [6.0, 0.0, 0.0], [1.0, 1.0, 4.0]])

@@ -1,4 +1,6 @@
-"""The claims on stability have the recorded verdicts; tools/mutants.toml breaks the formulas under each."""
+"""The claims on stability have the recorded verdicts; tools/mutants.toml breaks the formulas
+under each.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +8,9 @@ import pytest
 from eigenloop.claims import Claim, Effort
 from eigenloop.theory.claims import stability
 
-CLAIMS = {claim.id: claim for claim in stability.ledger.claims if claim.id.startswith("beyond.stability.")}
+CLAIMS = {
+    claim.id: claim for claim in stability.ledger.claims if claim.id.startswith("beyond.stability.")
+}
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))

@@ -19,7 +19,8 @@ def test_standard_error_is_its_formula(axis: int) -> None:
     values = np.random.default_rng(0).normal(size=(5, 7))
     rows = values.T if axis == 0 else values
     naive = [
-        math.sqrt(sum((x - sum(row) / len(row)) ** 2 for x in row) / (len(row) - 1) / len(row)) for row in rows.tolist()
+        math.sqrt(sum((x - sum(row) / len(row)) ** 2 for x in row) / (len(row) - 1) / len(row))
+        for row in rows.tolist()
     ]
     np.testing.assert_allclose(standard_error(values, axis=axis), naive, rtol=1e-14)
 
@@ -33,11 +34,13 @@ def test_standard_error_predicts_the_scatter_of_means() -> None:
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_bootstrap_covers_the_mean_as_often_as_it_should(level: float) -> None:
-    # The percentile interval of N normal values is mean +- z s sqrt((N-1)/N)/sqrt(N), so its exact coverage is that of
-    # Student's t at z sqrt((N-1)/N); 400 resamples lower it by less than 1/400.
+    # The percentile interval of N normal values is mean +- z s sqrt((N-1)/N)/sqrt(N), so its exact
+    # coverage is that of Student's t at z sqrt((N-1)/N); 400 resamples lower it by less than 1/400.
     values, sets = 30, 500
     data = np.random.default_rng(2).normal(loc=3.0, size=(sets, values))
-    intervals = [bootstrap_interval(row, seed=i, level=level, resamples=400) for i, row in enumerate(data)]
+    intervals = [
+        bootstrap_interval(row, seed=i, level=level, resamples=400) for i, row in enumerate(data)
+    ]
     covered = np.mean([low < 3.0 < high for low, high in intervals])
     z = scipy.stats.norm.ppf((1 + level) / 2)
     expected = 2 * scipy.stats.t.cdf(z * math.sqrt((values - 1) / values), values - 1) - 1
@@ -49,11 +52,15 @@ def test_bootstrap_is_a_function_of_its_seed() -> None:
     low, high = bootstrap_interval(values, seed=7, resamples=200)
     assert bootstrap_interval(values, seed=7, resamples=200) == (low, high)
     assert bootstrap_interval(values, seed=8, resamples=200) != (low, high)
-    np.testing.assert_allclose(bootstrap_interval(-values, seed=7, resamples=200), (-high, -low), rtol=1e-13)
+    np.testing.assert_allclose(
+        bootstrap_interval(-values, seed=7, resamples=200), (-high, -low), rtol=1e-13
+    )
 
 
 @given(st.floats(-4, 4), st.floats(1e-3, 1e3), st.integers(3, 12))
-def test_power_law_without_noise_is_recovered(exponent: float, prefactor: float, count: int) -> None:
+def test_power_law_without_noise_is_recovered(
+    exponent: float, prefactor: float, count: int
+) -> None:
     x = np.geomspace(0.1, 1e4, count)
     fit = fit_power_law(x, prefactor * x**exponent)
     assert fit.exponent == pytest.approx(exponent, abs=1e-12)

@@ -16,10 +16,17 @@ def test_a_missing_browser_is_told_at_the_end() -> None:
     words = [str(TESTS / "test_report_browser.py"), "-q", "-p", "no:cacheprovider", "-m", ""]
     for more in (["-n", "0"], ["-n", "2"]):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *words, *more], cwd=TESTS.parent, capture_output=True, text=True,
-            timeout=300, check=False, env={**os.environ, "PATH": "/nonexistent"},
-        )  # fmt: skip
+            [sys.executable, "-m", "pytest", *words, *more],
+            cwd=TESTS.parent,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, "PATH": "/nonexistent"},
+        )
         lines = [line for line in done.stdout.splitlines() if line.startswith("not run: ")]
         assert len(lines) == 1, done.stdout
-        assert lines[0].endswith("tests, for want of chromium; install it (Debian: apt-get install chromium)")
+        assert lines[0].endswith(
+            "tests, for want of chromium; install it (Debian: apt-get install chromium)"
+        )
         assert int(lines[0].split()[2]) > 5

@@ -1,7 +1,8 @@
-"""Every data file of statsmodels and vega_datasets: its dialect and its shape, or the reason it is refused for.
+"""Every data file of statsmodels and vega_datasets: its dialect and its shape, or the reason it is
+refused for.
 
-tests/tables.csv lists them. The packages are never imported, only their files are read. Shapes are counted again here,
-by lines and separators alone.
+tests/tables.csv lists them. The packages are never imported, only their files are read. Shapes are
+counted again here, by lines and separators alone.
 """
 
 import csv
@@ -17,8 +18,8 @@ from eigenloop.system.errors import InputError
 
 LISTED = Path(__file__).with_name("tables.csv")
 SEPARATORS = {"commas": ",", "semicolons": ";", "tabs": "\t", "blanks": None}
-NO_DATA = {".py", ".pyc", ".so", ".pyx", ".pxd", ".R", ".r", ".do", ".s", ".m", ".f90", ".h", ".in", ".build", ".toml",
-           ".md", ".rst", ".readme", ""}  # fmt: skip
+NO_DATA = {".py", ".pyc", ".so", ".pyx", ".pxd", ".R", ".r", ".do", ".s", ".m", ".f90", ".h",
+           ".in", ".build", ".toml", ".md", ".rst", ".readme", ""}  # fmt: skip
 REFUSALS = {"is missing": r"row \d+, column .* is \S+; (fill it in|leave)"}
 VERSIONS = {"statsmodels": "0.15.0", "vega_datasets": "0.9.0"}
 
@@ -28,7 +29,9 @@ def root(package: str) -> Path:
     if found is None or found.origin is None:
         pytest.skip(f"{package} is missing: make test installs it")
     if metadata.version(package) != VERSIONS[package]:
-        pytest.skip(f"the list is of {package} {VERSIONS[package]}, not of {metadata.version(package)}")
+        pytest.skip(
+            f"the list is of {package} {VERSIONS[package]}, not of {metadata.version(package)}"
+        )
     return Path(found.origin).parent
 
 
@@ -41,9 +44,10 @@ def listed(package: str) -> list[dict[str, str]]:
 def test_every_data_file_is_listed(package: str) -> None:
     base = root(package)
     found = {
-        path.relative_to(base.parent).as_posix() for path in base.rglob("*")
+        path.relative_to(base.parent).as_posix()
+        for path in base.rglob("*")
         if path.is_file() and path.suffix not in NO_DATA and path.name != "LICENSE"
-    }  # fmt: skip
+    }
     assert {row["file"] for row in listed(package)} == found
 
 
@@ -59,9 +63,20 @@ def test_every_data_file_is_read_or_refused_as_listed(package: str) -> None:
                 wrong.append((row["file"], str(error)))
             continue
         header = "no" if "no header" in table.about else "yes"
-        doubts = " ".join(sorted({"header" if "first line" in doubt.sentence else "order" for doubt in table.doubts}))
+        doubts = " ".join(
+            sorted(
+                {"header" if "first line" in doubt.sentence else "order" for doubt in table.doubts}
+            )
+        )
         found = (row["separator"] in table.about, header, *map(str, table.rows.shape), doubts, "")
-        if found != (True, row["header"], row["rows"], row["columns"], row["doubts"], row["refusal"]):
+        if found != (
+            True,
+            row["header"],
+            row["rows"],
+            row["columns"],
+            row["doubts"],
+            row["refusal"],
+        ):
             wrong.append((row["file"], table.about))
     assert wrong == []
 

@@ -1,4 +1,6 @@
-"""Text tables as pandas, NumPy, R and spreadsheets write them; what may be misread is never misread in silence."""
+"""Text tables as pandas, NumPy, R and spreadsheets write them; what may be misread is never
+misread in silence.
+"""
 
 import gzip
 import io
@@ -32,7 +34,9 @@ def written(folder: Path, text: str | bytes, name: str = "table.csv") -> Path:
 
 
 def lines(rows: np.ndarray, separator: str = ",", decimal: str = ".", form: str = "{:.4f}") -> str:
-    return "".join(separator.join(form.format(v).replace(".", decimal) for v in row) + "\n" for row in rows)
+    return "".join(
+        separator.join(form.format(v).replace(".", decimal) for v in row) + "\n" for row in rows
+    )
 
 
 def said(table: Table, **treatment: bool) -> list[str]:
@@ -55,7 +59,11 @@ def top(rows: np.ndarray) -> np.ndarray:
 
 # --- a header of numbers is not a sample in silence
 
-SPECTRA = 0.5 + 0.05 * np.outer(RNG.standard_normal(40), [3, -2, 0, 0, 1, 2]) + 0.01 * RNG.standard_normal((40, 6))
+SPECTRA = (
+    0.5
+    + 0.05 * np.outer(RNG.standard_normal(40), [3, -2, 0, 0, 1, 2])
+    + 0.01 * RNG.standard_normal((40, 6))
+)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +72,18 @@ SPECTRA = 0.5 + 0.05 * np.outer(RNG.standard_normal(40), [3, -2, 0, 0, 1, 2]) + 
         ("1650.5,1648.4,1646.3,1644.2,1642.1,1640.0", SPECTRA, "{:.5f}"),  # wavenumbers
         ("1990,1991,1992,1993,1994,1995", SPECTRA, "{:.5f}"),  # years
         ("400.1,402.7,411.9,437.0,450.2,500.4", SPECTRA, "{:.5f}"),  # masses, unevenly spaced
-        ('"0.1","0.35","0.2","0.4","0.35","0.2"', SPECTRA, "{:.5f}"),  # in quotation marks, in the range of the data
+        (
+            '"0.1","0.35","0.2","0.4","0.35","0.2"',
+            SPECTRA,
+            "{:.5f}",
+        ),  # in quotation marks, in the range of the data
         ("0,1,2,3,4,5", SPECTRA, "{:.5f}"),  # pandas without names
         ("1,2,3,4,5,6", np.rint(1000 * SPECTRA), "{:.0f}"),  # R without names, counts
-        ("10021,10045,10107,10230,10388,10402", np.rint(1000 * SPECTRA), "{:.0f}"),  # identifiers of genes
+        (
+            "10021,10045,10107,10230,10388,10402",
+            np.rint(1000 * SPECTRA),
+            "{:.0f}",
+        ),  # identifiers of genes
     ],
 )
 def test_a_header_of_numbers(tmp_path: Path, head: str, rows: np.ndarray, form: str) -> None:
@@ -93,10 +109,14 @@ def test_a_header_of_numbers(tmp_path: Path, head: str, rows: np.ndarray, form: 
         ("90.5,80.1,95.2,99.0,85.3,91.4", "outside the range"),
     ],
 )
-def test_a_first_line_that_may_be_a_header_is_a_sample_with_a_warning(tmp_path: Path, first: str, words: str) -> None:
+def test_a_first_line_that_may_be_a_header_is_a_sample_with_a_warning(
+    tmp_path: Path, first: str, words: str
+) -> None:
     body = SPECTRA if words != "outside the range" else SPECTRA + RNG.standard_normal((40, 6))
     table = read_table(written(tmp_path, first + "\n" + lines(body, form="{:.5f}")))
-    head = read_table(written(tmp_path, first + "\n" + lines(body, form="{:.5f}"), "b.csv"), Reading(header=True))
+    head = read_table(
+        written(tmp_path, first + "\n" + lines(body, form="{:.5f}"), "b.csv"), Reading(header=True)
+    )
     assert head.rows.shape == (40, 6)
     if table.rows.shape == (41, 6):
         (warning,) = said(table)
@@ -147,7 +167,9 @@ def test_first_lines(tmp_path: Path, text: str, names: tuple[str, ...], doubts: 
 
 
 def numbered(rows: np.ndarray, first: list[object], head: str) -> str:
-    return head + "".join(f"{i}," + line + "\n" for i, line in zip(first, lines(rows).splitlines(), strict=True))
+    return head + "".join(
+        f"{i}," + line + "\n" for i, line in zip(first, lines(rows).splitlines(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,14 +219,23 @@ def test_each_of_a_few_columns_is_doubted_by_itself(tmp_path: Path) -> None:
     many = np.arange(30)[:, None] * [1, 2, 3, 4] + 5
     assert (
         len(
-            said(read_table(written(tmp_path, "a,b,c,d,e\n" + lines(np.column_stack([many, rows[:, 2]]), form="{:g}"))))
+            said(
+                read_table(
+                    written(
+                        tmp_path,
+                        "a,b,c,d,e\n" + lines(np.column_stack([many, rows[:, 2]]), form="{:g}"),
+                    )
+                )
+            )
         )
         == 1
     )
 
 
 def test_row_names_of_r_under_a_shorter_header(tmp_path: Path) -> None:
-    text = '"a" "b" "c" "d"\n' + "".join(f'"r {i}" {line}\n' for i, line in enumerate(lines(ROWS, " ").splitlines()))
+    text = '"a" "b" "c" "d"\n' + "".join(
+        f'"r {i}" {line}\n' for i, line in enumerate(lines(ROWS, " ").splitlines())
+    )
     table = read_table(written(tmp_path, text))
     np.testing.assert_array_equal(table.rows, ROWS)
     assert table.names == ("a", "b", "c", "d")
@@ -216,7 +247,10 @@ def test_row_names_of_r_under_a_shorter_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ('"height, cm, standing";"weight, kg"\n1,5;2\n3;4,5\n', ("height, cm, standing", "weight, kg")),
+        (
+            '"height, cm, standing";"weight, kg"\n1,5;2\n3;4,5\n',
+            ("height, cm, standing", "weight, kg"),
+        ),
         ('"a;b","c|d"\n1.5,2\n3,4.5\n', ("a;b", "c|d")),
         ("'OBS' 'G P A'\n1.5 2\n3 4.5\n", ("OBS", "G P A")),
         ('"a ""x"" b"\t"c"\n1.5\t2\n3\t4.5\n', ('a "x" b', "c")),
@@ -245,11 +279,20 @@ def test_separators_and_quotes(tmp_path: Path, text: str, names: tuple[str, ...]
         ("a;b\n1,5;20\n2,5;1.234,5\n", ("'b'", "1.234,5", "row 2", "thousands")),
         ("a\tb\n1 234\t5\n2\t3\n", ("'a'", "1 234", "row 1", "thousands")),
         ("a,b\n1'234,5\n2,3\n", ("'a'", "1'234", "row 1", "thousands")),
-        ("a;b\n1.100,50;0\n1.200,50;1\n", ("'a'", "1.100,50", "row 1", "thousands", "without them")),
+        (
+            "a;b\n1.100,50;0\n1.200,50;1\n",
+            ("'a'", "1.100,50", "row 1", "thousands", "without them"),
+        ),
         ("a;b\n1,5;x\n2,5;y\n", ("'b'", "text ('x' in row 1)", "only 1 column(s) hold numbers")),
-        ("1.100,50;0\n1.200,50;1\n", ("column 1", "1.100,50", "row 1", "thousands", "without them")),
+        (
+            "1.100,50;0\n1.200,50;1\n",
+            ("column 1", "1.100,50", "row 1", "thousands", "without them"),
+        ),
         ("a,b,c\n1,2,12%\n3,4,5%\n", ("'c'", "12%", "--drop c", "--columns a,b")),
-        ("a,b,day\n1,2,2020-01-31\n3,4,2020-02-01\n", ("'day'", "dates", "--drop day", "--columns a,b")),
+        (
+            "a,b,day\n1,2,2020-01-31\n3,4,2020-02-01\n",
+            ("'day'", "dates", "--drop day", "--columns a,b"),
+        ),
         ("a,b,t\n1,2,31.01.2020\n3,4,1.2.2020\n", ("'t'", "dates", "--drop t")),
         ("a,b\nm,kg\n1,2\n3,4\n", ("second header", "row 1")),
         ("title\nmore\na,b\n1,2\n3,4\n", ("line 1 has 1", "above line 3")),
@@ -280,7 +323,9 @@ def test_refusals_give_the_true_reason(tmp_path: Path, text: str, words: tuple[s
         ({"header": False}, ("'a' in row 1", "the header", "leave out --no-header")),
     ],
 )
-def test_what_an_option_brought_about_names_the_option(tmp_path: Path, options: dict, words: tuple[str, ...]) -> None:
+def test_what_an_option_brought_about_names_the_option(
+    tmp_path: Path, options: dict, words: tuple[str, ...]
+) -> None:
     with pytest.raises(InputError) as caught:
         read_table(written(tmp_path, "a,b,c\n1,2,3\n4,5,7\n"), Reading(**options))
     for word in words:
@@ -288,9 +333,13 @@ def test_what_an_option_brought_about_names_the_option(tmp_path: Path, options: 
 
 
 @pytest.mark.parametrize("option", ["columns", "drop", "index_column"])
-def test_a_name_of_two_columns_is_refused_and_positions_are_not(tmp_path: Path, option: str) -> None:
+def test_a_name_of_two_columns_is_refused_and_positions_are_not(
+    tmp_path: Path, option: str
+) -> None:
     path = written(tmp_path, "a,b,a,c\n1.5,2,3,9\n4,5,7,8\n")
-    with pytest.raises(InputError, match=f"--{option.replace('_', '-')}: .* 2 columns named 'a'; .* 1, 3"):
+    with pytest.raises(
+        InputError, match=f"--{option.replace('_', '-')}: .* 2 columns named 'a'; .* 1, 3"
+    ):
         read_table(path, replace(Reading(), **{option: "a"}))
     np.testing.assert_array_equal(read_table(path, Reading(columns="3,1")).rows, [[3, 1.5], [7, 4]])
     with pytest.raises(InputError, match=r"--drop 3, .* --columns 1-2,4"):
@@ -314,12 +363,21 @@ def test_a_comma_that_may_separate_thousands_is_a_doubt(tmp_path: Path) -> None:
 def test_columns_are_named_by_name_position_or_range(tmp_path: Path) -> None:
     path = written(tmp_path, '"a, x",b,c,day\n1,2,3,2020-01-01\n4,5,6,2020-01-02\n')
     for reading, expected in (
-        (Reading(columns="c,b"), [3, 2]), (Reading(columns='"a, x",c'), [1, 3]), (Reading(drop="4"), [1, 2, 3]),
-        (Reading(drop="day,b"), [1, 3]), (Reading(index_column="day"), [1, 2, 3]), (Reading(columns="1-3"), [1, 2, 3]),
+        (Reading(columns="c,b"), [3, 2]),
+        (Reading(columns='"a, x",c'), [1, 3]),
+        (Reading(drop="4"), [1, 2, 3]),
+        (Reading(drop="day,b"), [1, 3]),
+        (Reading(index_column="day"), [1, 2, 3]),
+        (Reading(columns="1-3"), [1, 2, 3]),
         (Reading(index_column="day", drop="a, x"), [2, 3]),
-    ):  # fmt: skip
+    ):
         np.testing.assert_array_equal(read_table(path, reading).rows[0], expected)
-    for bad, word in (("z", "no column 'z'"), ("0", "no column '0'"), ("3-1", "no column"), (" , ", "names no column")):
+    for bad, word in (
+        ("z", "no column 'z'"),
+        ("0", "no column '0'"),
+        ("3-1", "no column"),
+        (" , ", "names no column"),
+    ):
         with pytest.raises(InputError, match=word):
             read_table(path, Reading(columns=bad))
     with pytest.raises(InputError, match="give one column"):
@@ -373,21 +431,33 @@ def zipped(**members: bytes) -> bytes:
         ("t.tsv.gz", lambda text: gzip.compress(text.replace(",", "\t").encode("utf-16"))),
     ],
 )
-def test_compression_and_encodings(tmp_path: Path, name: str, encode: Callable[[str], bytes]) -> None:
+def test_compression_and_encodings(
+    tmp_path: Path, name: str, encode: Callable[[str], bytes]
+) -> None:
     path = written(tmp_path, encode("größe,b\n1.5,2\n3,4.5\n"), name)
     table = read_table(path)
     assert table.names == ("größe", "b")
     np.testing.assert_array_equal(table.rows, [[1.5, 2], [3, 4.5]])
-    assert len(table.notes) == (b"gr\xf6" in path.read_bytes() and b"\xfe" not in path.read_bytes()[:2])
+    assert len(table.notes) == (
+        b"gr\xf6" in path.read_bytes() and b"\xfe" not in path.read_bytes()[:2]
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("t.csv.gz", b"a,b\n1,2\n", "damaged or no gzip file"),
-        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n3,4\n" * 99, mtime=0)[:-20], "damaged or no gzip file"),
+        (
+            "t.csv.gz",
+            gzip.compress(b"a,b\n1,2\n3,4\n" * 99, mtime=0)[:-20],
+            "damaged or no gzip file",
+        ),
         ("t.zip", b"PK\x03\x04 no more", "damaged or no zip archive"),
-        ("t.zip", zipped(**{"a.csv": b"1", "b.csv": b"2"}), "2 files (a.csv, b.csv); choose one with --key"),
+        (
+            "t.zip",
+            zipped(**{"a.csv": b"1", "b.csv": b"2"}),
+            "2 files (a.csv, b.csv); choose one with --key",
+        ),
         ("t.zip", zipped(**{"[Content_Types].xml": b"1"}), "Office document"),
         ("t.csv", zipped(**{"xl/workbook.xml": b"1"}), "Excel workbook"),
         ("t.csv", gzip.compress(b"a", mtime=0), "compressed by gzip"),
@@ -398,7 +468,9 @@ def test_compression_and_encodings(tmp_path: Path, name: str, encode: Callable[[
         ("t.csv.bz2", b"1", "ends in .bz2"),
     ],
 )
-def test_files_that_are_something_else(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_files_that_are_something_else(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install '.[parquet]'")
     with pytest.raises(InputError) as caught:
@@ -410,7 +482,9 @@ def test_files_that_are_something_else(tmp_path: Path, name: str, content: bytes
 def test_a_member_of_an_archive_is_chosen_by_key(tmp_path: Path) -> None:
     array = io.BytesIO()
     np.save(array, ROWS)
-    path = written(tmp_path, zipped(**{"a.csv": b"1,2\n3,4\n5,6\n", "b.npy": array.getvalue()}), "t.zip")
+    path = written(
+        tmp_path, zipped(**{"a.csv": b"1,2\n3,4\n5,6\n", "b.npy": array.getvalue()}), "t.zip"
+    )
     np.testing.assert_array_equal(read_table(path, key="b.npy").rows, ROWS)
     with pytest.raises(InputError, match=r"no file 'c'; it holds a\.csv, b\.npy"):
         read_table(path, key="c")
@@ -418,13 +492,20 @@ def test_a_member_of_an_archive_is_chosen_by_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
 def test_sparse_matrices(tmp_path: Path, form: str) -> None:
-    matrix = sparse.random(20, 6, density=0.3, rng=np.random.default_rng(1), dtype=np.float32).asformat(form)
+    matrix = sparse.random(
+        20, 6, density=0.3, rng=np.random.default_rng(1), dtype=np.float32
+    ).asformat(form)
     sparse.save_npz(tmp_path / "x.npz", matrix)
     table = read_table(tmp_path / "x.npz")
     np.testing.assert_array_equal(table.rows, matrix.toarray())
     assert "sparse" in table.about
-    hostile = {"format": np.array("csr"), "shape": np.array([4, 3]), "data": np.ones(2),
-               "indices": np.array([0, 10**6]), "indptr": np.array([0, 1, 2, 2, 2])}  # fmt: skip
+    hostile = {
+        "format": np.array("csr"),
+        "shape": np.array([4, 3]),
+        "data": np.ones(2),
+        "indices": np.array([0, 10**6]),
+        "indptr": np.array([0, 1, 2, 2, 2]),
+    }
     np.savez(tmp_path / "hostile.npz", **hostile)
     with pytest.raises(InputError, match="damaged"):
         read_table(tmp_path / "hostile.npz")
@@ -437,7 +518,9 @@ def test_parquet(tmp_path: Path) -> None:
     frame["name"] = "x"
     frame["day"] = pd.Timestamp("2020-01-01")
     frame.to_parquet(tmp_path / "t.parquet")
-    np.testing.assert_array_equal(read_table(tmp_path / "t.parquet", Reading(columns="a,b,c,d")).rows, ROWS)
+    np.testing.assert_array_equal(
+        read_table(tmp_path / "t.parquet", Reading(columns="a,b,c,d")).rows, ROWS
+    )
     with pytest.raises(InputError, match=r"'name' holds text .* 'day' holds dates"):
         read_table(tmp_path / "t.parquet")
     with pytest.raises(InputError, match="'n' is nan"):
@@ -448,13 +531,17 @@ def test_parquet(tmp_path: Path) -> None:
     assert "index of the data frame (name)" in table.about
 
 
-def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"pip install 'eigenloop\[parquet\]'"):
         read_table(written(tmp_path, b"PAR1", "t.parquet"))
 
 
-def test_more_than_the_memory_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_the_memory_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = written(tmp_path, gzip.compress(b"1,2\n" * 10**6), "bomb.csv.gz")
     monkeypatch.setattr("eigenloop.predict.files.memory_limit", lambda: 10**6)
     with pytest.raises(InputError, match="unpacks to more than"):
@@ -464,25 +551,38 @@ def test_more_than_the_memory_is_not_unpacked(tmp_path: Path, monkeypatch: pytes
 # --- written and read back
 
 VALUES = hnp.arrays(
-    np.float64, st.tuples(st.integers(2, 6), st.integers(2, 5)),
+    np.float64,
+    st.tuples(st.integers(2, 6), st.integers(2, 5)),
     elements=st.floats(-1e300, 1e300) | st.integers(-1000, 1000).map(float),
-)  # fmt: skip
-NAME = st.text(st.sampled_from("abcxyz 0123456789,;|'\"é_.-#"), max_size=8).map(lambda text: ("c" + text).strip())
+)
+NAME = st.text(st.sampled_from("abcxyz 0123456789,;|'\"é_.-#"), max_size=8).map(
+    lambda text: ("c" + text).strip()
+)
 
 
-def reads_back(folder: Path, text: bytes, rows: np.ndarray, names: list[str] | None, name: str = "t.csv") -> None:
+def reads_back(
+    folder: Path, text: bytes, rows: np.ndarray, names: list[str] | None, name: str = "t.csv"
+) -> None:
     """Exactly, or with a doubt about the first line that its option settles."""
     path = written(folder, text, name)
     table = read_table(path)
     if table.rows.shape != rows.shape and names is None:
-        assert any("first line" in doubt.sentence for doubt in table.doubts) or "header" in table.about
+        assert (
+            any("first line" in doubt.sentence for doubt in table.doubts) or "header" in table.about
+        )
         table = read_table(path, Reading(header=False))
     np.testing.assert_array_equal(table.rows, rows)
     if names is not None:
         assert table.names == tuple(names)
 
 
-@given(VALUES, st.data(), st.sampled_from([",", ";", "\t", "|"]), st.booleans(), st.sampled_from(["utf-8", "utf-16"]))
+@given(
+    VALUES,
+    st.data(),
+    st.sampled_from([",", ";", "\t", "|"]),
+    st.booleans(),
+    st.sampled_from(["utf-8", "utf-16"]),
+)
 def test_what_pandas_writes(
     tmp_path_factory: pytest.TempPathFactory,
     rows: np.ndarray,
@@ -498,28 +598,58 @@ def test_what_pandas_writes(
     reads_back(tmp_path_factory.mktemp("p"), text.encode(code), rows, names)
 
 
-@given(VALUES, st.sampled_from([" ", ",", ";", "\t"]), st.booleans(), st.sampled_from(["%.18e", "%r", "%24.17g"]))
+@given(
+    VALUES,
+    st.sampled_from([" ", ",", ";", "\t"]),
+    st.booleans(),
+    st.sampled_from(["%.18e", "%r", "%24.17g"]),
+)
 def test_what_numpy_writes(
-    tmp_path_factory: pytest.TempPathFactory, rows: np.ndarray, separator: str, named: bool, form: str
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: np.ndarray,
+    separator: str,
+    named: bool,
+    form: str,
 ) -> None:
     buffer, names = io.StringIO(), [f"c{j}" for j in range(rows.shape[1])]
     with np.printoptions(legacy="1.25"):
-        np.savetxt(buffer, rows, delimiter=separator, header=separator.join(names) if named else "", fmt=form)
-    reads_back(tmp_path_factory.mktemp("n"), buffer.getvalue().encode(), rows, names if named else None, "t.txt")
+        np.savetxt(
+            buffer,
+            rows,
+            delimiter=separator,
+            header=separator.join(names) if named else "",
+            fmt=form,
+        )
+    reads_back(
+        tmp_path_factory.mktemp("n"),
+        buffer.getvalue().encode(),
+        rows,
+        names if named else None,
+        "t.txt",
+    )
 
 
 @given(VALUES, st.data(), st.sampled_from(["csv", "csv2", "table"]), st.booleans())
 def test_what_r_writes(
-    tmp_path_factory: pytest.TempPathFactory, rows: np.ndarray, data: st.DataObject, kind: str, row_names: bool
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: np.ndarray,
+    data: st.DataObject,
+    kind: str,
+    row_names: bool,
 ) -> None:
-    """write.csv, write.csv2 and write.table, with their defaults: 15 digits, names in quotation marks."""
+    """write.csv, write.csv2 and write.table, with their defaults: 15 digits, names in quotation
+    marks.
+    """
     rows = np.array([[float(f"{value:.15g}") for value in row] for row in rows])
     names = data.draw(st.lists(NAME, min_size=rows.shape[1], max_size=rows.shape[1], unique=True))
     separator, decimal = {"csv": (",", "."), "csv2": (";", ","), "table": (" ", ".")}[kind]
     head = ['"' + name.replace('"', '""') + '"' for name in names]
     head = (['""'] if kind != "table" and row_names else []) + head
     body = [
-        [*([f'"{i}"'] if row_names else []), *(f"{value:.15g}".replace(".", decimal) for value in row)]
+        [
+            *([f'"{i}"'] if row_names else []),
+            *(f"{value:.15g}".replace(".", decimal) for value in row),
+        ]
         for i, row in enumerate(rows, 1)
     ]
     text = "".join(separator.join(cells) + "\n" for cells in [head, *body])
@@ -528,12 +658,23 @@ def test_what_r_writes(
 
 @given(VALUES, st.data(), st.booleans(), st.booleans())
 def test_what_a_spreadsheet_writes(
-    tmp_path_factory: pytest.TempPathFactory, rows: np.ndarray, data: st.DataObject, european: bool, hint: bool
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: np.ndarray,
+    data: st.DataObject,
+    european: bool,
+    hint: bool,
 ) -> None:
-    """CRLF, a byte order mark, quotation marks only where they are needed; in Europe ; and decimal commas."""
+    """CRLF, a byte order mark, quotation marks only where they are needed; in Europe ; and
+    decimal commas.
+    """
     names = data.draw(st.lists(NAME, min_size=rows.shape[1], max_size=rows.shape[1], unique=True))
     separator, decimal = (";", ",") if european else (",", ".")
-    quoted = ['"' + name.replace('"', '""') + '"' if set(name) & {separator, '"'} else name for name in names]
+    quoted = [
+        '"' + name.replace('"', '""') + '"' if set(name) & {separator, '"'} else name
+        for name in names
+    ]
     body = [[repr(float(value)).replace(".", decimal) for value in row] for row in rows]
-    text = f"sep={separator}\r\n" * hint + "".join(separator.join(cells) + "\r\n" for cells in [quoted, *body])
+    text = f"sep={separator}\r\n" * hint + "".join(
+        separator.join(cells) + "\r\n" for cells in [quoted, *body]
+    )
     reads_back(tmp_path_factory.mktemp("s"), text.encode("utf-8-sig"), rows, names)

@@ -1,4 +1,6 @@
-"""Tables at the edge: what is read, and one clear line for everything that is not a table of numbers."""
+"""Tables at the edge: what is read, and one clear line for everything that is not a table of
+numbers.
+"""
 
 import struct
 import zipfile
@@ -105,13 +107,21 @@ def test_bad_sources(tmp_path: Path) -> None:
     (tmp_path / "binary.csv").write_bytes(b"\x01\x02\x00\x01")
     (tmp_path / "x.xlsx").write_bytes(b"1")
     for name, rows in (("many", 10**12), ("more", 10**20)):
-        head = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, 3), }}".ljust(117) + "\n"
-        (tmp_path / f"{name}.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
+        head = (
+            f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, 3), }}".ljust(117) + "\n"
+        )
+        (tmp_path / f"{name}.npy").write_bytes(
+            b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode()
+        )
     with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
         archive.writestr("foo.txt", "no array")
     np.savez(tmp_path / "whole.npz", X=VALUES)
     whole = (tmp_path / "whole.npz").read_bytes()
-    for name, local, central, value in (("secret", 6, 8, 1), ("method", 8, 10, 99)):  # flags and method in both headers
+    # flags and method in both headers
+    for name, local, central, value in (
+        ("secret", 6, 8, 1),
+        ("method", 8, 10, 99),
+    ):
         changed = bytearray(whole)
         for mark, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
             struct.pack_into("<H", changed, whole.index(mark) + offset, value)
@@ -140,7 +150,9 @@ def test_bad_sources(tmp_path: Path) -> None:
         read_table(tmp_path / "two.npz", key="z")
     with pytest.raises(InputError, match="leave --key out"):
         read_table("iris", key="z")
-    with pytest.raises(InputError, match="unknown data set 'irish'; the known ones are breast_cancer, diabetes"):
+    with pytest.raises(
+        InputError, match="unknown data set 'irish'; the known ones are breast_cancer, diabetes"
+    ):
         read_table("irish")
 
 

@@ -1,4 +1,6 @@
-"""The theorems' claims have the recorded verdicts; tools/mutants.toml breaks the formulas under each."""
+"""The theorems' claims have the recorded verdicts; tools/mutants.toml breaks the formulas under
+each.
+"""
 
 from typing import Any
 
@@ -17,7 +19,11 @@ CLAIMS = {claim.id: claim for module in (theorems, power_method) for claim in mo
 
 
 def test_what_is_recorded_as_not_holding_is_this() -> None:
-    recorded = {claim.id: claim.expected_verdict for claim in CLAIMS.values() if claim.expected_verdict != "holds"}
+    recorded = {
+        claim.id: claim.expected_verdict
+        for claim in CLAIMS.values()
+        if claim.expected_verdict != "holds"
+    }
     assert recorded == {"thm4.1.no_minimizer": "holds only"}
 
 
@@ -79,7 +85,9 @@ def test_the_plateau_of_a_loop_off_multiples_of_the_identity_is_that_of_plain_pr
 
 
 def test_a_tight_frame_moves_for_the_unnormalised_target_alone() -> None:
-    """f(gamma) = (2 gamma - 1)^2 at S = 2I, whatever q is; (2 gamma)^2 for the normalised target."""
+    """f(gamma) = (2 gamma - 1)^2 at S = 2I, whatever q is; (2 gamma)^2 for the normalised
+    target.
+    """
     for target, best, slope in ((2.0, 0.5, -4.0), (1.0, 0.0, 0.0)):
         a, b = 1.0, 0.0
         assert 2 * 2 * (1 - target) == slope
@@ -90,18 +98,24 @@ def test_a_tight_frame_moves_for_the_unnormalised_target_alone() -> None:
 
 
 def test_the_difference_of_squares_of_a_naive_descent_is_quasi_conserved() -> None:
-    """One layer in the plane, S = diag(2, 1): the loss over an even grid of angles, its slope by differences."""
+    """One layer in the plane, S = diag(2, 1): the loss over an even grid of angles, its slope by
+    differences.
+    """
     angle = np.pi * (np.arange(512) + 0.5) / 512
     q = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     image = q * [2.0, 1.0]
 
     def loss(gamma: float) -> float:
         output = q + gamma * image
-        cosine = (output * image).sum(1) / np.linalg.norm(output, axis=1) / np.linalg.norm(image, axis=1)
+        cosine = (
+            (output * image).sum(1) / np.linalg.norm(output, axis=1) / np.linalg.norm(image, axis=1)
+        )
         return float(np.mean(2 - 2 * cosine))
 
     a, b = 1.0, 0.0
-    full = oracle.descend(oracle.circle((2, 1)), loss="normalized", norm=True, learning_rate=0.5, steps=30)
+    full = oracle.descend(
+        oracle.circle((2, 1)), loss="normalized", norm=True, learning_rate=0.5, steps=30
+    )
     for step in range(30):
         k = -0.25 * (loss(a * b + 1e-5) - loss(a * b - 1e-5)) / 2e-5
         assert (full.a[step], full.b[step]) == pytest.approx((a, b), abs=1e-8)
@@ -126,7 +140,9 @@ def test_the_regressions_standard_errors_are_the_scatter_of_its_estimates(target
     assert np.allclose(scatter / mean, 1, atol=5 / np.sqrt(2 * 400))
 
 
-def test_the_fit_of_figure_2b_does_not_depend_on_the_spectra_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fit_of_figure_2b_does_not_depend_on_the_spectra_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from eigenloop.figures.claims import points as claims
 
     found = []
@@ -139,7 +155,9 @@ def test_the_fit_of_figure_2b_does_not_depend_on_the_spectra_drawn(monkeypatch: 
 
 
 def test_the_loss_over_gamma_in_figure_2b_is_the_mean_loss_of_the_spectra() -> None:
-    """Linear interpolation between points 2.3 % apart of a function that falls no faster than gamma^-3."""
+    """Linear interpolation between points 2.3 % apart of a function that falls no faster than
+    gamma^-3.
+    """
     from eigenloop.figures.claims import points as claims
 
     of = Spectra.sphere(dim=16, samples=32, draws=5, seed=1)
@@ -148,7 +166,9 @@ def test_the_loss_over_gamma_in_figure_2b_is_the_mean_loss_of_the_spectra() -> N
     assert np.allclose(claims._Curve.with_ln(of)._losses(gammas), exact, rtol=12 * 0.023**2 / 8)
 
 
-def test_a_fit_at_the_edge_of_its_learning_rates_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_at_the_edge_of_its_learning_rates_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from eigenloop.figures.claims import points as claims
 
     monkeypatch.setattr(claims, "RATES", (0.05, 0.06))

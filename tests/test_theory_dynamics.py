@@ -1,4 +1,6 @@
-"""Population gradient descent: against naive recursions, its conservation law, its flow and the asymptotics."""
+"""Population gradient descent: against naive recursions, its conservation law, its flow and the
+asymptotics.
+"""
 
 import math
 
@@ -54,7 +56,9 @@ def test_the_flow_is_the_recursion_where_both_run(setting: Setting) -> None:
 
 
 def test_the_flows_velocity_converges_with_each_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaving out the n-th difference costs t^-n: taken over at step 30, each order gains a factor near 30."""
+    """Leaving out the n-th difference costs t^-n: taken over at step 30, each order gains a
+    factor near 30.
+    """
     monkeypatch.setattr(dynamics, "SMOOTH_FROM", 30)
     exact = recursion(LOOPED, learning_rate=0.1, steps=3000).gamma[-1]
     errors = []
@@ -67,8 +71,12 @@ def test_the_flows_velocity_converges_with_each_difference(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(("setting", "exponent"), [(LOOPED, 1 / 4), (SINGLE, 1 / 6)])
-def test_exponents_and_constants_at_very_long_times(setting: EndToEnd | LayerwiseNorm, exponent: float) -> None:
-    """Both approach their limits with a relative error of the order of 1/gamma, gamma at the start of the fit."""
+def test_exponents_and_constants_at_very_long_times(
+    setting: EndToEnd | LayerwiseNorm, exponent: float
+) -> None:
+    """Both approach their limits with a relative error of the order of 1/gamma, gamma at the
+    start of the fit.
+    """
     path = long_run(setting, learning_rate=0.1, steps=1e12)
     late = path.steps > 1e10
     gamma = path.gamma[-1]
@@ -93,13 +101,19 @@ def test_without_ln_gamma_goes_to_its_optimum_at_the_predicted_rate(target: str)
     measured = (errors[i + 1] / errors[i]) ** (1 / (path.steps[i + 1] - path.steps[i]))
     assert measured == pytest.approx(factor, abs=5e-5)
     end = asymptotic(setting, learning_rate=rate, steps=400)
-    assert (path.a[-1], path.b[-1]) == pytest.approx((end["a"], end["b"]), rel=0.01)  # c moves by O(eta)
+    # c moves by O(eta)
+    assert (path.a[-1], path.b[-1]) == pytest.approx((end["a"], end["b"]), rel=0.01)
 
 
 @pytest.mark.parametrize("eigenvalues", [TASK_2, (0.5, 0.1)])
 @pytest.mark.parametrize("target", ["normalized", "unnormalized"])
-def test_without_ln_a_small_learning_rate_is_followed_to_the_end(eigenvalues: tuple, target: str) -> None:
-    """At 1e-6 nothing is settled after 10,000 steps; gamma* may be negative. Step by step against the flow."""
+def test_without_ln_a_small_learning_rate_is_followed_to_the_end(
+    eigenvalues: tuple, target: str
+) -> None:
+    """At 1e-6 nothing is settled after 10,000 steps; gamma* may be negative.
+
+    Step by step against the flow.
+    """
     setting = LayerwiseLinear(eigenvalues, target)  # pyright: ignore[reportArgumentType]
     every = recursion(setting, learning_rate=1e-6, steps=100_000)
     flow = long_run(setting, learning_rate=1e-6, steps=1e5)
@@ -107,7 +121,10 @@ def test_without_ln_a_small_learning_rate_is_followed_to_the_end(eigenvalues: tu
     assert abs(flow.gamma[-1] / every.gamma[-1] - 1) < flow.error + every.error < 1e-8
     np.testing.assert_allclose(flow.a, every.a, rtol=1e-9)
     np.testing.assert_allclose(flow.b, every.b, rtol=1e-9)
-    ends = [long_run(setting, learning_rate=1e-6, steps=n).gamma[-1] for n in (1e6, 2e6 + 1, 1e7, 1e8, 1e9, 1e18)]
+    ends = [
+        long_run(setting, learning_rate=1e-6, steps=n).gamma[-1]
+        for n in (1e6, 2e6 + 1, 1e7, 1e8, 1e9, 1e18)
+    ]
     apart = np.abs(np.array(ends) - float(setting.optimum().value))
     assert np.all(np.diff(apart) <= 0)
     assert np.all(np.diff(apart[:3]) < 0)
@@ -115,17 +132,26 @@ def test_without_ln_a_small_learning_rate_is_followed_to_the_end(eigenvalues: tu
 
 
 def test_without_ln_the_flow_keeps_the_linear_rate() -> None:
-    """e contracts by 1 - kappa s* a step in the limit: log e falls by kappa s* between late steps, at 1e-6."""
+    """e contracts by 1 - kappa s* a step in the limit: log e falls by kappa s* between late
+    steps, at 1e-6.
+    """
     setting = LayerwiseLinear(TASK_2, "unnormalized")
-    optimum, kappa = float(setting.optimum().value), 2e-6 * float(setting.second_moment().value) / 16
+    optimum, kappa = (
+        float(setting.optimum().value),
+        2e-6 * float(setting.second_moment().value) / 16,
+    )
     first, last = (long_run(setting, learning_rate=1e-6, steps=n) for n in (1.0e7, 1.2e7))
     s = math.hypot(last.a[-1] ** 2 - last.b[-1] ** 2, 2 * optimum)
     fall = math.log((optimum - first.gamma[-1]) / (optimum - last.gamma[-1]))
     assert fall == pytest.approx(-2e6 * math.log1p(-kappa * s), rel=1e-4)
 
 
-def test_without_ln_an_oscillation_that_does_not_end_has_no_late_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a^2 - b^2 = 1, between the overshoot's threshold and divergence: what 20,000 steps leave open is nan."""
+def test_without_ln_an_oscillation_that_does_not_end_has_no_late_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From a^2 - b^2 = 1, between the overshoot's threshold and divergence: what 20,000 steps
+    leave open is nan.
+    """
     monkeypatch.setattr(dynamics, "STEPWISE", 20_000)
     setting = LayerwiseLinear([2.0, 1.0], "unnormalized")
     mu2, best = 2.5, 0.4
@@ -166,7 +192,8 @@ def test_recorded_steps_hold_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "steps"), [(0.0, 10), (-1.0, 10), (math.nan, 10), (0.1, 0), (0.1, math.inf), (0.1, 1e19)]
+    ("rate", "steps"),
+    [(0.0, 10), (-1.0, 10), (math.nan, 10), (0.1, 0), (0.1, math.inf), (0.1, 1e19)],
 )
 def test_bad_input_is_refused(rate: float, steps: float) -> None:
     with pytest.raises(InputError, match=r"--(learning-rate|steps) is"):

@@ -1,4 +1,6 @@
-"""The whole landscape without LN: sampled averages, its gradient, the scalar slice, and minima below f*."""
+"""The whole landscape without LN: sampled averages, its gradient, the scalar slice, and minima
+below f*.
+"""
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from eigenloop.theory.stability import hessian
 TARGETS: tuple[Target, ...] = ("normalized", "unnormalized")
 
 
-def sampled(target: Target, values: np.ndarray, a: np.ndarray, b: np.ndarray, size: int) -> tuple[float, float]:
+def sampled(
+    target: Target, values: np.ndarray, a: np.ndarray, b: np.ndarray, size: int
+) -> tuple[float, float]:
     """Mean and standard error of ||q + ASBq - v||^2 over rotations of S and directions q."""
     rng, d = np.random.default_rng(2), values.size
     frames = np.linalg.qr(rng.standard_normal((size, d, d)))[0]
@@ -41,12 +45,16 @@ def test_multiples_of_the_identity_have_the_scalar_loss(target: Target) -> None:
     setting, eye = LayerwiseLinear(TASK_2, target), np.eye(16)
     field = Landscape.of(setting)
     for a, b in ((1.0, 0.0), (0.7, 0.4), (1.3, float(setting.optimum().value) / 1.3)):
-        assert field.loss(a * eye, b * eye) == pytest.approx(float(setting.loss(a * b).value), rel=1e-12)
+        assert field.loss(a * eye, b * eye) == pytest.approx(
+            float(setting.loss(a * b).value), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_its_gradient_and_its_curvature(target: Target) -> None:
-    """Central differences; the Hessian at multiples of I is that of `stability.hessian`, by another route."""
+    """Central differences; the Hessian at multiples of I is that of `stability.hessian`, by
+    another route.
+    """
     setting, rng, h = LayerwiseLinear(TASK_2, target), np.random.default_rng(3), 1e-5
     field, (a, b, e, f) = Landscape.of(setting), rng.standard_normal((4, 16, 16)) / 4
     of_a, of_b = field.gradient(a, b)
@@ -59,9 +67,13 @@ def test_its_gradient_and_its_curvature(target: Target) -> None:
     ):
         unit = direction / np.linalg.norm(direction)
         start = field.gradient(1.1 * eye, 0.3 * eye)
-        pushed = [field.gradient(1.1 * eye + h * unit, 0.3 * eye), field.gradient(1.1 * eye, 0.3 * eye + h * unit)]
+        pushed = [
+            field.gradient(1.1 * eye + h * unit, 0.3 * eye),
+            field.gradient(1.1 * eye, 0.3 * eye + h * unit),
+        ]
         found = [
-            [np.sum((after - before) * unit) / h for after, before in zip(one, start, strict=True)] for one in pushed
+            [np.sum((after - before) * unit) / h for after, before in zip(one, start, strict=True)]
+            for one in pushed
         ]
         np.testing.assert_allclose(found, hessian(setting, a=1.1, b=0.3)[name].hessian, atol=2e-4)
 
@@ -74,7 +86,9 @@ def test_the_normalised_target_has_minima_below_f_star_and_the_other_has_none() 
     assert best.loss == pytest.approx(half.loss, rel=1e-6)
     assert best.loss < 0.87 * floors["normalized"]
     assert max(abs(part).max() for part in fields["normalized"].gradient(best.a, best.b)) < 1e-6
-    assert minimum(fields["unnormalized"], starts=2).loss == pytest.approx(floors["unnormalized"], rel=1e-9)
+    assert minimum(fields["unnormalized"], starts=2).loss == pytest.approx(
+        floors["unnormalized"], rel=1e-9
+    )
 
 
 def test_splits_of_rank_0_and_16_are_the_scalar_minimum() -> None:
@@ -83,4 +97,5 @@ def test_splits_of_rank_0_and_16_are_the_scalar_minimum() -> None:
     losses = [split_minimum(field, rank).loss for rank in range(17)]
     assert losses[0] == pytest.approx(floor, rel=1e-9)
     np.testing.assert_allclose(losses, losses[::-1], rtol=1e-7)
-    assert losses[5] == pytest.approx(0.1987, abs=1e-4)  # where SGD from the paper's start ends (docs/theory/beyond.md)
+    # where SGD from the paper's start ends (docs/theory/beyond.md)
+    assert losses[5] == pytest.approx(0.1987, abs=1e-4)

@@ -1,4 +1,6 @@
-"""Momentum and Adam on the population: optax, recursions written out, and paths of a program that shares no code."""
+"""Momentum and Adam on the population: optax, recursions written out, and paths of a program
+that shares no code.
+"""
 
 import csv
 import math
@@ -14,7 +16,15 @@ from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
 from eigenloop.system.errors import InputError
 from eigenloop.theory.dynamics import Path as Descent
 from eigenloop.theory.dynamics import long_run, recursion, slope_function
-from eigenloop.theory.optimisers import Rule, adam, adam_run, clock_shift, descent, heavy_ball, heavy_ball_run
+from eigenloop.theory.optimisers import (
+    Rule,
+    adam,
+    adam_run,
+    clock_shift,
+    descent,
+    heavy_ball,
+    heavy_ball_run,
+)
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +53,9 @@ def exponent(model: str, rule: str, first: int, last: int) -> float:
 
 
 def shift_in_table(model: str, step: int) -> float:
-    """Signed steps by which momentum is ahead; plain gradient descent's speed from its recursion."""
+    """Signed steps by which momentum is ahead; plain gradient descent's speed from its
+    recursion.
+    """
     (a, b), (plain_a, plain_b) = TABLE[model, "momentum"][step], TABLE[model, "plain"][step]
     k = -float(SETTINGS[model].slope(plain_a * plain_b).value) / 16
     speed = math.log1p(k * (plain_a**2 + plain_b**2) / (plain_a * plain_b) + k * k)
@@ -62,19 +74,26 @@ def shift_in_table(model: str, step: int) -> float:
 def test_the_rules_are_those_of_optax(
     rule: Rule, oracle: optax.GradientTransformation, standard_promotion: None
 ) -> None:
-    gradients = np.random.default_rng(0).standard_normal((300, 2)) * np.geomspace(1, 1e-3, 300)[:, None]
+    gradients = (
+        np.random.default_rng(0).standard_normal((300, 2)) * np.geomspace(1, 1e-3, 300)[:, None]
+    )
     state = oracle.init(jnp.zeros(2))
     for g in gradients:
         updates, state = oracle.update(jnp.asarray(g, jnp.float32), state)
-        np.testing.assert_allclose(rule(*map(float, g)), np.asarray(updates), rtol=1e-4, atol=1e-7)  # optax in float32
+        # optax in float32
+        np.testing.assert_allclose(rule(*map(float, g)), np.asarray(updates), rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_descent_is_the_recursion_written_out(model: str) -> None:
-    """Without momentum it is `recursion`; with it, every step with f' from the integrals themselves."""
+    """Without momentum it is `recursion`; with it, every step with f' from the integrals
+    themselves.
+    """
     setting, rate, beta = SETTINGS[model], 0.1, 0.9
     plain = descent(setting, heavy_ball(learning_rate=rate, momentum=0.0), steps=500)
-    np.testing.assert_allclose(plain.a, recursion(setting, learning_rate=rate, steps=500).a, rtol=1e-13)
+    np.testing.assert_allclose(
+        plain.a, recursion(setting, learning_rate=rate, steps=500).a, rtol=1e-13
+    )
     x, before = np.array([1.0, 0.0]), np.array([1.0, 0.0])
     for _ in range(100):
         g = float(setting.slope(float(x.prod())).value) / 16 * x[::-1]
@@ -128,7 +147,9 @@ def test_without_momentum_the_flow_is_that_of_gradient_descent(model: str) -> No
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("steps", [200_000, 20_000_000])
 def test_momentums_signed_shift_of_the_clock(model: str, steps: int) -> None:
-    """The flow against the recursion step by step; they differ by two hundredths of a step of 2e7."""
+    """The flow against the recursion step by step; they differ by two hundredths of a step of
+    2e7.
+    """
     path = heavy_ball_run(SETTINGS[model], learning_rate=0.1, momentum=0.9, steps=steps)
     plain = long_run(SETTINGS[model], learning_rate=1.0, steps=steps)
     assert clock_shift(path, plain)[-1] == pytest.approx(shift_in_table(model, steps), abs=0.1)
@@ -155,11 +176,17 @@ def test_a_clock_that_is_seven_steps_ahead() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: heavy_ball(learning_rate=0.1, momentum=1.0), "momentum is 1; it must be at least 0 and below 1"),
+        (
+            lambda: heavy_ball(learning_rate=0.1, momentum=1.0),
+            "momentum is 1; it must be at least 0 and below 1",
+        ),
         (lambda: adam(learning_rate=0.1, epsilon=0.0), "epsilon is 0; it must be positive"),
         (lambda: adam(learning_rate=0.1, second=1.0), "beta2 is 1"),
         (lambda: adam_run(SETTINGS["looped"], learning_rate=0.0, steps=10), "--learning-rate is 0"),
-        (lambda: heavy_ball_run(SETTINGS["looped"], learning_rate=1.0, momentum=0.5, steps=0), "--steps is 0"),
+        (
+            lambda: heavy_ball_run(SETTINGS["looped"], learning_rate=1.0, momentum=0.5, steps=0),
+            "--steps is 0",
+        ),
     ],
 )
 def test_settings_without_meaning_are_refused(call, words: str) -> None:

@@ -1,4 +1,6 @@
-"""Population objectives: against 30-digit arithmetic, Monte Carlo, closed forms in two dimensions, and their limits."""
+"""Population objectives: against 30-digit arithmetic, Monte Carlo, closed forms in two
+dimensions, and their limits.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +37,10 @@ REFERENCE = {
 
 
 def of_task_2() -> dict[str, Estimate]:
-    looped, linear = EndToEnd(TASK_2, 10), {t: LayerwiseLinear(TASK_2, t) for t in ("normalized", "unnormalized")}
+    looped, linear = (
+        EndToEnd(TASK_2, 10),
+        {t: LayerwiseLinear(TASK_2, t) for t in ("normalized", "unnormalized")},
+    )
     found = {
         "mean_power_norm": mean_power_norm(TASK_2),
         "second_moment": linear["normalized"].second_moment(),
@@ -58,14 +63,18 @@ def test_reference_values_of_task_2(name: str) -> None:
 
 
 def by_trapezoid(integrand: Callable, low: float, high: float, step: str = "0.2") -> Any:
-    """int integrand(t) dt over t = e^s in 30 digits: the trapezoidal rule with a step finer than any needed."""
+    """int integrand(t) dt over t = e^s in 30 digits: the trapezoidal rule with a step finer than
+    any needed.
+    """
     with mp.workdps(30):
         count = int((high - low) / float(step))
         points = (mp.mpf(low) + mp.mpf(step) * k for k in range(count + 1))
         return mp.mpf(step) * mp.fsum(mp.e**s * integrand(mp.e**s) for s in points)
 
 
-def ratio_in_30_digits(eigenvalues: np.ndarray, loops: int, gamma: float | None, kind: str) -> float:
+def ratio_in_30_digits(
+    eigenvalues: np.ndarray, loops: int, gamma: float | None, kind: str
+) -> float:
     """f, f', f_inf or Y1 by their definitions, term by term."""
     with mp.workdps(30):
         lam = [mp.mpf(float(value)) for value in eigenvalues]
@@ -117,9 +126,11 @@ def test_end_to_end_against_30_digits(
     values[-1] = 0 if singular else values[0] / condition
     setting = EndToEnd(values, loops)
     checks = {
-        ("loss", gamma): setting.loss(gamma), ("slope", gamma): setting.slope(gamma),
-        ("loss", None): setting.limit_loss(), ("upsilon1", None): setting.upsilon1(),
-    }  # fmt: skip
+        ("loss", gamma): setting.loss(gamma),
+        ("slope", gamma): setting.slope(gamma),
+        ("loss", None): setting.limit_loss(),
+        ("upsilon1", None): setting.upsilon1(),
+    }
     for (kind, at), found in checks.items():
         expected = ratio_in_30_digits(values, loops, at, kind)
         if expected == 0:
@@ -143,14 +154,20 @@ def test_closed_forms_in_two_dimensions(ratio: float, loops: int, gamma: float) 
     setting = EndToEnd([1.0, ratio], loops)
     r = ((1 + gamma * ratio) / (1 + gamma)) ** loops
     assert float(setting.loss(gamma).value) == pytest.approx(r / (1 + r), rel=1e-10)
-    assert float(setting.limit_loss().value) == pytest.approx(ratio**loops / (1 + ratio**loops), rel=1e-10)
+    assert float(setting.limit_loss().value) == pytest.approx(
+        ratio**loops / (1 + ratio**loops), rel=1e-10
+    )
     # the angle between q = (cos, sin) and Sq, averaged: E||Sq|| is an elliptic integral
     from scipy.special import ellipe
 
-    assert float(mean_power_norm([1.0, ratio]).value) == pytest.approx(2 / np.pi * ellipe(1 - ratio**2), rel=1e-12)
+    assert float(mean_power_norm([1.0, ratio]).value) == pytest.approx(
+        2 / np.pi * ellipe(1 - ratio**2), rel=1e-12
+    )
 
 
-@pytest.mark.parametrize("eigenvalues", [TASK_2, (3.0, 3.0, 1.0, 0.25), (2.0, 1.0), (9.0, 1.0, 1.0, 0.0, 1e-3)])
+@pytest.mark.parametrize(
+    "eigenvalues", [TASK_2, (3.0, 3.0, 1.0, 0.25), (2.0, 1.0), (9.0, 1.0, 1.0, 0.0, 1e-3)]
+)
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 7.0])
 def test_every_objective_against_monte_carlo(eigenvalues: tuple[float, ...], gamma: float) -> None:
     values, loops, size = np.array(eigenvalues), 3, 200_000
@@ -168,27 +185,38 @@ def test_every_objective_against_monte_carlo(eigenvalues: tuple[float, ...], gam
         "end to end": (np.sum(y[:, m:] ** 2, 1), EndToEnd(values, loops).loss(gamma)),
         "layerwise": (np.sum((unit - target) ** 2, 1), LayerwiseNorm(values).loss(gamma)),
         "normalized": (np.sum((one - target) ** 2, 1), LayerwiseLinear(values).loss(gamma)),
-        "unnormalized": (np.sum((one - image) ** 2, 1), LayerwiseLinear(values, "unnormalized").loss(gamma)),
+        "unnormalized": (
+            np.sum((one - image) ** 2, 1),
+            LayerwiseLinear(values, "unnormalized").loss(gamma),
+        ),
     }
     for name, (sample, found) in samples.items():
         standard_error = sample.std() / np.sqrt(size)
         assert abs(sample.mean() - float(found.value)) < 5 * standard_error, name
 
 
-@pytest.mark.parametrize("setting", [EndToEnd(TASK_2, 10), LayerwiseNorm(TASK_2), LayerwiseNorm((5.0, 2.0, 0.02, 0.0))])
+@pytest.mark.parametrize(
+    "setting", [EndToEnd(TASK_2, 10), LayerwiseNorm(TASK_2), LayerwiseNorm((5.0, 2.0, 0.02, 0.0))]
+)
 @pytest.mark.parametrize("gamma", [0.5, 20.0])
-def test_the_slope_is_the_derivative_of_the_loss(setting: EndToEnd | LayerwiseNorm, gamma: float) -> None:
+def test_the_slope_is_the_derivative_of_the_loss(
+    setting: EndToEnd | LayerwiseNorm, gamma: float
+) -> None:
     # Richardson's extrapolation of central differences: error of the order of h^4
     estimates = []
     for h in (0.02 * gamma, 0.01 * gamma):
-        estimates.append((float(setting.loss(gamma + h).value) - float(setting.loss(gamma - h).value)) / (2 * h))
+        estimates.append(
+            (float(setting.loss(gamma + h).value) - float(setting.loss(gamma - h).value)) / (2 * h)
+        )
     derivative = (4 * estimates[1] - estimates[0]) / 3
     assert float(setting.slope(gamma).value) == pytest.approx(derivative, rel=3e-7)
     assert derivative < 0
 
 
 def test_limits_at_large_gamma() -> None:
-    """gamma^2 f' -> -Y1; gamma^2 f -> Y2 and gamma^3 f' -> -2 Y2: the error is of the order of 1/gamma."""
+    """gamma^2 f' -> -Y1; gamma^2 f -> Y2 and gamma^3 f' -> -2 Y2: the error is of the order of
+    1/gamma.
+    """
     looped, single = EndToEnd(TASK_2, 10), LayerwiseNorm(TASK_2)
     y1, y2 = float(looped.upsilon1().value), float(single.upsilon2().value)
     errors = []
@@ -220,7 +248,9 @@ def test_layerwise_loss_in_30_digits_for_an_ill_conditioned_spectrum() -> None:
 
         pieces = [0, 1, 1.5, 1.55, 1.57, 1.5705, mp.pi / 2]
         expected = float(2 / mp.pi * mp.quad(integrand, pieces))
-    assert float(LayerwiseNorm([1.0, ratio]).loss(gamma).value) == pytest.approx(expected, rel=1e-10)
+    assert float(LayerwiseNorm([1.0, ratio]).loss(gamma).value) == pytest.approx(
+        expected, rel=1e-10
+    )
 
 
 def test_many_spectra_at_once_are_those_one_by_one() -> None:
@@ -233,17 +263,23 @@ def test_many_spectra_at_once_are_those_one_by_one() -> None:
 
 
 def test_large_dimensions() -> None:
-    """Equal eigenvalues but one: D concentrates and E||Sq|| -> (tr S^2 / d)^{1/2} with a relative error near 1/d."""
+    """Equal eigenvalues but one: D concentrates and E||Sq|| -> (tr S^2 / d)^{1/2} with a
+    relative error near 1/d.
+    """
     for dim in (256, 4096):
         values = np.r_[2.0, np.ones(dim - 1)]
-        assert float(mean_power_norm(values).value) == pytest.approx(np.sqrt(np.mean(values**2)), rel=2 / dim)
+        assert float(mean_power_norm(values).value) == pytest.approx(
+            np.sqrt(np.mean(values**2)), rel=2 / dim
+        )
         assert float(EndToEnd(values, 1).loss(0.0).value) == pytest.approx(1 - 1 / dim, rel=1e-12)
         assert np.exp(log_norm_mean(dim)) == pytest.approx(np.sqrt(dim - 0.5), rel=1 / dim**2)
 
 
 @pytest.mark.parametrize("gap", [0.5, 1e-2, 1e-4, 1e-6, 1e-8])
 def test_nearly_tight_frames_keep_their_digits(gap: float) -> None:
-    """gamma* and f* of diag(1, 1 - gap), averages over the circle in 50 digits: differences lost up to all digits."""
+    """gamma* and f* of diag(1, 1 - gap), averages over the circle in 50 digits: differences lost
+    up to all digits.
+    """
     with mp.workdps(50):
         first, second = mp.mpf(1), mp.mpf(1 - gap)
         count, excess, start = 200, mp.mpf(0), mp.mpf(0)
@@ -269,7 +305,9 @@ def test_the_norm_of_a_gaussian_is_known_to_rounding() -> None:
 
 
 def test_a_large_dimension_costs_no_digits() -> None:
-    """One eigenvalue 3 in d = 1024: E||Sq|| and gamma* with D = 9 x + y, x, y chi-squared, by their own integral."""
+    """One eigenvalue 3 in d = 1024: E||Sq|| and gamma* with D = 9 x + y, x, y chi-squared, by
+    their own integral.
+    """
     dim = 1024
     with mp.workdps(30):
         # E[D^1/2] = pi^-1/2 int E[D e^-tD] t^-1/2 dt
@@ -278,7 +316,13 @@ def test_a_large_dimension_costs_no_digits() -> None:
             return mp.sqrt(u * v ** (dim - 1)) * (9 * u + (dim - 1) * v) / mp.sqrt(t)
 
         x = mp.mpf(dim) / 2
-        norm = by_trapezoid(integrand, -110, 12) / mp.sqrt(mp.pi) / mp.sqrt(2) * mp.gamma(x) / mp.gamma(x + 0.5)
+        norm = (
+            by_trapezoid(integrand, -110, 12)
+            / mp.sqrt(mp.pi)
+            / mp.sqrt(2)
+            * mp.gamma(x)
+            / mp.gamma(x + 0.5)
+        )
         star = float((norm - mp.mpf(dim + 2) / dim) / (mp.mpf(dim + 8) / dim))
     values = np.r_[3.0, np.ones(dim - 1)]
     found, best = mean_power_norm(values), LayerwiseLinear(values).optimum()
@@ -290,9 +334,15 @@ def test_the_largest_gamma_gives_no_warning() -> None:
     for top in (1.0, 1e60):
         values = top * np.array([1.0, 0.5, 0.25, 0.0])
         looped = EndToEnd(values, 3)
-        assert float(looped.loss(1e300).value) == pytest.approx(float(looped.limit_loss().value), rel=1e-12)
+        assert float(looped.loss(1e300).value) == pytest.approx(
+            float(looped.limit_loss().value), rel=1e-12
+        )
         assert float(looped.slope(1e300).value) == 0
-        assert float(LayerwiseNorm(values).loss(1e300).value) == float(LayerwiseNorm(values).slope(1e300).value) == 0
+        assert (
+            float(LayerwiseNorm(values).loss(1e300).value)
+            == float(LayerwiseNorm(values).slope(1e300).value)
+            == 0
+        )
 
 
 def test_what_diverges_says_so() -> None:
@@ -300,7 +350,8 @@ def test_what_diverges_says_so() -> None:
         LayerwiseNorm([2.0, 1.0, 0.0]).upsilon2()
     with pytest.raises(InputError, match=r"rank 1 in dimension 2"):
         LayerwiseNorm([2.0, 0.0]).upsilon2()
-    # rank 2 in the plane is finite: S = diag(1, rho), E = int sin^2 cos^2 (1-rho)^2/(cos^2 + rho^2 sin^2)^2
+    # rank 2 in the plane is finite: S = diag(1, rho), E = int sin^2 cos^2 (1-rho)^2/(cos^2 + rho^2
+    # sin^2)^2
     found = LayerwiseNorm([1.0, 0.5]).upsilon2()
     angle = (np.arange(4096) + 0.5) * np.pi / 4096
     c, s = np.cos(angle) ** 2, np.sin(angle) ** 2

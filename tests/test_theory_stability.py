@@ -1,4 +1,6 @@
-"""The Hessian of the scalar manifold: against automatic differentiation, exact in the plane, sampled in space."""
+"""The Hessian of the scalar manifold: against automatic differentiation, exact in the plane,
+sampled in space.
+"""
 
 from collections.abc import Callable
 
@@ -24,7 +26,9 @@ PLANE = (3.0, 1.0)
 
 
 def sample_loss(setting: Setting) -> Callable:
-    """(A, B, S, q, principal direction first in S's eigenbasis u) -> the loss of one example, written out."""
+    """(A, B, S, q, principal direction first in S's eigenbasis u) -> the loss of one example,
+    written out.
+    """
 
     def loss(ab: jax.Array, s: jax.Array, q: jax.Array, u: jax.Array) -> jax.Array:
         a, b = ab
@@ -48,7 +52,9 @@ def sample_loss(setting: Setting) -> Callable:
 def projected(full: np.ndarray, dim: int) -> dict[str, np.ndarray]:
     """A Hessian over (A, B), (2, d, d, 2, d, d), as its mean 2 x 2 matrix in each sector."""
     eye = np.eye(dim * dim)
-    transpose = np.eye(dim * dim).reshape(dim, dim, dim, dim).transpose(0, 1, 3, 2).reshape(dim * dim, -1)
+    transpose = (
+        np.eye(dim * dim).reshape(dim, dim, dim, dim).transpose(0, 1, 3, 2).reshape(dim * dim, -1)
+    )
     identity = np.outer(np.eye(dim).ravel(), np.eye(dim).ravel()) / dim
     projectors = {
         "scalar": identity,
@@ -60,15 +66,22 @@ def projected(full: np.ndarray, dim: int) -> dict[str, np.ndarray]:
 
 
 SETTINGS = [
-    EndToEnd(PLANE, 1), EndToEnd(PLANE, 4), LayerwiseNorm(PLANE), LayerwiseLinear(PLANE),
+    EndToEnd(PLANE, 1),
+    EndToEnd(PLANE, 4),
+    LayerwiseNorm(PLANE),
+    LayerwiseLinear(PLANE),
     LayerwiseLinear(PLANE, "unnormalized"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize(("a", "b"), [(1.1, 0.4), (0.7, 1.9)])
-def test_in_the_plane_it_is_the_derivative_of_an_exact_average(setting: Setting, a: float, b: float, x64: None) -> None:
-    """The average over the circle by the trapezoidal rule; that over rotations of S is the mean over a sector."""
+def test_in_the_plane_it_is_the_derivative_of_an_exact_average(
+    setting: Setting, a: float, b: float, x64: None
+) -> None:
+    """The average over the circle by the trapezoidal rule; that over rotations of S is the mean
+    over a sector.
+    """
     angles = np.arange(2000) * 2 * np.pi / 2000
     queries = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], 1))
     gram, principal = jnp.diag(jnp.array(PLANE)), jnp.eye(2)[:, :1]
@@ -80,9 +93,13 @@ def test_in_the_plane_it_is_the_derivative_of_an_exact_average(setting: Setting,
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("setting", [EndToEnd((4.0, 4.0, 2.0, 0.0), 3), LayerwiseNorm((4.0, 2.0, 1.0, 0.5))])
+@pytest.mark.parametrize(
+    "setting", [EndToEnd((4.0, 4.0, 2.0, 0.0), 3), LayerwiseNorm((4.0, 2.0, 1.0, 0.5))]
+)
 def test_in_space_it_is_a_sampled_average(setting: Setting, x64: None) -> None:
-    """Multiplicity 2 and a zero eigenvalue; 40,000 samples, 5 standard errors in each of nine numbers."""
+    """Multiplicity 2 and a zero eigenvalue; 40,000 samples, 5 standard errors in each of nine
+    numbers.
+    """
     a, b, size, dim = 1.2, 0.8, 40_000, 4
     rng = np.random.default_rng(11)
     values = setting.rows[0]
@@ -99,7 +116,7 @@ def test_in_space_it_is_a_sampled_average(setting: Setting, x64: None) -> None:
         for h in np.asarray(
             one(*(jnp.asarray(x[start : start + 2000]) for x in (grams, q, principal)))
         )
-    ]  # fmt: skip
+    ]
     modes = hessian(setting, a=a, b=b)
     for name, mode in modes.items():
         sample = np.stack([block[name] for block in blocks])
@@ -113,7 +130,9 @@ def test_the_scalar_sector_is_the_scalar_objectives(setting: EndToEnd | Layerwis
     a, b = 1.5, 1.2
     gamma, h = a * b, 1e-4
     first = float(setting.slope(gamma).value)
-    second = (float(setting.slope(gamma + h).value) - float(setting.slope(gamma - h).value)) / (2 * h)
+    second = (float(setting.slope(gamma + h).value) - float(setting.slope(gamma - h).value)) / (
+        2 * h
+    )
     cross = first + gamma * second
     expected = np.array([[b * b * second, cross], [cross, a * a * second]]) / 16
     np.testing.assert_allclose(hessian(setting, a=a, b=b)["scalar"].hessian, expected, rtol=1e-6)
@@ -124,7 +143,9 @@ def as_floats(matrix: list[list]) -> np.ndarray:
 
 
 def drawn_case(seed: int, *, loops: int, log_gamma: float) -> tuple[list[float], int, float, float]:
-    """Spectrum, L, a, b: eigenvalues over two decades, some equal or 0, a : b from 1 : 8 to 8 : 1."""
+    """Spectrum, L, a, b: eigenvalues over two decades, some equal or 0, a : b from 1 : 8 to 8
+    : 1.
+    """
     rng = np.random.default_rng([seed, 7])
     dim = int(rng.integers(2, 6))
     values = np.exp(rng.uniform(-2, 2.3, dim))
@@ -141,7 +162,9 @@ def drawn_case(seed: int, *, loops: int, log_gamma: float) -> tuple[list[float],
     return sorted(values.tolist(), reverse=True), count, float(a), float(gamma / a)
 
 
-def check_against_the_oracle(values: list[float], loops: int, a: float, b: float, *, power_method: bool) -> None:
+def check_against_the_oracle(
+    values: list[float], loops: int, a: float, b: float, *, power_method: bool
+) -> None:
     """Every entry and eigenvalue within its error, which is small, and no sign wrong."""
     expected = hessian_oracle.hessian(values, loops, a, b, power_method=power_method)
     setting = EndToEnd(values, loops)
@@ -166,7 +189,9 @@ def test_end_to_end_it_is_30_digit_arithmetic(seed: int, power_method: bool) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8, 40))
 def test_end_to_end_it_is_30_digit_arithmetic_to_100_loops(seed: int) -> None:
-    check_against_the_oracle(*drawn_case(seed, loops=100, log_gamma=np.log(1e6)), power_method=seed % 3 == 0)
+    check_against_the_oracle(
+        *drawn_case(seed, loops=100, log_gamma=np.log(1e6)), power_method=seed % 3 == 0
+    )
 
 
 def test_the_start_of_training_is_30_digit_arithmetic() -> None:
@@ -203,7 +228,9 @@ def test_layerwise_in_the_plane_it_is_30_digit_arithmetic(loss: str, a: float, b
 
 
 def test_a_sign_inside_its_error_is_no_sign() -> None:
-    """Exact zeros: multiples of I under the power method; a rank of one, whose limit does not know the rest."""
+    """Exact zeros: multiples of I under the power method; a rank of one, whose limit does not
+    know the rest.
+    """
     modes = limit_hessian(EndToEnd([2.0, 1.0, 0.5], 3))
     assert modes["scalar"].signs == (None, None)
     assert lowest_eigenvalue(limit_hessian(EndToEnd([1.0, 0.0], 16))).sign is None
@@ -217,16 +244,31 @@ def test_a_sign_inside_its_error_is_no_sign() -> None:
 @pytest.mark.parametrize(
     "setting",
     [
-        EndToEnd([10.0, 1.0], 400), EndToEnd([1.0, 0.0, 0.0], 7), EndToEnd([1e5, 1e-5, 0.0], 100),
+        EndToEnd([10.0, 1.0], 400),
+        EndToEnd([1.0, 0.0, 0.0], 7),
+        EndToEnd([1e5, 1e-5, 0.0], 100),
         EndToEnd([2.0, 1.0], 1),
-        LayerwiseNorm([10.0, 0.0, 0.0]), LayerwiseNorm([1.0, 1e-6]), LayerwiseLinear([10.0, 0.0, 0.0]),
+        LayerwiseNorm([10.0, 0.0, 0.0]),
+        LayerwiseNorm([1.0, 1e-6]),
+        LayerwiseLinear([10.0, 0.0, 0.0]),
     ],
-)  # fmt: skip
-@pytest.mark.parametrize(("a", "b"), [(1.0, 0.0), (0.0, 0.0), (0.0, 2.0), (1e3, 1e3), (1e6, 1.0), (1e-3, 1e9)])
+)
+@pytest.mark.parametrize(
+    ("a", "b"), [(1.0, 0.0), (0.0, 0.0), (0.0, 2.0), (1e3, 1e3), (1e6, 1.0), (1e-3, 1e9)]
+)
 def test_it_is_always_finite(setting: Setting, a: float, b: float) -> None:
-    for modes in (hessian(setting, a=a, b=b), limit_hessian(setting) if isinstance(setting, EndToEnd) else {}):
+    for modes in (
+        hessian(setting, a=a, b=b),
+        limit_hessian(setting) if isinstance(setting, EndToEnd) else {},
+    ):
         for mode in modes.values():
-            for part in (mode.hessian, mode.error, mode.standard_error, mode.eigenvalues, mode.eigenvalue_errors):
+            for part in (
+                mode.hessian,
+                mode.error,
+                mode.standard_error,
+                mode.eigenvalues,
+                mode.eigenvalue_errors,
+            ):
                 assert np.isfinite(part).all()
             assert mode.hessian[0, 1] == mode.hessian[1, 0]
             assert np.all(mode.error >= 0)
@@ -235,11 +277,16 @@ def test_it_is_always_finite(setting: Setting, a: float, b: float) -> None:
 def test_errors_of_eigenvalues_are_the_extremes_over_the_box() -> None:
     rng = np.random.default_rng(3)
     for _ in range(200):
-        entries, errors = rng.standard_normal(3) * 10.0 ** rng.uniform(-3, 0, 3), 10.0 ** rng.uniform(-4, -1, 3)
+        entries, errors = (
+            rng.standard_normal(3) * 10.0 ** rng.uniform(-3, 0, 3),
+            10.0 ** rng.uniform(-4, -1, 3),
+        )
         values, spread = symmetric_eigenvalues(entries, errors)
         moved = entries + errors * rng.uniform(-1, 1, (300, 3))
         found = np.linalg.eigvalsh(moved[:, [0, 1, 1, 2]].reshape(-1, 2, 2))
-        np.testing.assert_allclose(values, np.linalg.eigvalsh([entries[:2], entries[1:]]), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(
+            values, np.linalg.eigvalsh([entries[:2], entries[1:]]), rtol=1e-12, atol=1e-15
+        )
         assert np.all(abs(found - values) <= spread * (1 + 1e-12))
         assert np.all(spread <= 3 * errors.sum())
 
@@ -257,15 +304,22 @@ def test_known_values_of_task_2() -> None:
         gamma = float(setting.optimum().value)
         a = np.sqrt((np.hypot(1, 2 * gamma) + 1) / 2)
         found[target] = hessian(setting, a=a, b=gamma / a)
-        assert found[target]["scalar"].eigenvalues[0] == pytest.approx(0, abs=1e-12)  # moving along a/b costs nothing
-    assert found["normalized"]["symmetric traceless"].eigenvalues[0] == pytest.approx(-0.007370, abs=1e-6)
+        # moving along a/b costs nothing
+        assert found[target]["scalar"].eigenvalues[0] == pytest.approx(0, abs=1e-12)
+    assert found["normalized"]["symmetric traceless"].eigenvalues[0] == pytest.approx(
+        -0.007370, abs=1e-6
+    )
     assert found["normalized"]["antisymmetric"].eigenvalues[0] == pytest.approx(0.00001, abs=1e-6)
     assert found["unnormalized"]["antisymmetric"].eigenvalues[0] == pytest.approx(0.127, abs=1e-3)
-    assert found["unnormalized"]["symmetric traceless"].eigenvalues[0] == pytest.approx(0.032, abs=1e-3)
+    assert found["unnormalized"]["symmetric traceless"].eigenvalues[0] == pytest.approx(
+        0.032, abs=1e-3
+    )
 
 
 def test_late_training_scales_as_one_over_gamma() -> None:
-    """gamma H at a = b = gamma^{1/2} tends to `limit_hessian` with an error of the order of 1/gamma."""
+    """gamma H at a = b = gamma^{1/2} tends to `limit_hessian` with an error of the order of
+    1/gamma.
+    """
     setting = EndToEnd(TASK_2, 3)
     limit = limit_hessian(setting)
     for name in ("antisymmetric", "symmetric traceless"):
@@ -289,6 +343,8 @@ def test_sharpness_is_the_largest_eigenvalue_and_averages_keep_their_error() -> 
     for name, mode in modes.items():
         pair = [one[name].hessian for one in alone]
         np.testing.assert_allclose(mode.hessian, np.mean(pair, 0), rtol=1e-12)
-        np.testing.assert_allclose(mode.standard_error, np.std(pair, 0, ddof=1) / np.sqrt(2), rtol=1e-9)
+        np.testing.assert_allclose(
+            mode.standard_error, np.std(pair, 0, ddof=1) / np.sqrt(2), rtol=1e-9
+        )
     assert sharpness(modes) == max(mode.eigenvalues.max() for mode in modes.values())
     assert sum(sector.dimension for sector in sectors(5)) == 25

@@ -1,4 +1,6 @@
-"""`eigenloop theory`: the numbers of one spectrum, the averages of Task 1 against naive Monte Carlo, the command."""
+"""`eigenloop theory`: the numbers of one spectrum, the averages of Task 1 against naive Monte
+Carlo, the command.
+"""
 
 import json
 import math
@@ -22,10 +24,21 @@ from test_cli import call, parsed
 
 DEFAULT = ",".join(map(str, DEFAULT_MULTIPLICITIES))
 CONTRACT = {
-    "dim", "loops", "limit_loss", "upsilon1", "upsilon2", "mean_power_norm", "second_moment", "gamma_star_normalized",
-    "gamma_star_unnormalized", "plateau_normalized", "plateau_unnormalized", "contraction_power_method",
-    "contraction_normalized", "contraction_unnormalized",
-}  # fmt: skip
+    "dim",
+    "loops",
+    "limit_loss",
+    "upsilon1",
+    "upsilon2",
+    "mean_power_norm",
+    "second_moment",
+    "gamma_star_normalized",
+    "gamma_star_unnormalized",
+    "plateau_normalized",
+    "plateau_unnormalized",
+    "contraction_power_method",
+    "contraction_normalized",
+    "contraction_unnormalized",
+}
 LISTS = {"loss_end_to_end", "slope_end_to_end", "loss_layerwise"}
 LOGS = {"log_limit_loss", "log_upsilon1", "log_loss_end_to_end", "log_slope_end_to_end"}
 REFERENCE = {
@@ -52,12 +65,18 @@ def test_one_spectrum_has_the_reference_values() -> None:
         assert found.values[name] == pytest.approx(value, rel=1e-12), name
         assert 0 < found.errors[name] < 1e-12, name
         assert found.stderr[name] is None
-    assert found.values["log_limit_loss"] == pytest.approx(math.log(REFERENCE["limit_loss"]), rel=1e-13)
-    assert found.values["loss_end_to_end"] == pytest.approx([0.9375, 0.144023888073007, 0.102713027159870], rel=1e-12)
+    assert found.values["log_limit_loss"] == pytest.approx(
+        math.log(REFERENCE["limit_loss"]), rel=1e-13
+    )
+    assert found.values["loss_end_to_end"] == pytest.approx(
+        [0.9375, 0.144023888073007, 0.102713027159870], rel=1e-12
+    )
     slopes = [-10 / 3, -0.0455274444015348, -0.000460255091980011]
     assert found.values["slope_end_to_end"] == pytest.approx(slopes, rel=1e-12)
     star = found.values["gamma_star_normalized"]
-    assert found.values["contraction_normalized"] == pytest.approx((1 + 4 * star) / (1 + 5 * star), rel=1e-13)
+    assert found.values["contraction_normalized"] == pytest.approx(
+        (1 + 4 * star) / (1 + 5 * star), rel=1e-13
+    )
     assert found.reasons == {}
 
 
@@ -70,10 +89,16 @@ def test_order_and_multiplicity_do_not_matter() -> None:
 
 def test_errors_are_of_each_value() -> None:
     twice = summarize(Spectra.fixed([5.0, 5.0, 0.0, 0.0]))
-    assert (twice.values["contraction_power_method"], twice.errors["contraction_power_method"]) == (0, 0)
+    assert (twice.values["contraction_power_method"], twice.errors["contraction_power_method"]) == (
+        0,
+        0,
+    )
     near = summarize(Spectra.fixed([1.0, 1 - 1e-8]))
     alone = LayerwiseLinear([1.0, 1 - 1e-8])
-    for name, found in (("gamma_star_normalized", alone.optimum()), ("plateau_normalized", alone.floor())):
+    for name, found in (
+        ("gamma_star_normalized", alone.optimum()),
+        ("plateau_normalized", alone.floor()),
+    ):
         assert near.errors[name] < 1e-12
         assert near.values[name] == pytest.approx(float(found.value), rel=1e-12)
     # sum lambda (lambda - 1) cancels down to 1/2^40 in terms of 1/2^20
@@ -83,7 +108,9 @@ def test_errors_are_of_each_value() -> None:
 
 
 def test_what_underflows_has_a_logarithm() -> None:
-    """1000 loops over a spectrum of 16 decades; the same at 3 loops is the logarithm of the number itself."""
+    """1000 loops over a spectrum of 16 decades; the same at 3 loops is the logarithm of the
+    number itself.
+    """
     wide = summarize(Spectra.fixed(np.geomspace(1e8, 1, 16)), loops=1000, gammas=[1.0])
     for name in ("upsilon1", "loss_end_to_end", "slope_end_to_end"):
         log = wide.values[f"log_{name}"]
@@ -98,14 +125,27 @@ def test_what_underflows_has_a_logarithm() -> None:
         assert log == pytest.approx(math.log(abs(value)), rel=1e-12)
 
 
-@pytest.mark.parametrize(("dim", "samples", "mean", "variance"), [
-    (2, 2, False, False), (2, 3, False, False), (2, 4, True, False), (2, 5, True, False), (2, 6, True, True),
-    (3, 3, True, False), (3, 4, True, True),
-])  # fmt: skip
-def test_an_infinite_mean_or_variance_over_x_is_no_number(dim: int, samples: int, mean: bool, variance: bool) -> None:
+@pytest.mark.parametrize(
+    ("dim", "samples", "mean", "variance"),
+    [
+        (2, 2, False, False),
+        (2, 3, False, False),
+        (2, 4, True, False),
+        (2, 5, True, False),
+        (2, 6, True, True),
+        (3, 3, True, False),
+        (3, 4, True, True),
+    ],
+)
+def test_an_infinite_mean_or_variance_over_x_is_no_number(
+    dim: int, samples: int, mean: bool, variance: bool
+) -> None:
     of = Spectra.sphere(dim=dim, samples=samples, draws=16, seed=0)
     found = summarize(of, loops=2)
-    assert (found.values["upsilon2"] is not None, found.stderr["upsilon2"] is not None) == (mean, variance)
+    assert (found.values["upsilon2"] is not None, found.stderr["upsilon2"] is not None) == (
+        mean,
+        variance,
+    )
     assert ("infinite" in found.reasons.get("upsilon2", "")) == (not mean)
     assert ("no variance" in found.reasons.get("stderr.upsilon2", "")) == (mean and not variance)
 
@@ -119,7 +159,11 @@ def test_training_on_the_sphere_has_no_prediction_where_its_constant_has_no_mean
 
 def test_rank_one_over_many_x_gives_no_warning() -> None:
     found = summarize(Spectra.sphere(dim=2, samples=1, draws=8, seed=0), loops=2)
-    assert (found.values["limit_loss"], found.stderr["limit_loss"], found.stderr["log_limit_loss"]) == (0, 0, None)
+    assert (
+        found.values["limit_loss"],
+        found.stderr["limit_loss"],
+        found.stderr["log_limit_loss"],
+    ) == (0, 0, None)
 
 
 def test_leading_orders_have_no_error_of_their_own() -> None:
@@ -142,16 +186,26 @@ def test_what_underflows_or_diverges_or_is_zero_is_said() -> None:
     assert flat.errors["upsilon2"] is None
     assert "rank 2 in dimension 3" in flat.reasons["upsilon2"]
     alone = summarize(Spectra.fixed([2.0, 0.0, 0.0]))
-    assert (alone.values["limit_loss"], alone.values["upsilon1"], alone.values["contraction_power_method"]) == (0, 0, 0)
+    assert (
+        alone.values["limit_loss"],
+        alone.values["upsilon1"],
+        alone.values["contraction_power_method"],
+    ) == (0, 0, 0)
     assert "exactly 0" in alone.reasons["log_limit_loss"]
     small = summarize(Spectra.fixed([0.5, 0.1]))
     assert small.values["gamma_star_unnormalized"] < 0
     assert small.values["contraction_unnormalized"] is None
     assert "negative" in small.reasons["contraction_unnormalized"]
     assert small.values["contraction_normalized"] is not None
-    for eigenvalues in ([1e60, 2.0, 1.0], [1e-59, 3e-60, 2e-60, 1e-119]):  # the widest that is taken
+    # the widest that is taken
+    for eigenvalues in (
+        [1e60, 2.0, 1.0],
+        [1e-59, 3e-60, 2e-60, 1e-119],
+    ):
         wide = summarize(Spectra.fixed(eigenvalues), gammas=[1.0])
-        assert all(np.all(np.isfinite(v)) for name, v in wide.values.items() if name not in wide.reasons)
+        assert all(
+            np.all(np.isfinite(v)) for name, v in wide.values.items() if name not in wide.reasons
+        )
 
 
 # --- Task 1 against naive Monte Carlo
@@ -205,15 +259,27 @@ def sampled() -> tuple[Summary, dict[str, tuple[float, float]]]:
     rng = np.random.default_rng(2)
     batches = [naive_batch(rng, 10_000) for _ in range(50)]
     naive = {name: np.array([batch[name] for batch in batches]) for name in batches[0]}
-    return found, {name: (float(v.mean()), float(v.std(ddof=1) / 50**0.5)) for name, v in naive.items()}
+    return found, {
+        name: (float(v.mean()), float(v.std(ddof=1) / 50**0.5)) for name, v in naive.items()
+    }
 
 
 @pytest.mark.parametrize(
     "name",
-    ["limit_loss", "loss_end_to_end", "loss_layerwise", "upsilon2", "mean_power_norm", "second_moment",
-     "gamma_star_normalized", "gamma_star_unnormalized", "plateau_normalized", "contraction_power_method",
-     "contraction_normalized"],
-)  # fmt: skip
+    [
+        "limit_loss",
+        "loss_end_to_end",
+        "loss_layerwise",
+        "upsilon2",
+        "mean_power_norm",
+        "second_moment",
+        "gamma_star_normalized",
+        "gamma_star_unnormalized",
+        "plateau_normalized",
+        "contraction_power_method",
+        "contraction_normalized",
+    ],
+)
 def test_averages_over_x_agree_with_naive_monte_carlo(name: str, sampled: tuple) -> None:
     found, naive = sampled
     value, stderr = found.values[name], found.stderr[name]
@@ -229,7 +295,10 @@ def test_what_the_mean_spectrum_alone_decides_is_exact() -> None:
     assert found.values["second_moment"] == pytest.approx((32 + 32 * 31 / 16) / 16, rel=1e-15)
     assert found.values["gamma_star_unnormalized"] == pytest.approx(31 / 47, rel=1e-15)
     assert found.values["plateau_unnormalized"] == pytest.approx(15 / 47, rel=1e-15)
-    assert [found.stderr[n] for n in ("second_moment", "gamma_star_unnormalized", "plateau_unnormalized")] == [0, 0, 0]
+    assert [
+        found.stderr[n]
+        for n in ("second_moment", "gamma_star_unnormalized", "plateau_unnormalized")
+    ] == [0, 0, 0]
 
 
 def test_the_control_variate_takes_most_of_the_noise_away() -> None:
@@ -242,14 +311,26 @@ def test_gamma_star_is_of_the_averages_and_no_average_of_gamma_stars() -> None:
     of = Spectra.sphere(dim=3, samples=4, draws=1000, seed=0)
     found = summarize(of)
     each = [float(np.mean(row * (row - 1)) / np.mean(row**2)) for row in of.rows]
-    assert found.values["gamma_star_unnormalized"] == pytest.approx(0.5, rel=1e-14)  # (n - 1)/(d + n - 1)
+    # (n - 1)/(d + n - 1)
+    assert found.values["gamma_star_unnormalized"] == pytest.approx(0.5, rel=1e-14)
     assert np.mean(each) < 0.5 - 5 * float(standard_error(each))
 
 
 def test_standard_errors_are_the_scatter_over_seeds() -> None:
-    found = [summarize(Spectra.sphere(dim=4, samples=8, draws=64, seed=seed), loops=3) for seed in range(80)]
-    for name in ("limit_loss", "log_limit_loss", "upsilon1", "mean_power_norm", "gamma_star_normalized",
-                 "plateau_normalized", "contraction_normalized", "contraction_power_method"):  # fmt: skip
+    found = [
+        summarize(Spectra.sphere(dim=4, samples=8, draws=64, seed=seed), loops=3)
+        for seed in range(80)
+    ]
+    for name in (
+        "limit_loss",
+        "log_limit_loss",
+        "upsilon1",
+        "mean_power_norm",
+        "gamma_star_normalized",
+        "plateau_normalized",
+        "contraction_normalized",
+        "contraction_power_method",
+    ):
         scatter = np.std([one.values[name] for one in found], ddof=1)
         stated = np.sqrt(np.mean([one.stderr[name] ** 2 for one in found]))
         # the standard deviation of 80 values is known to 8 %, and upsilon1 has heavy tails
@@ -313,28 +394,38 @@ def test_a_rate_that_diverges_and_a_constant_that_does_not_exist_are_said() -> N
 
 
 def test_more_than_two_million_small_steps_go_on_where_fewer_stopped() -> None:
-    """lr 1e-6 on Task 2: 0.32286 after 1e6 steps, and no step back past the end of the step-by-step run."""
+    """lr 1e-6 on Task 2: 0.32286 after 1e6 steps, and no step back past the end of the
+    step-by-step run.
+    """
     gammas = []
     for steps in (2e6 + 1, 1e7):
-        found = endpoints(Spectra.fixed(DEFAULT_MULTIPLICITIES), learning_rate=1e-6, steps=steps)["recursion"]
+        found = endpoints(Spectra.fixed(DEFAULT_MULTIPLICITIES), learning_rate=1e-6, steps=steps)[
+            "recursion"
+        ]
         gammas.append(found.values["no_norm_unnormalized.gamma"])
         assert found.errors["no_norm_unnormalized.gamma"] < 1e-10
-    assert gammas == pytest.approx([0.50154323251, 0.62788127443], rel=1e-10)  # step by step at 2e6: 0.50154311226
+    # step by step at 2e6: 0.50154311226
+    assert gammas == pytest.approx([0.50154323251, 0.62788127443], rel=1e-10)
 
 
 def test_the_groups_are_trained_as_long_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three times the steps at a third of the rate: the same end, and the same scatter (less when frozen early)."""
+    """Three times the steps at a third of the rate: the same end, and the same scatter (less
+    when frozen early).
+    """
     monkeypatch.setattr("eigenloop.theory.endpoints.GROUPS", 3)
     of = Spectra.sphere(dim=3, samples=9, draws=6, seed=0)
     ends = [
-        endpoints(of, loops=1, learning_rate=rate, steps=n)["recursion"] for rate, n in ((1e-4, 9e3), (1e-4 / 3, 2.7e4))
+        endpoints(of, loops=1, learning_rate=rate, steps=n)["recursion"]
+        for rate, n in ((1e-4, 9e3), (1e-4 / 3, 2.7e4))
     ]
     name = "no_norm_normalized.gamma"
     assert ends[1].stderr[name] == pytest.approx(ends[0].stderr[name], rel=0.01)
 
 
 def test_a_learning_rate_that_overflows_is_not_called_divergence_with_ln() -> None:
-    found = endpoints(Spectra.fixed([3.0, 1.0]), loops=1, learning_rate=1e300, steps=10)["recursion"]
+    found = endpoints(Spectra.fixed([3.0, 1.0]), loops=1, learning_rate=1e300, steps=10)[
+        "recursion"
+    ]
     assert "range of float64" in found.reasons["end_to_end.gamma"]
     assert "diverges" in found.reasons["no_norm_unnormalized.gamma"]
 
@@ -344,7 +435,10 @@ def test_endpoints_of_task_1_have_standard_errors() -> None:
     found = endpoints(of, loops=1, learning_rate=0.01, steps=300)
     top = summarize(of).values
     star = found["recursion"].values["no_norm_normalized.gamma"]
-    assert abs(star - top["gamma_star_normalized"]) < 5 * found["recursion"].stderr["no_norm_normalized.gamma"]
+    assert (
+        abs(star - top["gamma_star_normalized"])
+        < 5 * found["recursion"].stderr["no_norm_normalized.gamma"]
+    )
     for kind in found.values():
         assert all(0 < kind.stderr[name] < 0.2 * kind.values[name] for name in kind.values)
 
@@ -353,7 +447,9 @@ def test_endpoints_of_task_1_have_standard_errors() -> None:
 
 
 def test_json_of_a_spectrum(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, err = call(capsys, "theory", "--eigenvalues", DEFAULT, "--gamma", "0.5,5", "--json")
+    status, out, err = call(
+        capsys, "theory", "--eigenvalues", DEFAULT, "--gamma", "0.5,5", "--json"
+    )
     assert (status, err) == (0, "")
     found = parsed(out)
     assert found.keys() >= CONTRACT | LISTS | {"errors", "reasons", "version", "seed", "seconds"}
@@ -368,14 +464,30 @@ def test_json_of_a_spectrum(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_of_task_1(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["theory", "--task", "sphere", "--dim", 3, "--samples", 30, "--draws", 16, "--gamma", "2"]
+    command = [
+        "theory",
+        "--task",
+        "sphere",
+        "--dim",
+        3,
+        "--samples",
+        30,
+        "--draws",
+        16,
+        "--gamma",
+        "2",
+    ]
     command += ["--learning-rate", 0.01, "--steps", "1e3", "--loops", 2, "--json"]
     status, out, _ = call(capsys, *command)
     assert status == 0
     found = parsed(out)
     keys = CONTRACT - {"dim", "loops"} | LISTS
     assert found.keys() >= keys
-    assert found["stderr"].keys() == found["errors"].keys() == CONTRACT | LISTS | LOGS | {"predicted", "recursion"}
+    assert (
+        found["stderr"].keys()
+        == found["errors"].keys()
+        == CONTRACT | LISTS | LOGS | {"predicted", "recursion"}
+    )
     assert found["stderr"]["dim"] is found["stderr"]["loops"] is found["errors"]["dim"] is None
     assert all(found["stderr"][name][0] > 0 for name in LISTS)
     assert found["steps"] == 1000
@@ -394,7 +506,13 @@ def test_json_of_task_1(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = call(capsys, "theory", "--eigenvalues", "3,1,0", "--gamma", "0.5")
     assert status == 0
-    for text in ("d = 3, L = 10", "limit_loss", "loss_layerwise at gamma = 0.5", "undefined", "Upsilon_2 diverges"):
+    for text in (
+        "d = 3, L = 10",
+        "limit_loss",
+        "loss_layerwise at gamma = 0.5",
+        "undefined",
+        "Upsilon_2 diverges",
+    ):
         assert text in out
     out = call(capsys, "theory", "--task", "sphere", "--dim", 3, "--samples", 5, "--draws", 4)[1]
     for text in ("Task 1, d = 3, L = 10, n = 5", "standard error", "exact"):
@@ -405,24 +523,47 @@ def test_the_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_a_million_steps_in_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
-    command = ["theory", "--eigenvalues", DEFAULT, "--learning-rate", 0.1, "--steps", "1e6", "--json"]
+    command = [
+        "theory",
+        "--eigenvalues",
+        DEFAULT,
+        "--learning-rate",
+        0.1,
+        "--steps",
+        "1e6",
+        "--json",
+    ]
     found = parsed(call(capsys, *command)[1])
     assert time.monotonic() - began < 60  # 5 s by itself; other tests share the cores
     predicted, recursion = found["predicted"]["end_to_end"], found["recursion"]["end_to_end"]
     assert predicted["gamma"] == pytest.approx(recursion["gamma"], rel=0.01)
     assert found["recursion"]["layerwise"]["gamma"] == pytest.approx(14.64, rel=1e-3)
-    assert found["predicted"]["layerwise"]["gamma"] == pytest.approx((12 * 1e5 * REFERENCE["upsilon2"] / 16) ** (1 / 3))
+    assert found["predicted"]["layerwise"]["gamma"] == pytest.approx(
+        (12 * 1e5 * REFERENCE["upsilon2"] / 16) ** (1 / 3)
+    )
     long = parsed(call(capsys, *command[:-2], "1e12", "--json")[1])
-    assert long["recursion"]["end_to_end"]["gamma"] == pytest.approx(long["predicted"]["end_to_end"]["gamma"], rel=1e-4)
+    assert long["recursion"]["end_to_end"]["gamma"] == pytest.approx(
+        long["predicted"]["end_to_end"]["gamma"], rel=1e-4
+    )
 
 
 def test_it_loads_neither_jax_nor_matplotlib() -> None:
     code = (
-        "import sys, json; from eigenloop.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit: print(json.dumps([m for m in ('jax', 'matplotlib', 'torch') if m in sys.modules]))"
+        "import sys, json; from eigenloop.cli import main\ntry: main(sys.argv[1:])\nexcept"
+        " SystemExit: print(json.dumps([m for m in ('jax', 'matplotlib', 'torch') if m in"
+        " sys.modules]))"
     )
-    command = [sys.executable, "-c", code, "theory", "--eigenvalues", DEFAULT, "--gamma", "1", "--json"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "theory",
+        "--eigenvalues",
+        DEFAULT,
+        "--gamma",
+        "1",
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     first, last = done.stdout.splitlines()
     assert json.loads(first)["dim"] == 16
@@ -439,7 +580,10 @@ BAD: list[tuple[list[Any], str]] = [
     (["--eigenvalues", "3,x"], "give numbers separated by commas"),
     (["--eigenvalues", "3"], "at least 2 are needed"),
     (["--eigenvalues", "1e61,1"], "the largest eigenvalue is 1e+61"),
-    (["--eigenvalues", "5,1,1e-70"], "eigenvalue 1e-70 is below 1e-60 of the largest, 5; give 0 in its place"),
+    (
+        ["--eigenvalues", "5,1,1e-70"],
+        "eigenvalue 1e-70 is below 1e-60 of the largest, 5; give 0 in its place",
+    ),
     (["--eigenvalues", "0,0"], "all eigenvalues are 0"),
     (["--eigenvalues", "2,2,2"], "a tight frame has no principal direction to find"),
     (["--eigenvalues", "2,1", "--loops", 0], "--loops is 0"),
@@ -452,7 +596,10 @@ BAD: list[tuple[list[Any], str]] = [
     (["--eigenvalues", "2,1", "--learning-rate", -0.1, "--steps", 10], "--learning-rate is -0.1"),
     (["--eigenvalues", "2,1", "--learning-rate", "nan", "--steps", 10], "--learning-rate is nan"),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 0], "--steps is 0"),
-    (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 1e300], "--steps is 1e+300; it must be at most 1e+18"),
+    (
+        ["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 1e300],
+        "--steps is 1e+300; it must be at most 1e+18",
+    ),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1, "--steps", 1.5], "--steps is 1.5"),
     (["--eigenvalues", "2,1", "--learning-rate", 0.1], "go together"),
     (["--eigenvalues", "2,1", "--steps", 10], "go together"),
@@ -466,8 +613,12 @@ BAD: list[tuple[list[Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(map(str, arguments)) for arguments, _ in BAD])
-def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list, words: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"), BAD, ids=[" ".join(map(str, arguments)) for arguments, _ in BAD]
+)
+def test_bad_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list, words: str
+) -> None:
     status, out, err = call(capsys, "theory", *arguments)
     assert (status, out) == (2, "")
     assert err.startswith("error: ")

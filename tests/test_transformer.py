@@ -12,14 +12,18 @@ from eigenloop.numerics.spectrum import random_orthogonal, unit_columns_with_spe
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-def naive_forward(v: np.ndarray, w: np.ndarray, x: np.ndarray, q: np.ndarray, *, loops: int, norm: bool) -> np.ndarray:
+def naive_forward(
+    v: np.ndarray, w: np.ndarray, x: np.ndarray, q: np.ndarray, *, loops: int, norm: bool
+) -> np.ndarray:
     """arXiv 2606.00605, Section 3.2, with one explicit sum per token.
 
-    Z_0 = [[X, 0], [0, q]] in R^{2d x (n+1)}; TF(Z) = N(Z + V Z Z^T W Z), N(z) = z/||z||_2 for every column; the same
-    V, W in every loop; the output is the last d entries of the last column.
+    Z_0 = [[X, 0], [0, q]] in R^{2d x (n+1)}; TF(Z) = N(Z + V Z Z^T W Z), N(z) = z/||z||_2 for every
+    column; the same V, W in every loop; the output is the last d entries of the last column.
     """
     d, n = x.shape
-    tokens = [np.concatenate([x[:, j], np.zeros(d)]) for j in range(n)] + [np.concatenate([np.zeros(d), q])]
+    tokens = [np.concatenate([x[:, j], np.zeros(d)]) for j in range(n)] + [
+        np.concatenate([np.zeros(d), q])
+    ]
     for _ in range(loops):
         moved = []
         for z in tokens:
@@ -45,7 +49,9 @@ def random_example(seed: int, dim: int, samples: int) -> tuple[jax.Array, jax.Ar
     return jnp.asarray(x), jnp.asarray(q / np.linalg.norm(q))
 
 
-@pytest.mark.parametrize(("norm", "loops"), [(True, 1), (True, 3), (True, 10), (False, 1), (False, 2)])
+@pytest.mark.parametrize(
+    ("norm", "loops"), [(True, 1), (True, 3), (True, 10), (False, 1), (False, 2)]
+)
 def test_forward_is_the_naive_model(norm: bool, loops: int) -> None:
     # all eight blocks of V and W are filled: nothing here relies on the reduction
     model = random_model(0, 3, norm=norm)
@@ -59,7 +65,9 @@ def test_outputs_are_the_examples_one_by_one() -> None:
     batch = draw(Sphere(dim=3, samples=5), jax.random.key(0), 4)
     together = model.outputs(batch, loops=3)
     for i in range(4):
-        np.testing.assert_allclose(together[i], model(batch.columns[i], batch.query[i], loops=3), rtol=1e-13)
+        np.testing.assert_allclose(
+            together[i], model(batch.columns[i], batch.query[i], loops=3), rtol=1e-13
+        )
 
 
 @pytest.mark.parametrize(("norm", "loops"), [(True, 3), (False, 1)])
@@ -69,9 +77,9 @@ def test_gradient_is_the_finite_difference(norm: bool, loops: int) -> None:
     weights = np.array([0.3, -1.1])
 
     def loss(v: jax.Array, w: jax.Array) -> jax.Array:
-        return LoopedTransformer(v=v, w=w, norm=norm)(jnp.asarray(x), jnp.asarray(q), loops=loops) @ jnp.asarray(
-            weights
-        )
+        return LoopedTransformer(v=v, w=w, norm=norm)(
+            jnp.asarray(x), jnp.asarray(q), loops=loops
+        ) @ jnp.asarray(weights)
 
     gradients = jax.grad(loss, argnums=(0, 1))(model.v, model.w)
     step = 1e-5  # central differences: step^2 = 1e-10 of truncation, eps/step = 2e-11 of rounding
@@ -81,15 +89,21 @@ def test_gradient_is_the_finite_difference(norm: bool, loops: int) -> None:
             for sign in (1, -1):
                 matrices = [np.array(model.v), np.array(model.w)]
                 matrices[which][entry] += sign * step
-                ends.append(naive_forward(matrices[0], matrices[1], x, q, loops=loops, norm=norm) @ weights)
-            assert float(gradient[entry]) == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=2e-8, rel=1e-8)
+                ends.append(
+                    naive_forward(matrices[0], matrices[1], x, q, loops=loops, norm=norm) @ weights
+                )
+            assert float(gradient[entry]) == pytest.approx(
+                (ends[0] - ends[1]) / (2 * step), abs=2e-8, rel=1e-8
+            )
 
 
 def test_initial_model_returns_the_query() -> None:
     for norm in (True, False):
         model = LoopedTransformer.initial(dim=3, norm=norm)
         np.testing.assert_array_equal(model.w, np.zeros((6, 6)))
-        np.testing.assert_array_equal(model.v, np.block([[np.zeros((3, 6))], [np.eye(3), np.zeros((3, 3))]]))
+        np.testing.assert_array_equal(
+            model.v, np.block([[np.zeros((3, 6))], [np.eye(3), np.zeros((3, 3))]])
+        )
         x, q = random_example(5, 3, 4)
         np.testing.assert_allclose(model(x, q, loops=4), q, atol=1e-15)
 
@@ -111,6 +125,8 @@ def test_scalar_blocks_commute_with_rotations(norm: bool) -> None:
     model = LoopedTransformer(v=v, w=w, norm=norm)
     x, q = random_example(9, 3, 5)
     r = jnp.asarray(random_orthogonal(rng, 3))
-    np.testing.assert_allclose(model(r @ x, r @ q, loops=2), r @ model(x, q, loops=2), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        model(r @ x, r @ q, loops=2), r @ model(x, q, loops=2), rtol=1e-12, atol=1e-13
+    )
     other = random_model(10, 3, norm=norm)  # and full matrices do not
     assert float(jnp.max(jnp.abs(other(r @ x, r @ q, loops=2) - r @ other(x, q, loops=2)))) > 1e-2

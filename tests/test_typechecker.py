@@ -1,4 +1,6 @@
-"""The checker under which all other tests run: a wrong shape and a wrong type inside eigenloop are errors."""
+"""The checker under which all other tests run: a wrong shape and a wrong type inside eigenloop
+are errors.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,8 +56,12 @@ def test_dimensions_that_arguments_share_are_checked() -> None:
 
 def test_types_without_a_shape_are_checked() -> None:
     assert wrapped(half)(3) == 1.5  # an int is a float
-    for call in (lambda: wrapped(half)("3"), lambda: wrapped(wrong)(1.0), lambda: wrapped(Plain)("1"),
-                 lambda: number(3)):  # pyright: ignore[reportArgumentType] # fmt: skip
+    for call in (
+        lambda: wrapped(half)("3"),
+        lambda: wrapped(wrong)(1.0),
+        lambda: wrapped(Plain)("1"),
+        lambda: number(3),  # pyright: ignore[reportArgumentType]
+    ):
         with pytest.raises(TypeCheckError):
             call()
 

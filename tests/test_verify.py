@@ -1,4 +1,6 @@
-"""`eigenloop verify`: claims found, chosen, measured here or in processes, and written; a fake ledger stands in."""
+"""`eigenloop verify`: claims found, chosen, measured here or in processes, and written; a fake
+ledger stands in.
+"""
 
 import csv
 import importlib
@@ -38,13 +40,24 @@ LEDGER = """
     shelf = Ledger("arXiv 2606.00605")
     t = np.logspace(0, 4, 500)
 
-    @shelf.claim("thm4.1.growth", "Weights grow like t^{1/4}.", place="Thm 4.1", provenance="stated",
-                 quote='"diverges at the rate" (Section 4.1)')
+    @shelf.claim(
+        "thm4.1.growth",
+        "Weights grow like t^{1/4}.",
+        place="Thm 4.1",
+        provenance="stated",
+        quote='"diverges at the rate" (Section 4.1)',
+    )
     def growth(effort):
-        plot = Plot([Curve("a", t, t**0.25), Curve("read off", range(1, 3), (1, 1.8), points=True)], "step t", "a")
+        points = Curve("read off", range(1, 3), (1, 1.8), points=True)
+        plot = Plot([Curve("a", t, t**0.25), points], "step t", "a")
         numbers = {"steps": effort.pick(10, 1000), "ends": list(range(12)), "lost": float("inf")}
         return within(
-            measured=0.251, expected=0.25, tolerance=0.01, justification="next order", numbers=numbers, plot=plot
+            measured=0.251,
+            expected=0.25,
+            tolerance=0.01,
+            justification="next order",
+            numbers=numbers,
+            plot=plot,
         )
 
     @shelf.claim("thm4.10.other", "Another theorem.", place="Thm 4.10", provenance="ours")
@@ -54,39 +67,53 @@ LEDGER = """
 
     @shelf.claim("thm4.1.random", "A number drawn.", place="Thm 4.1", provenance="ours")
     def random(effort):
-        return within_sigmas(measured=effort.generator(3).normal(), expected=0.0, standard_error=1.0)
+        drawn = effort.generator(3).normal()
+        return within_sigmas(measured=drawn, expected=0.0, standard_error=1.0)
 
-    @shelf.claim("fig1c", "One rate fits.", place="Fig. 1(c)", provenance="figure", expected_verdict="fails")
+    @shelf.claim(
+        "fig1c", "One rate fits.", place="Fig. 1(c)", provenance="figure", expected_verdict="fails"
+    )
     def figure(effort):
         return Finding("fails", None, 0.1, note="none fits")
 """
 REST = {
-    "broken": """
+    "broken": (
+        """
     @shelf.claim("bad.broken", "It breaks.", place="", provenance="ours")
     def broken(effort):
         return within(measured=1 / 0, expected=1.0, tolerance=0.1, justification="")
-    """,
-    "refused": """
+    """
+    ),
+    "refused": (
+        """
     @shelf.claim("bad.refused", "It raises what a user's input would.", place="", provenance="ours")
     def refused(effort):
         raise InputError("--dim is 0")
-    """,
-    "news": """
+    """
+    ),
+    "news": (
+        """
     @shelf.claim("bad.news", "It has begun to fail.", place="Lemma 1", provenance="ours")
     def news(effort):
         return every(9, 10, justification="an inequality", note="rounding")
-    """,
-    "extra": """
+    """
+    ),
+    "extra": (
+        """
     @shelf.claim("lens.extra", "It needs a library.", place="", provenance="ours")
     def extra(effort):
         import no_such_library
-    """,
-    "sleeps": """
+    """
+    ),
+    "sleeps": (
+        """
     @shelf.claim("slow.sleeps", "It takes long.", place="", provenance="ours")
     def sleeps(effort):
         time.sleep(300)
-    """,
-    "shared": """
+    """
+    ),
+    "shared": (
+        """
     from functools import cache
 
     @cache
@@ -97,16 +124,21 @@ REST = {
     def first(effort):
         return Finding("holds", [os.getpid()], run())
 
-    @shelf.claim("shared.second", "It judges the same run.", place="", provenance="ours", shared_run="one")
+    @shelf.claim(
+        "shared.second", "It judges the same run.", place="", provenance="ours", shared_run="one"
+    )
     def second(effort):
         time.sleep(0.2)
         return Finding("holds", [os.getpid()], run())
-    """,
-    "killed": """
+    """
+    ),
+    "killed": (
+        """
     @shelf.claim("bad.killed", "Its process is killed.", place="", provenance="ours")
     def killed(effort):
         os.kill(os.getpid(), 9)
-    """,
+    """
+    ),
 }
 PLAIN = ["thm4.1.growth", "thm4.10.other", "thm4.1.random", "fig1c"]
 Shelve = Callable[..., Source]
@@ -141,7 +173,9 @@ def shelve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelve]:
 def test_every_claim_of_the_package_is_found_once_and_says_where_it_stands() -> None:
     for entry in collect():
         assert re.search(r"arXiv 260[56]\.", entry.claim.source), entry.claim.id
-        assert entry.claim.source.startswith("eigenloop, on arXiv ") == (entry.claim.provenance == "ours")
+        assert entry.claim.source.startswith("eigenloop, on arXiv ") == (
+            entry.claim.provenance == "ours"
+        )
         assert entry.claim.statement.endswith("."), entry.claim.id
 
 
@@ -193,7 +227,9 @@ def test_the_same_identifier_in_two_modules_is_refused(shelve: Shelve) -> None:
         ("thm4.1,thm4.1.growth", ["thm4.1.growth", "thm4.1.random"]),
     ],
 )
-def test_a_choice_is_by_identifiers_or_their_beginnings(shelve: Shelve, only: str | None, found: list[str]) -> None:
+def test_a_choice_is_by_identifiers_or_their_beginnings(
+    shelve: Shelve, only: str | None, found: list[str]
+) -> None:
     shelve()
     assert [entry.claim.id for entry in select(collect(), only)] == found
 
@@ -202,13 +238,18 @@ def test_a_choice_is_by_identifiers_or_their_beginnings(shelve: Shelve, only: st
     ("only", "words"),
     [
         ("qr", "'qr', which begins no claim's name; known are thm4.1, thm4.10, fig1c"),
-        ("fig1c,thm4.1.groth", "'thm4.1.groth', which begins no claim's name; nearest are thm4.1.growth"),
+        (
+            "fig1c,thm4.1.groth",
+            "'thm4.1.groth', which begins no claim's name; nearest are thm4.1.growth",
+        ),
         ("Fig1d", "'fig1d', which begins no claim's name; nearest are fig1c"),
         ("thm4.100", "nearest are thm4.10"),
         (" ,", "give claims separated by commas"),
     ],
 )
-def test_an_unknown_claim_is_refused_with_the_known_ones(shelve: Shelve, only: str, words: str) -> None:
+def test_an_unknown_claim_is_refused_with_the_known_ones(
+    shelve: Shelve, only: str, words: str
+) -> None:
     shelve()
     with pytest.raises(InputError) as refused:
         select(collect(), only)
@@ -232,7 +273,10 @@ def test_processes_find_the_same_as_this_one(shelve: Shelve) -> None:
             assert threads == [1, 1]
         else:
             assert verify.plain(one.finding.measured) == verify.plain(other.finding.measured)
-            assert (one.verdict, one.finding.justification) == (other.verdict, other.finding.justification)
+            assert (one.verdict, one.finding.justification) == (
+                other.verdict,
+                other.finding.justification,
+            )
     assert told[0] == (0, 4)
     assert told[-1] == (4, 4)
     assert told == sorted(told)
@@ -241,8 +285,12 @@ def test_processes_find_the_same_as_this_one(shelve: Shelve) -> None:
 
 
 @pytest.mark.parametrize("workers", [None, 1])
-@pytest.mark.parametrize(("name", "said"), [("broken", "ZeroDivisionError"), ("refused", "InputError: --dim is 0")])
-def test_an_error_inside_a_claim_surfaces(shelve: Shelve, name: str, said: str, workers: int | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"), [("broken", "ZeroDivisionError"), ("refused", "InputError: --dim is 0")]
+)
+def test_an_error_inside_a_claim_surfaces(
+    shelve: Shelve, name: str, said: str, workers: int | None
+) -> None:
     shelve(name, extra="lens")
     with pytest.raises(RuntimeError, match=f"claim bad.{name} broke: {said}"):
         measure(collect(), Effort(), workers=workers)
@@ -265,7 +313,8 @@ def test_a_killed_process_is_one_line(shelve: Shelve) -> None:
 
 def results_of(*findings: tuple[Finding, Any]) -> verify.Results:
     claims = [
-        Claim(f"c.{i}", "S.", "P", lambda effort, f=f: f, "ours", None, known) for i, (f, known) in enumerate(findings)
+        Claim(f"c.{i}", "S.", "P", lambda effort, f=f: f, "ours", None, known)
+        for i, (f, known) in enumerate(findings)
     ]
     return measure([Entry(claim, Source("nowhere")) for claim in claims], Effort())
 
@@ -293,7 +342,11 @@ def test_what_counts_against_the_exit_status(kind: Any, known: Any, fine: bool) 
 
 def test_a_quote_belongs_to_stated_claims_only() -> None:
     words = '"words" (Section 1)'
-    cases: list[tuple[Provenance, str | None]] = [("stated", None), ("reconstructed", words), ("ours", words)]
+    cases: list[tuple[Provenance, str | None]] = [
+        ("stated", None),
+        ("reconstructed", words),
+        ("ours", words),
+    ]
     for provenance, quote in cases:
         with pytest.raises(ValueError, match="a quote belongs to stated claims"):
             Claim("c", "S.", "P", lambda effort: Finding("holds", 1, 1), provenance, quote)
@@ -310,8 +363,18 @@ def test_ours_are_not_counted_among_the_papers(shelve: Shelve) -> None:
 
 
 def test_json_holds_no_nan_and_says_why(shelve: Shelve) -> None:
-    odd = Finding("holds", np.float64("nan"), [1, np.inf, 2], None, "counted", "", {"x": [np.float64(0.0), 1.0]})
-    (claim,) = json.loads(json.dumps(results_of((odd, "holds")).as_dict(), allow_nan=False))["claims"]
+    odd = Finding(
+        "holds",
+        np.float64("nan"),
+        [1, np.inf, 2],
+        None,
+        "counted",
+        "",
+        {"x": [np.float64(0.0), 1.0]},
+    )
+    (claim,) = json.loads(json.dumps(results_of((odd, "holds")).as_dict(), allow_nan=False))[
+        "claims"
+    ]
     assert claim["measured"] is None
     assert claim["expected"] == [1, None, 2]
     assert claim["numbers"] == {"x": [0.0, 1.0]}
@@ -323,18 +386,26 @@ def test_json_holds_no_nan_and_says_why(shelve: Shelve) -> None:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command measures in this process: that processes find the same and are clean is held by tests of their own."""
+    """A command measures in this process: that processes find the same and are clean is held by
+    tests of their own.
+    """
 
-    def measure_here(entries: list[Entry], effort: Effort, keep: Callable[..., None], workers: int) -> None:
+    def measure_here(
+        entries: list[Entry], effort: Effort, keep: Callable[..., None], workers: int
+    ) -> None:
         for entry in entries:
             keep(entry, *verify._measured(entry.claim, entry.source, effort))
 
     monkeypatch.setattr(verify, "_measure_apart", measure_here)
 
 
-def test_the_commands_json_and_files(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_json_and_files(
+    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shelve()
-    status, out, err = call(capsys, "verify", "--quick", "--seed", 2, "--json", "--out", tmp_path / "out")
+    status, out, err = call(
+        capsys, "verify", "--quick", "--seed", 2, "--json", "--out", tmp_path / "out"
+    )
     assert status == 0
     assert "claims: 4 of 4" in err
     found = parsed(out)
@@ -342,14 +413,28 @@ def test_the_commands_json_and_files(shelve: Shelve, tmp_path: Path, capsys: pyt
     assert [claim["id"] for claim in found["claims"]] == PLAIN
     first, *_, last = found["claims"]
     assert first == {
-        "id": "thm4.1.growth", "source": "arXiv 2606.00605, Thm 4.1", "provenance": "stated",
-        "quote": '"diverges at the rate" (Section 4.1)', "statement": "Weights grow like t^{1/4}.",
-        "measured": 0.251, "expected": 0.25, "tolerance": 0.01, "justification": "next order", "verdict": "holds",
-        "expected_verdict": "holds", "as_expected": True, "seconds": first["seconds"],
-        "numbers": {"steps": 10, "ends": list(range(12)), "lost": None}, "reasons": {"lost": "not finite"},
-    }  # fmt: skip
+        "id": "thm4.1.growth",
+        "source": "arXiv 2606.00605, Thm 4.1",
+        "provenance": "stated",
+        "quote": '"diverges at the rate" (Section 4.1)',
+        "statement": "Weights grow like t^{1/4}.",
+        "measured": 0.251,
+        "expected": 0.25,
+        "tolerance": 0.01,
+        "justification": "next order",
+        "verdict": "holds",
+        "expected_verdict": "holds",
+        "as_expected": True,
+        "seconds": first["seconds"],
+        "numbers": {"steps": 10, "ends": list(range(12)), "lost": None},
+        "reasons": {"lost": "not finite"},
+    }
     assert first["seconds"] >= 0
-    assert (last["verdict"], last["expected_verdict"], last["measured"]) == ("fails: none fits", "fails", None)
+    assert (last["verdict"], last["expected_verdict"], last["measured"]) == (
+        "fails: none fits",
+        "fails",
+        None,
+    )
     paths = {name: Path(found.pop(name)) for name in ("report", "json", "csv")}
     assert [path.name for path in paths.values()] == ["report.html", "claims.json", "claims.csv"]
     assert parsed(paths["json"].read_text()) == found
@@ -358,22 +443,40 @@ def test_the_commands_json_and_files(shelve: Shelve, tmp_path: Path, capsys: pyt
     assert float(rows[0]["measured"]) == 0.251
     assert rows[3]["measured"] == ""
     page = re.sub("</?span>", "", paths["report"].read_text())
-    for text in ("eigenloop verify --only thm4.1.growth --quick --seed 2", "next order", "none fits", "when-dark"):
+    for text in (
+        "eigenloop verify --only thm4.1.growth --quick --seed 2",
+        "next order",
+        "none fits",
+        "when-dark",
+    ):
         assert text in page
 
 
 @pytest.mark.usefixtures("here")
-def test_the_table_for_people_and_news(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_for_people_and_news(
+    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shelve("news")
-    status, out, _ = call(capsys, "verify", "--only", "bad,thm4.1.growth", "--out", tmp_path / "out")
+    status, out, _ = call(
+        capsys, "verify", "--only", "bad,thm4.1.growth", "--out", tmp_path / "out"
+    )
     assert status == 1
-    for text in ("bad.news", "fails (unexpected)", "9 of 10", "0.251", "bad.news fails: rounding", "recorded: holds"):
+    for text in (
+        "bad.news",
+        "fails (unexpected)",
+        "9 of 10",
+        "0.251",
+        "bad.news fails: rounding",
+        "recorded: holds",
+    ):
         assert text in out
     assert "thm4.10" not in out
     assert "Not as recorded: bad.news" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_list_names_the_claims(shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_names_the_claims(
+    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shelve()
     status, out, err = call(capsys, "verify", "--list")
     assert (status, err) == (0, "")
@@ -405,7 +508,10 @@ def test_the_ledger_leaves_another_page_alone(
         (["--only", "qr"], "'qr', which begins no claim's name; known are"),
         (["--only", ""], "--only is empty"),
         (["--seed", -1], "--seed is -1"),
-        (["--list", "--quick", "--seed", 3], "--list measures nothing and writes nothing; leave out --quick and --out"),
+        (
+            ["--list", "--quick", "--seed", 3],
+            "--list measures nothing and writes nothing; leave out --quick and --out",
+        ),
         (["--out", "FILE"], "is a file; --out must be a directory"),
         (["--out", "FILE/below"], "cannot write to"),
         (["--colour"], "--colour"),
@@ -417,7 +523,9 @@ def test_bad_input_is_one_line_before_anything_is_measured(
     shelve("killed")
     (tmp_path / "file").write_text("")
     given = [str(a).replace("FILE", str(tmp_path / "file")) for a in arguments]
-    status, out, err = call(capsys, "verify", *([] if "--out" in given else ["--out", tmp_path / "run"]), *given)
+    status, out, err = call(
+        capsys, "verify", *([] if "--out" in given else ["--out", tmp_path / "run"]), *given
+    )
     assert (status, out) == (2, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -434,13 +542,20 @@ def test_an_error_inside_a_claim_is_no_bad_input_for_the_command(
     with pytest.raises(SystemExit) as stop:
         main(["verify", "--only", "bad", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().err.splitlines()[-1]
-    assert (stop.value.code, "claim bad.refused broke" in said, "internal error" in said) == (70, True, True)
+    assert (stop.value.code, "claim bad.refused broke" in said, "internal error" in said) == (
+        70,
+        True,
+        True,
+    )
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("here")
 def test_a_choice_does_not_replace_the_ledger_of_all_claims(
-    shelve: Shelve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shelve: Shelve,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shelve()
     monkeypatch.chdir(tmp_path)
@@ -450,7 +565,8 @@ def test_a_choice_does_not_replace_the_ledger_of_all_claims(
     assert {path.name: path.read_bytes() for path in Path("runs/verify").iterdir()} == whole
     choice = Path("runs/verify-only/claims.json")
     assert len(parsed(choice.read_text())["claims"]) == 1
-    assert call(capsys, "verify", "--quick", "--only", "thm4.10", "--seed", 1)[0] == 0  # the next choice replaces it
+    # the next choice replaces it
+    assert call(capsys, "verify", "--quick", "--only", "thm4.10", "--seed", 1)[0] == 0
     assert [parsed(choice.read_text())[key] for key in ("only", "seed")] == ["thm4.10", 1]
 
 
@@ -467,7 +583,12 @@ def test_a_choice_does_not_replace_the_ledger_of_all_claims(
 )
 @pytest.mark.usefixtures("here")
 def test_a_ledger_of_another_choice_or_seed_is_not_overwritten(
-    shelve: Shelve, tmp_path: Path, capsys: pytest.CaptureFixture[str], first: list, then: list, holds: str | None
+    shelve: Shelve,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    first: list,
+    then: list,
+    holds: str | None,
 ) -> None:
     shelve()
     assert call(capsys, "verify", *first, "--out", tmp_path)[0] == 0
@@ -485,7 +606,11 @@ def test_a_ledger_of_another_choice_or_seed_is_not_overwritten(
 def test_claims_that_judge_one_run_are_measured_where_it_is_made(shelve: Shelve) -> None:
     shelve("shared")
     found = measure(select(collect(), "shared,thm4.10"), Effort(quick=True), workers=2).results
-    assert [result.claim.id for result in found] == ["thm4.10.other", "shared.first", "shared.second"]
+    assert [result.claim.id for result in found] == [
+        "thm4.10.other",
+        "shared.first",
+        "shared.second",
+    ]
     assert found[1].finding.expected == found[2].finding.expected
     assert found[1].finding.measured == found[2].finding.measured
 
@@ -495,7 +620,8 @@ import signal, sys
 from eigenloop.claims import measuring as verify
 from eigenloop.cli import main
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
+# it may be ignored where tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[1])
 verify.SOURCES = (verify.Source(sys.argv[2]),)
 main(sys.argv[3:])
@@ -503,18 +629,31 @@ main(sys.argv[3:])
 
 
 def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(
-    shelve: Shelve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shelve: Shelve,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     source = shelve("sleeps")
     out = tmp_path / "out"
-    command = [sys.executable, "-c", DRIVER, str(tmp_path / "path"), source.module, "verify", "--out", str(out)]
+    command = [
+        sys.executable,
+        "-c",
+        DRIVER,
+        str(tmp_path / "path"),
+        source.module,
+        "verify",
+        "--out",
+        str(out),
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "claims: 4 of 5" not in process.stderr.readline():
             assert process.poll() is None
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)  # the workers share its standard error: they have ended too
+        # the workers share its standard error: they have ended too
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert time.monotonic() - began < 10
     assert "Traceback" not in err
@@ -532,7 +671,10 @@ def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(
     status, _, _ = call(capsys, "verify", "--out", out)
     assert status == 0
     assert measured == ["slow.sleeps"]
-    assert [claim["id"] for claim in json.loads((out / "claims.json").read_text())["claims"]] == [*PLAIN, "slow.sleeps"]
+    assert [claim["id"] for claim in json.loads((out / "claims.json").read_text())["claims"]] == [
+        *PLAIN,
+        "slow.sleeps",
+    ]
     assert kept.NAME not in [path.name for path in out.iterdir()]
 
 
@@ -546,11 +688,16 @@ def test_kept_findings_are_the_same_to_the_last_digit(shelve: Shelve, tmp_path: 
     again = kept.Kept(tmp_path, effort)
     assert list(again.found) == ["thm4.1.growth", "thm4.1.random"]
     second = measure(chosen, effort, kept=again)
-    assert [result.finding for result in first.results] == [result.finding for result in second.results]
-    assert list(kept.Kept(tmp_path, effort).found) == [result.claim.id for result in first.results]  # all are whole
+    assert [result.finding for result in first.results] == [
+        result.finding for result in second.results
+    ]
+    # all are whole
+    assert list(kept.Kept(tmp_path, effort).found) == [result.claim.id for result in first.results]
     fresh = measure(chosen, effort).results
     for one, other in zip(first.results, fresh, strict=True):
-        assert verify._plain_result(one) | {"seconds": 0} == verify._plain_result(other) | {"seconds": 0}
+        assert verify._plain_result(one) | {"seconds": 0} == verify._plain_result(other) | {
+            "seconds": 0
+        }
         if one.finding.plot is not None and other.finding.plot is not None:
             assert verify_page.draw(one.finding.plot) == verify_page.draw(other.finding.plot)
 
@@ -613,9 +760,11 @@ def test_reproduce_measures_the_claims_and_leads_to_them(
     found = parsed(out)["verify"]
     none = {"holds": 0, "holds only": 0, "fails": 0, "not run": 0}
     assert found["counts"] == {
-        "stated": {**none, "holds": 1}, "reconstructed": none, "figure": {**none, "fails": 1},
+        "stated": {**none, "holds": 1},
+        "reconstructed": none,
+        "figure": {**none, "fails": 1},
         "ours": {**none, "holds": 2, "fails": 1},
-    }  # fmt: skip
+    }
     assert found["report"] == str(tmp_path / "out" / "verify.html")
     assert not found["as_expected"]
     page = re.sub("</?span>", "", (tmp_path / "out" / "report.html").read_text())

@@ -1,4 +1,6 @@
-"""The checker of annotations that conftest.py puts into eigenloop's functions while the tests run."""
+"""The checker of annotations that conftest.py puts into eigenloop's functions while the tests
+run.
+"""
 
 import dataclasses
 import inspect
@@ -8,9 +10,12 @@ from typing import Any, Literal, get_args, get_origin
 import beartype
 import jaxtyping
 
-# An int where a float is asked for is right to every static checker, so it is right here too. What is raised is a
-# TypeError, as a wrong type would raise without a checker: code that catches one is tested too.
-check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=jaxtyping.TypeCheckError))
+# An int where a float is asked for is right to every static checker, so it is right here too. What
+# is raised is a TypeError, as a wrong type would raise without a checker: code that catches one is
+# tested too.
+check = beartype.beartype(
+    conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=jaxtyping.TypeCheckError)
+)
 jaxtyped = jaxtyping.jaxtyped
 
 
@@ -21,23 +26,31 @@ def install() -> None:
 
 
 def checked(function: Any = None, **options: Any) -> Any:
-    """What the import hook decorates with: jaxtyping's checker where an annotation has a shape, beartype elsewhere.
+    """What the import hook decorates with: jaxtyping's checker where an annotation has a shape,
+    beartype elsewhere.
 
-    jaxtyping binds the arguments of each call to its signature and checks them twice, for the sake of dimensions that
-    several arguments share. Without a shape there is none, and a table of a thousand cells has four calls for each.
+    jaxtyping binds the arguments of each call to its signature and checks them twice, for the sake
+    of dimensions that several arguments share. Without a shape there is none, and a table of a
+    thousand cells has four calls for each.
     """
     if function is None:
         return partial(checked, **options)
     if inspect.isfunction(function) and not has_shapes(function):
         return check(function)
-    if type(function) is type and dataclasses.is_dataclass(function) and not has_shapes(function.__init__):
+    if (
+        type(function) is type
+        and dataclasses.is_dataclass(function)
+        and not has_shapes(function.__init__)
+    ):
         function.__init__ = check(function.__init__)  # pyright: ignore[reportAttributeAccessIssue]
         return function
     return jaxtyped(function, **options)
 
 
 def has_shapes(function: Any) -> bool:
-    """Whether an annotation of a function may name a shape; text that would have to be looked up may."""
+    """Whether an annotation of a function may name a shape; text that would have to be looked up
+    may.
+    """
     return any(map(_has_shape, getattr(function, "__annotations__", {}).values()))
 
 

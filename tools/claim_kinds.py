@@ -1,13 +1,15 @@
-"""Kinds of verdicts of claims in quick form, for tools/mutants.py, which gives it a copy of the package to import.
+"""Kinds of verdicts of claims in quick form, for tools/mutants.py, which gives it a copy of the
+package to import.
 
 Usage::
 
     python tools/claim_kinds.py [--workers N] [MODULE:]ID...
 
-The last line is JSON: identifier -> {module, kind, recorded, seconds, trouble}. An error inside a claim is no verdict:
-its kind is then null and `trouble` says what was raised. MODULE is the source of `eigenloop.claims.measuring.SOURCES`
-that has the claim; with it no other one is imported. Ends with status 70 where the package that it imports does not
-lie in the folder of the environment variable MUTANTS_SOURCE.
+The last line is JSON: identifier -> {module, kind, recorded, seconds, trouble}. An error inside a
+claim is no verdict: its kind is then null and `trouble` says what was raised. MODULE is the source
+of `eigenloop.claims.measuring.SOURCES` that has the claim; with it no other one is imported. Ends
+with status 70 where the package that it imports does not lie in the folder of the environment
+variable MUTANTS_SOURCE.
 """
 
 import argparse
@@ -35,7 +37,9 @@ def main() -> int:
     """Measure, print, and return the exit status."""
     parser = argparse.ArgumentParser(description="Kinds of verdicts of claims, as JSON.")
     parser.add_argument("claims", nargs="+", metavar="[MODULE:]ID")
-    parser.add_argument("--workers", type=int, help="processes to share them between (default: this one)")
+    parser.add_argument(
+        "--workers", type=int, help="processes to share them between (default: this one)"
+    )
     options = parser.parse_args()
 
     import eigenloop
@@ -50,7 +54,10 @@ def main() -> int:
         return GUARD_EXIT
     named = [name.rpartition(":")[::2] for name in options.claims]
     modules, ids = {module for module, _ in named} - {""}, [id for _, id in named]
-    every = {entry.claim.id: entry for entry in collect([s for s in SOURCES if not modules or s.module in modules])}
+    every = {
+        entry.claim.id: entry
+        for entry in collect([s for s in SOURCES if not modules or s.module in modules])
+    }
     unknown = sorted(set(ids) - every.keys())
     if unknown:
         print(f"no such claim: {', '.join(unknown)}", file=sys.stderr)
@@ -61,8 +68,13 @@ def main() -> int:
         found = [{"kind": r.finding.kind, "seconds": r.seconds, "trouble": None} for r in results]
     else:
         found = [alone(entry, effort) for entry in entries]
-    about = [{"module": entry.source.module, "recorded": entry.claim.expected_verdict} for entry in entries]
-    print(json.dumps({id: {**who, **what} for id, who, what in zip(ids, about, found, strict=True)}))
+    about = [
+        {"module": entry.source.module, "recorded": entry.claim.expected_verdict}
+        for entry in entries
+    ]
+    print(
+        json.dumps({id: {**who, **what} for id, who, what in zip(ids, about, found, strict=True)})
+    )
     return 0
 
 

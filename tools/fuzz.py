@@ -1,13 +1,16 @@
-"""Feed damaged and hostile files to a reader: it must answer, or refuse with `InputError`, in time and memory.
+"""Feed damaged and hostile files to a reader: it must answer, or refuse with `InputError`, in time
+and memory.
 
-An input is a failure where anything but `InputError` comes out; where the message has several lines, is longer than
-MESSAGE characters, does not name what was read, or gives a reason that is not true; where reading takes longer than
---limit seconds of the processor; or where the process needs more than 2 GiB. Each input is decided by the seed and its
-number, and the files of a failure are kept as TARGET-SEED-NUMBER.
+An input is a failure where anything but `InputError` comes out; where the message has several
+lines, is longer than MESSAGE characters, does not name what was read, or gives a reason that is not
+true; where reading takes longer than --limit seconds of the processor; or where the process needs
+more than 2 GiB. Each input is decided by the seed and its number, and the files of a failure are
+kept as TARGET-SEED-NUMBER.
 
 Usage::
 
-    python tools/fuzz.py {tables,headers,configs,texts,directions} [--seconds 30] [--seed 0] [--only NUMBER]
+    python tools/fuzz.py {tables,headers,configs,texts,directions} [--seconds 30] [--seed 0] [--only
+    NUMBER]
 """
 
 import argparse
@@ -29,7 +32,9 @@ from typing import Any
 if __name__ == "__main__":  # before anything reads them
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    os.environ["TQDM_DISABLE"] = os.environ["HF_HUB_OFFLINE"] = "1"  # no reader has to ask for anything
+    os.environ["TQDM_DISABLE"] = os.environ["HF_HUB_OFFLINE"] = (
+        "1"  # no reader has to ask for anything
+    )
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from eigenloop.system.errors import InputError
@@ -47,7 +52,8 @@ def tried(target: Any, folder: Path, rng: random.Random, limit: float) -> tuple[
 
     signal.signal(signal.SIGPROF, late)
     signal.setitimer(signal.ITIMER_PROF, limit)
-    faulthandler.dump_traceback_later(6 * limit, exit=True)  # for what hears no signal, such as a loop in C
+    # for what hears no signal, such as a loop in C
+    faulthandler.dump_traceback_later(6 * limit, exit=True)
     try:
         target.read(folder, rng)
     except InputError as error:
@@ -94,7 +100,11 @@ def run(name: str, options: argparse.Namespace) -> tuple[dict[str, int], list[st
                 (folder / file).write_bytes(content)
             (Path(scratch) / "number").write_text(str(number))
             outcome, wrong = tried(target, folder, rng, options.limit)
-            if wrong is None and not any("GiB" in failure for failure in failures) and peak() > MEMORY:
+            if (
+                wrong is None
+                and not any("GiB" in failure for failure in failures)
+                and peak() > MEMORY
+            ):
                 wrong = f"{peak() / 2**30:.2f} GiB are needed"
             counts["failed" if wrong else outcome] += 1
             if wrong:
@@ -112,19 +122,24 @@ def main() -> int:
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=10, help="seconds of the processor for one input")
+    parser.add_argument(
+        "--limit", type=float, default=10, help="seconds of the processor for one input"
+    )
     parser.add_argument("--only", type=int, metavar="NUMBER", help="try this input alone")
-    parser.add_argument("--keep", type=Path, default=Path("runs/fuzz"), help="where failing inputs are kept")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("runs/fuzz"), help="where failing inputs are kept"
+    )
     options = parser.parse_args()
     warnings.simplefilter("error")
     logging.disable()
     addresses = MEMORY + 6 * 2**30
-    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))  # of addresses, shared libraries too
+    # of addresses, shared libraries too
+    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     counts, failures = run(options.target, options)
     print(
-        f"{options.target}, seed {options.seed}: {sum(counts.values()):,} inputs in {options.seconds:g} s, "
-        f"{counts['read']:,} read, {counts['refused']:,} refused, {len(failures)} failures, "
-        f"peak memory {peak() / 2**30:.2f} GiB"
+        f"{options.target}, seed {options.seed}: {sum(counts.values()):,} inputs in"
+        f" {options.seconds:g} s, {counts['read']:,} read, {counts['refused']:,} refused,"
+        f" {len(failures)} failures, peak memory {peak() / 2**30:.2f} GiB"
     )
     return 1 if failures else 0
 

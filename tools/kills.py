@@ -1,14 +1,17 @@
-"""Kill every long command at many moments, and see that the same command then ends as if it never had been.
+"""Kill every long command at many moments, and see that the same command then ends as if it never
+had been.
 
     python tools/kills.py --log docs/kills.md          100 kills of train, 20 of each other command
     python tools/kills.py --each 3 --only train,lens   a few
 
-Each process gets SIGKILL, half of them after a time that is spread over the whole run, half of them at the first,
-second, ... change of the output directory. Up to five processes are killed in one directory, then the command is left
-to end there. Then it is required that
+Each process gets SIGKILL, half of them after a time that is spread over the whole run, half of them
+at the first, second, ... change of the output directory. Up to five processes are killed in one
+directory, then the command is left to end there. Then it is required that
 
-- it ends with status 0, and every file is that of a run that was never killed, bit for bit, clocks apart;
-- nothing but the directory itself lies beside --out after each kill, and nothing hidden but its mark lies in it;
+- it ends with status 0, and every file is that of a run that was never killed, bit for bit, clocks
+  apart;
+- nothing but the directory itself lies beside --out after each kill, and nothing hidden but its
+  mark lies in it;
 - worker processes are gone two seconds after their parent.
 """
 
@@ -42,7 +45,9 @@ CHAIN = 5
 """Kills in one directory, one after the other."""
 GONE_SECONDS = 2.0
 LONGEST_SECONDS = 600.0
-CLOCK = re.compile(r"(\d[\d.,]*|under 0\.1) s\b|finished [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC")
+CLOCK = re.compile(
+    r"(\d[\d.,]*|under 0\.1) s\b|finished [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC"
+)
 DRIVER = """
 import sys
 from eigenloop.cli import main
@@ -69,8 +74,8 @@ class Case:
 
     Args:
         words: of the command; it writes to "out" in its working directory.
-        phases: what the last phase reached leaves in "out": a glob for each; before it says more than "starting", a
-            process is in its imports.
+        phases: what the last phase reached leaves in "out": a glob for each; before it says more
+            than "starting", a process is in its imports.
         kills: how many, where nothing else is asked for.
         code: what Python runs.
     """
@@ -83,9 +88,10 @@ class Case:
 
 CASES: Mapping[str, Case] = {
     "train": Case(
-        ("train", "--dim", "4", "--samples", "8", "--steps", "4000", "--train-size", "256", "--test-size", "64",
-         "--learning-rate", "0.01", "--out", "out"),
-        {"compiling": "config.toml", "training": "checkpoint.safetensors", "written": "weights.safetensors"},
+        ("train", "--dim", "4", "--samples", "8", "--steps", "4000", "--train-size", "256",
+         "--test-size", "64", "--learning-rate", "0.01", "--out", "out"),
+        {"compiling": "config.toml", "training": "checkpoint.safetensors",
+        "written": "weights.safetensors"},
         kills=100, code=DRIVER,
     ),
     "reproduce": Case(
@@ -133,9 +139,16 @@ class Process:
         if words[0] == "predict":
             environment["XDG_CACHE_HOME"] = str(folder / "out")
         self.began, self.first = time.monotonic(), float("nan")
-        with self.log.open("wb") as errors, (folder.parent / f"{folder.name}.out").open("wb") as said:
+        with (
+            self.log.open("wb") as errors,
+            (folder.parent / f"{folder.name}.out").open("wb") as said,
+        ):
             self.popen = subprocess.Popen(
-                [sys.executable, "-c", case.code, *words], cwd=folder, env=environment, stdout=said, stderr=errors
+                [sys.executable, "-c", case.code, *words],
+                cwd=folder,
+                env=environment,
+                stdout=said,
+                stderr=errors,
             )
 
     def watch(self, seconds: float, changes: int | None = None) -> bool:
@@ -159,7 +172,9 @@ class Process:
         """Where it is, by what it has said and written."""
         if self.log.read_text("utf-8", "replace").strip() in ("", "starting"):
             return "imports"
-        reached = [name for name, glob in self.case.phases.items() if any((self.folder / "out").glob(glob))]
+        reached = [
+            name for name, glob in self.case.phases.items() if any((self.folder / "out").glob(glob))
+        ]
         return reached[-1] if reached else "before writing"
 
     def kill(self) -> float:
@@ -206,12 +221,18 @@ def results(folder: Path) -> dict[str, Any]:
             continue
         if path.name == "checkpoint.safetensors":
             arrays = load(path.read_bytes())
-            found[name] = {key: (str(a.dtype), a.shape, a.tobytes()) for key, a in arrays.items() if key != "seconds"}
+            found[name] = {
+                key: (str(a.dtype), a.shape, a.tobytes())
+                for key, a in arrays.items()
+                if key != "seconds"
+            }
         elif path.suffix == ".json":
             found[name] = without_seconds(json.loads(path.read_text("utf-8")))
         elif path.name == "claims.csv":
             rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
-            found[name] = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+            found[name] = [
+                {key: value for key, value in row.items() if key != "seconds"} for row in rows
+            ]
         elif path.suffix == ".html":
             found[name] = CLOCK.sub("", path.read_text("utf-8"))
         else:
@@ -256,13 +277,19 @@ def killed(name: str, kills: int, place: Path, words: tuple[str, ...], seed: int
             continue
         tally.ended += 1
         tally.wrong += differences(expected, results(folder), folder.name)
-        tally.wrong += [f"{found} is left in {folder.name}" for found in (*hidden(folder), *beside(folder))]
+        tally.wrong += [
+            f"{found} is left in {folder.name}" for found in (*hidden(folder), *beside(folder))
+        ]
         print(row(name, tally), file=sys.stderr, flush=True)
     return tally
 
 
-def reference(case: Case, tally: Tally, place: Path, words: tuple[str, ...]) -> tuple[dict[str, Any], int]:
-    """What a run writes that is not killed, and how often its directory changes; two must write the same."""
+def reference(
+    case: Case, tally: Tally, place: Path, words: tuple[str, ...]
+) -> tuple[dict[str, Any], int]:
+    """What a run writes that is not killed, and how often its directory changes; two must write
+    the same.
+    """
     whole, again = folder_of(place, "whole"), folder_of(place, "again")
     process = Process(case, words, whole)
     changes, before = 0, state(whole)
@@ -270,7 +297,9 @@ def reference(case: Case, tally: Tally, place: Path, words: tuple[str, ...]) -> 
         after = state(whole)
         changes, before = changes + (after != before), after
     if process.popen.returncode:
-        raise SystemExit(f"the run that is not killed fails: {process.log.read_text('utf-8', 'replace')}")
+        raise SystemExit(
+            f"the run that is not killed fails: {process.log.read_text('utf-8', 'replace')}"
+        )
     process = Process(case, words, again)  # now that its programs are compiled
     process.watch(LONGEST_SECONDS)
     tally.seconds, tally.first_word = time.monotonic() - process.began, process.first
@@ -279,8 +308,12 @@ def reference(case: Case, tally: Tally, place: Path, words: tuple[str, ...]) -> 
     return expected, max(changes, 1)
 
 
-def kill_in(folder: Path, case: Case, tally: Tally, words: tuple[str, ...], moments: list[Moment]) -> None:
-    """Kill up to `CHAIN` processes in one directory, one after the other, at the first of the moments."""
+def kill_in(
+    folder: Path, case: Case, tally: Tally, words: tuple[str, ...], moments: list[Moment]
+) -> None:
+    """Kill up to `CHAIN` processes in one directory, one after the other, at the first of the
+    moments.
+    """
     for _ in range(min(CHAIN, len(moments))):
         process = Process(case, words, folder)
         seconds, change = moments[0]
@@ -320,7 +353,9 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, Any], where: st
 
 def last_line(process: Process) -> str:
     """The end of what a process has said."""
-    return (process.log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
+    return (process.log.read_text("utf-8", "replace").strip().splitlines() or ["it said nothing"])[
+        -1
+    ]
 
 
 def folder_of(place: Path, name: str) -> Path:
@@ -337,7 +372,11 @@ def small_model(folder: Path) -> Path:
 
 
 def run(
-    only: list[str], kills: Callable[[str], int], *, seed: int = 0, tell: Callable[[str], None] = print
+    only: list[str],
+    kills: Callable[[str], int],
+    *,
+    seed: int = 0,
+    tell: Callable[[str], None] = print,
 ) -> dict[str, Tally]:
     """Kill the commands.
 
@@ -362,8 +401,8 @@ def run(
 
 
 HEADER = (
-    "| command | kills | in which phase | runs compared | one run, s | first word, s | workers gone, s | wrong |\n"
-    "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    "| command | kills | in which phase | runs compared | one run, s | first word, s | workers"
+    " gone, s | wrong |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
 )
 
 
@@ -381,15 +420,19 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default=",".join(CASES), help="commands, separated by commas")
-    parser.add_argument("--each", type=int, help="kills of each command; by default 100 of train, 20 of others")
+    parser.add_argument(
+        "--each", type=int, help="kills of each command; by default 100 of train, 20 of others"
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides when")
     parser.add_argument("--log", type=Path, help="a file for the table")
     asked = parser.parse_args()
     print(HEADER, flush=True)
     found = run(
-        asked.only.split(","), lambda name: asked.each or CASES[name].kills, seed=asked.seed,
+        asked.only.split(","),
+        lambda name: asked.each or CASES[name].kills,
+        seed=asked.seed,
         tell=lambda text: print(text, flush=True),
-    )  # fmt: skip
+    )
     if asked.log:
         rows = "\n".join(row(name, tally) for name, tally in found.items())
         asked.log.write_text(f"{HEADER}\n{rows}\n", encoding="utf-8")

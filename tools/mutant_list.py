@@ -47,7 +47,9 @@ class Mutant:
         text = path.read_text(encoding="utf-8")
         count = text.count(self.old)
         if count != 1:
-            raise ListError(f"the old text occurs {count} times in {self.file}; it must occur exactly once")
+            raise ListError(
+                f"the old text occurs {count} times in {self.file}; it must occur exactly once"
+            )
         return text.replace(self.old, self.new)
 
 
@@ -64,8 +66,10 @@ def read_mutants(path: Path) -> list[Mutant]:
     entries = document.get("mutant")
     if document.keys() != {"mutant"} or not isinstance(entries, list) or not entries:
         raise ListError(f"{path} must hold [[mutant]] tables and nothing else")
-    mutants = [_read(entry, f"mutant {number} ({entry.get('name', 'without a name')})")
-               for number, entry in enumerate(entries, start=1)]  # fmt: skip
+    mutants = [
+        _read(entry, f"mutant {number} ({entry.get('name', 'without a name')})")
+        for number, entry in enumerate(entries, start=1)
+    ]
     names = [mutant.name for mutant in mutants]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -92,7 +96,10 @@ def _read(entry: dict[str, Any], where: str) -> Mutant:
     if not isinstance(named, list) or not named or not all(isinstance(name, str) for name in named):
         raise ListError(f"{where}: {what} must be a list with at least one name")
     if what == "claims" and len(named) > MOST_CLAIMS:
-        raise ListError(f"{where}: {len(named)} claims are named, but at most {MOST_CLAIMS} may stand on one mutant")
+        raise ListError(
+            f"{where}: {len(named)} claims are named, but at most {MOST_CLAIMS} may stand on one"
+            " mutant"
+        )
     if not entry["old"] or entry["old"] == entry["new"]:
         raise ListError(f"{where}: old and new must differ, and old must not be empty")
     return Mutant(**{what: tuple(named)}, **entry)

@@ -1,4 +1,7 @@
-"""docs/mutants.md: which mutant of tools/mutants.toml breaks which claim. ``python tools/mutant_table.py``."""
+"""docs/mutants.md: which mutant of tools/mutants.toml breaks which claim.
+
+``python tools/mutant_table.py``.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -12,11 +15,12 @@ PAGE = ROOT / "docs" / "mutants.md"
 
 PREFACE = """# What breaks each claim
 
-A claim that cannot fail says nothing. Beside each claim of `eigenloop verify --list` stands a formula in the code that
-it measures, which `make mutants` replaces by a wrong one in the source text: the claim's verdict, in its quick form,
-must then be of another kind than the recorded one. What is broken is never the claim itself, the modules that hold or
-judge claims, or data that ship with the package; one mutant stands for three claims at most, and so does one text of
-one file. `python tools/mutants.py --only NAME` tries one; `python tools/mutant_table.py` writes this page.
+A claim that cannot fail says nothing. Beside each claim of `eigenloop verify --list` stands a
+formula in the code that it measures, which `make mutants` replaces by a wrong one in the source
+text: the claim's verdict, in its quick form, must then be of another kind than the recorded one.
+What is broken is never the claim itself, the modules that hold or judge claims, or data that ship
+with the package; one mutant stands for three claims at most, and so does one text of one file.
+`python tools/mutants.py --only NAME` tries one; `python tools/mutant_table.py` writes this page.
 
 {claims} claims, {mutants} mutants.
 
@@ -42,19 +46,31 @@ def by_claim(mutants: list[Mutant]) -> dict[str, list[Mutant]]:
 
 
 def crowded(mutants: list[Mutant]) -> dict[tuple[str, str], int]:
-    """(file, text) -> how many claims stand on its being broken, where they are more than may be."""
+    """(file, text) -> how many claims stand on its being broken, where they are more than may
+    be.
+    """
     counts = Counter((mutant.file, mutant.old.strip()) for mutant in mutants for _ in mutant.claims)
     return {place: count for place, count in counts.items() if count > MOST_CLAIMS}
 
 
 def out_of_bounds(mutants: list[Mutant], known: list[Claim]) -> list[str]:
-    """Mutants of claims that break a claim's own module, another that holds or judges claims, or data."""
+    """Mutants of claims that break a claim's own module, another that holds or judges claims, or
+    data.
+    """
     own = {claim.measure.__module__.replace(".", "/") for claim in known}
-    judging = {"eigenloop/lens/cases/common", "eigenloop/figures/sentences", "eigenloop/figures/verdicts"}
+    judging = {
+        "eigenloop/lens/cases/common",
+        "eigenloop/figures/sentences",
+        "eigenloop/figures/verdicts",
+    }
     found = []
     for mutant in mutants:
         module = mutant.file.removeprefix("src/").removesuffix(".py")
-        apart = mutant.file.startswith(SOURCE) and mutant.file.endswith(".py") and "claims" not in module.split("/")
+        apart = (
+            mutant.file.startswith(SOURCE)
+            and mutant.file.endswith(".py")
+            and "claims" not in module.split("/")
+        )
         if mutant.claims and (not apart or module in own | judging):
             found.append(mutant.name)
     return found

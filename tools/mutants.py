@@ -1,21 +1,22 @@
 """Break one formula at a time and see whether the tests, or the claims, notice.
 
-Each mutant of ``tools/mutants.toml`` replaces one piece of text in one file. For each, the tree is copied
-into a temporary folder, the replacement made there, and the tests that the mutant names are run against the
-copy. A mutant is caught when one of them fails. It survives when all pass: then the suite does not pin that
-formula. Anything else (text that is no longer there, a test that cannot be collected, broken code instead of
-a wrong formula, a run without end) is an error of the list, and counts against it as a survivor does.
+Each mutant of ``tools/mutants.toml`` replaces one piece of text in one file. For each, the tree is
+copied into a temporary folder, the replacement made there, and the tests that the mutant names are
+run against the copy. A mutant is caught when one of them fails. It survives when all pass: then the
+suite does not pin that formula. Anything else (text that is no longer there, a test that cannot be
+collected, broken code instead of a wrong formula, a run without end) is an error of the list, and
+counts against it as a survivor does.
 
-A mutant that names claims in place of tests is caught when the verdict of every one of them, in quick form, is
-of another kind than the one recorded in the package. An error raised inside a claim is no verdict, but an
-error of the list.
+A mutant that names claims in place of tests is caught when the verdict of every one of them, in
+quick form, is of another kind than the one recorded in the package. An error raised inside a claim
+is no verdict, but an error of the list.
 
 Usage::
 
     python tools/mutants.py [--only NAME]... [--jobs 2] [--check] [--list]
 
-Exit status: 0 when every mutant was caught, 1 when one was not, 2 when nothing could be concluded (the list
-is malformed, or the named tests fail, or the named claims differ, on the unbroken tree).
+Exit status: 0 when every mutant was caught, 1 when one was not, 2 when nothing could be concluded
+(the list is malformed, or the named tests fail, or the named claims differ, on the unbroken tree).
 """
 
 import argparse
@@ -37,10 +38,13 @@ from mutant_list import ListError, Mutant, read_mutants, stale
 
 KINDS = Path(__file__).with_name("claim_kinds.py")
 NOT_COPIED = (".git", ".venv", "runs", "build", "dist", ".*_cache", ".hypothesis")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1")
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1"
+)
 
 BROKEN_CODE = re.compile(
-    r"(?:UNEXPECTED EXCEPTION: )?(?:Name|UnboundLocal|Syntax|Indentation|Import|ModuleNotFound)Error"
+    r"(?:UNEXPECTED EXCEPTION:"
+    r" )?(?:Name|UnboundLocal|Syntax|Indentation|Import|ModuleNotFound)Error"
 )
 """How a failure starts which says that the replacement is no formula at all."""
 
@@ -54,13 +58,16 @@ def pytest_collection_finish():
     for name in os.environ["MUTANTS_PACKAGES"].split(","):
         file = pathlib.Path(importlib.import_module(name).__file__).resolve()
         if not file.is_relative_to(source):
-            pytest.exit(f"{{name}} is imported from {{file}}, not from the copy", returncode={GUARD_EXIT})
+            where = f"{{name}} is imported from {{file}}, not from the copy"
+            pytest.exit(where, returncode={GUARD_EXIT})
 '''
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one mutant: ``verdict`` is caught, SURVIVED or ERROR; ``detail`` says by what."""
+    """What became of one mutant: ``verdict`` is caught, SURVIVED or ERROR; ``detail`` says by
+    what.
+    """
 
     mutant: Mutant
     verdict: str
@@ -69,13 +76,17 @@ class Outcome:
 
 
 def copy_tree(root: Path, target: Path, *, compiled: bool = False) -> None:
-    """Copy what the tests may need: all but caches, environments and results; `compiled` modules where asked for."""
+    """Copy what the tests may need: all but caches, environments and results; `compiled` modules
+    where asked for.
+    """
     left_out = NOT_COPIED if compiled else (*NOT_COPIED, "__pycache__")
     shutil.copytree(root, target, ignore=shutil.ignore_patterns(*left_out), symlinks=True)
 
 
 def broken_copy(mutant: Mutant, unbroken: Path, tree: Path) -> None:
-    """A copy of the unbroken tree, with the modules that it has compiled, and the replacement made."""
+    """A copy of the unbroken tree, with the modules that it has compiled, and the replacement
+    made.
+    """
     if mutant.claims:  # which read nothing but the package
         copy_tree(unbroken / "src", tree / "src", compiled=True)
     else:
@@ -87,10 +98,15 @@ def broken_copy(mutant: Mutant, unbroken: Path, tree: Path) -> None:
 
 
 def environment(tree: Path, *others: Path, keep: bool) -> dict[str, str]:
-    """For a Python that imports the copy's packages and no installed ones; whether it may `keep` compiled modules."""
+    """For a Python that imports the copy's packages and no installed ones; whether it may `keep`
+    compiled modules.
+    """
     source = tree / "src"
     found = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    found |= {"MUTANTS_SOURCE": str(source), "PYTHONPATH": os.pathsep.join(map(str, (source, *others)))}
+    found |= {
+        "MUTANTS_SOURCE": str(source),
+        "PYTHONPATH": os.pathsep.join(map(str, (source, *others))),
+    }
     found.pop("PYTHONDONTWRITEBYTECODE", None)
     return found if keep else found | {"PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -123,7 +139,8 @@ def run_pytest(
     """Run tests inside a copy.
 
     Returns:
-        The exit status of pytest (None: it ran out of time), its output, and (test, message) per failure.
+        The exit status of pytest (None: it ran out of time), its output, and (test, message) per
+            failure.
     """
     packages = [path.parent.name for path in (tree / "src").glob("*/__init__.py")]
     guard = tree.with_name(tree.name + "-guard")
@@ -135,19 +152,32 @@ def run_pytest(
         "MUTANTS_PACKAGES": ",".join(packages),
     }
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "mutants_guard", f"--junitxml={report}"]
-    status, output = run_python(["-m", "pytest", *options, *tests], tree, variables, timeout=timeout)
+    status, output = run_python(
+        ["-m", "pytest", *options, *tests], tree, variables, timeout=timeout
+    )
     failures: list[tuple[str, str]] = []
     if report.is_file():
         for case in ElementTree.parse(report).iter("testcase"):
             for problem in (*case.findall("failure"), *case.findall("error")):
-                in_doctest = re.search(r"^UNEXPECTED EXCEPTION: .*", problem.text or "", flags=re.MULTILINE)
-                message = in_doctest.group() if in_doctest else problem.get("message", "").partition("\n")[0]
+                in_doctest = re.search(
+                    r"^UNEXPECTED EXCEPTION: .*", problem.text or "", flags=re.MULTILINE
+                )
+                message = (
+                    in_doctest.group()
+                    if in_doctest
+                    else problem.get("message", "").partition("\n")[0]
+                )
                 failures.append((f"{case.get('classname')}::{case.get('name')}", message))
     return status, output, failures
 
 
 def run_claims(
-    tree: Path, claims: list[str], *, timeout: float | None, workers: int | None = None, keep: bool = False
+    tree: Path,
+    claims: list[str],
+    *,
+    timeout: float | None,
+    workers: int | None = None,
+    keep: bool = False,
 ) -> tuple[int | None, str, dict[str, Any]]:
     """Measure claims in quick form inside a copy, in one process or in some `workers`.
 
@@ -169,8 +199,12 @@ def run_claims(
     return status, output, json.loads(answers[-1]) if status == 0 else {}
 
 
-def try_mutant(mutant: Mutant, unbroken: Path, folder: Path, modules: dict[str, str], *, timeout: float) -> Outcome:
-    """Break a fresh copy of the tree in ``folder`` and run the mutant's tests, or measure its claims, there."""
+def try_mutant(
+    mutant: Mutant, unbroken: Path, folder: Path, modules: dict[str, str], *, timeout: float
+) -> Outcome:
+    """Break a fresh copy of the tree in ``folder`` and run the mutant's tests, or measure its
+    claims, there.
+    """
     start = time.perf_counter()
     tree = folder / mutant.name.replace(os.sep, "-")
     broken_copy(mutant, unbroken, tree)
@@ -200,7 +234,9 @@ def judge(
     return "caught", test
 
 
-def judge_claims(status: int | None, output: str, found: dict[str, Any], *, timeout: float | None) -> tuple[str, str]:
+def judge_claims(
+    status: int | None, output: str, found: dict[str, Any], *, timeout: float | None
+) -> tuple[str, str]:
     """Verdict and detail from what claims came to."""
     if status is None:
         return "ERROR", f"the claims took more than {timeout:.0f} s"
@@ -229,7 +265,9 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def try_unbroken(mutants: list[Mutant], tree: Path, *, jobs: int) -> tuple[dict[str, str], str | None]:
+def try_unbroken(
+    mutants: list[Mutant], tree: Path, *, jobs: int
+) -> tuple[dict[str, str], str | None]:
     """Run every named test and measure every named claim on the unbroken tree, side by side.
 
     Returns:
@@ -237,12 +275,18 @@ def try_unbroken(mutants: list[Mutant], tree: Path, *, jobs: int) -> tuple[dict[
     """
     tests = tuple(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
     claims = list(dict.fromkeys(id for mutant in mutants for id in mutant.claims))
-    print(f"the unbroken tree: {len(tests)} tests or files of tests, {len(claims)} claims", flush=True)
+    print(
+        f"the unbroken tree: {len(tests)} tests or files of tests, {len(claims)} claims", flush=True
+    )
     found, problems = {}, []
     with ThreadPoolExecutor() as pool:
         workers = max(1, jobs - bool(tests))
         tested = pool.submit(run_pytest, tree, tests, timeout=None, keep=True) if tests else None
-        measured = pool.submit(run_claims, tree, claims, timeout=None, workers=workers, keep=True) if claims else None
+        measured = (
+            pool.submit(run_claims, tree, claims, timeout=None, workers=workers, keep=True)
+            if claims
+            else None
+        )
     if tested is not None and tested.result()[0] != 0:
         print(tested.result()[1])
         problems.append("the named tests fail on the unbroken tree")
@@ -251,9 +295,13 @@ def try_unbroken(mutants: list[Mutant], tree: Path, *, jobs: int) -> tuple[dict[
         if status != 0:
             print(output)
             problems.append("the named claims cannot be measured on the unbroken tree")
-        other = [f"{id} {one['kind']}" for id, one in found.items() if one["kind"] != one["recorded"]]
+        other = [
+            f"{id} {one['kind']}" for id, one in found.items() if one["kind"] != one["recorded"]
+        ]
         if other:
-            problems.append(f"claims differ from their records on the unbroken tree ({', '.join(other)})")
+            problems.append(
+                f"claims differ from their records on the unbroken tree ({', '.join(other)})"
+            )
     return {id: one["module"] for id, one in found.items()}, "; ".join(problems) or None
 
 
@@ -278,14 +326,20 @@ def run(mutants: list[Mutant], root: Path, *, jobs: int, timeout: float) -> int:
                 return 2
         with ThreadPoolExecutor(max_workers=jobs) as pool:
             started = [
-                pool.submit(try_mutant, mutant, unbroken, broken, modules, timeout=timeout) for mutant in fitting
+                pool.submit(try_mutant, mutant, unbroken, broken, modules, timeout=timeout)
+                for mutant in fitting
             ]
             for number, future in enumerate(as_completed(started), start=1):
                 outcome = future.result()
                 outcomes[outcome.mutant.name] = outcome
-                print(f"{number}/{len(started)} {outcome.mutant.name}: {outcome.verdict}", flush=True)
+                print(
+                    f"{number}/{len(started)} {outcome.mutant.name}: {outcome.verdict}", flush=True
+                )
     ordered = [outcomes[mutant.name] for mutant in mutants]
-    caught, seconds = sum(outcome.verdict == "caught" for outcome in ordered), time.perf_counter() - began
+    caught, seconds = (
+        sum(outcome.verdict == "caught" for outcome in ordered),
+        time.perf_counter() - began,
+    )
     print(f"\n{table(ordered)}\n\n{caught} of {len(ordered)} caught, in {seconds:.0f} s")
     return 0 if caught == len(ordered) else 1
 
@@ -293,14 +347,28 @@ def run(mutants: list[Mutant], root: Path, *, jobs: int, timeout: float) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and return the exit status."""
     here = Path(__file__).resolve().parents[1]
-    parser = argparse.ArgumentParser(description="Break one formula at a time; see if the tests notice.")
-    parser.add_argument("--only", action="append", metavar="NAME", help="try this one only; may be repeated")
+    parser = argparse.ArgumentParser(
+        description="Break one formula at a time; see if the tests notice."
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="try this one only; may be repeated"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="how many at once (default 2)")
-    parser.add_argument("--timeout", type=float, default=600, help="seconds per run of tests (default 600)")
-    parser.add_argument("--check", action="store_true", help="only check that each still fits the tree")
-    parser.add_argument("--list", action="store_true", help="only print the names and what each one breaks")
-    parser.add_argument("--root", type=Path, default=here, help="the tree to break (default: this one)")
-    parser.add_argument("--mutants", type=Path, help="the list (default: tools/mutants.toml under the root)")
+    parser.add_argument(
+        "--timeout", type=float, default=600, help="seconds per run of tests (default 600)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only check that each still fits the tree"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="only print the names and what each one breaks"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=here, help="the tree to break (default: this one)"
+    )
+    parser.add_argument(
+        "--mutants", type=Path, help="the list (default: tools/mutants.toml under the root)"
+    )
     options = parser.parse_args(arguments)
     root: Path = options.root.resolve()
     try:
@@ -320,7 +388,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{mutant.name}: {mutant.why} ({mutant.file})")
         return 0
     if options.check:
-        problems = [f"{m.name}: {problem}" for m in mutants if (problem := stale(m, root)) is not None]
+        problems = [
+            f"{m.name}: {problem}" for m in mutants if (problem := stale(m, root)) is not None
+        ]
         print("\n".join(problems) or f"{len(mutants)} mutants fit the tree")
         return 1 if problems else 0
     return run(mutants, root, jobs=options.jobs, timeout=options.timeout)

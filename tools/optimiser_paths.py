@@ -1,14 +1,17 @@
-"""Momentum, plain gradient descent and Adam, step by step to 2 10^7 steps: docs/theory/optimisers.csv, measured once.
+"""Momentum, plain gradient descent and Adam, step by step to 2 10^7 steps:
+docs/theory/optimisers.csv, measured once.
 
-Nothing of eigenloop is used, so that the table can be held against it: f' by trapezoidal rules of its own, the
-recursions written out, in float64, compiled by JAX. Task 2 (d = 16, n = 32), A = aI and B = bI from (1, 0).
+Nothing of eigenloop is used, so that the table can be held against it: f' by trapezoidal rules of
+its own, the recursions written out, in float64, compiled by JAX. Task 2 (d = 16, n = 32), A = aI
+and B = bI from (1, 0).
 
 Usage::
 
     python tools/optimiser_paths.py [--steps 2e7] [--out docs/theory/optimisers.csv]
 
-Columns: model (looped: L = 10 with LN, end to end; single: one layer with LN), rule (momentum: learning rate 0.1, beta
-0.9; plain: learning rate 1; adam: 0.001, eps 1e-8; adam0: 0.001, eps 1e-30), step, a, b.
+Columns: model (looped: L = 10 with LN, end to end; single: one layer with LN), rule (momentum:
+learning rate 0.1, beta 0.9; plain: learning rate 1; adam: 0.001, eps 1e-8; adam0: 0.001, eps
+1e-30), step, a, b.
 """
 
 import argparse
@@ -41,15 +44,20 @@ def looped_slope(gamma: float) -> float:
 
 
 def single_slope(gamma: float) -> float:
-    """f' of Theorem 4.3: -2 E[G / (|Sq| |q + gamma Sq|^3)], two integrals; in units of 1 + gamma lambda_1."""
+    """f' of Theorem 4.3: -2 E[G / (|Sq| |q + gamma Sq|^3)], two integrals; in units of 1 + gamma
+    lambda_1.
+    """
     grown = (1 + gamma * LAMBDA) / (1 + gamma * TOP)
     step = 0.25
-    t = np.exp(np.arange(-75, 15, step))  # towards 0 like e^(-|s|/2), towards infinity like e^(-8 s)
+    # towards 0 like e^(-|s|/2), towards infinity like e^(-8 s)
+    t = np.exp(np.arange(-75, 15, step))
     pairs = (LAMBDA[:, None] - LAMBDA) ** 2 / 2
     total = 0.0
     for s in t:
         u = 1 / (1 + 2 * (s * LAMBDA**2 + t[:, None] * grown**2))
-        total += float(np.sum(s**0.5 * t**1.5 * np.sqrt(u).prod(1) * np.einsum("ki,ij,kj->k", u, pairs, u)))
+        total += float(
+            np.sum(s**0.5 * t**1.5 * np.sqrt(u).prod(1) * np.einsum("ki,ij,kj->k", u, pairs, u))
+        )
     return -2 * total * step**2 / (math.pi / 2) / (1 + gamma * TOP) ** 3
 
 
@@ -57,18 +65,24 @@ SLOPES: dict[str, Callable[[float], float]] = {"looped": looped_slope, "single":
 
 
 def table(slope: Callable[[float], float]) -> np.ndarray:
-    """log(-f') as polynomials in y = log(1 + gamma lambda_1), one for each `WIDTH` of y; (pieces, degree + 1)."""
+    """log(-f') as polynomials in y = log(1 + gamma lambda_1), one for each `WIDTH` of y;
+    (pieces, degree + 1).
+    """
     x = chebyshev.chebpts1(DEGREE + 1)
     rows = np.zeros((PIECES, DEGREE + 1))
     for i in range(PIECES):
         gammas = np.maximum(np.expm1(WIDTH * (i + (1 + x) / 2)) / TOP, 0.0)
-        found = chebyshev.cheb2poly(chebyshev.chebfit(x, np.log([-slope(float(g)) for g in gammas]), DEGREE))
+        found = chebyshev.cheb2poly(
+            chebyshev.chebfit(x, np.log([-slope(float(g)) for g in gammas]), DEGREE)
+        )
         rows[i, : found.size] = found
     return rows
 
 
 def stepper(rule: str) -> Callable[..., jax.Array]:
-    """(state, first, last, table) -> the state after steps first + 1, ..., last; state (a, b, m_a, m_b, v_a, v_b)."""
+    """(state, first, last, table) -> the state after steps first + 1, ..., last; state (a, b,
+    m_a, m_b, v_a, v_b).
+    """
     rate = {"momentum": 0.1, "plain": 1.0, "adam": 1e-3, "adam0": 1e-3}[rule]
     beta, epsilon = {"momentum": 0.9}.get(rule, 0.0), {"adam": 1e-8, "adam0": 1e-30}.get(rule, 0.0)
 

@@ -1,4 +1,6 @@
-"""docs/plateau.png and the tables of docs/plateau.md, from docs/plateau.csv: python tools/plateau_figure.py."""
+"""docs/plateau.png and the tables of docs/plateau.md, from docs/plateau.csv: python
+tools/plateau_figure.py.
+"""
 
 import csv
 import sys
@@ -15,10 +17,16 @@ from eigenloop.report.drawing import COLOURS, DASHES, LIGHT, MARKERS, label_loga
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
 SIGMAS = 4.0
-"""Standard errors over seeds that a change between two steps must exceed: 1.6 % by chance, two-sided, with 5 seeds."""
+"""Standard errors over seeds that a change between two steps must exceed: 1.6 % by chance,
+two-sided, with 5 seeds.
+"""
 SHOWN = (100, 1_000, 10_000)
 """Steps of a table; a setting's last step is added."""
-TABLES = {"distance25": (100, 2_000, 10_000), "plateau": (100, 2_000, 10_000), "plateau_spiked": (30, 300, 10_000)}
+TABLES = {
+    "distance25": (100, 2_000, 10_000),
+    "plateau": (100, 2_000, 10_000),
+    "plateau_spiked": (30, 300, 10_000),
+}
 """Those of docs/plateau.md."""
 
 
@@ -45,7 +53,9 @@ class Verdict(NamedTuple):
     """Whether a quantity that should fall did."""
 
     kind: str
-    """falls: lowest at the end; levels: no change beyond the error since the lowest; rises: it has risen since."""
+    """falls: lowest at the end; levels: no change beyond the error since the lowest; rises: it
+    has risen since.
+    """
     best: int
     """Step of the lowest mean."""
     change: float
@@ -73,7 +83,9 @@ def judged(course: Course) -> Verdict:
     change = course.values[-1] - course.values[best]
     error = float(change.std(ddof=1) / np.sqrt(len(change)))
     mean = float(change.mean())
-    kind = "falls" if best == len(course.steps) - 1 else "rises" if mean > SIGMAS * error else "levels"
+    kind = (
+        "falls" if best == len(course.steps) - 1 else "rises" if mean > SIGMAS * error else "levels"
+    )
     return Verdict(kind, int(course.steps[best]), mean, error)
 
 
@@ -93,7 +105,8 @@ def course(rows: Iterable[dict[str, str]], setting: str, name: str) -> Course:
 
 
 def exponent(course: Course, other: Course, factor: float) -> tuple[float, float]:
-    """p with other/course = factor^p at their last step, and its standard error (seeds are independent).
+    """p with other/course = factor^p at their last step, and its standard error (seeds are
+    independent).
 
     Example:
         >>> one, two = (Course(np.array([1]), np.array([[v, v * 1.1]])) for v in (1.0, 2.0))
@@ -115,7 +128,9 @@ DRAWN = (
     ("0.1-constant-b128-n100000-t156000", "rate 0.1, 100,000 samples"),
     ("0.01-constant-b128-n100000-t156000", "rate 0.01, 100,000 samples"),
 )
-"""Settings of the figure, as far as a model has them: 10,000 samples and batch 128 unless the label says otherwise."""
+"""Settings of the figure, as far as a model has them: 10,000 samples and batch 128 unless the
+label says otherwise.
+"""
 
 
 def described(setting: str) -> str:
@@ -129,20 +144,40 @@ def described(setting: str) -> str:
     kind = "one layer" if model == "single" else f"looped, L = {model.removeprefix('looped')}"
     number = "fresh samples" if samples == "fresh" else f"{int(samples[1:]):,} samples"
     falls = " to 0 along a cosine" if schedule == "cosine" else ""
-    return f"{kind}, Task {1 + (task == 'planted')}, rate {rate}{falls}, batch {batch[1:]}, {number}"
+    return (
+        f"{kind}, Task {1 + (task == 'planted')}, rate {rate}{falls}, batch {batch[1:]}, {number}"
+    )
 
 
-def panel(axes: Axes, rows: list[dict[str, str]], model: str, name: str, theory: str | None = None) -> None:
+def panel(
+    axes: Axes, rows: list[dict[str, str]], model: str, name: str, theory: str | None = None
+) -> None:
     """One quantity of one model: means and standard errors over seeds."""
     known = {row["setting"] for row in rows}
     for index, (setting, label) in enumerate(DRAWN):
         if f"{model}-{setting}" in known:
             of = course(rows, f"{model}-{setting}", name)
-            axes.errorbar(of.steps, of.mean, of.error, color=COLOURS[index], linestyle=DASHES[index], label=label,
-                          marker=MARKERS[index], markersize=3.5, linewidth=1.3, elinewidth=0.8)  # fmt: skip
+            axes.errorbar(
+                of.steps,
+                of.mean,
+                of.error,
+                color=COLOURS[index],
+                linestyle=DASHES[index],
+                label=label,
+                marker=MARKERS[index],
+                markersize=3.5,
+                linewidth=1.3,
+                elinewidth=0.8,
+            )
     if theory:
         of = course(rows, f"{model}-{DRAWN[0][0]}", theory)
-        axes.plot(of.steps, of.mean, ":", color="black", label="gradient descent on the population, rate 0.1")
+        axes.plot(
+            of.steps,
+            of.mean,
+            ":",
+            color="black",
+            label="gradient descent on the population, rate 0.1",
+        )
     axes.set(xscale="log", yscale="log", xlabel="step")
 
 
@@ -157,7 +192,9 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
         panel(grid[1, 1], rows, SINGLE, "distance25", "distance25_theory")
         grid[0, 0].set(title="Looped, L = 10: where the loops end", ylabel="median sine to $u_1$")
         grid[0, 1].set(title="The same on one large eigenvalue (not trained on)")
-        grid[1, 0].set(title="Looped, L = 10: distance to the power method", ylabel="decades, mean of 25 loops")
+        grid[1, 0].set(
+            title="Looped, L = 10: distance to the power method", ylabel="decades, mean of 25 loops"
+        )
         grid[1, 1].set(title="One layer (Fig. 5): distance to the power method")
         for axes in grid.flat:
             label_logarithms(axes)
@@ -166,7 +203,8 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
 
 
 def words(of: Course, at: int) -> str:
-    """Mean and standard error at a step, the error with one digit; a dash where the setting has no such snapshot.
+    """Mean and standard error at a step, the error with one digit; a dash where the setting has no
+    such snapshot.
 
     Example:
         >>> words(Course(np.array([7]), np.array([[0.1, 0.104]])), 7)
@@ -192,7 +230,9 @@ def table(rows: list[dict[str, str]], name: str, steps: tuple[int, ...]) -> list
 
 
 def main(arguments: list[str]) -> int:
-    """Draw, and print the tables of the named columns of the CSV, by default those of docs/plateau.md."""
+    """Draw, and print the tables of the named columns of the CSV, by default those of
+    docs/plateau.md.
+    """
     rows = read(FOLDER / "plateau.csv")
     draw(rows, FOLDER / "plateau.png")
     for name in arguments or list(TABLES):

@@ -1,14 +1,17 @@
-"""The plateau that small noise alone would leave, Task 2: python tools/plateau_theory.py (docs/plateau_theory.csv).
+"""The plateau that small noise alone would leave, Task 2: python tools/plateau_theory.py
+(docs/plateau_theory.csv).
 
-Linear response around gradient descent on the population, A_t = a_t I, B_t = b_t I. In each sector of the matrices
-(antisymmetric; symmetric traceless) H_t is the population Hessian for (dA, dB), and Sigma_t the covariance of one
-sample's gradient there, both 2 x 2. A batch of n fresh samples, and the same N samples at every step, leave
+Linear response around gradient descent on the population, A_t = a_t I, B_t = b_t I. In each sector
+of the matrices (antisymmetric; symmetric traceless) H_t is the population Hessian for (dA, dB), and
+Sigma_t the covariance of one sample's gradient there, both 2 x 2. A batch of n fresh samples, and
+the same N samples at every step, leave
 
     noise:           C_{t+1} = (I - eta_t H_t) C_t (I - eta_t H_t)^T + eta_t^2 Sigma_t / n,
     finite samples:  M_{t+1} = (I - eta_t H_t) M_t - eta_t Sigma_t^{1/2},     covariance M M^T / N.
 
-Matrices drawn with those covariances have the plateau that the CSV holds, the median over held-out points. Right where
-deviations are small; it knows neither the curvature of single batches nor that N samples have a Hessian of their own.
+Matrices drawn with those covariances have the plateau that the CSV holds, the median over held-out
+points. Right where deviations are small; it knows neither the curvature of single batches nor that
+N samples have a Hessian of their own.
 """
 
 import csv
@@ -55,7 +58,8 @@ class Response(NamedTuple):
         x = np.clip(np.log(max(gamma, 1e-9)), *np.log(GAMMAS[[0, -1]]))
         low = min(int(np.searchsorted(np.log(GAMMAS), x, side="right")) - 1, len(GAMMAS) - 2)
         share = (x - np.log(GAMMAS[low])) / np.log(GAMMAS[low + 1] / GAMMAS[low])
-        return tuple((1 - share) * of[low] + share * of[low + 1] for of in self)  # type: ignore[return-value]
+        # type: ignore[return-value]
+        return tuple((1 - share) * of[low] + share * of[low + 1] for of in self)
 
 
 def projected(matrices: np.ndarray, sector: Sector) -> np.ndarray:
@@ -88,15 +92,19 @@ def gradient_noise(setting: Setting, data: Batch, a: float, b: float) -> np.ndar
     found = []
     for sector in OFF:
         parts = [projected(g, sector) for g in both]
-        found.append([[np.mean(np.sum(x * y, axis=(1, 2))) / sector.dimension for y in parts] for x in parts])
+        found.append(
+            [[np.mean(np.sum(x * y, axis=(1, 2))) / sector.dimension for y in parts] for x in parts]
+        )
     return np.array(found)
 
 
 def response(setting: Setting, data: Batch) -> Response:
     """H and Sigma over GAMMAS."""
-    population = LayerwiseNorm(DEFAULT_MULTIPLICITIES) if setting.objective == "layerwise" else EndToEnd(
-        DEFAULT_MULTIPLICITIES, setting.loops
-    )  # fmt: skip
+    population = (
+        LayerwiseNorm(DEFAULT_MULTIPLICITIES)
+        if setting.objective == "layerwise"
+        else EndToEnd(DEFAULT_MULTIPLICITIES, setting.loops)
+    )
     curvature, noise = [], []
     for gamma in GAMMAS:
         a = float(np.sqrt((1 + np.sqrt(1 + 4 * gamma**2)) / 2))
@@ -106,25 +114,36 @@ def response(setting: Setting, data: Batch) -> Response:
     return Response(np.array(curvature), np.array(noise))
 
 
-def drawn(a: float, b: float, covariance: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def drawn(
+    a: float, b: float, covariance: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """A and B with normal deviations of these covariances per coordinate, (2, 2, 2)."""
     blocks = [a * np.eye(DIM), b * np.eye(DIM)]
     for sector, matrix in zip(OFF, covariance, strict=True):
         values, vectors = np.linalg.eigh(matrix)
         root = vectors * np.sqrt(values.clip(0))
         parts = projected(rng.standard_normal((2, DIM, DIM)), sector)
-        blocks = [block + np.tensordot(row, parts, 1) for block, row in zip(blocks, root, strict=True)]
+        blocks = [
+            block + np.tensordot(row, parts, 1) for block, row in zip(blocks, root, strict=True)
+        ]
     return blocks[0], blocks[1]
 
 
 def predicted(setting: Setting, of: Response, points: Points) -> list[dict[str, object]]:
-    """One row for each snapshot: gamma, and the plateau from noise, from finite samples and from both."""
+    """One row for each snapshot: gamma, and the plateau from noise, from finite samples and from
+    both.
+    """
     a, b, rng, rows = 1.0, 0.0, np.random.default_rng(0), []
-    covariance, shift, slope = np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), slope_of(setting.objective, "planted",
-                                                                                 setting.loops)  # fmt: skip
+    covariance, shift, slope = (
+        np.zeros((2, 2, 2)),
+        np.zeros((2, 2, 2)),
+        slope_of(setting.objective, "planted", setting.loops),
+    )
 
     def plateau(matrix: np.ndarray) -> str:
-        medians = [np.nanmedian(limit_sines(*drawn(a, b, matrix, rng), points)) for _ in range(DRAWS)]
+        medians = [
+            np.nanmedian(limit_sines(*drawn(a, b, matrix, rng), points)) for _ in range(DRAWS)
+        ]
         return f"{np.mean(medians):.4g}"
 
     for step in range(1, setting.steps + 1):
@@ -136,11 +155,21 @@ def predicted(setting: Setting, of: Response, points: Points) -> list[dict[str, 
         k = -rate / DIM * slope(a * b)
         a, b = a + k * b, b + k * a
         if step in STEPS:
-            finite = shift @ np.swapaxes(shift, 1, 2) / setting.samples if setting.samples else 0 * covariance
-            rows.append({
-                "setting": setting.name, "step": step, "gamma": f"{a * b:.4g}", "noise": plateau(covariance),
-                "finite_samples": plateau(finite) if setting.samples else "0", "both": plateau(covariance + finite),
-            })  # fmt: skip
+            finite = (
+                shift @ np.swapaxes(shift, 1, 2) / setting.samples
+                if setting.samples
+                else 0 * covariance
+            )
+            rows.append(
+                {
+                    "setting": setting.name,
+                    "step": step,
+                    "gamma": f"{a * b:.4g}",
+                    "noise": plateau(covariance),
+                    "finite_samples": plateau(finite) if setting.samples else "0",
+                    "both": plateau(covariance + finite),
+                }
+            )
     return rows
 
 
@@ -165,7 +194,9 @@ def main() -> int:
     points = points_of(np.asarray(test.gram), np.asarray(test.query))
     kinds = (Setting(), Setting(objective="layerwise", loops=1))
     of = {kind.objective: response(kind, data) for kind in kinds}
-    rows = [row for setting in settings() for row in predicted(setting, of[setting.objective], points)]
+    rows = [
+        row for setting in settings() for row in predicted(setting, of[setting.objective], points)
+    ]
     with CSV.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

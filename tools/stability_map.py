@@ -1,14 +1,16 @@
 """Which spectra, and how many loops, make late end-to-end training stable off the scalar manifold?
 
-For each spectrum and L = 1 to 20: the lowest eigenvalue of lim gamma H in the antisymmetric and the symmetric traceless
-sector (`eigenloop.theory.stability.limit_hessian`), the error that rounding and quadrature leave, and the sign, empty
-where the modulus is not above the error. The last rows are Task 1 itself, averages over drawn X, with standard errors.
+For each spectrum and L = 1 to 20: the lowest eigenvalue of lim gamma H in the antisymmetric and the
+symmetric traceless sector (`eigenloop.theory.stability.limit_hessian`), the error that rounding and
+quadrature leave, and the sign, empty where the modulus is not above the error. The last rows are
+Task 1 itself, averages over drawn X, with standard errors.
 
 Usage::
 
     python tools/stability_map.py [--out docs/theory/stability_map.csv]
 
-About three minutes on one core. The draws are seeded: the same numbers on every machine, to rounding.
+About three minutes on one core. The draws are seeded: the same numbers on every machine, to
+rounding.
 """
 
 import argparse
@@ -68,7 +70,9 @@ def spectra() -> dict[str, np.ndarray]:
     rng = np.random.default_rng([SEED, 1])
     for i in range(EACH):
         cuts = np.sort(rng.choice(np.arange(1, 32), size=15, replace=False))
-        found[f"32 = a random sum of 16 ({i})"] = np.sort(np.diff([0, *cuts, 32]))[::-1].astype(np.float64)
+        found[f"32 = a random sum of 16 ({i})"] = np.sort(np.diff([0, *cuts, 32]))[::-1].astype(
+            np.float64
+        )
     averages = {}
     for dim, samples in TASK_1:
         rows = Spectra.sphere(dim=dim, samples=samples, draws=DRAWS, seed=SEED).rows
@@ -86,32 +90,49 @@ def rows() -> list[dict[str, object]]:
             lowest = lowest_eigenvalue(modes)
             of_sector = {
                 sector.replace(" ", "_"): f"{mode.eigenvalues[0]:.10g}"
-                for sector, mode in modes.items() if sector != "scalar"
-            }  # fmt: skip
-            spread = _standard_error(values, loops, modes, lowest.sector) if values.ndim > 1 else None
+                for sector, mode in modes.items()
+                if sector != "scalar"
+            }
+            spread = (
+                _standard_error(values, loops, modes, lowest.sector) if values.ndim > 1 else None
+            )
             found.append(
                 {
                     "spectrum": name,
-                    "eigenvalues": " ".join(f"{value:.6g}" for value in values) if values.ndim == 1 else "",
-                    "loops": loops, **of_sector, "lowest": f"{lowest.value:.10g}", "error": f"{lowest.error:.2g}",
+                    "eigenvalues": " ".join(f"{value:.6g}" for value in values)
+                    if values.ndim == 1
+                    else "",
+                    "loops": loops,
+                    **of_sector,
+                    "lowest": f"{lowest.value:.10g}",
+                    "error": f"{lowest.error:.2g}",
                     "standard_error": "" if spread is None else f"{spread:.3g}",
                     "sign": "" if lowest.sign is None else f"{lowest.sign:+d}",
                 }
-            )  # fmt: skip
+            )
     return found
 
 
 def _standard_error(values: np.ndarray, loops: int, modes: dict[str, Mode], sector: str) -> float:
     """Of the lowest eigenvalue of an average over X: the scatter of v.H_X v, v its eigenvector."""
     direction = np.linalg.eigh(modes[sector].hessian)[1][:, 0]
-    each = [direction @ limit_hessian(EndToEnd(row, loops))[sector].hessian @ direction for row in values]
+    each = [
+        direction @ limit_hessian(EndToEnd(row, loops))[sector].hessian @ direction
+        for row in values
+    ]
     return float(np.std(each, ddof=1) / np.sqrt(len(each)))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and write the table."""
-    parser = argparse.ArgumentParser(description="The lowest eigenvalue of late training, by spectrum and loops.")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "theory" / "stability_map.csv")
+    parser = argparse.ArgumentParser(
+        description="The lowest eigenvalue of late training, by spectrum and loops."
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parents[1] / "docs" / "theory" / "stability_map.csv",
+    )
     options = parser.parse_args(arguments)
     found = rows()
     with options.out.open("w", newline="", encoding="utf-8") as file:

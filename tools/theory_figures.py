@@ -1,4 +1,5 @@
-"""Draw the figures of docs/theory from the theory's own numbers: python tools/theory_figures.py [NAME ...].
+"""Draw the figures of docs/theory from the theory's own numbers: python tools/theory_figures.py
+[NAME ...].
 
 Each figure is docs/theory/NAME.png; Task 2 (d = 16, n = 32) unless a label says otherwise.
 """
@@ -29,7 +30,12 @@ def growth(axes: Axes, path: dynamics.Path, limit: dict[str, np.ndarray], expone
     axes.loglog(path.steps[later], path.a[later], color=BLUE, label="$a_t$")
     axes.loglog(path.steps[later], path.b[later], "--", color=ORANGE, label="$b_t$")
     axes.loglog(limit["steps"], limit["a"], ":", color="black", label=exponent)
-    axes.set(xlabel="gradient descent step $t$", ylabel="active weights", title="Growth", ylim=(1e-2, None))
+    axes.set(
+        xlabel="gradient descent step $t$",
+        ylabel="active weights",
+        title="Growth",
+        ylim=(1e-2, None),
+    )
     axes.legend()
 
 
@@ -37,7 +43,10 @@ def asymptote(setting: EndToEnd | LayerwiseNorm, path: dynamics.Path) -> dict[st
     """The leading order at the path's later steps."""
     steps = path.steps[path.steps >= 10]
     found = [dynamics.asymptotic(setting, learning_rate=0.1, steps=float(step)) for step in steps]
-    return {"steps": steps, **{name: np.array([row[name] for row in found]) for name in ("a", "loss")}}
+    return {
+        "steps": steps,
+        **{name: np.array([row[name] for row in found]) for name in ("a", "loss")},
+    }
 
 
 def theorem_4_1(panels: list[Axes]) -> None:
@@ -47,11 +56,22 @@ def theorem_4_1(panels: list[Axes]) -> None:
     limit, bottom = asymptote(setting, path), float(setting.limit_loss().value)
     growth(panels[0], path, limit, r"$\sqrt{2}\,(\eta\Upsilon_1 t/d)^{1/4}$")
     later = path.steps >= 1
-    gap = np.array([float(setting.loss(float(gamma)).value) for gamma in path.gamma[later]]) - bottom
+    gap = (
+        np.array([float(setting.loss(float(gamma)).value) for gamma in path.gamma[later]]) - bottom
+    )
     panels[1].loglog(path.steps[later], gap, color=BLUE, label=r"$f(\gamma_t) - f_\infty$")
-    panels[1].loglog(limit["steps"], limit["loss"] - bottom, ":", color="black",
-                     label=r"$\frac{1}{2}(d\Upsilon_1/(\eta t))^{1/2}$")  # fmt: skip
-    panels[1].set(xlabel="gradient descent step $t$", ylabel="loss above its limit", title=f"Loss, limit {bottom:.4f}")
+    panels[1].loglog(
+        limit["steps"],
+        limit["loss"] - bottom,
+        ":",
+        color="black",
+        label=r"$\frac{1}{2}(d\Upsilon_1/(\eta t))^{1/2}$",
+    )
+    panels[1].set(
+        xlabel="gradient descent step $t$",
+        ylabel="loss above its limit",
+        title=f"Loss, limit {bottom:.4f}",
+    )
     panels[1].legend()
 
 
@@ -62,15 +82,31 @@ def theorem_4_2(panels: list[Axes]) -> None:
         optimum, mu2 = float(setting.optimum().value), float(setting.second_moment().value)
         path = dynamics.recursion(setting, learning_rate=0.1, steps=300)
         run = step_sizes.descend(2 * 0.1 * mu2 / 16, optimum, 300)
-        panels[0].plot(path.steps, path.gamma / optimum, dash, color=colour,
-                       label=rf"{target}, $\gamma^* = {optimum:.4f}$")  # fmt: skip
-        panels[1].semilogy(mu2 * run.errors**2, dash, color=colour,
-                           label=rf"{target}, $f^* = {float(setting.floor().value):.4f}$")  # fmt: skip
+        panels[0].plot(
+            path.steps,
+            path.gamma / optimum,
+            dash,
+            color=colour,
+            label=rf"{target}, $\gamma^* = {optimum:.4f}$",
+        )
+        panels[1].semilogy(
+            mu2 * run.errors**2,
+            dash,
+            color=colour,
+            label=rf"{target}, $f^* = {float(setting.floor().value):.4f}$",
+        )
     panels[0].set(
-        xlabel="gradient descent step $t$", ylabel=r"$\gamma_t/\gamma^*$", title="The fixed point", xlim=(0, 100)
+        xlabel="gradient descent step $t$",
+        ylabel=r"$\gamma_t/\gamma^*$",
+        title="The fixed point",
+        xlim=(0, 100),
     )
-    panels[1].set(xlabel="gradient descent step $t$", ylabel=r"$f(\gamma_t) - f^*$", title="Linear rate",
-                  ylim=(1e-25, 10))  # fmt: skip
+    panels[1].set(
+        xlabel="gradient descent step $t$",
+        ylabel=r"$f(\gamma_t) - f^*$",
+        title="Linear rate",
+        ylim=(1e-25, 10),
+    )
     for axes in panels:
         axes.legend()
 
@@ -84,8 +120,13 @@ def theorem_4_3(panels: list[Axes]) -> None:
     later = path.steps >= 1
     losses = [float(setting.loss(float(gamma)).value) for gamma in path.gamma[later]]
     panels[1].loglog(path.steps[later], losses, color=BLUE, label=r"$f(\gamma_t)$")
-    panels[1].loglog(limit["steps"], limit["loss"], ":", color="black",
-                     label=r"$\Upsilon_2\,(12\,\eta\Upsilon_2 t/d)^{-2/3}$")  # fmt: skip
+    panels[1].loglog(
+        limit["steps"],
+        limit["loss"],
+        ":",
+        color="black",
+        label=r"$\Upsilon_2\,(12\,\eta\Upsilon_2 t/d)^{-2/3}$",
+    )
     panels[1].set(xlabel="gradient descent step $t$", ylabel="loss", title="Loss", ylim=(None, 3))
     panels[1].legend()
 
@@ -97,33 +138,60 @@ def theorem_4_6(panels: list[Axes]) -> None:
     q /= np.linalg.norm(q)
     best = float(LayerwiseLinear(TASK2, "unnormalized").optimum().value)
     ks = np.arange(loops + 1)
-    rows = ((None, BLUE, "-", r"LN, $\gamma \to \infty$: the power method"),
-            (4.0, GREEN, "-.", r"LN, $\gamma = 4$"),
-            (best, ORANGE, "--", rf"no LN, unnormalized, $\gamma^* = {best:.3f}$"))  # fmt: skip
+    rows = (
+        (None, BLUE, "-", r"LN, $\gamma \to \infty$: the power method"),
+        (4.0, GREEN, "-.", r"LN, $\gamma = 4$"),
+        (best, ORANGE, "--", rf"no LN, unnormalized, $\gamma^* = {best:.3f}$"),
+    )
     for gamma, colour, dash, label in rows:
-        panels[0].semilogy(ks, predicted_sines(values, q, loops=loops, gamma=gamma), dash, color=colour, label=label)
+        panels[0].semilogy(
+            ks,
+            predicted_sines(values, q, loops=loops, gamma=gamma),
+            dash,
+            color=colour,
+            label=label,
+        )
         low, high = sine_bounds(values, q, loops=loops, gamma=gamma)
         panels[0].fill_between(ks, low, np.minimum(high, 1), color=colour, alpha=0.12, linewidth=0)
     panels[0].set(
-        xlabel="loops $k$", ylabel=r"$\sin\phi_k$", title="One query; shaded: between the two bounds", ylim=(1e-10, 3)
+        xlabel="loops $k$",
+        ylabel=r"$\sin\phi_k$",
+        title="One query; shaded: between the two bounds",
+        ylim=(1e-10, 3),
     )
     panels[0].legend()
     gammas = np.logspace(-2, 3, 200)
-    panels[1].semilogx(gammas, [contraction_factor(values, gamma=float(gamma)) for gamma in gammas], color=BLUE,
-                       label="factor per loop")  # fmt: skip
-    panels[1].axhline(contraction_factor(values), color="black", linestyle=":", label=r"$\lambda_{m+1}/\lambda_1$")
+    panels[1].semilogx(
+        gammas,
+        [contraction_factor(values, gamma=float(gamma)) for gamma in gammas],
+        color=BLUE,
+        label="factor per loop",
+    )
+    panels[1].axhline(
+        contraction_factor(values), color="black", linestyle=":", label=r"$\lambda_{m+1}/\lambda_1$"
+    )
     for target, marker, colour in (("normalized", "o", PINK), ("unnormalized", "s", ORANGE)):
         gamma = float(LayerwiseLinear(TASK2, target).optimum().value)  # type: ignore[arg-type]
-        panels[1].plot(gamma, contraction_factor(values, gamma=gamma), marker, color=colour,
-                       label=f"no LN, {target}, at its fixed point", linestyle="none")  # fmt: skip
+        panels[1].plot(
+            gamma,
+            contraction_factor(values, gamma=gamma),
+            marker,
+            color=colour,
+            label=f"no LN, {target}, at its fixed point",
+            linestyle="none",
+        )
     panels[1].set(
-        xlabel=r"$\gamma$", ylabel="contraction factor", title=r"$(1+\gamma\lambda_{m+1})/(1+\gamma\lambda_1)$"
+        xlabel=r"$\gamma$",
+        ylabel="contraction factor",
+        title=r"$(1+\gamma\lambda_{m+1})/(1+\gamma\lambda_1)$",
     )
     panels[1].legend()
 
 
 def theorem_4_7(panels: list[Axes]) -> None:
-    """The looped model of Theorem 4.1 at test time, after more and more training; out of distribution."""
+    """The looped model of Theorem 4.1 at test time, after more and more training; out of
+    distribution.
+    """
     setting = EndToEnd(TASK2, 10)
     path = dynamics.long_run(setting, learning_rate=0.1, steps=1e6)
     rng = np.random.default_rng(5)
@@ -136,9 +204,16 @@ def theorem_4_7(panels: list[Axes]) -> None:
     for axes, (values, title) in zip(panels, spectra, strict=True):
         for step, colour, dash in ((100, PINK, ":"), (1e4, GREEN, "-."), (1e6, ORANGE, "--")):
             gamma = float(path.gamma[np.searchsorted(path.steps, step)])
-            axes.semilogy(layers, predicted_sines(values, q, loops=40, gamma=gamma), dash, color=colour,
-                          label=rf"$t = 10^{round(np.log10(step))}$, $\gamma_t = {gamma:.2f}$")  # fmt: skip
-        axes.semilogy(layers, predicted_sines(values, q, loops=40), color=BLUE, label="power method")
+            axes.semilogy(
+                layers,
+                predicted_sines(values, q, loops=40, gamma=gamma),
+                dash,
+                color=colour,
+                label=rf"$t = 10^{round(np.log10(step))}$, $\gamma_t = {gamma:.2f}$",
+            )
+        axes.semilogy(
+            layers, predicted_sines(values, q, loops=40), color=BLUE, label="power method"
+        )
         axes.set(xlabel="layers $L$", ylabel=r"$\sin\phi_L$", title=title)
         axes.legend()
 
@@ -147,8 +222,16 @@ def lemmas(panels: list[Axes]) -> None:
     """Step sizes without LN; the constant of Lemma F.4."""
     grid = np.logspace(-2, 0.3, 200)
     stable = 1 / grid
-    panels[0].loglog(grid, [step_sizes.divergence_kappa(g) for g in grid], color=ORANGE, label="above: diverges")
-    panels[0].loglog(grid[stable < 4], stable[stable < 4], "-.", color=PINK, label=r"above ($1/\gamma^*$): no limit")
+    panels[0].loglog(
+        grid, [step_sizes.divergence_kappa(g) for g in grid], color=ORANGE, label="above: diverges"
+    )
+    panels[0].loglog(
+        grid[stable < 4],
+        stable[stable < 4],
+        "-.",
+        color=PINK,
+        label=r"above ($1/\gamma^*$): no limit",
+    )
     over = []
     for g in grid:
         kappa = 0.5
@@ -157,12 +240,21 @@ def lemmas(panels: list[Axes]) -> None:
         over.append(kappa)
     panels[0].loglog(grid, over, "--", color=BLUE, label=r"above ($1/s^*$): passes $\gamma^*$")
     panels[0].loglog(
-        grid, [step_sizes.safe_kappa(g) for g in grid], ":", color="black", label=r"proof of Thm B.3: $1/(4 s_{\max})$"
+        grid,
+        [step_sizes.safe_kappa(g) for g in grid],
+        ":",
+        color="black",
+        label=r"proof of Thm B.3: $1/(4 s_{\max})$",
     )
     for target, marker in (("normalized", "o"), ("unnormalized", "s")):
         g = float(LayerwiseLinear(TASK2, target).optimum().value)  # type: ignore[arg-type]
         panels[0].plot(
-            g, step_sizes.divergence_kappa(g), marker, color="black", label=f"Task 2, {target}", linestyle="none"
+            g,
+            step_sizes.divergence_kappa(g),
+            marker,
+            color="black",
+            label=f"Task 2, {target}",
+            linestyle="none",
         )
     panels[0].set(
         xlabel=r"$\gamma^*$",
@@ -175,18 +267,30 @@ def lemmas(panels: list[Axes]) -> None:
 
     ratios = np.logspace(-4, 0, 60)
     for dim, colour, dash in ((2, GREEN, ":"), (3, BLUE, "-"), (8, ORANGE, "--"), (32, PINK, "-.")):
-        rows = np.concatenate([np.ones((60, 1)), np.repeat(ratios[:, None], dim - 1, axis=1)], axis=1)
+        rows = np.concatenate(
+            [np.ones((60, 1)), np.repeat(ratios[:, None], dim - 1, axis=1)], axis=1
+        )
         share = inverse_square(rows).value * ratios / inverse_square_constant(dim)
         panels[1].semilogx(
-            ratios, share, dash, color=colour, label=f"$d = {dim}$, $C_d = {inverse_square_constant(dim):.3f}$"
+            ratios,
+            share,
+            dash,
+            color=colour,
+            label=f"$d = {dim}$, $C_d = {inverse_square_constant(dim):.3f}$",
         )
-    panels[1].set(xlabel=r"$\lambda_d/\lambda_1$, the others equal to $\lambda_d$", ylim=(0, 1.05),
-                  ylabel=r"$\lambda_1\lambda_d\,E\|Sq\|^{-2}/C_d$", title="Lemma F.4 with our constant")  # fmt: skip
+    panels[1].set(
+        xlabel=r"$\lambda_d/\lambda_1$, the others equal to $\lambda_d$",
+        ylim=(0, 1.05),
+        ylabel=r"$\lambda_1\lambda_d\,E\|Sq\|^{-2}/C_d$",
+        title="Lemma F.4 with our constant",
+    )
     panels[1].legend()
 
 
 def beyond(panels: list[Axes]) -> None:
-    """The lowest Hessian eigenvalue off the scalar manifold along training, and the full landscape without LN."""
+    """The lowest Hessian eigenvalue off the scalar manifold along training, and the full
+    landscape without LN.
+    """
     for index, loops in enumerate((1, 3, 10)):
         setting = EndToEnd(TASK2, loops)
         path = dynamics.long_run(setting, learning_rate=0.1, steps=1e8)
@@ -194,14 +298,23 @@ def beyond(panels: list[Axes]) -> None:
         lowest = []
         for i in chosen:
             modes = stability.hessian(setting, a=float(path.a[i]), b=float(path.b[i]))
-            value = min(modes[name].eigenvalues[0] for name in ("antisymmetric", "symmetric traceless"))
+            value = min(
+                modes[name].eigenvalues[0] for name in ("antisymmetric", "symmetric traceless")
+            )
             lowest.append(float(value * (1 + path.gamma[i])))
         panels[0].semilogx(
-            path.steps[chosen], lowest, ("-", "--", "-.")[index], color=COLOURS[index], label=f"$L = {loops}$"
+            path.steps[chosen],
+            lowest,
+            ("-", "--", "-.")[index],
+            color=COLOURS[index],
+            label=f"$L = {loops}$",
         )
     panels[0].axhline(0, color="black", linewidth=0.8)
-    panels[0].set(xlabel="gradient descent step $t$", ylabel=r"$(1 + \gamma_t)\times$ lowest eigenvalue",
-                  title="Stable above 0: ten loops, not one")  # fmt: skip
+    panels[0].set(
+        xlabel="gradient descent step $t$",
+        ylabel=r"$(1 + \gamma_t)\times$ lowest eigenvalue",
+        title="Stable above 0: ten loops, not one",
+    )
     panels[0].legend()
     setting = LayerwiseLinear(TASK2, "normalized")
     field, floor = landscape.Landscape.of(setting), float(setting.floor().value)
@@ -209,8 +322,14 @@ def beyond(panels: list[Axes]) -> None:
     for rank in ranks:
         losses.append(landscape.split_minimum(field, rank).loss)
     panels[1].plot(ranks, losses, "o-", color=BLUE, label="best A, B that split $R^{16}$ in two")
-    panels[1].axhline(floor, color=ORANGE, linestyle="--", label=f"$f^* = {floor:.4f}$, best multiples of $I$")
-    panels[1].set(xlabel="dimension of the first part", ylabel="population loss", title="No LN, normalised target")
+    panels[1].axhline(
+        floor, color=ORANGE, linestyle="--", label=f"$f^* = {floor:.4f}$, best multiples of $I$"
+    )
+    panels[1].set(
+        xlabel="dimension of the first part",
+        ylabel="population loss",
+        title="No LN, normalised target",
+    )
     panels[1].legend(loc="upper center", bbox_to_anchor=(0.5, 0.93))
 
 
@@ -228,7 +347,8 @@ FIGURES: dict[str, Callable[[list[Axes]], None]] = {
 def main(names: list[str]) -> None:
     """Draw the named figures, all by default."""
     for name in names or list(FIGURES):
-        with mpl.rc_context(LIGHT):  # type: ignore[arg-type]  # Matplotlib lists its keys as literals
+        # Matplotlib lists its keys as literals
+        with mpl.rc_context(LIGHT):  # type: ignore[arg-type]
             figure = Figure(figsize=(8.4, 3.3), layout="constrained")
             left, right = figure.subplots(1, 2)
             FIGURES[name]([left, right])

@@ -27,4 +27,8 @@ _find, __dir__, __all__ = lazy_names(
 
 
 def __getattr__(name: str) -> Any:
-    return import_module("importlib.metadata").version("eigenloop") if name == "__version__" else _find(name)
+    return (
+        import_module("importlib.metadata").version("eigenloop")
+        if name == "__version__"
+        else _find(name)
+    )

@@ -7,7 +7,9 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """transformers writes to its own log and to progress bars; neither belongs in a test's output."""
+    """transformers writes to its own log and to progress bars; neither belongs in a test's
+    output.
+    """
     try:
         from transformers.utils import logging
     except ImportError:

@@ -4,7 +4,9 @@ import numpy as np
 
 
 def leading_mode(matrix: np.ndarray) -> tuple[complex, np.ndarray]:
-    """The eigenvalue of largest modulus (Im >= 0 of a pair) and an orthonormal basis of its line or plane."""
+    """The eigenvalue of largest modulus (Im >= 0 of a pair) and an orthonormal basis of its line
+    or plane.
+    """
     values, vectors = np.linalg.eig(matrix)
     upper = np.flatnonzero(np.imag(values) >= 0)
     best = upper[np.argmax(np.abs(values[upper]))]

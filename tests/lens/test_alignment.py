@@ -1,4 +1,6 @@
-"""Alignment of pretrained architectures end to end: the same as NumPy on kept states; seeded; errors; a real MiniLM."""
+"""Alignment of pretrained architectures end to end: the same as NumPy on kept states; seeded;
+errors; a real MiniLM.
+"""
 
 import importlib.util
 import json
@@ -36,19 +38,28 @@ def value(found: Alignment, layer: int, name: str) -> float:
 
 @pytest.mark.parametrize("model_type", TEXT_MODELS)
 def test_it_is_numpy_on_the_states(model_type):
-    """Streamed through torch or kept and given to `align`: the same numbers, for every architecture."""
+    """Streamed through torch or kept and given to `align`: the same numbers, for every
+    architecture.
+    """
     loaded, text = model(model_type), sentences(12)
     found = alignment(loaded, text, **QUICK)
     kept = {"": states(loaded, text)}
     for name, without in CONTROLS.items():
         with without(loaded):
             kept[name] = states(loaded, text)
-    runs = {name: partial(lambda given, visit: [visit(each) for each in given], given) for name, given in kept.items()}
+    runs = {
+        name: partial(lambda given, visit: [visit(each) for each in given], given)
+        for name, given in kept.items()
+    }
     blocks = range(len(loaded.stack.blocks))
     expected = align(
-        [circuits(loaded.stack, block) for block in blocks], runs.pop(""), passages=12, controls=runs,
-        schedule=loaded.stack.schedule, **QUICK,
-    )  # fmt: skip
+        [circuits(loaded.stack, block) for block in blocks],
+        runs.pop(""),
+        passages=12,
+        controls=runs,
+        schedule=loaded.stack.schedule,
+        **QUICK,
+    )
     assert len(found.layers) == len(loaded.stack.schedule)
     for ours, theirs in zip(found.layers, expected.layers, strict=True):
         assert (ours.layer, ours.block, ours.flag) == (theirs.layer, theirs.block, theirs.flag)
@@ -57,7 +68,8 @@ def test_it_is_numpy_on_the_states(model_type):
             if "percentile" in name:
                 continue  # counts what is smaller, where rounding decides between equals
             if "centred" in name and theirs[name].value is None:
-                assert ours[name].reason == theirs[name].reason == ALIKE  # tokens that random weights bring together
+                # tokens that random weights bring together
+                assert ours[name].reason == theirs[name].reason == ALIKE
                 continue
             assert ours[name].value == pytest.approx(theirs[name].value, rel=1e-3, abs=1e-3), name
             assert set(ours[name].nulls) - {"random_init"} == set(theirs[name].nulls)
@@ -82,7 +94,9 @@ def test_tables_files_and_json_hold_the_same(tmp_path):
     table = found.table()
     assert list(table.columns) == list(Alignment.COLUMNS)
     assert len(table) == 3 * (len(STATISTICS) + 4 * 5)
-    row = table[(table["layer"] == 1) & table["head"].isna() & (table["statistic"] == "ratio")].iloc[0]
+    row = table[
+        (table["layer"] == 1) & table["head"].isna() & (table["statistic"] == "ratio")
+    ].iloc[0]
     entry = plain["layers"][1]["ratio"]
     assert [row["low"], row["high"]] == entry["interval"]
     assert row["value"] == entry["value"]
@@ -114,7 +128,9 @@ def test_sentences_repeat_what_the_numbers_say():
 
 
 def test_shared_weights_are_measured_at_every_loop_and_have_no_other_layers():
-    found = alignment(model("albert", num_hidden_groups=1, inner_group_num=1), sentences(9), **QUICK)
+    found = alignment(
+        model("albert", num_hidden_groups=1, inner_group_num=1), sentences(9), **QUICK
+    )
     assert [layer.block for layer in found.layers] == [0] * 6
     assert len({layer.eigenvalue for layer in found.layers}) == 1
     assert all(set(layer["ratio"].nulls) == {"random", "random_init"} for layer in found.layers)
@@ -133,7 +149,7 @@ def test_chosen_layers_are_measured_alone_and_said():
 def test_the_rule_with_the_norm_finds_sigma_first():
     loaded, text = model("gpt2"), sentences(9)
     kept = states(loaded, text)
-    (layer, *_) = alignment(loaded, text, rule="layernorm", **QUICK).layers
+    layer, *_ = alignment(loaded, text, rule="layernorm", **QUICK).layers
     sigma = circuits(loaded.stack, 0).norm.sigma(kept[0].before.astype(np.float64))
     assert layer.sigma == pytest.approx(1 / np.mean(1 / sigma), rel=1e-5)
 
@@ -146,9 +162,14 @@ def test_the_random_copy_may_be_given():
     itself = alignment(loaded, text, copy=loaded, **QUICK)
     for layer in itself.layers:
         null = layer["ratio"].nulls["random_init"]
-        assert null.mean == pytest.approx(layer["ratio"].value, rel=1e-6)  # shares are summed in float32
-        assert (null.low, null.high) == pytest.approx((layer["ratio"].low, layer["ratio"].high), rel=1e-6)
-    with pytest.raises(InputError, match="GPT2Model is no copy of GPT2Model: its layers or its width differ"):
+        # shares are summed in float32
+        assert null.mean == pytest.approx(layer["ratio"].value, rel=1e-6)
+        assert (null.low, null.high) == pytest.approx(
+            (layer["ratio"].low, layer["ratio"].high), rel=1e-6
+        )
+    with pytest.raises(
+        InputError, match="GPT2Model is no copy of GPT2Model: its layers or its width differ"
+    ):
         alignment(loaded, text, copy=build("gpt2", n_layer=2), **QUICK)
 
 
@@ -157,19 +178,31 @@ def test_too_wide_layers_go_without_an_eigenbasis_and_say_why(monkeypatch):
     found = alignment(model("bert"), sentences(9), **QUICK)
     for name in ("percentile", "gain_rho", "gain_slope"):
         assert found.layers[0][name].as_dict() == {
-            "value": None, "interval": None, "nulls": {},
-            "reason": "the eigenbasis of so wide a layer is not computed, so percentiles and gains are missing",
-        }  # fmt: skip
+            "value": None,
+            "interval": None,
+            "nulls": {},
+            "reason": (
+                "the eigenbasis of so wide a layer is not computed, so percentiles and gains are"
+                " missing"
+            ),
+        }
     assert found.layers[0]["ratio"].value is not None
     assert "not measured" in found.sentences()[0]
-    assert "the eigenbasis of so wide a layer is not computed, so percentiles and gains are missing" in found.notes()
+    assert (
+        "the eigenbasis of so wide a layer is not computed, so percentiles and gains are missing"
+        in found.notes()
+    )
 
 
 def test_bad_input_is_one_clear_line():
     loaded = model("gpt2")
-    with pytest.raises(InputError, match="rule 'best' does not exist; choose modulus, consensus, layernorm"):
+    with pytest.raises(
+        InputError, match="rule 'best' does not exist; choose modulus, consensus, layernorm"
+    ):
         alignment(loaded, ["w5", "w6"], rule="best")
-    with pytest.raises(InputError, match="the text has 1 passage; intervals need at least 2; give a file as Path"):
+    with pytest.raises(
+        InputError, match="the text has 1 passage; intervals need at least 2; give a file as Path"
+    ):
         alignment(loaded, "w5 w6")
     with pytest.raises(InputError, match="resamples is 3; it must be at least 99"):
         alignment(loaded, ["w5", "w6"], resamples=3)
@@ -198,25 +231,34 @@ def test_a_real_model_is_measured_on_a_real_text(minilm):
         for name in STATISTICS:
             found = layer[name]
             assert found.value is not None
-            assert ({"other_layers"} <= set(found.nulls)) is not (name.startswith("no_") or name == "participation")
+            assert ({"other_layers"} <= set(found.nulls)) is not (
+                name.startswith("no_") or name == "participation"
+            )
         for name in ("ratio", "gain_rho", "gain_slope"):
             assert set(layer[name].nulls) == {"random", "other_layers", "random_init"}
         assert len(layer.heads) == 12
 
 
 def test_a_real_models_tokens_tilt_towards_its_leaders(minilm):
-    """By at least 4 sigmas over the random copy where the copy's text is the same, and beyond random directions."""
+    """By at least 4 sigmas over the random copy where the copy's text is the same, and beyond
+    random directions.
+    """
     beyond = [
-        layer for layer in minilm.layers
+        layer
+        for layer in minilm.layers
         if (layer["ratio"].nulls["random_init"].sigmas or 0) > 4
-        and (layer["ratio"].nulls["random"].p_adjusted or 1) < 0.05 and (layer["ratio"].low or 0) > 1
-    ]  # fmt: skip
-    # Under the null, a layer passes the second condition with probability below 0.05 for all six together.
+        and (layer["ratio"].nulls["random"].p_adjusted or 1) < 0.05
+        and (layer["ratio"].low or 0) > 1
+    ]
+    # Under the null, a layer passes the second condition with probability below 0.05 for all six
+    # together.
     assert len(beyond) > len(minilm.layers) / 2
 
 
 def test_a_real_models_gains_belong_to_its_own_eigenbasis(minilm):
-    """rho is 3 sigmas above other layers' eigenbases everywhere; the slope is below a power step's everywhere."""
+    """rho is 3 sigmas above other layers' eigenbases everywhere; the slope is below a power
+    step's everywhere.
+    """
     for layer in minilm.layers:
         assert layer["gain_rho"].nulls["other_layers"].sigmas > 3
         assert layer["gain_rho"].nulls["random"].p_adjusted < 0.05
@@ -225,17 +267,33 @@ def test_a_real_models_gains_belong_to_its_own_eigenbasis(minilm):
 
 
 def test_the_numbers_in_the_docs_are_those_measured(minilm):
-    """The table of docs/lens-minilm.md, to what rounding and another machine's arithmetic may change."""
+    """The table of docs/lens-minilm.md, to what rounding and another machine's arithmetic may
+    change.
+    """
     page = (Path(__file__).parents[2] / "docs" / "lens-minilm.md").read_text()
-    rows = [line.strip("| ").split("|") for line in page.splitlines() if re.match(r"\| layer \d", line)]
+    rows = [
+        line.strip("| ").split("|") for line in page.splitlines() if re.match(r"\| layer \d", line)
+    ]
     assert len(rows) == 6 * 3
     for cells in rows:
         found = minilm.layers[int(cells[0].split()[1])][cells[1].strip()]
-        random, other, copy = (found.nulls[kind] for kind in ("random", "other_layers", "random_init"))
+        random, other, copy = (
+            found.nulls[kind] for kind in ("random", "other_layers", "random_init")
+        )
         measured = [
-            found.value, found.low, found.high, random.mean, random.low, random.high, random.p_adjusted, other.mean,
-            other.low, other.high, copy.mean, copy.sigmas,
-        ]  # fmt: skip
+            found.value,
+            found.low,
+            found.high,
+            random.mean,
+            random.low,
+            random.high,
+            random.p_adjusted,
+            other.mean,
+            other.low,
+            other.high,
+            copy.mean,
+            copy.sigmas,
+        ]
         printed = np.array([float(text) for text in re.findall(r"-?\d+\.\d+", " ".join(cells[2:]))])
         np.testing.assert_allclose(measured[:-1], printed[:-1], rtol=0.005, atol=0.006)
         assert measured[-1] == pytest.approx(printed[-1], rel=0.02, abs=0.06)
@@ -244,12 +302,24 @@ def test_the_numbers_in_the_docs_are_those_measured(minilm):
 def test_the_rule_in_the_docs_is_the_one_measured(minilm):
     """Both tables of controls in docs/lens-minilm.md, and which conditions fail in which layer."""
     names = {
-        "share": ("enrichment_after", "share_percentile_after", "no_values_after", "no_feed_forward_after"),
-        "centred": ("centred_after", "centred_percentile", "no_values_centred", "no_feed_forward_centred"),
+        "share": (
+            "enrichment_after",
+            "share_percentile_after",
+            "no_values_after",
+            "no_feed_forward_after",
+        ),
+        "centred": (
+            "centred_after",
+            "centred_percentile",
+            "no_values_centred",
+            "no_feed_forward_centred",
+        ),
     }
     page = (Path(__file__).parents[2] / "docs" / "lens-minilm.md").read_text()
     rows = [
-        line.strip("| ").split("|") for line in page.splitlines() if re.match(r"\| (share|centred), layer \d", line)
+        line.strip("| ").split("|")
+        for line in page.splitlines()
+        if re.match(r"\| (share|centred), layer \d", line)
     ]
     assert len(rows) == 2 * 6
     for cells in rows:
@@ -260,7 +330,9 @@ def test_the_rule_in_the_docs_is_the_one_measured(minilm):
         for name, cell in zip(names[kind], (cells[1], *cells[3:6]), strict=True):
             printed = [float(text) for text in re.findall(r"-?\d+\.?\d*", cell)]
             measured = [layer[name].value, layer[name].low, layer[name].high]
-            np.testing.assert_allclose(measured, printed, rtol=0.01, atol=1.5 if "percentile" in name else 0.006)
+            np.testing.assert_allclose(
+                measured, printed, rtol=0.01, atol=1.5 if "percentile" in name else 0.006
+            )
         if kind == "share":
             assert layer["participation"].value == pytest.approx(float(cells[6]), abs=0.6)
             assert ", ".join(verdict.failed) == cells[7].strip()

@@ -71,7 +71,10 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "case.uniform.normalized": [(Unit, "__call__", closed)],
     "case.left.exact": [(Layer, "attend", transposed), (Layer, "attend", doubled)],
     "case.residual.leader": [(Layer, "attend", transposed)],
-    "case.consensus.first": [(Layer, "patterns", blind), (Layer, "consensus_factor", lambda layer, tokens: 0.7)],
+    "case.consensus.first": [
+        (Layer, "patterns", blind),
+        (Layer, "consensus_factor", lambda layer, tokens: 0.7),
+    ],
     "case.symmetric.bounds": [(Layer, "attend", doubled), (cases, "sine_bounds", swapped_bounds)],
     "case.shared.alignment": [(Layer, "attend", transposed)],
     "case.shared.gap": [(Layer, "attend", transposed), (Layer, "attend", doubled)],
@@ -81,7 +84,10 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "case.prenorm.rate": [(cases_layers, "plain_norm", after)],
     "case.fixed_point": [(Layer, "patterns", unnormalised)],
     "case.patterns.growth": [(Layer, "attend", doubled), (Layer, "patterns", unnormalised)],
-    "case.causal.first": [(Layer, "attend", doubled), (Layer, "consensus_factor", lambda layer, tokens: 0.9)],
+    "case.causal.first": [
+        (Layer, "attend", doubled),
+        (Layer, "consensus_factor", lambda layer, tokens: 0.9),
+    ],
     "case.unshared.tilt": [(Layer, "attend", opposite)],
     "case.unshared.imperfect": [(cases_layers, "with_spectrum", one_basis)],
     "case.unshared.amount": [(Layer, "attend", doubled)],
@@ -109,7 +115,9 @@ def test_the_verdict_is_the_recorded_one(claim: Claim) -> None:
 
 
 @pytest.mark.parametrize(("id", "place"), NAMES, ids=[f"{id}-{place}" for id, place in NAMES])
-def test_a_broken_formula_changes_the_verdict(id: str, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_formula_changes_the_verdict(
+    id: str, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target, name, wrong = BREAKS[id][place]
     monkeypatch.setattr(target, name, wrong)
     with np.errstate(all="ignore"):
@@ -117,10 +125,13 @@ def test_a_broken_formula_changes_the_verdict(id: str, place: int, monkeypatch: 
 
 
 def test_the_papers_words_stand_alone_and_ours_do_not_stand_under_its_name() -> None:
-    """Two follow the abstract, with conditions that it lacks; a summary by somebody else is not the paper."""
+    """Two follow the abstract, with conditions that it lacks; a summary by somebody else is not
+    the paper.
+    """
     theirs = [claim.id for claim in CLAIMS.values() if claim.provenance == "reconstructed"]
     assert sorted(theirs) == ["case.shared.alignment", "case.unshared.tilt"]
     assert not any(claim.quote for claim in CLAIMS.values())
     ours = [claim for claim in CLAIMS.values() if claim.provenance == "ours"]
     assert len(ours) + len(theirs) == len(CLAIMS)
-    assert all(claim.expected_verdict == "holds" for claim in ours)  # a finding of ours is its own statement
+    # a finding of ours is its own statement
+    assert all(claim.expected_verdict == "holds" for claim in ours)

@@ -1,4 +1,6 @@
-"""Circuits read from a model reproduce its attention, for every architecture; folding is exact; sizes are checked."""
+"""Circuits read from a model reproduce its attention, for every architecture; folding is exact;
+sizes are checked.
+"""
 
 from dataclasses import replace
 
@@ -18,7 +20,9 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
 
 def attention_calls(model, layer_names, layout):
-    """For each application of each layer: (block, input of the attention, its output), and the patterns, as NumPy."""
+    """For each application of each layer: (block, input of the attention, its output), and the
+    patterns, as NumPy.
+    """
     calls, hooks, seen = [], [], {}
 
     def keep_input(name):
@@ -34,8 +38,14 @@ def attention_calls(model, layer_names, layout):
         return hook
 
     for index, name in enumerate(layer_names):
-        hooks.append(model.get_submodule(f"{name}.{layout.value}").register_forward_pre_hook(keep_input(index)))
-        hooks.append(model.get_submodule(f"{name}.{layout.output}").register_forward_hook(keep_output(index)))
+        hooks.append(
+            model.get_submodule(f"{name}.{layout.value}").register_forward_pre_hook(
+                keep_input(index)
+            )
+        )
+        hooks.append(
+            model.get_submodule(f"{name}.{layout.output}").register_forward_hook(keep_output(index))
+        )
     generator = torch.Generator().manual_seed(1)
     if model.config.model_type == "vit":
         inputs = {"pixel_values": torch.randn(2, 3, 16, 16, generator=generator, dtype=model.dtype)}
@@ -71,12 +81,17 @@ REST = ("mlp", "post_attention_layernorm")
 @pytest.mark.parametrize(
     ("model_type", "changes"),
     [
-        ("granite", {"residual_multiplier": 1.0, "attention_multiplier": 0.1, "embedding_multiplier": 12.0}),
+        (
+            "granite",
+            {"residual_multiplier": 1.0, "attention_multiplier": 0.1, "embedding_multiplier": 12.0},
+        ),
         ("qwen3", {}),
     ],
 )
 def test_what_a_layout_of_ones_own_accepts_is_what_the_block_adds(model_type, changes):
-    """Granite without a residual multiplier, and Qwen 3: x + o goes on, o from F_h, patterns and the layout's norm."""
+    """Granite without a residual multiplier, and Qwen 3: x + o goes on, o from F_h, patterns and
+    the layout's norm.
+    """
     model = build(model_type, **changes).double()
     layout = replace(known("llama")[0], model_type=model_type, rest=REST)
     stack = locate(model, layout)
@@ -89,17 +104,24 @@ def test_what_a_layout_of_ones_own_accepts_is_what_the_block_adds(model_type, ch
     hooks = []
     for name in stack.blocks:
         hooks.append(model.get_submodule(name).register_forward_pre_hook(keep("before")))
-        hooks.append(model.get_submodule(f"{name}.post_attention_layernorm").register_forward_pre_hook(keep("after")))
+        hooks.append(
+            model.get_submodule(f"{name}.post_attention_layernorm").register_forward_pre_hook(
+                keep("after")
+            )
+        )
     calls, patterns = attention_calls(model, stack.blocks, layout)
     for hook in hooks:
         hook.remove()
     streams = zip(seen["before"], seen["after"], strict=True)
-    for (block, x, expected), pattern, (before, after) in zip(calls, patterns, streams, strict=True):
+    for (block, x, expected), pattern, (before, after) in zip(
+        calls, patterns, streams, strict=True
+    ):
         circuit = circuits(model, block, layout=layout)
         rebuilt = circuit.attend(x, pattern)
         assert np.linalg.norm(rebuilt - expected) < 1e-10 * np.linalg.norm(expected)
         whole = before + circuit.attend(circuit.norm(before), pattern)
-        assert np.linalg.norm(whole - after) < 1e-5 * np.linalg.norm(after - before)  # RMSNorm computes in float32
+        # RMSNorm computes in float32
+        assert np.linalg.norm(whole - after) < 1e-5 * np.linalg.norm(after - before)
 
 
 def test_every_row_is_tested():
@@ -117,7 +139,9 @@ def test_heads_add_up_and_biases_too(model_type):
     # one token that attends to itself: o = F x + b_eff
     x = np.random.default_rng(0).standard_normal((1, circuit.width))
     out = circuit.attend(x, np.ones((circuit.heads, 1, 1)))
-    np.testing.assert_allclose(out[0], total @ x[0] + circuit.effective_bias(), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(
+        out[0], total @ x[0] + circuit.effective_bias(), rtol=1e-10, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("model_type", CONFIGS)
@@ -126,7 +150,9 @@ def test_the_norm_is_the_models_own(model_type):
     model = build(model_type).double()
     stack = locate(model)
     norm = circuits(stack, 1).norm
-    x = 1e-3 * torch.randn(3, norm.gain.size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    x = 1e-3 * torch.randn(
+        3, norm.gain.size, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
     with torch.no_grad():
         expected = model.get_submodule(stack.module(1, stack.layout.norm))(x).numpy()
     tolerance = 1e-5 if norm.kind == "rms" else 1e-12  # RMSNorm in transformers computes in float32
@@ -162,12 +188,20 @@ def test_folding_after_the_attention_is_exact():
     stream = x + circuit.attend(x, pattern)
     own = circuit.norm.after(x.T).T + folded.attend(x, pattern)
     expected = circuit.norm(stream)
-    np.testing.assert_allclose(own / circuit.norm.sigma(stream)[:, None] + circuit.norm.bias, expected, rtol=1e-10)
+    np.testing.assert_allclose(
+        own / circuit.norm.sigma(stream)[:, None] + circuit.norm.bias, expected, rtol=1e-10
+    )
 
 
 def test_only_what_is_asked_for_is_folded():
     rng = np.random.default_rng(0)
-    norm = Norm(gain=rng.uniform(1, 2, 4), bias=rng.standard_normal(4), eps=0.0, kind="layer", placement="pre")
+    norm = Norm(
+        gain=rng.uniform(1, 2, 4),
+        bias=rng.standard_normal(4),
+        eps=0.0,
+        kind="layer",
+        placement="pre",
+    )
     matrix = rng.standard_normal((4, 4))
     circuit = planted(matrix, norm=norm)
     centring = np.eye(4) - 0.25
@@ -223,16 +257,23 @@ def test_query_and_key_are_read_from_where_they_are(model_type):
 def test_a_layout_of_ones_own_reads_an_unknown_architecture():
     read = open_weights(build("bert"))
     model = Weights({**read.config, "model_type": "my_bert"}, read.tensors, "mine")
-    with pytest.raises(InputError, match=r"'my_bert' has no layout here .*bert, albert.*layout=Layout"):
+    with pytest.raises(
+        InputError, match=r"'my_bert' has no layout here .*bert, albert.*layout=Layout"
+    ):
         locate(model)
     row = next(row for row in LAYOUTS if row.model_type == "bert")
     own = Layout(**{**vars(row), "model_type": "my_bert", "rest": ("intermediate", "output")})
-    np.testing.assert_array_equal(circuits(model, 1, layout=own).matrix(), circuits(build("bert"), 1).matrix())
+    np.testing.assert_array_equal(
+        circuits(model, 1, layout=own).matrix(), circuits(build("bert"), 1).matrix()
+    )
 
 
 def test_bad_layers_heads_and_sizes_are_said_with_their_bounds():
     model = build("albert")
-    with pytest.raises(InputError, match="layer 6 does not exist: AlbertModel has layers 0 to 5, applied in 12 layers"):
+    with pytest.raises(
+        InputError,
+        match="layer 6 does not exist: AlbertModel has layers 0 to 5, applied in 12 layers",
+    ):
         circuits(model, 6)
     with pytest.raises(InputError, match="layer -1 does not exist"):
         circuits(model, -1)
@@ -240,8 +281,12 @@ def test_bad_layers_heads_and_sizes_are_said_with_their_bounds():
         circuits(model, 0).factors(4)
     gpt2 = build("gpt2")
     gpt2.config.n_head = 5
-    with pytest.raises(InputError, match=r"n_head is 5 in config.json, which does not divide the 32 inputs"):
+    with pytest.raises(
+        InputError, match=r"n_head is 5 in config.json, which does not divide the 32 inputs"
+    ):
         locate(gpt2)
     gpt2.config.n_head, gpt2.config.n_layer = 4, 7
-    with pytest.raises(InputError, match=r"config\.json says 7 layers; GPT2Model holds 3: the checkpoint is inc"):
+    with pytest.raises(
+        InputError, match=r"config\.json says 7 layers; GPT2Model holds 3: the checkpoint is inc"
+    ):
         locate(gpt2)

@@ -1,4 +1,6 @@
-"""Two checkpoints of one model: angles, their chance level and changes of F against independent computations."""
+"""Two checkpoints of one model: angles, their chance level and changes of F against independent
+computations.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,12 @@ from naive import leading_mode
 from small_models import build
 
 from eigenloop import lens
-from eigenloop.lens.weights.comparison import Comparison, chance_angles, principal_angles, relative_change
+from eigenloop.lens.weights.comparison import (
+    Comparison,
+    chance_angles,
+    principal_angles,
+    relative_change,
+)
 from eigenloop.numerics.spectrum import random_orthogonal
 from eigenloop.system.errors import InputError
 
@@ -28,15 +35,22 @@ def test_planted_angles_come_out_to_many_digits():
     rng = np.random.default_rng(0)
     q = random_orthogonal(rng, 20)
     for small, large in ((1e-10, 1e-3), (0.3, 1.2)):
-        tilted = np.stack([np.cos(small) * q[:, 0] + np.sin(small) * q[:, 2],
-                           np.cos(large) * q[:, 1] + np.sin(large) * q[:, 3]], axis=1)  # fmt: skip
+        tilted = np.stack(
+            [
+                np.cos(small) * q[:, 0] + np.sin(small) * q[:, 2],
+                np.cos(large) * q[:, 1] + np.sin(large) * q[:, 3],
+            ],
+            axis=1,
+        )
         found = np.deg2rad(principal_angles(q[:, :2], tilted @ random_orthogonal(rng, 2)))
         np.testing.assert_allclose(found, [small, large], rtol=1e-4, atol=1e-13)
 
 
 @pytest.mark.parametrize("ranks", [(1, 1), (1, 2)])
 def test_the_chance_level_of_a_line_is_the_exact_one(ranks):
-    """cos^2 of a random line to k dimensions is Beta(k/2, (d - k)/2); 4 standard errors of a quantile of 4000 draws."""
+    """cos^2 of a random line to k dimensions is Beta(k/2, (d - k)/2); 4 standard errors of a
+    quantile of 4000 draws.
+    """
     dim, k = 48, max(ranks)
     for found, level in zip(chance_angles(dim=dim, ranks=ranks), (0.5, 0.05), strict=True):
         below = scipy.stats.beta(k / 2, (dim - k) / 2).sf(np.cos(np.deg2rad(found)) ** 2)
@@ -49,7 +63,9 @@ def test_the_chance_level_of_planes_is_that_of_random_orthonormal_pairs():
     drawn = np.array([principal_angles(*pair)[-1] for pair in bases])
     median, low = chance_angles(dim=dim, ranks=(2, 2))
     for found, level in ((median, 0.5), (low, 0.05)):
-        assert abs(np.mean(drawn < found) - level) < 4 * np.sqrt(level * (1 - level) * (1 / 1000 + 1 / 4000))
+        assert abs(np.mean(drawn < found) - level) < 4 * np.sqrt(
+            level * (1 - level) * (1 / 1000 + 1 / 4000)
+        )
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "albert"])
@@ -77,14 +93,21 @@ def test_angles_and_changes_of_two_models_are_those_of_dense_matrices():
     mine = {each.rule: each for each in found.changes}["modulus"]
     values, planes = zip(*(leading_mode(matrix) for matrix in (old, new)), strict=True)
     np.testing.assert_allclose(
-        mine.angles, np.rad2deg(np.sort(scipy.linalg.subspace_angles(*planes))), rtol=1e-6, atol=1e-8
+        mine.angles,
+        np.rad2deg(np.sort(scipy.linalg.subspace_angles(*planes))),
+        rtol=1e-6,
+        atol=1e-8,
     )
-    assert mine.eigenvalue_change == pytest.approx(abs(values[1] - values[0]) / abs(values[0]), rel=1e-8)
+    assert mine.eigenvalue_change == pytest.approx(
+        abs(values[1] - values[0]) / abs(values[0]), rel=1e-8
+    )
     assert 0 < mine.angles[-1] < mine.chance_low
 
 
 def test_a_line_and_a_plane_are_compared_and_said():
-    """The first F is led by a real eigenvalue, the second by a complex pair whose plane holds the first's line."""
+    """The first F is led by a real eigenvalue, the second by a complex pair whose plane holds
+    the first's line.
+    """
     torch = pytest.importorskip("torch")
 
     models = []

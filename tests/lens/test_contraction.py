@@ -11,7 +11,10 @@ from eigenloop.lens.loops.contraction import attractor, leading_mode
 def affine(values, *, seed=0, condition=3.0):
     """x -> A x + b, with its fixed point."""
     rng = np.random.default_rng(seed)
-    matrix, shift = with_spectrum(rng, values, condition=condition), rng.standard_normal(len(values))
+    matrix, shift = (
+        with_spectrum(rng, values, condition=condition),
+        rng.standard_normal(len(values)),
+    )
     point = np.linalg.solve(np.eye(len(values)) - matrix, shift)
     return (lambda x: matrix @ x + shift), (lambda x, v: v @ matrix.T), point
 
@@ -44,7 +47,9 @@ def test_two_points_in_turn(gap):
         moved = v @ matrix.T
         return (moved - np.outer(moved @ y, y) / size**2) / size
 
-    found = attractor(lambda x: matrix @ x / np.linalg.norm(matrix @ x), derivative, np.array([0.9, 0.3, 0.3]))
+    found = attractor(
+        lambda x: matrix @ x / np.linalg.norm(matrix @ x), derivative, np.array([0.9, 0.3, 0.3])
+    )
     assert found.converged
     assert found.period == 2
     np.testing.assert_allclose(found.points[0], -found.points[1], atol=1e-10)
@@ -55,7 +60,10 @@ def test_a_map_that_turns_for_ever_has_no_attractor():
     angle = 1.0
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     found = attractor(
-        lambda x: turn @ x / np.linalg.norm(x), lambda x, v: v @ turn.T, np.array([1.0, 0.5]), newton=False
+        lambda x: turn @ x / np.linalg.norm(x),
+        lambda x, v: v @ turn.T,
+        np.array([1.0, 0.5]),
+        newton=False,
     )
     assert not found.converged
 
@@ -63,7 +71,9 @@ def test_a_map_that_turns_for_ever_has_no_attractor():
 @pytest.mark.parametrize("condition", [1.0, 3.0])
 @pytest.mark.parametrize("size", [12, contraction.DENSE + 8])
 def test_the_leading_mode_is_the_planted_one_with_its_left_vector(size, condition):
-    """l A = mu l without a conjugate, so that l A^k x = mu^k l x for every x; from products u A alone."""
+    """l A = mu l without a conjugate, so that l A^k x = mu^k l x for every x; from products u A
+    alone.
+    """
     for leader in ([-0.9], [0.3 + 0.8j, 0.3 - 0.8j]):
         rest = np.linspace(0.7, -0.6, size - len(leader))
         matrix = with_spectrum(np.random.default_rng(size), [*leader, *rest], condition=condition)

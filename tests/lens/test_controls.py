@@ -1,4 +1,6 @@
-"""Runs with something taken out: what is left is what the weights say, and nothing stays changed."""
+"""Runs with something taken out: what is left is what the weights say, and nothing stays
+changed.
+"""
 
 import numpy as np
 import pytest
@@ -32,7 +34,9 @@ def test_without_values_attention_adds_its_biases_and_nothing_else(model_type):
         expected = circuit.output_bias.astype(float)
         for head in range(circuit.heads):
             expected = expected + circuit.output[head] @ circuit.value_bias[circuit.group(head)]
-        np.testing.assert_allclose(state.written, np.broadcast_to(expected, state.written.shape), rtol=0, atol=2e-5)
+        np.testing.assert_allclose(
+            state.written, np.broadcast_to(expected, state.written.shape), rtol=0, atol=2e-5
+        )
 
 
 @pytest.mark.parametrize("model_type", TEXT_MODELS)
@@ -66,4 +70,6 @@ def test_the_model_is_as_before_also_after_an_error(without):
         np.testing.assert_array_equal(one.output, other.output)
     for name, tensor in model.module.state_dict().items():
         assert torch.equal(tensor, weights[name])
-    assert all(not part._forward_hooks and not part._forward_pre_hooks for part in model.module.modules())
+    assert all(
+        not part._forward_hooks and not part._forward_pre_hooks for part in model.module.modules()
+    )

@@ -1,4 +1,6 @@
-"""The token simulator against loops over tokens and heads, and the quantities that a run reports."""
+"""The token simulator against loops over tokens and heads, and the quantities that a run
+reports.
+"""
 
 import math
 
@@ -36,7 +38,10 @@ def naive_step(layer: Layer, x: np.ndarray) -> np.ndarray:
         out = np.zeros(x.shape[1]) if layer.bias is None else layer.bias.copy()
         seen = range(i + 1) if layer.causal else range(len(x))
         for h in range(len(layer.heads)):
-            logits = [0.0 if layer.scores is None else float(read[i] @ layer.scores[h] @ read[j]) for j in seen]
+            logits = [
+                0.0 if layer.scores is None else float(read[i] @ layer.scores[h] @ read[j])
+                for j in seen
+            ]
             total = sum(math.exp(logit) for logit in logits)
             for j, logit in zip(seen, logits, strict=True):
                 out = out + math.exp(logit) / total * (layer.heads[h] @ read[j])
@@ -58,10 +63,23 @@ def naive_step(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 def norms(rng: np.random.Generator) -> list[Norm | Unit | None]:
     random = [
-        Norm(gain=rng.uniform(0.5, 2, DIM), bias=rng.standard_normal(DIM), eps=1e-5, kind="layer", placement=place)
+        Norm(
+            gain=rng.uniform(0.5, 2, DIM),
+            bias=rng.standard_normal(DIM),
+            eps=1e-5,
+            kind="layer",
+            placement=place,
+        )
         for place in ("pre", "post")
     ]
-    return [None, Unit(), Unit("pre"), plain_norm(DIM), plain_norm(DIM, kind="rms", placement="pre"), *random]
+    return [
+        None,
+        Unit(),
+        Unit("pre"),
+        plain_norm(DIM),
+        plain_norm(DIM, kind="rms", placement="pre"),
+        *random,
+    ]
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -73,26 +91,37 @@ def test_a_layer_is_its_naive_loops(heads: int, softmax: bool, causal: bool) -> 
         for residual in (True, False):
             for full in (False, True):
                 forward = FeedForward(
-                    up=rng.standard_normal((7, DIM)), down=rng.standard_normal((DIM, 7)),
-                    up_bias=rng.standard_normal(7), down_bias=rng.standard_normal(DIM), norm=norm,
-                )  # fmt: skip
+                    up=rng.standard_normal((7, DIM)),
+                    down=rng.standard_normal((DIM, 7)),
+                    up_bias=rng.standard_normal(7),
+                    down_bias=rng.standard_normal(DIM),
+                    norm=norm,
+                )
                 layer = Layer(
-                    heads=rng.standard_normal((heads, DIM, DIM)), causal=causal, norm=norm, residual=residual,
+                    heads=rng.standard_normal((heads, DIM, DIM)),
+                    causal=causal,
+                    norm=norm,
+                    residual=residual,
                     scores=rng.standard_normal((heads, DIM, DIM)) if softmax else None,
-                    bias=rng.standard_normal(DIM) if full else None, feedforward=forward if full else None,
-                )  # fmt: skip
+                    bias=rng.standard_normal(DIM) if full else None,
+                    feedforward=forward if full else None,
+                )
                 x = rng.standard_normal((COUNT, DIM))
                 np.testing.assert_allclose(layer(x), naive_step(layer, x), rtol=1e-11, atol=1e-11)
 
 
 def test_rows_of_a_pattern_sum_to_one_and_causal_ones_look_back() -> None:
     rng = np.random.default_rng(0)
-    layer = Layer(heads=np.zeros((2, DIM, DIM)), scores=30 * rng.standard_normal((2, DIM, DIM)), causal=True)
+    layer = Layer(
+        heads=np.zeros((2, DIM, DIM)), scores=30 * rng.standard_normal((2, DIM, DIM)), causal=True
+    )
     found = layer.patterns(30 * rng.standard_normal((COUNT, DIM)))
     np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-14)
     assert np.all(np.triu(found, 1) == 0)
     uniform = Layer(heads=np.zeros((1, DIM, DIM)), causal=True).patterns(np.zeros((COUNT, DIM)))[0]
-    np.testing.assert_allclose(np.sort(np.linalg.eigvals(uniform)), 1 / np.arange(COUNT, 0, -1), rtol=1e-14)
+    np.testing.assert_allclose(
+        np.sort(np.linalg.eigvals(uniform)), 1 / np.arange(COUNT, 0, -1), rtol=1e-14
+    )
 
 
 def test_orientation_is_that_of_columns() -> None:
@@ -111,12 +140,16 @@ def test_planted_spectra_are_there(angle: float, condition: float) -> None:
     matrix = with_spectrum(np.random.default_rng(1), wanted, condition=condition)
     assert matrix.dtype == np.float64
     for power in range(1, 5):
-        np.testing.assert_allclose(np.trace(np.linalg.matrix_power(matrix, power)), np.sum(wanted**power).real)
+        np.testing.assert_allclose(
+            np.trace(np.linalg.matrix_power(matrix, power)), np.sum(wanted**power).real
+        )
     normal = np.allclose(matrix @ matrix.T, matrix.T @ matrix)
     assert normal == (condition == 1)
     if condition == 1 and angle != 1.0:
         np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
-    np.testing.assert_allclose(split(np.random.default_rng(2), matrix, heads=3).sum(0), matrix, atol=1e-12)
+    np.testing.assert_allclose(
+        split(np.random.default_rng(2), matrix, heads=3).sum(0), matrix, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("norm", [None, Unit(), plain_norm(6), plain_norm(6, kind="rms")])
@@ -127,14 +160,18 @@ def test_the_mean_map_moves_a_token_in_consensus(norm: Norm | Unit | None) -> No
     matrix = layer.mean_map()
     assert matrix is not None
     found, expected = layer(x)[0], matrix @ x[0]
-    np.testing.assert_allclose(found / np.linalg.norm(found), expected / np.linalg.norm(expected), rtol=1e-12)
+    np.testing.assert_allclose(
+        found / np.linalg.norm(found), expected / np.linalg.norm(expected), rtol=1e-12
+    )
     leader = layer.leader()
     np.testing.assert_allclose(matrix @ leader.right, leader.eigenvalue * leader.right, atol=1e-12)
 
 
 @pytest.mark.parametrize("gain", [None, 0.3])
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_consensus_factor_is_the_spectral_radius_of_the_linearised_loop(causal: bool, gain: float | None) -> None:
+def test_the_consensus_factor_is_the_spectral_radius_of_the_linearised_loop(
+    causal: bool, gain: float | None
+) -> None:
     rng = np.random.default_rng(4)
     matrix = with_spectrum(rng, growth_spectrum(6, gap=0.8), condition=3.0)
     norm: Norm | Unit = Unit()
@@ -151,7 +188,8 @@ def test_the_consensus_factor_is_the_spectral_radius_of_the_linearised_loop(caus
         near = [layer(point + sign * step.reshape(3, 6)).ravel() for sign in (1, -1)]
         columns.append((near[0] - near[1]) / 2e-5)
     jacobian = np.stack(columns, axis=1)
-    differences = np.kron(np.eye(3)[1:] - np.eye(3)[:1], np.eye(6))  # tokens 2 and 3, seen from the first
+    # tokens 2 and 3, seen from the first
+    differences = np.kron(np.eye(3)[1:] - np.eye(3)[:1], np.eye(6))
     across = differences @ jacobian @ np.linalg.pinv(differences)
     expected = abs(np.linalg.eigvals(across)).max()
     assert layer.consensus_factor(tokens=3) == pytest.approx(expected, rel=1e-6)
@@ -182,7 +220,9 @@ def test_a_run_measures_what_it_says() -> None:
         spread = math.sqrt(sum(np.sum((row - mean) ** 2) for row in state) / np.sum(state**2))
         assert run.spread[loop] == pytest.approx(spread)
         v = layers[max(loop - 1, 0)].leader().right
-        assert run.sines[loop] == pytest.approx(math.sqrt(1 - np.dot(v, mean) ** 2 / np.dot(mean, mean)))
+        assert run.sines[loop] == pytest.approx(
+            math.sqrt(1 - np.dot(v, mean) ** 2 / np.dot(mean, mean))
+        )
 
 
 def test_bad_input_is_refused() -> None:

@@ -1,4 +1,6 @@
-"""One shared block followed beyond the loops that it was trained with: what a longer model says, told beside."""
+"""One shared block followed beyond the loops that it was trained with: what a longer model says,
+told beside.
+"""
 
 import csv
 import json
@@ -27,7 +29,8 @@ TEXT = sentences(40)
 def one_block(loops: int = LOOPS, *, seed: int = 7) -> Model:
     """A tiny ALBERT with one block; how often it is applied changes no weight."""
     model = build("albert", num_hidden_groups=1, inner_group_num=1, num_hidden_layers=loops)
-    torch.manual_seed(seed)  # drawn as for training: with larger biases all tokens become one; and as no random copy
+    # drawn as for training: with larger biases all tokens become one; and as no random copy
+    torch.manual_seed(seed)
     return load(type(model)(model.config).eval(), tokenizer=tokenizer())
 
 
@@ -37,7 +40,9 @@ def found() -> Alignment:
 
 
 def test_the_trained_loops_are_those_of_a_run_that_ends_there(found):
-    """To the last digit, p-values included: what comes after is no part of their family of tests."""
+    """To the last digit, p-values included: what comes after is no part of their family of
+    tests.
+    """
     alone = alignment(one_block(), TEXT, loops=LOOPS, **QUICK)
     assert alone.beyond == ()
     assert alone.continued() == []
@@ -54,7 +59,9 @@ def test_the_others_are_those_of_a_model_with_more_loops(found):
         for name in STATISTICS:
             a, b = ours[name], theirs[name]
             assert (a.value, a.low, a.high) == (b.value, b.low, b.high), name
-            assert {kind: null.mean for kind, null in a.nulls.items()} == {k: n.mean for k, n in b.nulls.items()}
+            assert {kind: null.mean for kind, null in a.nulls.items()} == {
+                k: n.mean for k, n in b.nulls.items()
+            }
         assert [head.statistics["ratio"].value for head in ours.heads] == [
             head.statistics["ratio"].value for head in theirs.heads
         ]
@@ -76,8 +83,9 @@ def test_tables_and_json_mark_what_is_beyond(found, tmp_path):
     with found.save(tmp_path).open() as lines:
         rows = list(csv.DictReader(lines))
     assert {(row["layer"], row["beyond"]) for row in rows} == {
-        *((str(k), "False") for k in range(LOOPS)), *((str(k), "True") for k in range(LOOPS, 2 * LOOPS)),
-    }  # fmt: skip
+        *((str(k), "False") for k in range(LOOPS)),
+        *((str(k), "True") for k in range(LOOPS, 2 * LOOPS)),
+    }
     plain = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert [each["layer"] for each in plain["beyond"]] == [3, 4, 5]
     assert set(STATISTICS) <= set(plain["beyond"][0])
@@ -89,7 +97,9 @@ def test_tables_and_json_mark_what_is_beyond(found, tmp_path):
 def test_the_page_tells_them_in_a_table_of_their_own(found):
     section = alignment_section(found)
     tables = [item for item in section.body if isinstance(item, report.Table)]
-    (beyond,) = (table for table in tables if table.caption.startswith(f"Beyond the trained {LOOPS} loops"))
+    (beyond,) = (
+        table for table in tables if table.caption.startswith(f"Beyond the trained {LOOPS} loops")
+    )
     assert [row.cells[0] for row in beyond.body] == [3, 4, 5]
     assert [len(table.body) for table in tables[:2]] == [LOOPS, LOOPS]
     drawn = [item for item in section.body if isinstance(item, report.Figure)]
@@ -100,21 +110,34 @@ def test_the_page_tells_them_in_a_table_of_their_own(found):
 def test_what_is_said_of_them_is_counted_from_their_numbers(found):
     first, second = found.continued()
     last, end = found.layers[-1], found.beyond[-1]
-    for name, words in {"enrichment_after": "chance,", "centred_after": "centred share", "gain_slope": "slope"}.items():
+    for name, words in {
+        "enrichment_after": "chance,",
+        "centred_after": "centred share",
+        "gain_slope": "slope",
+    }.items():
         assert f"{words} from {last[name].value:.2f} to {end[name].value:.2f}" in first
     assert "from loop 2 to loop 5: the share after" in first
     grows = sum(layer["ratio"].low > 1 for layer in found.beyond)
     shrinks = sum(layer["ratio"].high < 1 for layer in found.beyond)
-    assert f"In these {LOOPS} loops the sublayer lets the share grow in {grows} and shrink in {shrinks} (" in second
-    values = sum(layer["enrichment_after"].low > layer["no_values_after"].high for layer in found.beyond)
+    assert (
+        f"In these {LOOPS} loops the sublayer lets the share grow in {grows} and shrink in"
+        f" {shrinks} (" in second
+    )
+    values = sum(
+        layer["enrichment_after"].low > layer["no_values_after"].high for layer in found.beyond
+    )
     own = sum(layer["share_percentile_after"].value >= 95 for layer in found.beyond)
     assert f"own eigen-directions in {own}, above the run with W_V = 0 in {values}." in second
 
 
 def test_a_number_of_loops_needs_one_shared_block_and_no_fewer_than_trained():
-    with pytest.raises(InputError, match=rf"loops is 2; .* was trained with {LOOPS}, so give at least {LOOPS}"):
+    with pytest.raises(
+        InputError, match=rf"loops is 2; .* was trained with {LOOPS}, so give at least {LOOPS}"
+    ):
         alignment(one_block(), TEXT, loops=2, **QUICK)
-    with pytest.raises(InputError, match=r"loops is 9, but .* has 3 layers; tokens are followed beyond the trained"):
+    with pytest.raises(
+        InputError, match=r"loops is 9, but .* has 3 layers; tokens are followed beyond the trained"
+    ):
         alignment(load(build("bert"), tokenizer=tokenizer()), TEXT, loops=9, **QUICK)
     grouped = load(build("albert"), tokenizer=tokenizer())
     with pytest.raises(InputError, match=r"loops is 20, but .* has 6 blocks"):
@@ -130,8 +153,19 @@ def test_nothing_that_is_shown_of_one_block_calls_it_a_layer_with_a_number(tmp_p
     text.write_text("\n".join(TEXT))
     model = one_block()
     whole = survey(model, text=text, loop=0, loops=5, compare_with=one_block(seed=1).module)
-    words = [report.render(whole.page(command="eigenloop lens ...")), *whole.sentences(), *whole.notes()]
-    for wrong in ("ayer 0", "ayers 0", "layer by layer", "of 1 layer", "1 blocks", f"of {LOOPS} layers"):
+    words = [
+        report.render(whole.page(command="eigenloop lens ...")),
+        *whole.sentences(),
+        *whole.notes(),
+    ]
+    for wrong in (
+        "ayer 0",
+        "ayers 0",
+        "layer by layer",
+        "of 1 layer",
+        "1 blocks",
+        f"of {LOOPS} layers",
+    ):
         assert not [each for each in words if wrong in each], wrong
     assert "The one block, looped" in words[0]
 

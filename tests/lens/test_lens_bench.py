@@ -44,7 +44,8 @@ import numpy as np
 from eigenloop import lens
 print(json.dumps({"import_seconds": 1.0, "load_seconds": 1.0}), flush=True)
 for line in sys.stdin:
-    heads = [c.head(h) for c in (lens.circuits(sys.argv[1], l) for l in range(12)) for h in range(3)]
+    layers = [lens.circuits(sys.argv[1], l) for l in range(12)]
+    heads = [layer.head(h) for layer in layers for h in range(3)]
     largest = [float(abs(np.linalg.eigvals(head)).max()) for head in heads]
     print(json.dumps({"seconds": 2.0, "dtype": "complex128", "largest": largest}), flush=True)
 """
@@ -68,6 +69,8 @@ def test_without_transformer_lens_the_reason_is_said(bench, tmp_path, monkeypatc
     worker = tmp_path / "worker.py"
     worker.write_text("raise SystemExit('there is no such package')")
     monkeypatch.setattr(bench, "BASELINE", worker)
-    monkeypatch.setattr(bench, "transformer_lens_python", lambda folder: (Path(sys.executable), "4"))
+    monkeypatch.setattr(
+        bench, "transformer_lens_python", lambda folder: (Path(sys.executable), "4")
+    )
     found = bench.compared(tmp_path, tmp_path, 1, quick=False)
     assert found == {"skipped": "stopped: there is no such package"}

@@ -1,4 +1,6 @@
-"""`eigenloop lens --weights-only`: its JSON contract, spectra.csv, and one line for what cannot be read."""
+"""`eigenloop lens --weights-only`: its JSON contract, spectra.csv, and one line for what cannot
+be read.
+"""
 
 import csv
 import json
@@ -45,7 +47,11 @@ def test_json_has_each_layer_by_rule_and_its_heads(model, capsys):
     assert status == 0
     assert "layers" in err
     found = parsed(out)
-    assert (found["model"], found["model_type"], found["version"]) == (str(model), "llama", __version__)
+    assert (found["model"], found["model_type"], found["version"]) == (
+        str(model),
+        "llama",
+        __version__,
+    )
     assert (found["rule"], found["stored"], found["files"]) == ("consensus", ["float32"], {})
     assert (found["layers"][1]["sigma"], found["norm"], found["schedule"]) == (1.0, "pre", [0, 1])
     assert [layer["layer"] for layer in found["layers"]] == [0, 1]
@@ -61,7 +67,9 @@ def test_json_has_each_layer_by_rule_and_its_heads(model, capsys):
             assert len(layer["heads_by_rule"][rule]) == 4
         for key in ("eigenvalue", "flag", "gap", "residual"):
             assert layer[key] == layer["rules"]["consensus"][key]
-        assert [complex(*value) for value in layer["heads"]] == [m.eigenvalue for m in expected.heads["consensus"]]
+        assert [complex(*value) for value in layer["heads"]] == [
+            m.eigenvalue for m in expected.heads["consensus"]
+        ]
 
 
 def test_one_rule_and_some_layers(model, capsys):
@@ -76,8 +84,12 @@ def test_spectra_csv_holds_the_same_numbers(model, capsys, tmp_path):
     status, out, _ = call(capsys, model, "--out", tmp_path / "out", "--json")
     assert status == 0
     names = {"report": "report.html", "spectra": "spectra.csv", "eigenvalues": "eigenvalues.csv"}
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([".lock", *names.values()])
-    assert parsed(out)["files"] == {kind: str(tmp_path / "out" / name) for kind, name in names.items()}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
+        [".lock", *names.values()]
+    )
+    assert parsed(out)["files"] == {
+        kind: str(tmp_path / "out" / name) for kind, name in names.items()
+    }
     with (tmp_path / "out" / "spectra.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == Spectra.COLUMNS
@@ -87,13 +99,19 @@ def test_spectra_csv_holds_the_same_numbers(model, capsys, tmp_path):
         if row["layer"] == "1" and not row["head"]:
             mode = layer["rules"][row["rule"]]
             assert [float(row["eigenvalue_re"]), float(row["eigenvalue_im"])] == mode["eigenvalue"]
-            assert (float(row["gap"]), row["flag"], row["operator"]) == (mode["gap"], mode["flag"], mode["operator"])
+            assert (float(row["gap"]), row["flag"], row["operator"]) == (
+                mode["gap"],
+                mode["flag"],
+                mode["operator"],
+            )
 
 
 def test_the_same_command_writes_the_same_bytes(model, capsys, tmp_path):
     for name in ("a", "b"):
         assert call(capsys, model, "--out", tmp_path / name)[0] == 0
-    assert (tmp_path / "a" / "spectra.csv").read_bytes() == (tmp_path / "b" / "spectra.csv").read_bytes()
+    assert (tmp_path / "a" / "spectra.csv").read_bytes() == (
+        tmp_path / "b" / "spectra.csv"
+    ).read_bytes()
 
 
 def test_the_summary_counts_flags_and_says_what_was_assumed(model, capsys):
@@ -101,7 +119,11 @@ def test_the_summary_counts_flags_and_says_what_was_assumed(model, capsys):
     assert status == 0
     assert "F = W_O W_V of 2 layers; raw weights" in out
     assert "the rule layernorm takes 1 for the tokens' scale sigma" in out
-    for line in ("rule modulus: F, largest |lambda|", "rule consensus: F, largest |1 + lambda|", "layers by flag: "):
+    for line in (
+        "rule modulus: F, largest |lambda|",
+        "rule consensus: F, largest |1 + lambda|",
+        "layers by flag: ",
+    ):
         assert line in out
 
 
@@ -127,7 +149,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(model, capsys, tmp_path, m
         ((write(tmp_path / "new", config={"model_type": "new"}),), "has no layout here"),
         ((model, "--layers", "2"), "--layers has 2; this model has the layers 0 to 1"),
         ((model, "--layers", "some"), "--layers has 'some'"),
-        ((model, "--rule", "largest"), "'largest' is not one of 'modulus', 'consensus', 'layernorm'"),
+        (
+            (model, "--rule", "largest"),
+            "'largest' is not one of 'modulus', 'consensus', 'layernorm'",
+        ),
     ):
         status, stdout, err = call(capsys, *arguments, "--out", out, "--json")
         last = err.splitlines()[-1]
@@ -136,7 +161,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(model, capsys, tmp_path, m
         assert message in last
         assert not out.exists(), message
     status, _, err = call(capsys, model, "--out", tmp_path / "file")
-    assert (status, err) == (2, f"error: {tmp_path / 'file'} is a file; --out must be a directory\n")
+    assert (status, err) == (
+        2,
+        f"error: {tmp_path / 'file'} is a file; --out must be a directory\n",
+    )
 
 
 def test_the_weights_alone_load_neither_torch_nor_transformers_nor_jax(model, tmp_path):
@@ -148,7 +176,18 @@ def test_the_weights_alone_load_neither_torch_nor_transformers_nor_jax(model, tm
         "except SystemExit as stop: assert not stop.code\n"
         f"print(json.dumps([m for m in {HEAVY} if m in sys.modules]), file=sys.stderr)"
     )
-    command = [sys.executable, "-W", "error", "-c", code, "lens", model, "--weights-only", "--out", tmp_path / "out"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        code,
+        "lens",
+        model,
+        "--weights-only",
+        "--out",
+        tmp_path / "out",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
     assert (tmp_path / "out" / "spectra.csv").exists()

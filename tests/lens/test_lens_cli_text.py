@@ -1,4 +1,6 @@
-"""`eigenloop lens` with a text, a looped layer and another checkpoint: the JSON contract, the files, and bad input."""
+"""`eigenloop lens` with a text, a looped layer and another checkpoint: the JSON contract, the
+files, and bad input.
+"""
 
 import csv
 import signal
@@ -41,13 +43,19 @@ def text(tmp_path_factory) -> Path:
 @pytest.fixture
 def few(monkeypatch):
     """As few draws as have a p-value: the statistics have tests of their own."""
-    monkeypatch.setattr(module, "alignment", lambda *a, **k: alignment(*a, **k, resamples=99, draws=99))
+    monkeypatch.setattr(
+        module, "alignment", lambda *a, **k: alignment(*a, **k, resamples=99, draws=99)
+    )
     from eigenloop.lens import alignment
 
 
-def test_with_a_text_each_layer_has_its_statistics_with_intervals_and_nulls(model, text, few, capsys, tmp_path):
+def test_with_a_text_each_layer_has_its_statistics_with_intervals_and_nulls(
+    model, text, few, capsys, tmp_path
+):
     out = tmp_path / "out"
-    status, printed, err = call(capsys, model, "--text", text, "--layers", "0,2", "--out", out, "--json")
+    status, printed, err = call(
+        capsys, model, "--text", text, "--layers", "0,2", "--out", out, "--json"
+    )
     assert status == 0, err
     found = parsed(printed)
     assert [layer["layer"] for layer in found["layers"]] == [0, 2]
@@ -59,38 +67,59 @@ def test_with_a_text_each_layer_has_its_statistics_with_intervals_and_nulls(mode
         assert {"random", "other_layers", "random_init"} <= layer["ratio"]["nulls"].keys()
         assert layer["sentence"].startswith(f"Layer {layer['layer']}:")
         assert len(layer["heads"]) == 4
-    files = ["alignment.csv", "eigenvalues.csv", "querykey.csv", "reading.csv", "report.html", "spectra.csv"]
+    files = [
+        "alignment.csv",
+        "eigenvalues.csv",
+        "querykey.csv",
+        "reading.csv",
+        "report.html",
+        "spectra.csv",
+    ]
     assert sorted(path.name for path in out.iterdir()) == [".lock", *files]
     assert sorted(Path(path).name for path in found["files"].values()) == files
     with (out / "alignment.csv").open() as file:
         rows = list(csv.DictReader(file))
-    ratio = next(row for row in rows if (row["layer"], row["head"], row["statistic"]) == ("2", "", "ratio"))
+    ratio = next(
+        row for row in rows if (row["layer"], row["head"], row["statistic"]) == ("2", "", "ratio")
+    )
     assert float(ratio["value"]) == found["layers"][1]["ratio"]["value"]
     html = (out / "report.html").read_text()
-    for words in ("Do tokens follow?", "The tokens that directions point at", 'href="alignment.csv"'):
+    for words in (
+        "Do tokens follow?",
+        "The tokens that directions point at",
+        'href="alignment.csv"',
+    ):
         assert words in html
     command = f"eigenloop lens {model} --text {text} --layers 0,2 --out {out}"
     assert "".join(f"<span>{word}</span> " for word in command.split()).strip() in html
 
 
 def test_a_text_gives_the_rule_layernorm_its_sigma(text, few, capsys, tmp_path):
-    """One sigma in a layer, that of the text: the leader's growth is |1 + lambda / sigma| in spectrum and alignment."""
+    """One sigma in a layer, that of the text: the leader's growth is |1 + lambda / sigma| in
+    spectrum and alignment.
+    """
     gpt2 = saved(tmp_path / "gpt2", "gpt2")
     for rule in ("layernorm", None):
-        status, printed, err = call(capsys, gpt2, "--text", text, "--json", *(("--rule", rule) if rule else ()))
+        status, printed, err = call(
+            capsys, gpt2, "--text", text, "--json", *(("--rule", rule) if rule else ())
+        )
         assert status == 0, err
         found = parsed(printed)
         for layer, told in zip(found["layers"], found["alignment"]["layers"], strict=True):
             mode = layer["rules"]["layernorm"]
             assert layer["sigma"] == told["sigma"] != 1
-            assert mode["growth"] == pytest.approx(abs(1 + complex(*mode["eigenvalue"]) / layer["sigma"]), rel=1e-12)
+            assert mode["growth"] == pytest.approx(
+                abs(1 + complex(*mode["eigenvalue"]) / layer["sigma"]), rel=1e-12
+            )
             if rule:
                 assert mode["eigenvalue"] == pytest.approx(told["eigenvalue"], rel=1e-9, abs=1e-12)
         assert any("by layer for the tokens' scale sigma" in note for note in found["notes"])
 
 
 def test_shared_weights_have_an_entry_for_each_application(text, few, capsys, tmp_path):
-    albert = saved(tmp_path / "albert", "albert", num_hidden_layers=4, num_hidden_groups=1, inner_group_num=1)
+    albert = saved(
+        tmp_path / "albert", "albert", num_hidden_layers=4, num_hidden_groups=1, inner_group_num=1
+    )
     status, printed, err = call(capsys, albert, "--text", text, "--json")
     assert status == 0, err
     (layer,) = parsed(printed)["layers"]
@@ -114,7 +143,9 @@ def test_a_layer_is_looped_on_the_text_or_on_the_packaged_one(model, text, capsy
 
 def test_two_checkpoints_are_compared(model, capsys, tmp_path):
     other = saved(tmp_path / "other", seed=1)
-    status, printed, err = call(capsys, model, "--compare", other, "--out", tmp_path / "out", "--json")
+    status, printed, err = call(
+        capsys, model, "--compare", other, "--out", tmp_path / "out", "--json"
+    )
     assert status == 0, err
     found = parsed(printed)["comparison"]
     assert (found["a"], found["b"]) == (str(model), str(other))
@@ -130,7 +161,9 @@ def test_half_precision_is_converted_once_and_said(model, text, few, capsys, tmp
     tokenizer().save_pretrained(half)
     status, printed, err = call(capsys, half, "--text", text, "--json")
     assert status == 0, err
-    assert any("float16 and were converted to float32 once" in note for note in parsed(printed)["notes"])
+    assert any(
+        "float16 and were converted to float32 once" in note for note in parsed(printed)["notes"]
+    )
 
 
 def test_a_text_longer_than_the_context_is_split_and_said(model, few, capsys, tmp_path):
@@ -145,11 +178,18 @@ def test_a_text_longer_than_the_context_is_split_and_said(model, few, capsys, tm
 def test_a_summary_for_people_says_what_the_text_shows(model, text, few, capsys):
     status, printed, _ = call(capsys, model, "--text", text, "--rule", "modulus")
     assert status == 0
-    for words in ("rule modulus", "Layer 2: ", "rank correlation", "directions are nearer to some token"):
+    for words in (
+        "rule modulus",
+        "Layer 2: ",
+        "rank correlation",
+        "directions are nearer to some token",
+    ):
         assert words in printed
 
 
-def test_bad_input_of_every_kind_is_one_line_and_nothing_is_written(model, text, capsys, tmp_path, monkeypatch):
+def test_bad_input_of_every_kind_is_one_line_and_nothing_is_written(
+    model, text, capsys, tmp_path, monkeypatch
+):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     out, empty, nothing = tmp_path / "out", tmp_path / "empty.txt", tmp_path / "nothing"
     empty.write_text(" \n")
@@ -184,8 +224,14 @@ def test_bad_input_of_every_kind_is_one_line_and_nothing_is_written(model, text,
         ((model, "--text", tmp_path / "absent.txt"), "does not exist; give a UTF-8 text file"),
         ((mute, *with_text), "tokenizer"),
         ((model, *with_text, "--layers", "7"), "--layers has 7; this model has the layers 0 to 2"),
-        ((model, *with_text, "--weights-only"), "--weights-only runs no model, and --text needs it to run"),
-        ((model, "--loop", "0", "--weights-only"), "--weights-only runs no model, and --loop needs it to run"),
+        (
+            (model, *with_text, "--weights-only"),
+            "--weights-only runs no model, and --text needs it to run",
+        ),
+        (
+            (model, "--loop", "0", "--weights-only"),
+            "--weights-only runs no model, and --loop needs it to run",
+        ),
         ((model, "--loops", "5"), "--loops is 5, but no layer is looped"),
         ((model, "--loop", "0", "--loops", "0"), "--loops is 0; at least 1 is needed"),
         ((model, "--loop", "3"), "--loop is 3; this model has the layers 0 to 2"),
@@ -205,11 +251,26 @@ def test_bad_input_of_every_kind_is_one_line_and_nothing_is_written(model, text,
 
 def test_ctrl_c_leaves_nothing_behind(model, text, tmp_path):
     """Pressed when the first progress is seen."""
-    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # even where a shell ignores it
+    # even where a shell ignores it
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = f"{heard}; from eigenloop.cli import main; main()"
-    command = [sys.executable, "-c", code, "lens", model, "--text", text, "--loop", "0", "--loops", "1000000"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "lens",
+        model,
+        "--text",
+        text,
+        "--loop",
+        "0",
+        "--loops",
+        "1000000",
+    ]
     command += ["--out", tmp_path / "out"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr is not None
         seen = process.stderr.readline()
         while seen and ": " not in seen:  # "starting" comes before

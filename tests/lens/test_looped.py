@@ -1,4 +1,6 @@
-"""A layer looped: it is the model's own layer, and planted and predicted rates come out of the loops."""
+"""A layer looped: it is the model's own layer, and planted and predicted rates come out of the
+loops.
+"""
 
 import importlib.util
 import json
@@ -30,14 +32,23 @@ DIM = 16
 
 
 def planted_albert(matrix: np.ndarray, *, heads: int = 1, seed: int = 0):
-    """An ALBERT with one shared layer whose attention is F, uniform, without biases; and no feed-forward sublayer."""
+    """An ALBERT with one shared layer whose attention is F, uniform, without biases; and no
+    feed-forward sublayer.
+    """
     model = build(
-        "albert", seed=seed, hidden_size=len(matrix), num_attention_heads=heads, num_hidden_layers=4,
-        num_hidden_groups=1, inner_group_num=1,
-    ).double()  # fmt: skip
+        "albert",
+        seed=seed,
+        hidden_size=len(matrix),
+        num_attention_heads=heads,
+        num_hidden_layers=4,
+        num_hidden_groups=1,
+        inner_group_num=1,
+    ).double()
     with torch.no_grad():
         for name, parameter in model.encoder.albert_layer_groups.named_parameters():
-            parameter.fill_(float(name.endswith("LayerNorm.weight") or name.endswith("layer_norm.weight")))
+            parameter.fill_(
+                float(name.endswith("LayerNorm.weight") or name.endswith("layer_norm.weight"))
+            )
         block = model.encoder.albert_layer_groups[0].albert_layers[0]
         block.attention.value.weight.copy_(torch.eye(len(matrix)))
         block.attention.dense.weight.copy_(torch.tensor(matrix))
@@ -60,12 +71,17 @@ def test_loops_of_alberts_shared_layer_are_alberts_layers():
 
 @pytest.mark.parametrize("kind", TEXT)
 def test_one_loop_is_the_models_own_layer_and_sublayer(kind):
-    """Against states captured in the model itself, in float64 (1e-5 where it computes norms in float32)."""
+    """Against states captured in the model itself, in float64 (1e-5 where it computes norms in
+    float32).
+    """
     model = build(kind).double()
     ids = torch.tensor(IDS)[None]
     seen = []
     batch = lens.Batch(
-        inputs={"input_ids": ids.numpy()}, counted=None, passage=np.zeros(1, int), piece=np.zeros(1, int)
+        inputs={"input_ids": ids.numpy()},
+        counted=None,
+        passage=np.zeros(1, int),
+        piece=np.zeros(1, int),
     )
     loaded = lens.load(model)
     lens.stream(loaded, [batch], seen.append)
@@ -88,7 +104,9 @@ def test_the_transposed_derivative_is_the_derivatives_transpose(kind, part):
     pushed, pulled = block.derivative(x, v), block.transposed(x, u)
     near = 1e-5 if kind == "llama" else 1e-10  # Llama computes norms in float32
     np.testing.assert_allclose(np.sum(u * pushed, (1, 2)), np.sum(pulled * v, (1, 2)), rtol=near)
-    np.testing.assert_allclose(block.transposed(x[0], u[0]), pulled[0], rtol=0, atol=1e-5 * np.abs(pulled).max())
+    np.testing.assert_allclose(
+        block.transposed(x[0], u[0]), pulled[0], rtol=0, atol=1e-5 * np.abs(pulled).max()
+    )
 
 
 @pytest.mark.parametrize("part", ["layer", "attention"])
@@ -99,7 +117,9 @@ def test_the_derivative_is_that_of_central_differences(kind, part):
     h = 1e-3 if kind == "llama" else 1e-6  # Llama computes norms in float32
     expected = (block(block.start + h * v) - block(block.start - h * v)) / (2 * h)
     found = block.derivative(block.start, v)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=(1e-3 if kind == "llama" else 1e-7) * abs(expected).max())
+    np.testing.assert_allclose(
+        found, expected, rtol=0, atol=(1e-3 if kind == "llama" else 1e-7) * abs(expected).max()
+    )
 
 
 def test_the_model_is_left_as_it_was():
@@ -119,7 +139,9 @@ def test_the_model_is_left_as_it_was():
 @pytest.mark.parametrize("part", ["attention", "layer"])
 @pytest.mark.parametrize("gap", [0.8, 0.9, 0.95])
 def test_planted_gaps_come_out_within_their_errors(gap, part):
-    """P(I + F) has leader 1.6 and the planted gap: the mean token falls by the gap, the spread by 1/1.6."""
+    """P(I + F) has leader 1.6 and the planted gap: the mean token falls by the gap, the spread
+    by 1/1.6.
+    """
     matrix = centred(np.random.default_rng(3), gap=gap)[0]
     model = planted_albert(matrix)
     loops = int(28 / -np.log(gap)) + 20
@@ -141,14 +163,18 @@ def test_planted_gaps_come_out_within_their_errors(gap, part):
     np.testing.assert_allclose(found.spread[:20], run.spread[:20], rtol=1e-6)
     np.testing.assert_allclose(np.sqrt(1 - found.alignment[:20]), run.sines[:20], rtol=1e-6)
     layer = Layer(heads=matrix[None], norm=plain_norm(DIM))
-    assert found.consensus.predicted == pytest.approx(layer.consensus_factor(tokens=len(IDS)), rel=1e-6)
+    assert found.consensus.predicted == pytest.approx(
+        layer.consensus_factor(tokens=len(IDS)), rel=1e-6
+    )
     assert "consensus comes first" in found.sentences()[-1]  # 1/1.6 = 0.625 is below every gap here
 
 
 @pytest.mark.parametrize("part", ["attention", "layer"])
 @pytest.mark.parametrize("kind", POST)
 def test_measured_rates_of_random_layers_are_the_predicted_ones(kind, part):
-    """Gains, biases, feed-forward and all, pairs and near ties among them: what is measured is the derivative's."""
+    """Gains, biases, feed-forward and all, pairs and near ties among them: what is measured is
+    the derivative's.
+    """
     measured = 0
     for seed in range(4):
         found = lens.looped(build(kind, seed=seed), IDS.tolist(), loops=150, part=part, layer=1)
@@ -160,12 +186,17 @@ def test_measured_rates_of_random_layers_are_the_predicted_ones(kind, part):
             measured += 1
             assert scale.errors_apart is not None
             assert not scale.differs(), (seed, scale)
-            assert np.hypot(scale.fitted.error / scale.fitted.modulus, scale.fitted.angle_error) <= STEADY
+            assert (
+                np.hypot(scale.fitted.error / scale.fitted.modulus, scale.fitted.angle_error)
+                <= STEADY
+            )
     assert measured
 
 
 def test_a_random_albert_is_not_reached_and_gets_no_false_rate():
-    """Weights as for training from scratch, without biases: gap near 1, and 48 loops show no rate."""
+    """Weights as for training from scratch, without biases: gap near 1, and 48 loops show no
+    rate.
+    """
     transformers = pytest.importorskip("transformers")
     from eigenloop.lens.model.loaded import randomised
 
@@ -181,33 +212,56 @@ def test_a_random_albert_is_not_reached_and_gets_no_false_rate():
     plain = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert plain["approach"]["fitted"] is None
     assert plain["approach"]["reasons"]["fitted"] == found.approach.reasons["fitted"]
-    assert "No rate of the distance to the fixed point is given: not reached" in " ".join(found.sentences())
+    assert "No rate of the distance to the fixed point is given: not reached" in " ".join(
+        found.sentences()
+    )
 
 
 def told(series: np.ndarray, factor: complex, coordinates: np.ndarray | None = None) -> Timescale:
-    """What is said of a series whose mode has that factor; its coordinates are the series if nothing is said."""
+    """What is said of a series whose mode has that factor; its coordinates are the series if
+    nothing is said.
+    """
     values = series if coordinates is None else coordinates
     mode = LeftMode(value=complex(factor), vector=np.ones(1), residual=0.0, converged=True)
     return timescale(
-        "attractor", "distance", series, lambda first, mode: (np.arange(first, len(values)), values[first:, None]),
-        Prediction(mode=mode), (1e-4, 1e-11), period=1, post=True,
-    )  # fmt: skip
+        "attractor",
+        "distance",
+        series,
+        lambda first, mode: (np.arange(first, len(values)), values[first:, None]),
+        Prediction(mode=mode),
+        (1e-4, 1e-11),
+        period=1,
+        post=True,
+    )
 
 
 def test_loops_are_foretold_only_where_the_last_ones_fell_as_predicted():
-    """A series at the predicted factor says how many are missing; one that stays where it is says that."""
+    """A series at the predicted factor says how many are missing; one that stays where it is
+    says that.
+    """
     falling, staying = 0.9 ** np.arange(49), 0.05 + 0.9 ** np.arange(49)
     found = told(falling, 0.9)
     assert found.fitted is None
     said = re.search(r"at the predicted factor (\d+) more loops go there", found.reasons["fitted"])
     assert said
     missing = int(said[1])
-    assert falling[-1] * 0.9 ** (missing - 2 * MIN_POINTS) <= 1e-4 < falling[-1] * 0.9 ** (missing - 2 * MIN_POINTS - 1)
-    for series, factor in ((staying, 0.9), (falling, 0.99), (falling, 0.5), (np.full(49, 0.05), 0.9)):
+    assert (
+        falling[-1] * 0.9 ** (missing - 2 * MIN_POINTS)
+        <= 1e-4
+        < falling[-1] * 0.9 ** (missing - 2 * MIN_POINTS - 1)
+    )
+    for series, factor in (
+        (staying, 0.9),
+        (falling, 0.99),
+        (falling, 0.5),
+        (np.full(49, 0.05), 0.9),
+    ):
         found = told(series, factor)
         assert found.fitted is None
         why = found.reasons["fitted"]
-        assert re.search(r"each of the last 6 loops changed it by [\d.]+: it is not on the way there", why)
+        assert re.search(
+            r"each of the last 6 loops changed it by [\d.]+: it is not on the way there", why
+        )
         assert "more loops" not in why
 
 
@@ -223,9 +277,8 @@ def test_a_rate_that_is_given_is_steady_and_one_that_differs_is_said_to():
     assert other.differs()
     assert other.errors_apart is not None
     assert other.errors_apart > 1000
-    invisible = told(
-        np.abs(pair) ** k, pair + 4e-5, pair**k
-    )  # more errors apart than any, in digits that nobody prints
+    # more errors apart than any, in digits that nobody prints
+    invisible = told(np.abs(pair) ** k, pair + 4e-5, pair**k)
     assert invisible.errors_apart is not None
     assert invisible.errors_apart > rates.MANY
     assert not invisible.differs()
@@ -238,7 +291,9 @@ def test_a_rate_that_is_given_is_steady_and_one_that_differs_is_said_to():
 
 
 def test_tokens_that_do_not_attend_alike_get_no_prediction():
-    """A post-LN layer with causal attention: the first token goes alone, and no mean of all keeps to its factor."""
+    """A post-LN layer with causal attention: the first token goes alone, and no mean of all
+    keeps to its factor.
+    """
     model = build("opt", do_layer_norm_before=False)
     found = lens.looped(model, IDS.tolist(), loops=60, part="attention")
     assert found.attractor.converged
@@ -296,19 +351,29 @@ def test_series_are_what_their_formulas_say(tmp_path):
         units = x / np.linalg.norm(x, axis=1, keepdims=True)
         cosine = np.mean([units[i] @ units[j] for i in range(9) for j in range(9) if i != j])
         aligned = np.sum((plane.T @ mean) ** 2) / np.sum(mean**2)
-        distance = np.linalg.norm(mean - found.attractor.points[0]) / np.linalg.norm(found.attractor.points[0])
+        distance = np.linalg.norm(mean - found.attractor.points[0]) / np.linalg.norm(
+            found.attractor.points[0]
+        )
         expected = (k, spread, cosine, aligned, aligned * 32 / plane.shape[1], distance)
         np.testing.assert_allclose(np.array(found.rows()[k]), np.array(expected), rtol=1e-10)
         x = block(x)
     assert tuple(found.table().columns) == Loops.COLUMNS
     assert found.save(tmp_path).name == "loops.csv"
     assert len((tmp_path / "loops.csv").read_text().splitlines()) == 1 + 4
-    assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["by_loop"][2]["spread"] == found.spread[2]
+    assert (
+        json.loads(json.dumps(found.as_dict(), allow_nan=False))["by_loop"][2]["spread"]
+        == found.spread[2]
+    )
 
 
 def test_a_text_is_tokenised_and_cut_to_the_context():
-    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
-    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"w{i}": i for i in range(50)}, unk_token="w0"))
+    tokenizers, transformers = (
+        pytest.importorskip("tokenizers"),
+        pytest.importorskip("transformers"),
+    )
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({f"w{i}": i for i in range(50)}, unk_token="w0")
+    )
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words)
     model = build("bert")

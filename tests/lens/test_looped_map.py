@@ -29,7 +29,9 @@ def test_every_architectures_layer_is_a_map_with_products_in_both_directions(kin
     block = LoopedBlock(lens.load(model), 1, "layer", np.array(IDS))
     assert looped.shape == block.start.shape
     np.testing.assert_allclose(looped.start.reshape(looped.shape), block.start, atol=1e-12)
-    np.testing.assert_allclose(looped.step(looped.start).reshape(looped.shape), block(block.start), atol=1e-9)
+    np.testing.assert_allclose(
+        looped.step(looped.start).reshape(looped.shape), block(block.start), atol=1e-9
+    )
     rng = np.random.default_rng(0)
     u, v = rng.standard_normal((2, looped.size))
     linear = looped.at(looped.start)
@@ -42,7 +44,9 @@ def test_alberts_own_loop_is_its_group_of_layers():
     looped, _ = lens.looped_map(model, IDS)
     with torch.no_grad():
         states = model(input_ids=torch.tensor(IDS)[None], output_hidden_states=True).hidden_states
-    inner = (len(states) - 1) // 3  # some versions of transformers keep the states of the inner layers too
+    inner = (
+        len(states) - 1
+    ) // 3  # some versions of transformers keep the states of the inner layers too
     x = looped.start
     for state in states[::inner]:
         np.testing.assert_allclose(x, state[0].numpy().ravel(), atol=1e-9)
@@ -57,7 +61,9 @@ def test_the_order_of_tokens_moves_no_eigenvalue_under_full_attention():
     x = looped.start.reshape(looped.shape)
     moved = x[order].ravel()
     np.testing.assert_allclose(
-        looped.step(moved).reshape(looped.shape), looped.step(x.ravel()).reshape(looped.shape)[order], atol=1e-10
+        looped.step(moved).reshape(looped.shape),
+        looped.step(x.ravel()).reshape(looped.shape)[order],
+        atol=1e-10,
     )
     radii = [spectrum(looped.at(each)).radius for each in (x.ravel(), moved)]
     assert radii[0] == pytest.approx(radii[1], abs=1e-9)
@@ -105,17 +111,30 @@ def test_minilms_layers(layer, monkeypatch):
         assert found.modes[0].residual < 1e-10
         assert found.rate is None or abs(found.rate.modulus - found.modes[0].modulus) < 1e-4
         needed = found.loops_to(1e-2)
-        # the state is not linear at a tenth of the way: a distance that is off by a factor of two is this many loops
-        assert abs(needed.forecast - needed.taken) <= 1 + math.log(2) / -math.log(found.modes[0].modulus)
+        # the state is not linear at a tenth of the way: a distance that is off by a factor of two
+        # is this many loops
+        assert abs(needed.forecast - needed.taken) <= 1 + math.log(2) / -math.log(
+            found.modes[0].modulus
+        )
 
 
 @pytest.mark.parametrize("more", [["--layer", "0"], []])
 def test_the_command_line_on_a_model(more, tmp_path, capsys):
-    build("albert", num_hidden_layers=4, num_hidden_groups=1, inner_group_num=1).save_pretrained(tmp_path / "albert")
+    build("albert", num_hidden_layers=4, num_hidden_groups=1, inner_group_num=1).save_pretrained(
+        tmp_path / "albert"
+    )
     tokenizer().save_pretrained(tmp_path / "albert")
     (tmp_path / "text.txt").write_text("w1 w2 w3")
     capsys.readouterr()
-    words = ["loops", str(tmp_path / "albert"), "--text", str(tmp_path / "text.txt"), "--loops", "4", "--json"]
+    words = [
+        "loops",
+        str(tmp_path / "albert"),
+        "--text",
+        str(tmp_path / "text.txt"),
+        "--loops",
+        "4",
+        "--json",
+    ]
     with pytest.raises(SystemExit) as stop:
         main([*words, *more])
     assert not stop.value.code

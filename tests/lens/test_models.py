@@ -1,4 +1,6 @@
-"""Models loaded for running: precision, eager attention, what is held stays as it was, and what is refused."""
+"""Models loaded for running: precision, eager attention, what is held stays as it was, and what
+is refused.
+"""
 
 import json
 from dataclasses import replace
@@ -30,7 +32,10 @@ def test_a_directory_gives_the_model_that_was_saved(model_type, tmp_path):
     for block in range(len(loaded.blocks)):
         for part in ("value", "output", "norm"):
             name = getattr(loaded.stack.layout, part)
-            ours, theirs = loaded.submodule(block, name), held.module.get_submodule(held.stack.module(block, name))
+            ours, theirs = (
+                loaded.submodule(block, name),
+                held.module.get_submodule(held.stack.module(block, name)),
+            )
             assert torch.equal(ours.weight, theirs.weight)
     assert loaded.outside(loaded.stack.layout.embedding) is not None
     assert loaded.outside(None) is None
@@ -53,7 +58,9 @@ def test_half_precision_is_converted_once_and_said(kind, tmp_path):
 def test_the_head_comes_along_where_the_checkpoint_has_one(tmp_path):
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    GPT2LMHeadModel(GPT2Config(**CONFIGS["gpt2"], bos_token_id=0, eos_token_id=0)).save_pretrained(tmp_path)
+    GPT2LMHeadModel(GPT2Config(**CONFIGS["gpt2"], bos_token_id=0, eos_token_id=0)).save_pretrained(
+        tmp_path
+    )
     model = load(tmp_path, device="cpu")
     assert type(model.module).__name__ == "GPT2LMHeadModel"
     assert type(model.trunk).__name__ == "GPT2Model"
@@ -71,7 +78,14 @@ def test_a_held_model_is_left_as_it_was_even_after_an_error():
     def use():
         with model.running() as trunk:
             still = not any(part.training for part in module.modules())
-            seen.extend([trunk is module, still, module.config._attn_implementation, torch.is_grad_enabled()])
+            seen.extend(
+                [
+                    trunk is module,
+                    still,
+                    module.config._attn_implementation,
+                    torch.is_grad_enabled(),
+                ]
+            )
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
@@ -113,15 +127,21 @@ def test_the_context_leaves_out_reserved_positions():
 
 def test_what_cannot_be_run_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(InputError, match="no directory no-such-model here, and nothing from the hub"):
+    with pytest.raises(
+        InputError, match="no directory no-such-model here, and nothing from the hub"
+    ):
         load("no-such-model")
-    with pytest.raises(InputError, match="there is no device 'cuda:99' here; give auto, cpu or cuda"):
+    with pytest.raises(
+        InputError, match="there is no device 'cuda:99' here; give auto, cpu or cuda"
+    ):
         load(saved(tmp_path / "gpt2"), device="cuda:99")
     with pytest.raises(InputError, match="there is no device 'gpu' here"):
         load(saved(tmp_path / "gpt2"), device="gpu")
     with pytest.raises(InputError, match="device 'meta' computes nothing"):
         load(saved(tmp_path / "gpt2"), device="meta")
-    with pytest.raises(InputError, match=r"the model is on cpu, not on meta; move it with \.to\('meta'\)|computes"):
+    with pytest.raises(
+        InputError, match=r"the model is on cpu, not on meta; move it with \.to\('meta'\)|computes"
+    ):
         load(build("gpt2"), device="meta")
     from transformers import T5Config, T5Model
 
@@ -137,8 +157,13 @@ def test_an_incomplete_checkpoint_is_refused(tmp_path):
     directory = saved(tmp_path, "gpt2")
     tensors = load_file(directory / "model.safetensors")
     name = "h.1.mlp.c_fc.weight"
-    save_file({key: value for key, value in tensors.items() if key != name}, directory / "model.safetensors")
-    with pytest.raises(InputError, match=rf"lacks {name} and 0 more tensors; the checkpoint is incomplete"):
+    save_file(
+        {key: value for key, value in tensors.items() if key != name},
+        directory / "model.safetensors",
+    )
+    with pytest.raises(
+        InputError, match=rf"lacks {name} and 0 more tensors; the checkpoint is incomplete"
+    ):
         load(directory, device="cpu")
 
 
@@ -147,7 +172,11 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path):
     directory = saved(tmp_path, "gpt2")
     (directory / "evil.py").write_text("raise SystemExit('run')\n")
     config = json.loads((directory / "config.json").read_text())
-    config["auto_map"] = {"AutoModel": "evil.Model", "AutoConfig": "evil.Config", "AutoTokenizer": "evil.Tokenizer"}
+    config["auto_map"] = {
+        "AutoModel": "evil.Model",
+        "AutoConfig": "evil.Config",
+        "AutoTokenizer": "evil.Tokenizer",
+    }
     (directory / "config.json").write_text(json.dumps(config))
     model = load(directory, device="cpu")
     assert type(model.module).__module__.startswith("transformers.")
@@ -155,7 +184,9 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path):
 
 @pytest.mark.parametrize("model_type", [name for name in CONFIGS if name != "vit"])
 def test_a_tokenizer_without_words_is_none_and_said(model_type, tmp_path):
-    """transformers makes one up where the files are missing, and every text becomes nothing or [UNK]."""
+    """transformers makes one up where the files are missing, and every text becomes nothing or
+    [UNK].
+    """
     model = load(saved(tmp_path, model_type), device="cpu")
     assert model.tokenizer is None
     assert "tokenizer" in "".join(model.notes)

@@ -1,4 +1,6 @@
-"""Principal modes: defining identities, the r x r product, zeros that count, and ARPACK on 400 matrices."""
+"""Principal modes: defining identities, the r x r product, zeros that count, and ARPACK on 400
+matrices.
+"""
 
 import numpy as np
 import pytest
@@ -9,16 +11,25 @@ from scipy.sparse.linalg import ArpackNoConvergence, eigs
 from eigenloop.lens.weights.modes import Arnoldi, Mode, Spectrum, principal
 from eigenloop.lens.weights.operators import Growth, Operator, product
 
-RULES = {"modulus": Growth(), "consensus": Growth(shift=1.0), "scaled": Growth(shift=1.0, scale=4.5)}
+RULES = {
+    "modulus": Growth(),
+    "consensus": Growth(shift=1.0),
+    "scaled": Growth(shift=1.0, scale=4.5),
+}
 
 
 def random_operator(rng: np.random.Generator, dim: int, rank: int) -> Operator:
     scale = (dim * rank) ** -0.25
-    return Operator(left=scale * rng.standard_normal((dim, rank)), right=scale * rng.standard_normal((rank, dim)))
+    return Operator(
+        left=scale * rng.standard_normal((dim, rank)),
+        right=scale * rng.standard_normal((rank, dim)),
+    )
 
 
 def with_eigenvalues(rng: np.random.Generator, *blocks: complex, dim: int) -> np.ndarray:
-    """T D T^-1 with random T: each complex number planted with its conjugate, the rest of the spectrum below 0.5."""
+    """T D T^-1 with random T: each complex number planted with its conjugate, the rest of the
+    spectrum below 0.5.
+    """
     diagonal = np.diag(rng.uniform(-0.5, 0.5, dim))
     place = 0
     for value in blocks:
@@ -38,21 +49,29 @@ def explicit(matrix: np.ndarray) -> Operator:
 
 
 def leading(matrix: np.ndarray, growth: Growth) -> tuple[complex, float]:
-    """Independent and naive: all eigenvalues, the one of largest |mu| with Im >= 0, and |mu_2 / mu_1|."""
+    """Independent and naive: all eigenvalues, the one of largest |mu| with Im >= 0, and |mu_2 /
+    mu_1|.
+    """
     values = np.linalg.eigvals(matrix)
     factors = growth(values)
     best = max((v for v in values if v.imag >= 0), key=lambda v: abs(growth(v)))
     rest = [
-        abs(f) for v, f in zip(values, factors, strict=True) if not np.isclose(v, best) | np.isclose(v, best.conj())
+        abs(f)
+        for v, f in zip(values, factors, strict=True)
+        if not np.isclose(v, best) | np.isclose(v, best.conj())
     ]
     return complex(best), max(rest) / abs(growth(best))
 
 
 def check_identities(mode: Mode, matrix: np.ndarray) -> None:
-    """F v - lambda v = 0, l^H F - lambda l^H = 0, l^H v = 1, and that the certificate says as much."""
+    """F v - lambda v = 0, l^H F - lambda l^H = 0, l^H v = 1, and that the certificate says as
+    much.
+    """
     norm = np.linalg.norm(matrix)
     right = np.linalg.norm(matrix @ mode.right - mode.eigenvalue * mode.right)
-    left = np.linalg.norm(mode.left.conj() @ matrix - mode.eigenvalue * mode.left.conj()) / np.linalg.norm(mode.left)
+    left = np.linalg.norm(
+        mode.left.conj() @ matrix - mode.eigenvalue * mode.left.conj()
+    ) / np.linalg.norm(mode.left)
     assert max(right, left) < 1e-12 * norm
     assert abs(right - mode.residual) < 1e-14 * norm
     assert abs(left - mode.left_residual) < 1e-14 * norm
@@ -92,7 +111,9 @@ def test_identities_hold_with_a_normalisation_folded_in(rank):
     centring = np.eye(30) - 1 / 30
     for added in (None, base):
         operator = Operator(left=plain.left, right=plain.right, gain=gain, center=True, base=added)
-        matrix = plain.left @ plain.right @ np.diag(gain) @ centring + (0 if added is None else added)
+        matrix = plain.left @ plain.right @ np.diag(gain) @ centring + (
+            0 if added is None else added
+        )
         np.testing.assert_allclose(operator.matrix(), matrix, atol=1e-14)
         for growth in RULES.values():
             check_identities(principal(operator, growth), matrix)
@@ -104,7 +125,9 @@ def test_identities_hold_for_any_shape(seed, dim, rank):
     operator = random_operator(np.random.default_rng(seed), dim, rank)
     mode = principal(operator, RULES["consensus"])
     matrix = operator.left @ operator.right
-    assert np.linalg.norm(matrix @ mode.right - mode.eigenvalue * mode.right) < 1e-10 * max(1, np.linalg.norm(matrix))
+    assert np.linalg.norm(matrix @ mode.right - mode.eigenvalue * mode.right) < 1e-10 * max(
+        1, np.linalg.norm(matrix)
+    )
     assert mode.growth >= np.abs(1 + np.linalg.eigvals(matrix)).max() * (1 - 1e-6)
 
 
@@ -123,7 +146,8 @@ def test_flags_gaps_and_vectors_of_planted_spectra():
         check_identities(mode, matrix)
         assert mode.eigenvalue == pytest.approx(leader, abs=1e-10)
         assert mode.flag == flag
-        tolerance = 1e-10 if rule == "modulus" else 0.35  # otherwise the random rest, below 0.5, comes second
+        # otherwise the random rest, below 0.5, comes second
+        tolerance = 1e-10 if rule == "modulus" else 0.35
         assert mode.gap == pytest.approx(gap, abs=tolerance)
         assert mode.gap == pytest.approx(leading(matrix, RULES[rule])[1], rel=1e-9)
 
@@ -138,12 +162,20 @@ def test_a_complex_pair_has_a_plane_that_the_matrix_maps_to_itself():
 
 
 def test_the_zeros_of_a_head_count_for_consensus():
-    """Every nonzero eigenvalue has |1 + lambda| < 1, so what the head leaves alone grows fastest."""
+    """Every nonzero eigenvalue has |1 + lambda| < 1, so what the head leaves alone grows
+    fastest.
+    """
     rng = np.random.default_rng(3)
     left = rng.standard_normal((30, 4))
     right = -np.diag([0.5, 0.7, 0.9, 1.1]) @ np.linalg.pinv(left)
     mode = principal(Operator(left=left, right=right), Growth(shift=1.0))
-    assert (mode.eigenvalue, mode.flag, mode.growth, mode.gap, mode.method) == (0, "zero", 1.0, 1.0, "null space")
+    assert (mode.eigenvalue, mode.flag, mode.growth, mode.gap, mode.method) == (
+        0,
+        "zero",
+        1.0,
+        1.0,
+        "null space",
+    )
     check_identities(mode, left @ right)
     # by modulus they do not
     assert principal(Operator(left=left, right=right), Growth()).eigenvalue == pytest.approx(-1.1)
@@ -198,7 +230,9 @@ def test_the_eigenbasis_gives_coordinates_that_grow_exactly(rank):
     matrix = operator.left @ operator.right
     np.testing.assert_allclose(left.conj().T @ right, np.eye(rank), atol=1e-10)
     x = np.random.default_rng(7).standard_normal(9)
-    np.testing.assert_allclose(left.conj().T @ (x + matrix @ x), (1 + values) * (left.conj().T @ x), atol=1e-10)
+    np.testing.assert_allclose(
+        left.conj().T @ (x + matrix @ x), (1 + values) * (left.conj().T @ x), atol=1e-10
+    )
     np.testing.assert_allclose(np.linalg.norm(right, axis=0), 1)
 
 
@@ -214,7 +248,12 @@ def matrices(kind: str, rng: np.random.Generator) -> np.ndarray:
     sign, close = rng.choice([-1, 1]), 1 - 10 ** rng.uniform(-3, -1)
     angle = rng.uniform(0.1, 3.0)
     pair = complex(np.cos(angle), np.sin(angle))
-    blocks = [(sign, -sign * close), (pair, sign * close), (sign, close * pair), (pair, close * pair.conjugate() * 1j)]
+    blocks = [
+        (sign, -sign * close),
+        (pair, sign * close),
+        (sign, close * pair),
+        (pair, close * pair.conjugate() * 1j),
+    ]
     return with_eigenvalues(rng, *blocks[rng.integers(4)], dim=DIM)
 
 
@@ -238,7 +277,9 @@ def agrees_with_all_eigenvalues(matrix: np.ndarray, rule: str, i: int) -> None:
 
 
 def test_arpack_asked_for_one_eigenvalue_can_give_a_wrong_one():
-    """Why `Arnoldi` asks for six: among the same random matrices there is one with a wrong answer and no error."""
+    """Why `Arnoldi` asks for six: among the same random matrices there is one with a wrong
+    answer and no error.
+    """
     rng, start = np.random.default_rng(8), np.random.default_rng(0).standard_normal(DIM)
     for _ in range(200):
         matrix = matrices("random", rng)
@@ -282,12 +323,19 @@ def test_an_operator_of_zeros_has_the_null_mode_whatever_finds_it(monkeypatch):
     zero = explicit(np.zeros((60, 60)))
     for growth in RULES.values():
         found = principal(zero, growth)
-        assert (found.eigenvalue, found.flag, found.residual, found.converged) == (0, "zero", 0, True)
+        assert (found.eigenvalue, found.flag, found.residual, found.converged) == (
+            0,
+            "zero",
+            0,
+            True,
+        )
         assert found.gap == 1
 
 
 def test_eigenvalues_of_defective_matrices_are_not_called_converged():
-    """All are 0 (a shift) or 2 (a Jordan block); rounding moves each by eps^(1/n), so that none is found."""
+    """All are 0 (a shift) or 2 (a Jordan block); rounding moves each by eps^(1/n), so that none
+    is found.
+    """
     shift = np.eye(100, k=1)
     assert not Arnoldi(explicit(shift)).principal(Growth()).converged
     turn = np.linalg.qr(np.random.default_rng(11).standard_normal((5, 5)))[0]

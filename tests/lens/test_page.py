@@ -1,4 +1,6 @@
-"""The lens's page: what is drawn, said and listed is what the spectra hold; plain enough for any browser."""
+"""The lens's page: what is drawn, said and listed is what the spectra hold; plain enough for any
+browser.
+"""
 
 import re
 from dataclasses import replace
@@ -20,7 +22,9 @@ rng = np.random.default_rng(0)
 NUMBER = r"-?[\d.]+"
 
 
-def spectra_of(*matrices: np.ndarray, rules=lens.RULES, norm: Norm | None = None, sigma: float = 1.0) -> lens.Spectra:
+def spectra_of(
+    *matrices: np.ndarray, rules=lens.RULES, norm: Norm | None = None, sigma: float = 1.0
+) -> lens.Spectra:
     """Spectra of a model whose layers have these F."""
     circuits = [lens.planted(matrix, norm=norm) for matrix in matrices]
     layers = tuple(
@@ -28,9 +32,16 @@ def spectra_of(*matrices: np.ndarray, rules=lens.RULES, norm: Norm | None = None
         for i, found in enumerate(lens.layer_spectra(c, rules=rules, sigma=sigma) for c in circuits)
     )
     return lens.Spectra(
-        source="a/planted", model_type="planted", stored=("float64",), schedule=tuple(range(len(layers))), heads=1,
-        width=len(matrices[0]), placement=circuits[0].norm.placement, rules=tuple(rules), layers=layers,
-    )  # fmt: skip
+        source="a/planted",
+        model_type="planted",
+        stored=("float64",),
+        schedule=tuple(range(len(layers))),
+        heads=1,
+        width=len(matrices[0]),
+        placement=circuits[0].norm.placement,
+        rules=tuple(rules),
+        layers=layers,
+    )
 
 
 def dots(svg: str) -> list[tuple[float, float]]:
@@ -50,7 +61,10 @@ def test_dots_are_at_the_eigenvalues_and_the_circle_is_where_nothing_grows():
     back = sorted(((px - x) / radius - 1, (y - py) / radius) for px, py in dots(svg))
     exact = sorted((v.real, v.imag) for v in values)
     np.testing.assert_allclose(back, exact, atol=0.1 / radius)  # drawn to a tenth of a pixel
-    grey, blue = (re.search(rf'd="([^"]*h0)"[^>]*stroke="{c}"', svg) for c in (draw.LIGHT.inside, draw.LIGHT.outside))
+    grey, blue = (
+        re.search(rf'd="([^"]*h0)"[^>]*stroke="{c}"', svg)
+        for c in (draw.LIGHT.inside, draw.LIGHT.outside)
+    )
     assert grey is not None
     assert blue is not None
     assert len(dots(grey[1])) == 2  # -1.5 and -0.5: |1 + lambda| < 1
@@ -97,7 +111,10 @@ def test_the_summary_counts_what_the_layers_hold():
     rotation = np.array([[1.0, -2.0, 0], [2.0, 1.0, 0], [0, 0, 0.1]])
     found = spectra_of(np.diag([1.0, -2.5, 0.0]), np.diag([-4.0, 1.0, 0.5]), rotation)
     lead, step, other = page.sentences(found)
-    assert "of 3 layers: 1 led by a positive eigenvalue, 1 led by a negative one, 1 led by a complex pair" in lead
+    assert (
+        "of 3 layers: 1 led by a positive eigenvalue, 1 led by a negative one, 1 led by a complex"
+        " pair" in lead
+    )
     assert "by 2 (layer 0) to 3 (layer 1)" in step
     assert "0.389 (layer 2) to 0.75 (layer 0)" in step  # 1.1 / |2 + 2i|; 1.5 / 2
     assert other.endswith("in 1 of 3 layers (layer 0).")  # -2.5 by modulus, 1 by |1 + lambda|
@@ -106,8 +123,8 @@ def test_the_summary_counts_what_the_layers_hold():
 def test_one_layer_is_told_in_the_singular():
     lead, step = page.sentences(spectra_of(np.diag([1.0, -0.5]), rules=("consensus",)))
     assert ": 1 layer, led by a positive eigenvalue." in lead
-    assert step == (
-        "Alone, a step multiplies the leading direction by 2 (layer 0). "
+    assert (
+        step == "Alone, a step multiplies the leading direction by 2 (layer 0). "
         "The next one grows 0.25 times as much (the gap)."
     )
 
@@ -129,11 +146,15 @@ def test_panels_share_axes_until_one_needs_much_more_room():
 
 
 def test_the_circle_follows_the_rule():
-    """Nothing grows on |1 + lambda/sigma| = 1 with the normalisation before, on |lambda| = 1 without the residual."""
+    """Nothing grows on |1 + lambda/sigma| = 1 with the normalisation before, on |lambda| = 1
+    without the residual.
+    """
     norm = Norm(gain=np.ones(4), bias=np.zeros(4), eps=0.0, kind="layer", placement="pre")
     for rule, sigma, (centre, radius) in (
-        ("modulus", 1.0, (0, 1)), ("consensus", 1.0, (-1, 1)), ("layernorm", 2.5, (-2.5, 2.5)),
-    ):  # fmt: skip
+        ("modulus", 1.0, (0, 1)),
+        ("consensus", 1.0, (-1, 1)),
+        ("layernorm", 2.5, (-2.5, 2.5)),
+    ):
         found = spectra_of(rng.standard_normal((4, 4)), rules=(rule,), norm=norm, sigma=sigma)
         growth = found.growth(found.layers[0])
         assert (-growth.shift * growth.scale, growth.scale) == (centre, radius)
@@ -154,7 +175,10 @@ def test_without_all_eigenvalues_the_page_says_so(monkeypatch):
 def test_the_table_opens_to_every_rule_and_head():
     found = spectra_of(np.diag([1.0, -2.5, 0.0]), np.diag([-4.0, 1.0, 0.5]))
     table = page.layer_table(found)
-    assert [row.cells[:3] for row in table.body] == [(0, "+ positive", "1"), (1, "− negative", "−4")]
+    assert [row.cells[:3] for row in table.body] == [
+        (0, "+ positive", "1"),
+        (1, "− negative", "−4"),
+    ]
     rules, heads = (item for item in table.body[0].details if isinstance(item, report.Table))
     assert [row.cells[0] for row in rules.body] == ["modulus", "consensus", "layernorm"]
     assert len(heads.body) == 1
@@ -162,12 +186,17 @@ def test_the_table_opens_to_every_rule_and_head():
 
 def test_the_whole_page_renders_with_its_command_and_files():
     html = report.render(
-        page.spectra_page(spectra_of(np.diag([1.0, -2.5, 0.0])), command="eigenloop lens x", seconds=1)
+        page.spectra_page(
+            spectra_of(np.diag([1.0, -2.5, 0.0])), command="eigenloop lens x", seconds=1
+        )
     )
     assert "<title>The lens: a/planted</title>" in html
     for name in ("spectra.csv", "eigenvalues.csv"):
         assert f'<a href="{name}">{name}</a>' in html
-    for words in ("<span>eigenloop</span>", 'aria-label="Layer 0: the leading eigenvalue is 1, positive, growth 2'):
+    for words in (
+        "<span>eigenloop</span>",
+        'aria-label="Layer 0: the leading eigenvalue is 1, positive, growth 2',
+    ):
         assert words in html
 
 
@@ -181,7 +210,10 @@ def test_a_page_of_another_kind_is_not_replaced(tmp_path):
 
 
 def test_a_directory_with_a_model_or_a_table_of_another_kind_is_refused(tmp_path):
-    for name, message in (("config.json", "holds a model"), ("spectra.csv", "spectra.csv was not written by the lens")):
+    for name, message in (
+        ("config.json", "holds a model"),
+        ("spectra.csv", "spectra.csv was not written by the lens"),
+    ):
         directory = tmp_path / name.replace(".", "-")
         directory.mkdir()
         (directory / name).write_text("precious")
@@ -198,7 +230,11 @@ def test_tables_of_an_earlier_survey_do_not_stay(tmp_path):
     (out / "mine.csv").write_text("precious")
     assert (out / "comparison.csv").exists()
     files = survey(model).save(out, command="second")
-    assert {path.name for path in out.iterdir()} == {*(Path(path).name for path in files.values()), "mine.csv", ".lock"}
+    assert {path.name for path in out.iterdir()} == {
+        *(Path(path).name for path in files.values()),
+        "mine.csv",
+        ".lock",
+    }
     assert not (out / "comparison.csv").exists()
 
 
@@ -221,7 +257,9 @@ def test_eigenvalues_csv_has_each_matrix_once(tmp_path):
     table = [row.split(",") for row in rows[1:]]
     assert {row[1] for row in table} == {"F", "F diag(gain)"}
     values = np.array([complex(float(re), float(im)) for _, name, re, im in table if name == "F"])
-    np.testing.assert_allclose(np.sort_complex(values), np.sort_complex(np.linalg.eigvals(matrix)), rtol=1e-12)
+    np.testing.assert_allclose(
+        np.sort_complex(values), np.sort_complex(np.linalg.eigvals(matrix)), rtol=1e-12
+    )
 
 
 def test_a_survey_of_the_weights_holds_what_spectra_finds(tmp_path):

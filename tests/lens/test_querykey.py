@@ -19,7 +19,10 @@ def test_every_number_is_that_of_dense_matrices(kind):
     found = lens.query_keys(stack, layers=[1])
     assert [each.head for each in found.heads] == list(range(4))
     circuit = lens.circuits(stack, 1)
-    (queries, query_bias), (keys, key_bias) = stack.projection(1, "query"), stack.projection(1, "key")
+    (queries, query_bias), (keys, key_bias) = (
+        stack.projection(1, "query"),
+        stack.projection(1, "key"),
+    )
     for each in found.heads:
         group = each.head * len(keys) // 4
         m = queries[each.head].T @ keys[group]
@@ -27,19 +30,31 @@ def test_every_number_is_that_of_dense_matrices(kind):
         k = len(each.singular)
         np.testing.assert_allclose(each.singular, s[:k], rtol=1e-9)
         np.testing.assert_allclose(
-            each.query * each.singular @ each.key.T, m, rtol=0, atol=1e-12 * np.abs(m).max() * len(m)
+            each.query * each.singular @ each.key.T,
+            m,
+            rtol=0,
+            atol=1e-12 * np.abs(m).max() * len(m),
         )
-        assert abs(each.mode.eigenvalue) == pytest.approx(np.abs(np.linalg.eigvals(m)).max(), rel=1e-9)
+        assert abs(each.mode.eigenvalue) == pytest.approx(
+            np.abs(np.linalg.eigvals(m)).max(), rel=1e-9
+        )
         symmetric = (m + m.T) / 2
-        assert each.symmetric == pytest.approx(np.linalg.norm(symmetric) ** 2 / np.linalg.norm(m) ** 2, rel=1e-10)
+        assert each.symmetric == pytest.approx(
+            np.linalg.norm(symmetric) ** 2 / np.linalg.norm(m) ** 2, rel=1e-10
+        )
         shares = np.cumsum(s**2) / np.sum(s**2)
         assert shares[each.rank - 1] >= SHARE > (shares[each.rank - 2] if each.rank > 1 else 0)
         value, writes = leading_mode(circuit.head(each.head))
         assert each.ov.eigenvalue == pytest.approx(value, rel=1e-8)
-        for name, plane in (("write", writes), ("read", reading_mode(circuit.head(each.head), value))):
+        for name, plane in (
+            ("write", writes),
+            ("read", reading_mode(circuit.head(each.head), value)),
+        ):
             for side, basis in (("query", u[:, : each.rank]), ("key", vh[: each.rank].T)):
                 expected = np.linalg.norm(basis.T @ plane) ** 2 / plane.shape[1]
-                assert each.overlaps[f"{name}_{side}"] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+                assert each.overlaps[f"{name}_{side}"] == pytest.approx(
+                    expected, rel=1e-6, abs=1e-12
+                )
         bias = np.linalg.norm(keys[group].T @ query_bias[each.head])
         bias += np.linalg.norm(queries[each.head].T @ key_bias[group])
         assert each.bias == pytest.approx(bias, rel=1e-12)
@@ -47,7 +62,9 @@ def test_every_number_is_that_of_dense_matrices(kind):
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
 def test_m_gives_the_models_own_scores(kind):
-    """x_i^T M x_j + biases, scaled, through a softmax over the keys, is the pattern of two equal positions."""
+    """x_i^T M x_j + biases, scaled, through a softmax over the keys, is the pattern of two equal
+    positions.
+    """
     torch = pytest.importorskip("torch")
     model = build(kind).double()
     stack = lens.locate(model)
@@ -56,14 +73,19 @@ def test_m_gives_the_models_own_scores(kind):
     seen = {}
     block = model.get_submodule(stack.blocks[0])
     query = block.get_submodule(stack.layout.query)
-    hook = query.register_forward_pre_hook(lambda module, inputs: seen.update(x=inputs[0][0].detach().numpy()))
+    hook = query.register_forward_pre_hook(
+        lambda module, inputs: seen.update(x=inputs[0][0].detach().numpy())
+    )
     with torch.no_grad():
         inputs = {"input_ids": torch.arange(2, 8)[None]}
         if kind == "llama":  # every token at the same place: the rotation cancels
             inputs["position_ids"] = torch.zeros(1, 6, dtype=torch.long)
         patterns = model(**inputs, output_attentions=True).attentions[0][0].numpy()
     hook.remove()
-    (queries, query_bias), (keys, key_bias) = stack.projection(0, "query"), stack.projection(0, "key")
+    (queries, query_bias), (keys, key_bias) = (
+        stack.projection(0, "query"),
+        stack.projection(0, "key"),
+    )
     for each in found.heads:
         group = each.head * len(keys) // 4
         x, m = seen["x"], each.query * each.singular @ each.key.T
@@ -73,7 +95,9 @@ def test_m_gives_the_models_own_scores(kind):
         if kind != "bert":
             scores = np.where(np.tri(6, dtype=bool), scores, -np.inf)
         weights = np.exp(scores - scores.max(1, keepdims=True))
-        np.testing.assert_allclose(weights / weights.sum(1, keepdims=True), patterns[each.head], atol=2e-5)
+        np.testing.assert_allclose(
+            weights / weights.sum(1, keepdims=True), patterns[each.head], atol=2e-5
+        )
 
 
 def test_the_symmetric_share_has_its_ends_and_its_middle():
@@ -83,13 +107,18 @@ def test_the_symmetric_share_has_its_ends_and_its_middle():
     turn = np.kron(np.eye(2), [[0.0, 1.0], [-1.0, 0.0]])
     assert query_key(w, w, ov).symmetric == pytest.approx(1)
     assert query_key(w, turn @ w, ov).symmetric == pytest.approx(0, abs=1e-12)
-    draws = [query_key(rng.standard_normal((4, 12)), rng.standard_normal((4, 12)), ov).symmetric for _ in range(300)]
+    draws = [
+        query_key(rng.standard_normal((4, 12)), rng.standard_normal((4, 12)), ov).symmetric
+        for _ in range(300)
+    ]
     expected = 0.5 + 0.5 / 12  # E tr(M M) = k d and E ||M||^2 = k d^2
     assert abs(np.mean(draws) - expected) < 4 * np.std(draws) / np.sqrt(300)
 
 
 def test_random_directions_overlap_by_chance():
-    """400 random OV lines against one QK circuit: the mean overlap is rank / d to 4 standard errors."""
+    """400 random OV lines against one QK circuit: the mean overlap is rank / d to 4 standard
+    errors.
+    """
     rng = np.random.default_rng(1)
     query, key = rng.standard_normal((2, 4, 24))
     found = []
@@ -110,7 +139,9 @@ def test_a_head_without_scores():
 
 
 def test_notes_say_what_is_left_out():
-    llama, gpt2 = (" ".join(lens.query_keys(build(kind), layers=[0]).notes()) for kind in ("llama", "gpt2"))
+    llama, gpt2 = (
+        " ".join(lens.query_keys(build(kind), layers=[0]).notes()) for kind in ("llama", "gpt2")
+    )
     assert "rotary positions are not included" in llama
     assert "4 heads share the keys of 2 groups" in llama
     assert "biases of queries and keys are not included" not in llama
@@ -123,7 +154,9 @@ def test_notes_say_what_is_left_out():
 def test_rotary_is_said_of_the_models_that_rotate():
     for kind in CONFIGS:
         names = [name for name, _ in build(kind).named_modules()]
-        assert lens.query_keys(build(kind), layers=[0]).rotary == any("rotary" in name for name in names), kind
+        assert lens.query_keys(build(kind), layers=[0]).rotary == any(
+            "rotary" in name for name in names
+        ), kind
 
 
 def test_tables_files_sentences_and_plain_values(tmp_path):

@@ -1,4 +1,6 @@
-"""The tokens that modes point at: against dense cosines, planted tokens and the law of random directions."""
+"""The tokens that modes point at: against dense cosines, planted tokens and the law of random
+directions.
+"""
 
 import json
 
@@ -52,14 +54,21 @@ def test_lists_are_those_of_dense_cosines(kind, block, monkeypatch):
 
 
 def test_planted_directions_are_read_as_their_tokens():
-    """F = 2 e_7 l^T with l along the row of token 31: it writes token 7 and reads token 31 (tied embeddings)."""
+    """F = 2 e_7 l^T with l along the row of token 31: it writes token 7 and reads token 31 (tied
+    embeddings).
+    """
     model = build("gpt2")
     rows = model.wte.weight.detach().numpy().astype(float)
     v, l = (rows[token] / np.linalg.norm(rows[token]) for token in (7, 31))
     point(model, 1, 2 * np.outer(v, l) / (l @ v))
     found = lens.reading(model, layers=[1], top=3)
     right, left = found.directions
-    assert (right.vector, right.embedding, left.vector, left.embedding) == ("right", "output", "left", "input")
+    assert (right.vector, right.embedding, left.vector, left.embedding) == (
+        "right",
+        "output",
+        "left",
+        "input",
+    )
     for direction, token in ((right, 7), (left, 31)):
         assert token in (direction.neighbours.tokens[0], direction.neighbours.opposite[0])
         assert direction.neighbours.largest == pytest.approx(1, abs=1e-6)
@@ -101,7 +110,9 @@ def test_the_final_norm_is_folded_in_when_asked():
 @pytest.mark.parametrize("rank", [1, 2])
 @pytest.mark.parametrize("dim", [3, 24])
 def test_the_law_of_the_largest_cosine_is_that_of_random_directions(rank, dim):
-    """2,000 draws of the largest of 40 cosines against its distribution function: 4 standard errors at 3 levels."""
+    """2,000 draws of the largest of 40 cosines against its distribution function: 4 standard
+    errors at 3 levels.
+    """
     rng, draws, size = np.random.default_rng(dim + rank), 2000, 40
     tokens = rng.standard_normal((draws, size, dim))
     cosines = np.linalg.norm(tokens[:, :, :rank], axis=2) / np.linalg.norm(tokens, axis=2)
@@ -113,7 +124,9 @@ def test_the_law_of_the_largest_cosine_is_that_of_random_directions(rank, dim):
 
 
 def test_the_p_value_is_no_smaller_where_rows_resemble_one_another():
-    """Rows of rank 4 in 24 dimensions, and a random direction: the level is kept (1,000 draws, 4 standard errors)."""
+    """Rows of rank 4 in 24 dimensions, and a random direction: the level is kept (1,000 draws, 4
+    standard errors).
+    """
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((200, 4)) @ rng.standard_normal((4, 24))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -134,11 +147,15 @@ def test_random_directions_are_said_to_be_no_nearer_than_chance():
     found = lens.reading(model)
     assert found.level == pytest.approx(0.05 / 6)
     assert all(each.p_value > found.level for each in found.directions)
-    assert all("no nearer to any token than a random one" in sentence for sentence in found.sentences())
+    assert all(
+        "no nearer to any token than a random one" in sentence for sentence in found.sentences()
+    )
 
 
 def test_a_common_direction_of_all_tokens_is_said():
-    """Every row leans towards one direction, and so does v: the list is of tokens, and of all of them."""
+    """Every row leans towards one direction, and so does v: the list is of tokens, and of all of
+    them.
+    """
     torch = pytest.importorskip("torch")
     model = build("gpt2")
     u = np.full(32, 1 / np.sqrt(32))
@@ -187,7 +204,13 @@ def test_tokens_of_transformers_and_parts_of_characters(worded):
     level = tokenizers.Tokenizer(tokenizers.models.BPE({"Ã": 0, "a": 1, "Ġa": 2}, []))
     level.decoder = tokenizers.decoders.ByteLevel()
     words = vocabulary(lens.locate(worded), level, size=50)
-    assert [words.text(i) for i in range(4)] == ["Ã", "a", " a", "#3"]  # the first is half of a character
+    # the first is half of a character
+    assert [words.text(i) for i in range(4)] == [
+        "Ã",
+        "a",
+        " a",
+        "#3",
+    ]
 
 
 def test_without_words_there_are_numbers_and_a_reason(worded):
@@ -226,4 +249,6 @@ def test_bad_input_is_one_line():
         lens.reading(build("gpt2"), rule="best")
     with pytest.raises(InputError, match="only a text model's directions can be read as tokens"):
         lens.reading(build("vit"))
-    assert len(lens.reading(build("gpt2"), layers=[0], top=99).directions[0].neighbours.tokens) == 50
+    assert (
+        len(lens.reading(build("gpt2"), layers=[0], top=99).directions[0].neighbours.tokens) == 50
+    )

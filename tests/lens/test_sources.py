@@ -1,4 +1,6 @@
-"""Which files a name means: read as transformers reads them, or refused with the true cause and the way out."""
+"""Which files a name means: read as transformers reads them, or refused with the true cause and
+the way out.
+"""
 
 import json
 import struct
@@ -17,7 +19,12 @@ from eigenloop.lens.model.checkpoint import open_weights
 from eigenloop.system.errors import InputError
 
 D, HEADS = 8, 2
-CONFIG = {"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": HEADS, "rms_norm_eps": 1e-6}
+CONFIG = {
+    "model_type": "llama",
+    "num_hidden_layers": 2,
+    "num_attention_heads": HEADS,
+    "rms_norm_eps": 1e-6,
+}
 VALUE = "model.layers.1.self_attn.v_proj.weight"
 
 Entry = tuple[str, str, tuple[int, ...], bytes]
@@ -30,7 +37,9 @@ def weights(seed: int = 0) -> dict[str, np.ndarray]:
     for layer in range(2):
         block = f"model.layers.{layer}."
         for part in ("v_proj", "o_proj"):
-            named[f"{block}self_attn.{part}.weight"] = rng.standard_normal((D, D)).astype(np.float32)
+            named[f"{block}self_attn.{part}.weight"] = rng.standard_normal((D, D)).astype(
+                np.float32
+            )
         named[block + "input_layernorm.weight"] = np.ones(D, np.float32)
     return named
 
@@ -47,20 +56,34 @@ def model(tmp_path: Path) -> Path:
 def shard(folder: Path, named: dict[str, np.ndarray]) -> None:
     """Two shards and their index."""
     names = sorted(named)
-    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    parts = {
+        "model-00001-of-00002.safetensors": names[::2],
+        "model-00002-of-00002.safetensors": names[1::2],
+    }
     for file, held in parts.items():
         save_file({name: named[name] for name in held}, folder / file)
-    index = {"metadata": {}, "weight_map": {name: file for file, held in parts.items() for name in held}}
+    index = {
+        "metadata": {},
+        "weight_map": {name: file for file, held in parts.items() for name in held},
+    }
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 def raw(
-    path: Path, entries: list[tuple[str, str, tuple[int, ...], bytes]], *, gap: bytes = b"", tail: bytes = b""
+    path: Path,
+    entries: list[tuple[str, str, tuple[int, ...], bytes]],
+    *,
+    gap: bytes = b"",
+    tail: bytes = b"",
 ) -> None:
     """A safetensors file as given, names repeated if they are: (name, dtype, shape, bytes)."""
     parts, blob = [], b""
     for name, kind, shape, content in entries:
-        about = {"dtype": kind, "shape": list(shape), "data_offsets": [len(blob), len(blob) + len(content)]}
+        about = {
+            "dtype": kind,
+            "shape": list(shape),
+            "data_offsets": [len(blob), len(blob) + len(content)],
+        }
         parts.append(f"{json.dumps(name)}:{json.dumps(about)}")
         blob += content + gap
     header = ("{" + ",".join(parts) + "}").encode()
@@ -112,7 +135,10 @@ def test_an_index_that_names_the_single_file_is_no_second_set(model: Path) -> No
 
 def test_safetensors_come_before_bin(model: Path) -> None:
     torch = pytest.importorskip("torch")
-    torch.save({name: torch.from_numpy(value) for name, value in weights(0).items()}, model / "pytorch_model.bin")
+    torch.save(
+        {name: torch.from_numpy(value) for name, value in weights(0).items()},
+        model / "pytorch_model.bin",
+    )
     np.testing.assert_array_equal(value_of(model), weights(0)[VALUE])
     save_file(weights(1), model / "model.safetensors")
     np.testing.assert_array_equal(value_of(model), weights(1)[VALUE])
@@ -143,7 +169,9 @@ def test_shards_that_no_index_names_beside_a_single_file_are_not_read(model: Pat
 
 
 def test_a_stale_index_of_pickles_does_not_hide_safetensors(model: Path) -> None:
-    (model / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "pytorch_model-1.bin"}}))
+    (model / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"weight_map": {"a": "pytorch_model-1.bin"}})
+    )
     assert "lacks pytorch_model-1.bin" in refusal(model)
     save_file(weights(1), model / "model.safetensors")
     np.testing.assert_array_equal(value_of(model), weights(1)[VALUE])
@@ -152,7 +180,9 @@ def test_a_stale_index_of_pickles_does_not_hide_safetensors(model: Path) -> None
 # --- a header that means one thing
 
 
-@pytest.mark.parametrize("where", ["first", "beside", "end", "renamed", "bfloat16", "the same bytes", "inside"])
+@pytest.mark.parametrize(
+    "where", ["first", "beside", "end", "renamed", "bfloat16", "the same bytes", "inside"]
+)
 def test_a_name_that_stands_twice_is_refused(model: Path, where: str) -> None:
     entries = plain(weights())
     double = (VALUE, "F32", (D, D), weights(1)[VALUE].tobytes())
@@ -174,11 +204,20 @@ def test_a_name_that_stands_twice_is_refused(model: Path, where: str) -> None:
     assert "twice" in refusal(model)
 
 
-@pytest.mark.parametrize(("gap", "tail", "words"), [
-    (b"", bytes(64), "after its last"), (b"", b"x", "1 bytes after its last"), (b"", b"{}", "after its last"),
-    (bytes(8), b"", "between"), (b"x", b"", "between"), (bytes(8), bytes(8), "between"),
-])  # fmt: skip
-def test_bytes_of_no_tensor_are_refused_as_the_format_says(model: Path, gap: bytes, tail: bytes, words: str) -> None:
+@pytest.mark.parametrize(
+    ("gap", "tail", "words"),
+    [
+        (b"", bytes(64), "after its last"),
+        (b"", b"x", "1 bytes after its last"),
+        (b"", b"{}", "after its last"),
+        (bytes(8), b"", "between"),
+        (b"x", b"", "between"),
+        (bytes(8), bytes(8), "between"),
+    ],
+)
+def test_bytes_of_no_tensor_are_refused_as_the_format_says(
+    model: Path, gap: bytes, tail: bytes, words: str
+) -> None:
     raw(model / "model.safetensors", plain(weights()), gap=gap, tail=tail)
     assert words in refusal(model)
 
@@ -191,7 +230,9 @@ def test_tensors_that_share_bytes_are_refused(model: Path) -> None:
     header = json.loads(content[8 : 8 + length])
     header[VALUE]["data_offsets"] = header["model.layers.0.self_attn.v_proj.weight"]["data_offsets"]
     text = json.dumps(header).encode()
-    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    (model / "model.safetensors").write_bytes(
+        struct.pack("<Q", len(text)) + text + content[8 + length :]
+    )
     assert "overlap" in refusal(model)
 
 
@@ -199,15 +240,24 @@ def test_tensors_that_share_bytes_are_refused(model: Path) -> None:
 
 
 CODED = [
-    ("F8_E4M3", 64, f"{VALUE}_scale_inv"), ("F8_E5M2", 64, f"{VALUE}_scale"), ("I8", 64, VALUE[:-6] + "SCB"),
-    ("U8", 64, f"{VALUE}.absmax"), ("F32", 256, f"{VALUE}_scale_inv"), ("F32", 256, VALUE[:-6] + "scales"),
-    ("BF16", 128, VALUE[:-6] + "weight_scale"), ("I8", 64, None),
-]  # fmt: skip
+    ("F8_E4M3", 64, f"{VALUE}_scale_inv"),
+    ("F8_E5M2", 64, f"{VALUE}_scale"),
+    ("I8", 64, VALUE[:-6] + "SCB"),
+    ("U8", 64, f"{VALUE}.absmax"),
+    ("F32", 256, f"{VALUE}_scale_inv"),
+    ("F32", 256, VALUE[:-6] + "scales"),
+    ("BF16", 128, VALUE[:-6] + "weight_scale"),
+    ("I8", 64, None),
+]
 
 
 @pytest.mark.parametrize(("kind", "size", "scales"), CODED)
-def test_codes_with_scales_beside_them_are_named(model: Path, kind: str, size: int, scales: str | None) -> None:
-    entries = [entry for entry in plain(weights()) if entry[0] != VALUE] + [(VALUE, kind, (D, D), bytes(size))]
+def test_codes_with_scales_beside_them_are_named(
+    model: Path, kind: str, size: int, scales: str | None
+) -> None:
+    entries = [entry for entry in plain(weights()) if entry[0] != VALUE] + [
+        (VALUE, kind, (D, D), bytes(size))
+    ]
     if scales:
         entries.append((scales, "F32", (1,), bytes(4)))
     raw(model / "model.safetensors", entries)
@@ -218,7 +268,10 @@ def test_codes_with_scales_beside_them_are_named(model: Path, kind: str, size: i
 
 
 QUANTISED = [
-    ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "bitsandbytes, 4 bit"),
+    (
+        {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+        "bitsandbytes, 4 bit",
+    ),
     ({"load_in_8bit": True}, "bitsandbytes, 8 bit"),
     ({"quant_method": "gptq", "bits": 4}, "gptq, 4 bit"),
     ({"quant_method": "awq", "bits": 4}, "awq, 4 bit"),
@@ -229,7 +282,9 @@ QUANTISED = [
 ]
 
 
-@pytest.mark.parametrize(("about", "words"), QUANTISED, ids=[words for _, words in QUANTISED[:-1]] + ["text"])
+@pytest.mark.parametrize(
+    ("about", "words"), QUANTISED, ids=[words for _, words in QUANTISED[:-1]] + ["text"]
+)
 def test_a_quantization_config_is_read(model: Path, about: object, words: str) -> None:
     save_file(weights(), model / "model.safetensors")
     (model / "config.json").write_text(json.dumps({**CONFIG, "quantization_config": about}))
@@ -239,7 +294,9 @@ def test_a_quantization_config_is_read(model: Path, about: object, words: str) -
 @pytest.mark.parametrize("packed", ["qweight", "weight_packed"])
 def test_packed_codes_without_a_configuration_are_named(model: Path, packed: str) -> None:
     named = {name: value for name, value in weights().items() if "v_proj" not in name}
-    named |= {f"model.layers.{i}.self_attn.v_proj.{packed}": np.zeros((1, D), np.int32) for i in range(2)}
+    named |= {
+        f"model.layers.{i}.self_attn.v_proj.{packed}": np.zeros((1, D), np.int32) for i in range(2)
+    }
     save_file(named, model / "model.safetensors")
     said = refusal(model)
     assert "quantised" in said
@@ -257,16 +314,22 @@ def test_packed_four_bit_codes_are_codes_and_no_wrong_shape(model: Path) -> None
 
 
 ADAPTERS = [
-    {"peft_type": "LORA", "base_model_name_or_path": "acme/base"}, {"peft_type": "IA3"},
-    {"base_model_name_or_path": None}, {}, [],
-]  # fmt: skip
+    {"peft_type": "LORA", "base_model_name_or_path": "acme/base"},
+    {"peft_type": "IA3"},
+    {"base_model_name_or_path": None},
+    {},
+    [],
+]
 
 
 @pytest.mark.parametrize("about", ADAPTERS)
 @pytest.mark.parametrize("kept", ["adapter alone", "with config.json", "beside its base"])
 def test_an_adapter_is_said_to_be_one(model: Path, about: object, kept: str) -> None:
     (model / "adapter_config.json").write_text(json.dumps(about))
-    save_file({"base_model.model.x.lora_A.weight": np.ones((2, 8), np.float32)}, model / "adapter_model.safetensors")
+    save_file(
+        {"base_model.model.x.lora_A.weight": np.ones((2, 8), np.float32)},
+        model / "adapter_model.safetensors",
+    )
     if kept == "adapter alone":
         (model / "config.json").unlink()
     if kept == "beside its base":
@@ -283,7 +346,8 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n"
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "config.json", "model.safetensors.index.json", "pytorch_model.bin"]
+    "name",
+    ["model.safetensors", "config.json", "model.safetensors.index.json", "pytorch_model.bin"],
 )
 def test_a_pointer_of_git_lfs_is_named(model: Path, name: str) -> None:
     if name.endswith(".bin"):
@@ -312,11 +376,13 @@ def test_the_file_of_a_model_leads_to_its_directory(model: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "meant"),
     [
-        (["0_Transformer"], "0_Transformer"), (["checkpoint-500"], "checkpoint-500"),
-        (["checkpoint-500", "checkpoint-1000"], "checkpoint-1000"), (["transformer", "vae"], "transformer"),
+        (["0_Transformer"], "0_Transformer"),
+        (["checkpoint-500"], "checkpoint-500"),
+        (["checkpoint-500", "checkpoint-1000"], "checkpoint-1000"),
+        (["transformer", "vae"], "transformer"),
         (["best_model"], "best_model"),
     ],
-)  # fmt: skip
+)
 def test_a_model_one_level_below_is_pointed_at(model: Path, names: list[str], meant: str) -> None:
     (model / "config.json").unlink()
     for name in names:
@@ -328,11 +394,16 @@ def test_a_model_one_level_below_is_pointed_at(model: Path, names: list[str], me
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (["LlamaForCausalLM"], '"model_type": "llama"'), (["BertModel"], '"model_type": "bert"'),
-        (["GPT2LMHeadModel"], '"model_type": "gpt2"'), (["Unheard"], "say Unheard"), (None, "has no model_type; add"),
+        (["LlamaForCausalLM"], '"model_type": "llama"'),
+        (["BertModel"], '"model_type": "bert"'),
+        (["GPT2LMHeadModel"], '"model_type": "gpt2"'),
+        (["Unheard"], "say Unheard"),
+        (None, "has no model_type; add"),
     ],
-)  # fmt: skip
-def test_a_configuration_without_a_type_says_what_to_add(model: Path, said: list[str] | None, words: str) -> None:
+)
+def test_a_configuration_without_a_type_says_what_to_add(
+    model: Path, said: list[str] | None, words: str
+) -> None:
     save_file(weights(), model / "model.safetensors")
     config = {key: value for key, value in CONFIG.items() if key != "model_type"} | (
         {"architectures": said} if said else {}
@@ -341,7 +412,9 @@ def test_a_configuration_without_a_type_says_what_to_add(model: Path, said: list
     assert words in refusal(model)
 
 
-@pytest.mark.parametrize(("kind", "near"), [("llama4", "llama"), ("gpt_neo_x", "gpt_neox"), ("robertta", "roberta")])
+@pytest.mark.parametrize(
+    ("kind", "near"), [("llama4", "llama"), ("gpt_neo_x", "gpt_neox"), ("robertta", "roberta")]
+)
 def test_an_unknown_type_names_the_nearest_only(model: Path, kind: str, near: str) -> None:
     save_file(weights(), model / "model.safetensors")
     (model / "config.json").write_text(json.dumps({**CONFIG, "model_type": kind}))
@@ -353,7 +426,9 @@ def test_an_unknown_type_names_the_nearest_only(model: Path, kind: str, near: st
 # --- a directory that is there is never looked up
 
 
-def test_nothing_is_asked_of_the_hub_for_a_directory(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_asked_of_the_hub_for_a_directory(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     huggingface_hub = pytest.importorskip("huggingface_hub")
     transformers = pytest.importorskip("transformers")
     tokenizers = pytest.importorskip("tokenizers")
@@ -362,7 +437,11 @@ def test_nothing_is_asked_of_the_hub_for_a_directory(model: Path, monkeypatch: p
         raise AssertionError(f"the hub was asked for {arguments} {options}")
 
     config = transformers.LlamaConfig(
-        hidden_size=D, num_hidden_layers=2, num_attention_heads=HEADS, intermediate_size=8, vocab_size=9
+        hidden_size=D,
+        num_hidden_layers=2,
+        num_attention_heads=HEADS,
+        intermediate_size=8,
+        vocab_size=9,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(model)
     monkeypatch.chdir(model.parent)
@@ -416,7 +495,11 @@ def llama(folder: Path, **changes: object) -> dict[str, np.ndarray]:
     """A Llama as transformers saves it, with settings changed afterwards; its tensors."""
     transformers = pytest.importorskip("transformers")
     config = transformers.LlamaConfig(
-        hidden_size=D, num_hidden_layers=2, num_attention_heads=HEADS, intermediate_size=8, vocab_size=9
+        hidden_size=D,
+        num_hidden_layers=2,
+        num_attention_heads=HEADS,
+        intermediate_size=8,
+        vocab_size=9,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     said = json.loads((folder / "config.json").read_text())
@@ -428,7 +511,9 @@ def llama(folder: Path, **changes: object) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "metadata", [None, {}, {"format": "np"}, {"format": "mlx"}, {"format": "tf"}, {"made": "by me"}]
 )
-def test_a_file_is_read_and_run_whatever_its_metadata_say(model: Path, metadata: dict[str, str] | None) -> None:
+def test_a_file_is_read_and_run_whatever_its_metadata_say(
+    model: Path, metadata: dict[str, str] | None
+) -> None:
     named = llama(model)
     save_file(named, model / "model.safetensors", metadata=metadata)
     np.testing.assert_array_equal(value_of(model), named[VALUE])
@@ -436,12 +521,20 @@ def test_a_file_is_read_and_run_whatever_its_metadata_say(model: Path, metadata:
     np.testing.assert_array_equal(run, named[VALUE])
 
 
-@pytest.mark.parametrize("scaling", [
-    {"type": "dynamic", "factor": 3.0}, {"type": "linear", "factor": 2}, {"rope_type": "linear", "factor": 2.0}, None,
-    {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        {"type": "dynamic", "factor": 3.0},
+        {"type": "linear", "factor": 2},
+        {"rope_type": "linear", "factor": 2.0},
+        None,
+        {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
+    ],
+)
 @pytest.mark.parametrize("theta", [None, 500000.0])
-def test_rotations_of_older_configurations(model: Path, scaling: dict | None, theta: float | None) -> None:
+def test_rotations_of_older_configurations(
+    model: Path, scaling: dict | None, theta: float | None
+) -> None:
     theta_said = {} if theta is None else {"rope_theta": theta}
     llama(model, rope_scaling=scaling, attn_implementation="flash_attention_2", **theta_said)
     loaded = lens.load(model)
@@ -449,19 +542,27 @@ def test_rotations_of_older_configurations(model: Path, scaling: dict | None, th
     assert len(lens.spectra(model).layers) == 2
 
 
-@pytest.mark.parametrize(("setting", "value", "tensor"), [
-    ("vocab_size", 5_000_000, "embed_tokens"), ("intermediate_size", 4_800_000, "gate_proj"),
-    ("vocab_size", 8, "embed_tokens"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "value", "tensor"),
+    [
+        ("vocab_size", 5_000_000, "embed_tokens"),
+        ("intermediate_size", 4_800_000, "gate_proj"),
+        ("vocab_size", 8, "embed_tokens"),
+    ],
+)
 def test_settings_that_do_not_fit_the_tensors_are_told_before_anything_is_made(
     model: Path, setting: str, value: int, tensor: str
 ) -> None:
-    """transformers would make the model that config.json describes, and refuse it by a report that nobody sees."""
+    """transformers would make the model that config.json describes, and refuse it by a report
+    that nobody sees.
+    """
     import resource
 
     llama(model, **{setting: value})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(InputError, match=rf"{tensor}.* has shape .*, but by config.json of") as raised:
+    with pytest.raises(
+        InputError, match=rf"{tensor}.* has shape .*, but by config.json of"
+    ) as raised:
         lens.load(model)
     assert str(value) in str(raised.value)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
@@ -472,7 +573,9 @@ def test_settings_that_do_not_fit_the_tensors_are_told_before_anything_is_made(
 
 HOSTILE = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 2**40) | st.floats() | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -484,7 +587,10 @@ def only_input_errors(folder: Path) -> None:
             lens.circuits(stack, layer)
 
 
-@given(key=st.sampled_from([*CONFIG, "quantization_config", "architectures", "num_key_value_heads"]), value=HOSTILE)
+@given(
+    key=st.sampled_from([*CONFIG, "quantization_config", "architectures", "num_key_value_heads"]),
+    value=HOSTILE,
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 def test_any_configuration_is_read_or_refused(model: Path, key: str, value: object) -> None:
     save_file(weights(), model / "model.safetensors")

@@ -15,14 +15,18 @@ def leader(values: np.ndarray) -> complex:
 
 
 def naive_layernorm(circuit, sigma: float, head: int | None = None) -> complex:
-    """The growth factor by the formulas, written out with matrices; a head of a post-LN layer on its own."""
+    """The growth factor by the formulas, written out with matrices; a head of a post-LN layer on
+    its own.
+    """
     d = circuit.width
     centring = np.eye(d) - np.ones((d, d)) / d if circuit.norm.kind == "layer" else np.eye(d)
     matrix = circuit.matrix() if head is None else circuit.head(head)
     gain = np.diag(circuit.norm.gain)
     if circuit.norm.placement == "pre":
         return leader(1 + np.linalg.eigvals(matrix @ gain @ centring) / sigma)
-    return leader(np.linalg.eigvals(gain @ centring @ (matrix + (np.eye(d) if head is None else 0))))
+    return leader(
+        np.linalg.eigvals(gain @ centring @ (matrix + (np.eye(d) if head is None else 0)))
+    )
 
 
 @pytest.mark.parametrize("model_type", CONFIGS)
@@ -32,17 +36,26 @@ def test_growth_factors_of_layers_and_heads_are_those_of_dense_matrices(model_ty
     found = lens.layer_spectra(circuit, sigma=2.5)
     for head in (None, 0, circuit.heads - 1):
         matrix = circuit.matrix() if head is None else circuit.head(head)
-        modes = {rule: found.modes[rule] if head is None else found.heads[rule][head] for rule in lens.RULES}
+        modes = {
+            rule: found.modes[rule] if head is None else found.heads[rule][head]
+            for rule in lens.RULES
+        }
         values = np.linalg.eigvals(matrix)
         assert modes["modulus"].growth == pytest.approx(abs(leader(values)), rel=1e-8)
         assert modes["consensus"].growth == pytest.approx(abs(leader(1 + values)), rel=1e-8)
-        assert modes["layernorm"].growth == pytest.approx(abs(naive_layernorm(circuit, 2.5, head)), rel=1e-8)
+        assert modes["layernorm"].growth == pytest.approx(
+            abs(naive_layernorm(circuit, 2.5, head)), rel=1e-8
+        )
         for rule in ("modulus", "consensus"):
             mode = modes[rule]
-            assert np.linalg.norm(matrix @ mode.right - mode.eigenvalue * mode.right) < 1e-11 * np.linalg.norm(matrix)
+            assert np.linalg.norm(
+                matrix @ mode.right - mode.eigenvalue * mode.right
+            ) < 1e-11 * np.linalg.norm(matrix)
         assert all(mode.converged for mode in modes.values())
     placement = circuit.norm.placement
-    folded = {"pre": ("F diag(gain) P", "F diag(gain)"), "post": ("diag(gain) P (I + F)",)}[placement]
+    folded = {"pre": ("F diag(gain) P", "F diag(gain)"), "post": ("diag(gain) P (I + F)",)}[
+        placement
+    ]
     assert found.modes["layernorm"].operator in folded
     assert found.heads["modulus"][2].operator == "F_2"
 
@@ -55,7 +68,9 @@ def test_the_residual_connection_changes_which_mode_leads():
 
 
 def test_sigma_decides_between_modes_before_the_attention():
-    """|1 + lambda / sigma|: lambda = -3 leads for tokens of scale 1, lambda = 0.5 for large ones."""
+    """|1 + lambda / sigma|: lambda = -3 leads for tokens of scale 1, lambda = 0.5 for large
+    ones.
+    """
     circuit = lens.planted(np.diag([0.5, -3.0]))
     for sigma, leading in ((1.0, -3.0), (4.5, 0.5)):
         mode = lens.layer_spectra(circuit, rules=["layernorm"], sigma=sigma).modes["layernorm"]
@@ -105,7 +120,10 @@ def test_flags_are_counted_by_rule():
 
 
 def test_vectors_are_left_out_on_demand():
-    full, bare = (lens.spectra(build("bert"), layers="0", vectors=v).layers[0].modes["modulus"] for v in (True, False))
+    full, bare = (
+        lens.spectra(build("bert"), layers="0", vectors=v).layers[0].modes["modulus"]
+        for v in (True, False)
+    )
     assert full.right.shape == full.left.shape == (32,)
     assert bare.right.shape == bare.left.shape == (0,)
     assert bare.eigenvalue == full.eigenvalue
@@ -143,9 +161,13 @@ def test_choices_of_layers():
 
 def test_rules_and_scales_that_do_not_exist():
     circuit = lens.planted(np.eye(2))
-    with pytest.raises(InputError, match="rule 'largest' does not exist; choose modulus, consensus, layernorm"):
+    with pytest.raises(
+        InputError, match="rule 'largest' does not exist; choose modulus, consensus, layernorm"
+    ):
         lens.growth(circuit, "largest")
-    with pytest.raises(InputError, match="sigma is 0; the scale of tokens is a finite number above 0"):
+    with pytest.raises(
+        InputError, match="sigma is 0; the scale of tokens is a finite number above 0"
+    ):
         lens.growth(circuit, "layernorm", sigma=0.0)
     with pytest.raises(InputError, match="sigma is nan"):
         lens.growth(circuit, "layernorm", sigma=float("nan"))

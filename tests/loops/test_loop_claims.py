@@ -9,7 +9,11 @@ SLOW = {"loops.verdict", "loops.bracket"}
 
 
 @pytest.mark.parametrize(
-    "claim", [pytest.param(each, marks=[pytest.mark.slow] * (each.id in SLOW), id=each.id) for each in ledger.claims]
+    "claim",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] * (each.id in SLOW), id=each.id)
+        for each in ledger.claims
+    ],
 )
 def test_a_claim_has_its_recorded_verdict(claim):
     result = claim.run(Effort(quick=True))

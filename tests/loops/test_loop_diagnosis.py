@@ -18,14 +18,23 @@ from eigenloop.loops import (
     stability,
     usefulness,
 )
-from eigenloop.loops.cases import KnownMap, known_maps, linear_map, normalized_map, planted, tanh_map
+from eigenloop.loops.cases import (
+    KnownMap,
+    known_maps,
+    linear_map,
+    normalized_map,
+    planted,
+    tanh_map,
+)
 from eigenloop.loops.forecast import first_below
 from eigenloop.numerics.power import loops_needed
 from eigenloop.numerics.spectrum import random_orthogonal
 from eigenloop.system.errors import InputError
 
 
-@pytest.mark.parametrize(("mu", "left"), [(0.9, 9.0), (0.99, 99.0), (-0.99, 0.99 / 1.99), (0.99 * np.exp(0.5j), None)])
+@pytest.mark.parametrize(
+    ("mu", "left"), [(0.9, 9.0), (0.99, 99.0), (-0.99, 0.99 / 1.99), (0.99 * np.exp(0.5j), None)]
+)
 def test_what_a_step_leaves_of_one_mode(mu, left):
     """x_k - x* = mu^k: the distance after the step over the step."""
     mu = complex(mu)
@@ -41,7 +50,9 @@ def test_what_a_step_leaves_of_several_modes():
     matrix = planted(rng, [0.97, 0.9 * np.exp(2j)], size=12, condition=10.0)
     e = rng.standard_normal(12)
     before, after = matrix @ e, matrix @ matrix @ e
-    assert distance_left(Linear.of(matrix), after - before) == pytest.approx(np.linalg.norm(after), rel=1e-10)
+    assert distance_left(Linear.of(matrix), after - before) == pytest.approx(
+        np.linalg.norm(after), rel=1e-10
+    )
 
 
 def test_counts():
@@ -58,7 +69,10 @@ def test_counts():
 @pytest.mark.parametrize(
     "looped",
     [
-        linear_map(planted(np.random.default_rng(1), [0.9 * np.exp(0.7j)], size=30, condition=20.0), np.ones(30)),
+        linear_map(
+            planted(np.random.default_rng(1), [0.9 * np.exp(0.7j)], size=30, condition=20.0),
+            np.ones(30),
+        ),
         linear_map(planted(np.random.default_rng(2), [-0.93], size=30), np.ones(30)),
         normalized_map(np.diag([6.0, 5.0, 4.0, 1.0]), np.array([1.0, 2.0, 3.0, 4.0])),
         tanh_map(planted(np.random.default_rng(3), [0.85], size=30), 2 * np.ones(30)),
@@ -75,9 +89,15 @@ def test_the_forecast_is_what_it_takes(looped):
 
 def test_the_plain_count_is_given_only_where_it_bounds():
     normal = diagnose(linear_map(planted(np.random.default_rng(4), [0.9], size=10), np.ones(10)))
-    sheared = diagnose(linear_map(planted(np.random.default_rng(4), [0.9], size=10, condition=50.0), np.ones(10)))
-    assert all(each.bound is not None and each.bound >= each.taken for each in normal.needed if each.taken)
-    assert all(each.bound is None and "bounds nothing" in each.reasons["bound"] for each in sheared.needed)
+    sheared = diagnose(
+        linear_map(planted(np.random.default_rng(4), [0.9], size=10, condition=50.0), np.ones(10))
+    )
+    assert all(
+        each.bound is not None and each.bound >= each.taken for each in normal.needed if each.taken
+    )
+    assert all(
+        each.bound is None and "bounds nothing" in each.reasons["bound"] for each in sheared.needed
+    )
 
 
 def test_an_exit_by_step_size_is_told_what_it_misses():
@@ -102,7 +122,9 @@ def test_divergence_is_kullback_and_leiblers():
     p, q = np.array([0.5, 0.25, 0.25]), np.array([0.2, 0.3, 0.5])
     naive = sum(a * np.log(a / b) for a, b in zip(p, q, strict=True))
     assert divergence(np.log(q) + 3, np.log(p) - 2) == pytest.approx(naive, rel=1e-12)
-    assert divergence(np.stack([np.log(q), np.log(p)]), np.stack([np.log(p)] * 2)) == pytest.approx(naive / 2)
+    assert divergence(np.stack([np.log(q), np.log(p)]), np.stack([np.log(p)] * 2)) == pytest.approx(
+        naive / 2
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.5, 5.0, 50.0])
@@ -125,7 +147,9 @@ def right(case: KnownMap) -> str:
     json.dumps(found.as_dict(), allow_nan=False)
     if found.verdict.word == "undecided":
         return "undecided"
-    fits = found.verdict.word == case.word and (case.kind is None or found.modes[0].kind == case.kind)
+    fits = found.verdict.word == case.word and (
+        case.kind is None or found.modes[0].kind == case.kind
+    )
     return "right" if fits else f"wrong: {case.about}, {found.verdict}"
 
 
@@ -133,8 +157,14 @@ def test_the_hundred_maps_have_their_types_and_proportions():
     words = [case.word.split()[0] for case in known_maps()]
     counts = {word: words.count(word) for word in sorted(set(words))}
     assert counts == {
-        "blows": 5, "chaotic": 15, "contracts": 30, "grows": 15, "marginal": 5, "period": 15, "rotates": 15
-    }  # fmt: skip
+        "blows": 5,
+        "chaotic": 15,
+        "contracts": 30,
+        "grows": 15,
+        "marginal": 5,
+        "period": 15,
+        "rotates": 15,
+    }
     near = [case for case in known_maps() if "0.999" in case.about or "1.001" in case.about]
     assert len(near) == 23
 
@@ -155,7 +185,9 @@ def test_a_hundred_maps_of_known_type(seed):
 
 
 def test_qualities_follow_the_leader_and_the_loops_asked_for():
-    slow = linear_map(planted(np.random.default_rng(7), [-0.98], size=8), np.ones(8), shift=np.ones(8))
+    slow = linear_map(
+        planted(np.random.default_rng(7), [-0.98], size=8), np.ones(8), shift=np.ones(8)
+    )
     assert str(diagnose(slow, loops=20).verdict) == "contracts, alternating, not settled"
     assert str(diagnose(slow, loops=600).verdict) == "contracts, alternating"
 
@@ -196,7 +228,16 @@ def test_the_result_has_the_keys_of_its_contract_and_null_has_a_reason():
         diagnose(LoopedMap.numpy(lambda x: x + 1.0, np.zeros(2))),
     ):
         document = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-        keys = {"verdict", "fixed_point", "modes", "bracket", "rate", "lyapunov", "loops_to", "ends"}
+        keys = {
+            "verdict",
+            "fixed_point",
+            "modes",
+            "bracket",
+            "rate",
+            "lyapunov",
+            "loops_to",
+            "ends",
+        }
         assert keys <= document.keys()
         for key in keys:
             assert document[key] is not None or document["reasons"][key]

@@ -68,7 +68,10 @@ def test_a_users_step_of_numpy(user):
 @pytest.mark.parametrize(
     ("library", "text"),
     [
-        ("jax", "import jax.numpy as jnp\nimport jax\ndef step(x, w):\n    return jnp.tanh(w * x)\n"),
+        (
+            "jax",
+            "import jax.numpy as jnp\nimport jax\ndef step(x, w):\n    return jnp.tanh(w * x)\n",
+        ),
         ("torch", "import torch\ndef step(x, w):\n    return torch.tanh(w * x)\n"),
     ],
 )
@@ -97,14 +100,27 @@ def test_a_users_step_is_of_the_library_that_its_file_imports(user, library, tex
 def test_a_file_that_cannot_be_used_is_refused(user, source, start, context, message):
     (user / "broken.py").write_text("1 / 0\n")
     with pytest.raises(InputError, match=message):
-        map_of_file(f"{user}/{source}", start=user / start, context=None if context is None else user / context)
+        map_of_file(
+            f"{user}/{source}",
+            start=user / start,
+            context=None if context is None else user / context,
+        )
 
 
 def test_a_run_is_diagnosed_at_every_snapshot(tmp_path):
     config = TrainConfig.create(
-        task="planted", dim=4, samples=8, multiplicities=(4, 2, 1, 1), loops=3, fresh=True, steps=40, batch=16,
-        test_size=16, learning_rate=0.3, snapshots=(10,),
-    )  # fmt: skip
+        task="planted",
+        dim=4,
+        samples=8,
+        multiplicities=(4, 2, 1, 1),
+        loops=3,
+        fresh=True,
+        steps=40,
+        batch=16,
+        test_size=16,
+        learning_rate=0.3,
+        snapshots=(10,),
+    )
     trained = train(config, tmp_path / "run")
     matrices, query = loop_matrices(trained, seed=1)
     assert sorted(matrices) == [10, 40]
@@ -122,7 +138,15 @@ def test_a_run_is_diagnosed_at_every_snapshot(tmp_path):
 
 def test_the_command_line_on_a_run(tmp_path, capsys):
     config = TrainConfig.create(
-        task="planted", dim=3, samples=4, multiplicities=(2, 1, 1), loops=2, fresh=True, steps=5, batch=8, test_size=8
+        task="planted",
+        dim=3,
+        samples=4,
+        multiplicities=(2, 1, 1),
+        loops=2,
+        fresh=True,
+        steps=5,
+        batch=8,
+        test_size=8,
     )
     train(config, tmp_path / "run")
     status, out, _ = run(capsys, "loops", str(tmp_path / "run"), "--json")
@@ -134,7 +158,16 @@ def test_the_command_line_on_a_run(tmp_path, capsys):
 
 def test_the_command_line_writes_a_page_its_tables_and_json(user, capsys):
     out = user / "out"
-    words = ["loops", f"{user}/my.py:step", "--start", f"{user}/x0.npy", "--starts", "3", "--out", str(out)]
+    words = [
+        "loops",
+        f"{user}/my.py:step",
+        "--start",
+        f"{user}/x0.npy",
+        "--starts",
+        "3",
+        "--out",
+        str(out),
+    ]
     status, said, _ = run(capsys, *words)
     assert status == 0
     assert str(out / "report.html") in said
@@ -180,8 +213,11 @@ def test_a_directory_of_others_is_not_written_into(tmp_path, capsys):
 def test_the_help_says_that_a_file_is_run():
     done = subprocess.run(
         [sys.executable, "-c", "from eigenloop.cli import main; main(['loops', '--help'])"],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     assert "code" in " ".join(done.stdout.split())
 
 
@@ -199,15 +235,25 @@ class Texts(HTMLParser):
 @pytest.mark.parametrize("kind", ["contracts", "rotates", "grows", "blows up"])
 def test_a_page_can_be_made_of_every_kind_of_verdict(kind, tmp_path):
     looped = {
-        "contracts": lambda: linear_map(planted(np.random.default_rng(0), [0.9], size=6), np.ones(6)),
+        "contracts": lambda: linear_map(
+            planted(np.random.default_rng(0), [0.9], size=6), np.ones(6)
+        ),
         "rotates": lambda: LoopedMap.numpy(ring(1.2, 1.1), np.array([0.5, 0.1])),
         "grows": lambda: linear_map(np.diag([1.2, 0.5]), np.ones(2)),
         "blows up": lambda: LoopedMap.numpy(lambda x: x + x * x, np.ones(2)),
     }[kind]()
-    found = diagnose(looped, starts=random_starts(looped, 3), readout=lambda x: float(np.abs(x).sum()) % 7)
+    found = diagnose(
+        looped, starts=random_starts(looped, 3), readout=lambda x: float(np.abs(x).sum()) % 7
+    )
     assert found.verdict.word == kind
-    plane = slice_ends(looped, loops=30, scale=found.orbit.scale, points=4) if kind == "contracts" else None
-    page = diagnosis_page(found, command="eigenloop loops", said=["One sentence more."], plane=plane)
+    plane = (
+        slice_ends(looped, loops=30, scale=found.orbit.scale, points=4)
+        if kind == "contracts"
+        else None
+    )
+    page = diagnosis_page(
+        found, command="eigenloop loops", said=["One sentence more."], plane=plane
+    )
     parser = Texts()
     html = render(page)
     parser.feed(html)

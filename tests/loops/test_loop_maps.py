@@ -1,4 +1,6 @@
-"""Maps from NumPy, JAX and PyTorch: one map in three libraries, and what is refused or qualified."""
+"""Maps from NumPy, JAX and PyTorch: one map in three libraries, and what is refused or
+qualified.
+"""
 
 import numpy as np
 import pytest
@@ -23,23 +25,30 @@ def exact() -> LoopedMap:
         return 1 - numpy_step(x).ravel() ** 2
 
     return LoopedMap.numpy(
-        numpy_step, X0, jvp=lambda x, v: (slope(x) * (MATRIX @ v.ravel())).reshape(x.shape),
+        numpy_step,
+        X0,
+        jvp=lambda x, v: (slope(x) * (MATRIX @ v.ravel())).reshape(x.shape),
         vjp=lambda x, u: (MATRIX.T @ (slope(x) * u.ravel())).reshape(x.shape),
-    )  # fmt: skip
+    )
 
 
 def in_jax() -> LoopedMap:
     from jax import numpy as jnp
 
-    return LoopedMap.jax(lambda x, m, b: jnp.tanh(m @ x.ravel() + b).reshape(x.shape), X0,
-                         context={"m": MATRIX, "b": SHIFT})  # fmt: skip
+    return LoopedMap.jax(
+        lambda x, m, b: jnp.tanh(m @ x.ravel() + b).reshape(x.shape),
+        X0,
+        context={"m": MATRIX, "b": SHIFT},
+    )
 
 
 def in_torch() -> LoopedMap:
     torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
     context = {"m": torch.tensor(MATRIX), "b": torch.tensor(SHIFT)}
     return LoopedMap.torch(
-        lambda x, m, b: torch.tanh(m @ x.reshape(-1) + b).reshape(x.shape), torch.tensor(X0), context=context
+        lambda x, m, b: torch.tanh(m @ x.reshape(-1) + b).reshape(x.shape),
+        torch.tensor(X0),
+        context=context,
     )
 
 
@@ -82,7 +91,9 @@ def test_differences_stand_in_for_a_derivative_and_are_said():
 def test_the_difference_formula_is_exact_to_degree_four():
     x, v = np.array([0.7]), np.array([1.3])
     for power in range(1, 5):
-        assert difference(lambda x, p=power: x**p, x, 0.1)(v)[0] == pytest.approx(power * 0.7 ** (power - 1) * 1.3)
+        assert difference(lambda x, p=power: x**p, x, 0.1)(v)[0] == pytest.approx(
+            power * 0.7 ** (power - 1) * 1.3
+        )
 
 
 def test_context_is_held_fixed_and_only_the_state_varies():
@@ -135,7 +146,8 @@ def test_a_wrong_derivative_is_refused():
     with pytest.raises(InputError, match="disagrees with its differences"):
         LoopedMap.numpy(np.tanh, np.ones(3), jvp=lambda x, v: v)
     with pytest.raises(InputError, match="disagrees with its differences"):
-        LoopedMap.numpy(lambda x: MATRIX @ x, X0.ravel(), vjp=lambda x, u: MATRIX @ u)  # not the transpose
+        # not the transpose
+        LoopedMap.numpy(lambda x: MATRIX @ x, X0.ravel(), vjp=lambda x, u: MATRIX @ u)
 
 
 def test_a_constant_map_is_a_map():
@@ -198,7 +210,10 @@ class TestTorch:
 
         def step(x):
             q, k, v = (x @ w for w in weights)
-            return torch.nn.functional.scaled_dot_product_attention(q[None], k[None], v[None])[0] + 0.2 * x
+            return (
+                torch.nn.functional.scaled_dot_product_attention(q[None], k[None], v[None])[0]
+                + 0.2 * x
+            )
 
         looped = LoopedMap.torch(step, torch.randn(5, 8, generator=generator, dtype=torch.float64))
         u, v = RNG.standard_normal((2, 40))

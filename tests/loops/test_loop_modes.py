@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from eigenloop.loops import Linear, LoopedMap, bracket, lower_end, power_norm, search_missed, shortfall, spectrum
+from eigenloop.loops import (
+    Linear,
+    LoopedMap,
+    bracket,
+    lower_end,
+    power_norm,
+    search_missed,
+    shortfall,
+    spectrum,
+)
 from eigenloop.loops.cases import block_diagonal, normalized_map, planted, whole_state_map
 from eigenloop.loops.linear import DENSE
 from eigenloop.loops.modes import Mode
@@ -53,7 +62,9 @@ def test_trained_weights_that_are_no_multiples_of_the_identity():
     expected = np.sort(np.abs(np.linalg.eigvals(projected)))[::-1]
     found = spectrum(looped.at(start))
     np.testing.assert_allclose(found.radius, expected[0], atol=1e-12)
-    np.testing.assert_allclose(found.radius, abs(values[order[1]]) / abs(values[order[0]]), atol=1e-12)
+    np.testing.assert_allclose(
+        found.radius, abs(values[order[1]]) / abs(values[order[0]]), atol=1e-12
+    )
 
 
 def test_the_whole_state_has_the_data_tokens_own_radius():
@@ -63,7 +74,8 @@ def test_the_whole_state_has_the_data_tokens_own_radius():
     leader = np.linalg.eigh(x @ x.T)[1][:, -1]
     whole = whole_state_map(np.eye(4), gamma * np.eye(4), x, leader)
     found = spectrum(whole.at(whole.start))
-    assert found.radius == pytest.approx(1 + gamma * 4, abs=1e-8)  # products are differences of jvp: exact here
+    # products are differences of jvp: exact here
+    assert found.radius == pytest.approx(1 + gamma * 4, abs=1e-8)
     np.testing.assert_allclose(whole.step(whole.start), whole.start, atol=1e-12)
 
 
@@ -90,11 +102,17 @@ def test_vectors_certificates_and_convention(size, condition):
     for mode, expected in zip(found.modes, leaders, strict=False):
         assert abs(mode.value - expected) <= mode.error
         assert mode.error < 1e-9
-        assert mode.kind == ("rotating" if np.imag(expected) else "real" if np.real(expected) > 0 else "alternating")
+        assert mode.kind == (
+            "rotating" if np.imag(expected) else "real" if np.real(expected) > 0 else "alternating"
+        )
         np.testing.assert_allclose(matrix @ mode.right, mode.value * mode.right, atol=1e-9)
-        np.testing.assert_allclose(mode.left.conj() @ matrix, mode.value * mode.left.conj(), atol=1e-9)
+        np.testing.assert_allclose(
+            mode.left.conj() @ matrix, mode.value * mode.left.conj(), atol=1e-9
+        )
         assert mode.condition == pytest.approx(1 / abs(np.vdot(mode.left, mode.right)), rel=1e-6)
-    assert [mode.modulus for mode in found.modes] == sorted((mode.modulus for mode in found.modes), reverse=True)
+    assert [mode.modulus for mode in found.modes] == sorted(
+        (mode.modulus for mode in found.modes), reverse=True
+    )
 
 
 @pytest.mark.parametrize("size", [30, LARGE])
@@ -195,16 +213,23 @@ def test_norms_of_powers_are_those_of_dense_powers():
         assert norm.norm <= exact[0] * (1 + 1e-12) <= norm.raised * (1 + 1e-12)
         assert singular[0] == norm.norm
     small = bracket(Linear.of(matrix[:50, :50]), spectrum(Linear.of(matrix[:50, :50])))
-    np.testing.assert_allclose(small.singular, np.linalg.svd(matrix[:50, :50], compute_uv=False)[:2], rtol=1e-12)
+    np.testing.assert_allclose(
+        small.singular, np.linalg.svd(matrix[:50, :50], compute_uv=False)[:2], rtol=1e-12
+    )
 
 
 def test_the_shortfall_covers_the_worst_of_many_starts():
-    """One eigenvalue 1 over a plateau just below it, the hardest spectrum; and steps that are few."""
+    """One eigenvalue 1 over a plateau just below it, the hardest spectrum; and steps that are
+    few.
+    """
     size, steps = 900, 8
     values = np.sqrt(np.r_[1.0, np.full(size - 1, 0.97)])
     linear = Linear(size, forward=lambda v: values * v, reverse=lambda u: values * u)
     rng = np.random.default_rng(9)
-    worst = min(power_norm(linear, 1, start=rng.standard_normal(size), steps=steps)[0].norm for _ in range(40))
+    worst = min(
+        power_norm(linear, 1, start=rng.standard_normal(size), steps=steps)[0].norm
+        for _ in range(40)
+    )
     assert worst**2 >= 1 - shortfall(size, steps)
     assert shortfall(size, 2 * steps) < shortfall(size, steps) / 3
     assert shortfall(10, 10) == 0
@@ -232,15 +257,34 @@ def test_strong_non_normality_is_warned_of():
 
 def test_a_lower_end_needs_an_error_that_is_small_beside_the_next_eigenvalue():
     def mode(value: complex, error: float) -> Mode:
-        return Mode(value=value, multiplicity=1, residual=error, condition=1.0, error=error, kind="real",
-                    defective=False, right=None, left=None)  # fmt: skip
+        return Mode(
+            value=value,
+            multiplicity=1,
+            residual=error,
+            condition=1.0,
+            error=error,
+            kind="real",
+            defective=False,
+            right=None,
+            left=None,
+        )
 
     base = spectrum(Linear.of(np.diag([0.9, 0.5])))
     for error, known in ((1e-3, True), (0.2, False)):
-        found = type(base)(modes=(mode(0.9, error), mode(0.5, error)), converged=True, method="", outside=None,
-                           missed=None, noise=0.0)  # fmt: skip
+        found = type(base)(
+            modes=(mode(0.9, error), mode(0.5, error)),
+            converged=True,
+            method="",
+            outside=None,
+            missed=None,
+            noise=0.0,
+        )
         lower, why = lower_end(found)
-        assert (lower == pytest.approx(0.9 - error)) if known else (lower is None and "not small" in why)
+        assert (
+            (lower == pytest.approx(0.9 - error))
+            if known
+            else (lower is None and "not small" in why)
+        )
 
 
 def test_zero_and_size_one():

@@ -1,4 +1,6 @@
-"""Fixed points, orbits, rates on the left coordinate, exponents and ends, on maps whose answer is known."""
+"""Fixed points, orbits, rates on the left coordinate, exponents and ends, on maps whose answer
+is known.
+"""
 
 import numpy as np
 import pytest
@@ -16,7 +18,15 @@ from eigenloop.loops import (
     slice_ends,
     spectrum,
 )
-from eigenloop.loops.cases import block_diagonal, henon, linear_map, normalized_map, planted, ring, tanh_map
+from eigenloop.loops.cases import (
+    block_diagonal,
+    henon,
+    linear_map,
+    normalized_map,
+    planted,
+    ring,
+    tanh_map,
+)
 from eigenloop.loops.fixed_points import solve_along
 from eigenloop.loops.linear import DENSE
 from eigenloop.loops.orbits import grows, period
@@ -29,7 +39,9 @@ LARGE = DENSE + 20
 def affine(leaders, *, size=20, seed=0, condition=5.0):
     rng = np.random.default_rng(seed)
     matrix, shift = planted(rng, leaders, size=size, condition=condition), rng.standard_normal(size)
-    return linear_map(matrix, rng.standard_normal(size), shift=shift), np.linalg.solve(np.eye(size) - matrix, shift)
+    return linear_map(matrix, rng.standard_normal(size), shift=shift), np.linalg.solve(
+        np.eye(size) - matrix, shift
+    )
 
 
 @pytest.mark.parametrize("leader", [0.5, 0.999, -0.9999, 1.3])
@@ -52,7 +64,9 @@ def test_the_estimated_error_is_the_distance_to_the_point():
 
 def test_anderson_is_far_faster_than_the_loop():
     looped, point = affine([0.98])
-    _, residual, count = anderson(looped, looped.start, scale=float(np.linalg.norm(point)), tolerance=1e-10)
+    _, residual, count = anderson(
+        looped, looped.start, scale=float(np.linalg.norm(point)), tolerance=1e-10
+    )
     assert residual < 1e-10
     assert count < 60  # the loop takes log(1e-10)/log(0.98) = 1140
 
@@ -81,7 +95,8 @@ def test_states_steps_and_distances():
     np.testing.assert_allclose(run.steps[:3], np.array([2, 1, 0.5]) / 3.5)
     np.testing.assert_allclose(run.distances(np.zeros(2)), run.norms / 3.5)
     assert run.total == 8
-    assert len(orbit(looped, looped.start, loops=1, more=9).states) == 6  # 5 times the loops asked for
+    # 5 times the loops asked for
+    assert len(orbit(looped, looped.start, loops=1, more=9).states) == 6
     assert run.tail[-1][0] == 4 / 2**8
 
 
@@ -128,7 +143,8 @@ def test_the_left_coordinate_gives_mu_where_distances_do_not(leader):
     assert why == ""
     assert rate.modulus == pytest.approx(abs(leader), abs=1e-9)
     assert abs(rate.angle) == pytest.approx(abs(np.angle(leader)), abs=1e-8)
-    if leader == 0.8 * np.exp(0.0377j):  # a slow pair: least squares on distances is off by many of its own errors
+    # a slow pair: least squares on distances is off by many of its own errors
+    if leader == 0.8 * np.exp(0.0377j):
         fit = fit_rate(run.distances(point))
         assert abs(np.log(fit.value / 0.8)) > 3 * fit.stderr
 
@@ -159,7 +175,9 @@ def test_exponents_of_a_linear_map_are_the_logarithms_of_its_moduli():
 def test_the_exponents_of_henons_map():
     """0.41922 and -1.62319; their sum is log 0.3 exactly."""
     looped = LoopedMap.numpy(
-        henon, np.array([0.1, 0.1]), jvp=lambda x, v: np.array([-2.8 * x[0] * v[0] + v[1], 0.3 * v[0]])
+        henon,
+        np.array([0.1, 0.1]),
+        jvp=lambda x, v: np.array([-2.8 * x[0] * v[0] + v[1], 0.3 * v[0]]),
     )
     found = exponents(looped, looped.start, count=2, loops=4000)
     assert abs(found.values[0] - 0.41922) < 3 * found.errors[0]
@@ -183,7 +201,9 @@ def test_ends_of_an_odd_map_are_two_and_lie_on_one_line():
     assert found.worst == pytest.approx(-1, abs=1e-12)
     plus, minus = found.shares
     pairs = 12 * 11
-    assert found.alignment == pytest.approx((plus * (plus - 1) + minus * (minus - 1) - 2 * plus * minus) / pairs)
+    assert found.alignment == pytest.approx(
+        (plus * (plus - 1) + minus * (minus - 1) - 2 * plus * minus) / pairs
+    )
 
 
 def test_starts_that_do_not_settle_have_no_end():

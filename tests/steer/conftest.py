@@ -12,7 +12,9 @@ for folder in (Path(__file__).parent, Path(__file__).parents[1] / "lens"):
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """transformers writes to its own log and to progress bars; neither belongs in a test's output."""
+    """transformers writes to its own log and to progress bars; neither belongs in a test's
+    output.
+    """
     models = pytest.importorskip("eigenloop.lens.model.loaded")
     pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
     with models.quiet():

@@ -1,4 +1,6 @@
-"""Small models that predict tokens, with a tokenizer trained on the packaged text, and sites for the methods."""
+"""Small models that predict tokens, with a tokenizer trained on the packaged text, and sites for
+the methods.
+"""
 
 import warnings
 
@@ -11,8 +13,14 @@ from eigenloop.lens.model.stack import locate
 from eigenloop.steer import Reading, Site, shipped
 from eigenloop.steer.writing import has_bias
 
-HEADS = {"gpt2": "causal", "gpt_neo": "causal", "llama": "causal", "qwen2": "causal", "bert": "masked",
-         "albert": "masked"}  # fmt: skip
+HEADS = {
+    "gpt2": "causal",
+    "gpt_neo": "causal",
+    "llama": "causal",
+    "qwen2": "causal",
+    "bert": "masked",
+    "albert": "masked",
+}
 VOCABULARY = 300
 
 
@@ -20,7 +28,9 @@ def white(circuit: Circuit, *, seed: int = 0, mean: float = 1.0) -> Reading:
     """A reading of inputs with unit covariance around a common mean."""
     center = mean * np.random.default_rng(seed).standard_normal(circuit.width)
     mu = center / (np.linalg.norm(center) or 1.0)
-    return Reading(mean=center, covariance=np.eye(circuit.width), size=10.0, mu=mu, push=float(mu @ center))
+    return Reading(
+        mean=center, covariance=np.eye(circuit.width), size=10.0, mu=mu, push=float(mu @ center)
+    )
 
 
 def site(model_type: str, *, layer: int = 1, reading: Reading | None = None, **changes) -> Site:
@@ -28,7 +38,9 @@ def site(model_type: str, *, layer: int = 1, reading: Reading | None = None, **c
     stack = locate(build(model_type, **changes))
     circuit = circuits(stack, layer)
     output, value = has_bias(stack, layer)
-    return Site(circuit=circuit, reading=reading or white(circuit), output_bias=output, value_bias=value)
+    return Site(
+        circuit=circuit, reading=reading or white(circuit), output_bias=output, value_bias=value
+    )
 
 
 def unit(width: int, *, seed: int = 3) -> np.ndarray:
@@ -47,12 +59,16 @@ def tokenizer():
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
-    )  # fmt: skip
+    )
     core.train_from_iterator(["the king and the queen " * 20, *shipped()], trainer)
     core.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     return PreTrainedTokenizerFast(tokenizer_object=core, **dict(zip(names, special, strict=True)))
@@ -65,7 +81,11 @@ def speaking(model_type: str, *, seed: int = 0, scale: float = 0.15, **changes):
 
     settings = {**CONFIGS[model_type], "vocab_size": VOCABULARY, **changes}
     config = transformers.AutoConfig.for_model(model_type, **settings)
-    kind = transformers.AutoModelForCausalLM if HEADS[model_type] == "causal" else transformers.AutoModelForMaskedLM
+    kind = (
+        transformers.AutoModelForCausalLM
+        if HEADS[model_type] == "causal"
+        else transformers.AutoModelForMaskedLM
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = kind.from_config(config, attn_implementation="eager").eval()

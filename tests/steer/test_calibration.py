@@ -1,4 +1,6 @@
-"""mu reads every token with the same sign where that is possible, and it is said where it is not."""
+"""mu reads every token with the same sign where that is possible, and it is said where it is
+not.
+"""
 
 import numpy as np
 import pytest
@@ -22,11 +24,14 @@ def test_a_norm_with_a_bias_is_read_without_any_spread():
     assert found.positive == 1.0
     assert found.spread < 1e-2
     assert found.mu @ expected > 0.98
-    np.testing.assert_allclose(norm(tokens()) @ expected, abs(np.sum(bias / gain)) / np.linalg.norm(1 / gain))
+    np.testing.assert_allclose(
+        norm(tokens()) @ expected, abs(np.sum(bias / gain)) / np.linalg.norm(1 / gain)
+    )
 
 
 def test_tokens_without_a_common_mean_are_found_out():
-    assert 0.35 < choose_mu(tokens()).positive < 0.65  # 300 tokens kept aside: a half, 5 standard errors are 0.14
+    # 300 tokens kept aside: a half, 5 standard errors are 0.14
+    assert 0.35 < choose_mu(tokens()).positive < 0.65
 
 
 def test_a_common_mean_is_enough_and_the_spread_falls():

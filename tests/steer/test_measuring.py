@@ -33,7 +33,11 @@ torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[le
 def ready(model_type: str, **changes):
     model = load(speaking(model_type, **changes), tokenizer=tokenizer())
     first, second = shipped()
-    return model, cut(model.tokenizer, first, count=24, length=12), cut(model.tokenizer, second, count=10, length=12)
+    return (
+        model,
+        cut(model.tokenizer, first, count=24, length=12),
+        cut(model.tokenizer, second, count=10, length=12),
+    )
 
 
 def naive_cosines(states: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -66,7 +70,11 @@ def test_a_causal_model_against_a_naive_oracle():
     moved = naive_cosines(after, u) > naive_cosines(before, u)
     np.testing.assert_allclose(found["moved"], moved.mean(1), atol=1e-9)
     rest = [x - np.outer(x @ u, u) for x in (before.reshape(-1, 32), after.reshape(-1, 32))]
-    kept = np.sum(rest[0] * rest[1], 1) / np.linalg.norm(rest[0], axis=1) / np.linalg.norm(rest[1], axis=1)
+    kept = (
+        np.sum(rest[0] * rest[1], 1)
+        / np.linalg.norm(rest[0], axis=1)
+        / np.linalg.norm(rest[1], axis=1)
+    )
     np.testing.assert_allclose(found["keep"], kept.reshape(10, 12).mean(1), atol=1e-6)
     p, q = (run.logits[:, words].double().softmax(-1).numpy() for run in (old, new))
     np.testing.assert_allclose(found["kl"], (p * np.log(p / q)).sum(-1).mean(1), atol=1e-5)
@@ -92,7 +100,9 @@ def test_a_masked_model_is_asked_at_hidden_positions():
         logits = model.module(torch.as_tensor(hidden.ids)).logits.double().log_softmax(-1).numpy()
     at = logits[np.arange(len(hidden)), places].reshape(10, HIDDEN, -1)
     answers = np.take_along_axis(prompts.ids, places.reshape(10, HIDDEN), 1)
-    np.testing.assert_allclose(found["nll"], -np.take_along_axis(at, answers[..., None], 2)[..., 0].mean(1), atol=1e-4)
+    np.testing.assert_allclose(
+        found["nll"], -np.take_along_axis(at, answers[..., None], 2)[..., 0].mean(1), atol=1e-4
+    )
     np.testing.assert_allclose(found["kl"], 0.0, atol=1e-6)
     np.testing.assert_allclose(found["keep"], 1.0, atol=1e-12)
 
@@ -117,7 +127,9 @@ def test_a_signed_edit_moves_every_token_and_activation_addition_can_equal_it(mo
     equal = equal_effect(session, bench, before, after)
     assert equal is not None
     effect = np.mean(after.values["cosine"] - before.values["cosine"])
-    assert np.mean(equal.values["cosine"] - before.values["cosine"]) == pytest.approx(effect, rel=0.02)
+    assert np.mean(equal.values["cosine"] - before.values["cosine"]) == pytest.approx(
+        effect, rel=0.02
+    )
 
 
 def test_tuning_keeps_the_effect_and_lowers_the_damage_on_other_text():
@@ -129,7 +141,9 @@ def test_tuning_keeps_the_effect_and_lowers_the_damage_on_other_text():
         with applied(model, steered.edits(0.1)):
             found[name] = {kind: values.mean() for kind, values in bench.measure().items()}
     start = bench.measure()["cosine"].mean()
-    assert found["tuned"]["cosine"] - start == pytest.approx(found["signed"]["cosine"] - start, rel=0.1)
+    assert found["tuned"]["cosine"] - start == pytest.approx(
+        found["signed"]["cosine"] - start, rel=0.1
+    )
     assert 1 - found["tuned"]["keep"] < 0.7 * (1 - found["signed"]["keep"])
     plain = tune(model, session.sites, session.direction, calibration, strength=0.1, rounds=0)
     for vector in plain.values():
@@ -193,7 +207,9 @@ def test_directions_of_tokens():
     assert found.token == token
     assert "output embedding" in found.source
     # adding it to a final state raises the token's score against the mean score
-    (state,) = torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (state,) = torch.randn(
+        1, 1, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     double = model.module.double()
 
     def score(x):
@@ -220,7 +236,10 @@ def test_directions_of_tokens():
 
 def test_a_contrast_points_from_one_prompt_to_the_other():
     model, _, _ = ready("gpt2")
-    one, other = contrast(model, "the king", "the queen sat"), contrast(model, "the queen sat", "the king")
+    one, other = (
+        contrast(model, "the king", "the queen sat"),
+        contrast(model, "the queen sat", "the king"),
+    )
     np.testing.assert_allclose(one.vector, -other.vector, atol=1e-9)
     assert np.linalg.norm(one.vector) == pytest.approx(1.0)
     with pytest.raises(InputError, match="both end in the same states"):
@@ -233,9 +252,18 @@ def test_vectors_from_files(tmp_path):
     model, _, _ = ready("gpt2")
     np.save(tmp_path / "good.npy", 3 * unit(32)[None])
     np.testing.assert_allclose(from_file(model, tmp_path / "good.npy").vector, unit(32))
-    bad = {"short": np.ones(31), "zero": np.zeros(32), "nan": np.full(32, np.nan), "words": np.array(["a"] * 32)}
-    says = {"short": r"has shape \(31,\); the stream of GPT2LMHeadModel has 32 entries", "zero": "is zero",
-            "nan": "holds 32 number", "words": "holds no real numbers"}  # fmt: skip
+    bad = {
+        "short": np.ones(31),
+        "zero": np.zeros(32),
+        "nan": np.full(32, np.nan),
+        "words": np.array(["a"] * 32),
+    }
+    says = {
+        "short": r"has shape \(31,\); the stream of GPT2LMHeadModel has 32 entries",
+        "zero": "is zero",
+        "nan": "holds 32 number",
+        "words": "holds no real numbers",
+    }
     for name, values in bad.items():
         np.save(tmp_path / f"{name}.npy", values)
         with pytest.raises(InputError, match=says[name]):
@@ -246,7 +274,9 @@ def test_vectors_from_files(tmp_path):
     with pytest.raises(InputError, match="holds no real numbers"):
         from_file(model, tmp_path / "archive.npy")
     head = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999,), }\n"
-    (tmp_path / "vast.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+    (tmp_path / "vast.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
+    )
     with pytest.raises(InputError, match=r"no \.npy file"):
         from_file(model, tmp_path / "vast.npy")
     archive = bytearray((tmp_path / "archive.npy").read_bytes())
@@ -257,22 +287,41 @@ def test_vectors_from_files(tmp_path):
         from_file(model, tmp_path / "newer.npy")
     half = (tmp_path / "archive.npy").read_bytes()
     for name, content in {
-        "half of an archive": half[:60], "nothing": b"", "text": b"1\n2\n", "no mark": b"\x93NUMPX\x01\x00",
+        "half of an archive": half[:60],
+        "nothing": b"",
+        "text": b"1\n2\n",
+        "no mark": b"\x93NUMPX\x01\x00",
         "open bracket": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (32,"),
         "zero byte": npy("{'descr': '<f8', '\0': False, 'shape': (32,)}"),
-        "indented": npy("\n  {\n    'descr'\n  }"), "no shape": npy("{'descr': '<f8', 'fortran_order': False}"),
+        "indented": npy("\n  {\n    'descr'\n  }"),
+        "no shape": npy("{'descr': '<f8', 'fortran_order': False}"),
         "no kind": npy("{'descr': 'x', 'fortran_order': False, 'shape': (32,)}"),
         "shape of words": npy("{'descr': '<f8', 'fortran_order': False, 'shape': ('a',)}"),
         "cut": (tmp_path / "good.npy").read_bytes()[:-1],
-    }.items():  # fmt: skip
+    }.items():
         (tmp_path / name).write_bytes(content)
-    for name in ("pickle.npy", "missing.npy", "half of an archive", "nothing", "text", "no mark", "open bracket",
-                 "zero byte", "indented", "no shape", "no kind", "shape of words", "cut"):  # fmt: skip
+    for name in (
+        "pickle.npy",
+        "missing.npy",
+        "half of an archive",
+        "nothing",
+        "text",
+        "no mark",
+        "open bracket",
+        "zero byte",
+        "indented",
+        "no shape",
+        "no kind",
+        "shape of words",
+        "cut",
+    ):
         with pytest.raises(InputError, match="cannot read"):
             from_file(model, tmp_path / name)
     huge = npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1125899906842624,), }")
     (tmp_path / "huge.npy").write_bytes(huge)
-    with pytest.raises(InputError, match="more numbers than memory does; the stream of GPT2LMHeadModel has 32"):
+    with pytest.raises(
+        InputError, match="more numbers than memory does; the stream of GPT2LMHeadModel has 32"
+    ):
         from_file(model, tmp_path / "huge.npy")
     np.save(tmp_path / "long.npy", np.full(32, np.longdouble("1e400")))
     with pytest.raises(InputError, match="holds 32 number"):
@@ -290,10 +339,14 @@ def npy(header: str) -> bytes:
 
 @pytest.mark.parametrize("effects", [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
 def test_intervals_of_the_median_cover_it_when_directions_or_prompts_differ(effects):
-    """Nominal 95 %, conservative by construction; of 100 tables at least 95 % - 4 sigmas of a binomial."""
+    """Nominal 95 %, conservative by construction; of 100 tables at least 95 % - 4 sigmas of a
+    binomial.
+    """
     rng, covered, shape = np.random.default_rng(0), 0, (12, 24)
     for trial in range(100):
-        sides = effects[0] * rng.standard_normal((shape[0], 1)) + effects[1] * rng.standard_normal((1, shape[1]))
+        sides = effects[0] * rng.standard_normal((shape[0], 1)) + effects[1] * rng.standard_normal(
+            (1, shape[1])
+        )
         low, high = median_interval(sides + rng.standard_normal(shape), seed=trial)
         covered += low < 0 < high
     assert covered >= 100 * (0.95 - 4 * np.sqrt(0.95 * 0.05 / 100))

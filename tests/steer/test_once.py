@@ -1,4 +1,6 @@
-"""Steering opens the model's weights once and the written ones once, and decomposes each group of heads once."""
+"""Steering opens the model's weights once and the written ones once, and decomposes each group
+of heads once.
+"""
 
 import importlib.util
 from collections import Counter
@@ -15,7 +17,9 @@ from eigenloop.steer import Site, brauer, methods, room, signed
 from eigenloop.steer.request import Request
 from eigenloop.steer.steering import steer
 
-transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
+transformers = pytest.importorskip(
+    "transformers", reason="transformers is missing: pip install '.[lens]'"
+)
 
 
 @pytest.fixture
@@ -30,7 +34,9 @@ def calls(monkeypatch) -> Counter:
 
     monkeypatch.setattr(methods, "_least", counted)
     monkeypatch.setattr(
-        SafetensorsFiles, "__init__", lambda self, paths: (found.update(["opened"]), opened(self, paths))[1]
+        SafetensorsFiles,
+        "__init__",
+        lambda self, paths: (found.update(["opened"]), opened(self, paths))[1],
     )
     return found
 
@@ -40,7 +46,9 @@ def decomposed(calls: Counter) -> Counter:
 
 
 @pytest.mark.parametrize("asked", [{"strength": 0.05}, {"target": 0.1}, {"adapter": True}])
-def test_a_whole_run_decomposes_each_group_once_and_opens_two_sets_of_weights(asked, calls, tmp_path):
+def test_a_whole_run_decomposes_each_group_once_and_opens_two_sets_of_weights(
+    asked, calls, tmp_path
+):
     saved(tmp_path / "model", "gpt2")
     words = {"toward": " the", "layers": "1-2", **asked}
     steer(Request(model=str(tmp_path / "model"), out=tmp_path / "out", **words))
@@ -68,7 +76,8 @@ def test_what_was_found_belongs_to_its_site_and_its_group(calls):
     assert [each.group for each in first] == [0, 1, 2, 3]
     signed(where, unit(32), strength=0.1)
     assert set(calls.values()) == {1}
-    assert room(replace(where, output_bias=False), 0).loss > first[0].loss  # whose mean b_O cannot take
+    # whose mean b_O cannot take
+    assert room(replace(where, output_bias=False), 0).loss > first[0].loss
     assert calls[1, 0] == 2
 
 

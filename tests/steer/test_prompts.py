@@ -22,7 +22,11 @@ def test_windows_are_consecutive_tokens_with_special_ones_around(words):
     assert np.all(prompts.ids[:, 0] == 2)
     assert np.all(prompts.ids[:, -1] == 3)
     inner = prompts.ids[:, prompts.words]
-    starts = [i for i in range(0, len(ids) - 12, 12) if any(np.array_equal(ids[i : i + 12], row) for row in inner)]
+    starts = [
+        i
+        for i in range(0, len(ids) - 12, 12)
+        if any(np.array_equal(ids[i : i + 12], row) for row in inner)
+    ]
     assert len(starts) == len({row.tobytes() for row in inner}) == 10
     assert starts[0] == 0
     assert starts[-1] > 0.9 * len(ids) - 12
@@ -30,7 +34,9 @@ def test_windows_are_consecutive_tokens_with_special_ones_around(words):
 
 def test_a_short_text_gives_fewer_windows_and_a_shorter_one_none(words):
     assert len(cut(words, "the king and the queen " * 20, count=50, length=24)) < 50
-    with pytest.raises(InputError, match=r"the evaluation text has \d tokens, enough for 0 prompts of 24"):
+    with pytest.raises(
+        InputError, match=r"the evaluation text has \d tokens, enough for 0 prompts of 24"
+    ):
         cut(words, "the king", count=5, name="evaluation text")
     with pytest.raises(InputError, match="has no token"):
         encode(words, "")
@@ -45,7 +51,10 @@ def test_texts_that_share_words_are_refused():
     shared = " ".join(f"word{i}" for i in range(10, 10 + SHINGLE))
     with pytest.raises(InputError, match='share "word10 word11'):
         check_disjoint(first, f"quite another text {shared.upper()}, and more of it")
-    check_disjoint(first, " ".join(f"word{i}" for i in range(10, 10 + SHINGLE - 1)) + " and then something else")
+    check_disjoint(
+        first,
+        " ".join(f"word{i}" for i in range(10, 10 + SHINGLE - 1)) + " and then something else",
+    )
     with pytest.raises(InputError, match="share"):
         check_disjoint(first, first)
 

@@ -1,4 +1,6 @@
-"""Checkpoints load with plain from_pretrained, differ where they should, are never half-written; adapters likewise."""
+"""Checkpoints load with plain from_pretrained, differ where they should, are never half-written;
+adapters likewise.
+"""
 
 import errno
 import itertools
@@ -27,7 +29,9 @@ from eigenloop.system.directories import LOCK, STAGED
 from eigenloop.system.errors import InputError
 
 torch = pytest.importorskip("torch", reason="torch is missing: pip install '.[lens]'")
-transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
+transformers = pytest.importorskip(
+    "transformers", reason="transformers is missing: pip install '.[lens]'"
+)
 
 
 def edit_of(stack, layer: int = 1, method=signed, strength: float = 0.3):
@@ -55,9 +59,15 @@ def test_a_steered_checkpoint_loads_and_only_edited_tensors_differ(tmp_path, mod
     assert old.keys() == new.keys()
     assert {name for name in old if old[name] != new[name]} == kinds.keys()
     assert set(kinds.values()) == {dtype}
-    checks = check_saved(locate(open_weights(source)), locate(open_weights(target)), [edit], kinds, dtype)
+    checks = check_saved(
+        locate(open_weights(source)), locate(open_weights(target)), [edit], kinds, dtype
+    )
     assert not [check for check in checks if check.passed is False]
-    kind = transformers.AutoModelForMaskedLM if model_type == "bert" else transformers.AutoModelForCausalLM
+    kind = (
+        transformers.AutoModelForMaskedLM
+        if model_type == "bert"
+        else transformers.AutoModelForCausalLM
+    )
     loaded = kind.from_pretrained(target, dtype=torch.float32, attn_implementation="eager").eval()
     ids = torch.arange(5, 15)[None]
     model = load(str(source))
@@ -65,7 +75,8 @@ def test_a_steered_checkpoint_loads_and_only_edited_tensors_differ(tmp_path, mod
         expected = model.module(ids).logits
     with torch.no_grad():
         found = loaded(ids).logits
-    bound = {"float32": 1e-5, "float16": 2e-2, "bfloat16": 2e-1}[dtype]  # a few spacings, in three layers
+    # a few spacings, in three layers
+    bound = {"float32": 1e-5, "float16": 2e-2, "bfloat16": 2e-1}[dtype]
     assert float((found - expected).abs().max() / expected.abs().max()) < bound
     assert len(transformers.AutoTokenizer.from_pretrained(target)) == 300
 
@@ -77,9 +88,15 @@ def test_shards_are_kept(tmp_path):
     assert len(list(source.glob("*.safetensors"))) > 2
     edit = edit_of(locate(open_weights(source)))
     kinds = save_checkpoint(source, target, [edit])
-    assert sorted(f.name for f in source.glob("*.safetensors")) == sorted(f.name for f in target.glob("*.safetensors"))
-    assert all(c.passed for c in check_saved(locate(open_weights(source)), locate(open_weights(target)), [edit], kinds,
-                                             "float32"))  # fmt: skip
+    assert sorted(f.name for f in source.glob("*.safetensors")) == sorted(
+        f.name for f in target.glob("*.safetensors")
+    )
+    assert all(
+        c.passed
+        for c in check_saved(
+            locate(open_weights(source)), locate(open_weights(target)), [edit], kinds, "float32"
+        )
+    )
 
 
 def test_pickles_become_safetensors_and_code_stays_behind(tmp_path):
@@ -94,9 +111,13 @@ def test_pickles_become_safetensors_and_code_stays_behind(tmp_path):
     edit = edit_of(locate(open_weights(source)))
     kinds = save_checkpoint(source, target, [edit])
     assert sorted(str(f.relative_to(target)) for f in target.rglob("*") if f.is_file()) == [
-        "1_Pooling/config.json", "config.json", "model.safetensors"
-    ]  # fmt: skip
-    checks = check_saved(locate(open_weights(source)), locate(open_weights(target)), [edit], kinds, "float32")
+        "1_Pooling/config.json",
+        "config.json",
+        "model.safetensors",
+    ]
+    checks = check_saved(
+        locate(open_weights(source)), locate(open_weights(target)), [edit], kinds, "float32"
+    )
     assert all(check.passed for check in checks)
 
 
@@ -121,7 +142,9 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
 
 
 def filled(out: Path, *names: str, fill=None) -> list[str]:
-    """Write a directory of files with these names; what is there afterwards, apart from the lock."""
+    """Write a directory of files with these names; what is there afterwards, apart from the
+    lock.
+    """
 
     def touch(folder: Path) -> None:
         for name in names:
@@ -131,7 +154,11 @@ def filled(out: Path, *names: str, fill=None) -> list[str]:
     place = output_directory(out)
     with place.held():
         write_directory(place, fill or touch, {"command": "eigenloop steer"})
-    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.name != LOCK)
+    return sorted(
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if path.is_file() and path.name != LOCK
+    )
 
 
 def test_an_error_while_writing_leaves_nothing_and_keeps_what_was_there(tmp_path):
@@ -164,15 +191,20 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_what_was_there(tmp_path):
 
 
 @pytest.mark.parametrize("at", range(6))
-def test_a_run_killed_while_it_moves_files_is_replaced_by_the_next_and_never_loads(tmp_path, monkeypatch, at):
-    """Killed at any change of the directory: the same command goes on; foreign files still refuse."""
+def test_a_run_killed_while_it_moves_files_is_replaced_by_the_next_and_never_loads(
+    tmp_path, monkeypatch, at
+):
+    """Killed at any change of the directory: the same command goes on; foreign files still
+    refuse.
+    """
     out, steps = tmp_path / "out", itertools.count()
     filled(out, "a", "config.json", "stale")
 
     def dying(function):
         def step(*arguments, **settings):
             if next(steps) == at:
-                raise KeyboardInterrupt  # the folder is cleared by it, other than by SIGKILL: put back below
+                # the folder is cleared by it, other than by SIGKILL: put back below
+                raise KeyboardInterrupt
             return function(*arguments, **settings)
 
         return step
@@ -205,8 +237,11 @@ def test_an_adapter_is_the_change_and_nothing_else(tmp_path, model_type):
     edit = edit_of(model.stack)
     save_adapter(model.stack, tmp_path, [edit])
     after = locate(Weights(model.stack.weights.config, _merged(model.stack, tmp_path), "merged"))
-    changed = [f"{name}.{end}" for name in json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
-               for end in ("weight", "bias")]  # fmt: skip
+    changed = [
+        f"{name}.{end}"
+        for name in json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+        for end in ("weight", "bias")
+    ]
     checks = check_saved(model.stack, after, [edit], changed, "float32")
     assert not [check for check in checks if check.passed is False]
     config = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -216,7 +251,9 @@ def test_an_adapter_is_the_change_and_nothing_else(tmp_path, model_type):
     assert size < 500
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")  # peft's own
+@pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"
+)  # peft's own
 @pytest.mark.parametrize("model_type", ["gpt2", "bert", "llama"])
 def test_peft_loads_an_adapter_and_removes_it(tmp_path, model_type):
     peft = pytest.importorskip("peft", reason="peft is missing")
@@ -235,7 +272,9 @@ def test_peft_loads_an_adapter_and_removes_it(tmp_path, model_type):
         with adapted.disable_adapter():
             off = adapted(ids).logits
     assert float((expected - before).abs().max()) > 1e-2
-    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=2e-5 * float(expected.abs().max()))
+    np.testing.assert_allclose(
+        found.numpy(), expected.numpy(), rtol=0, atol=2e-5 * float(expected.abs().max())
+    )
     assert torch.equal(off, before)
 
 
@@ -254,13 +293,18 @@ def test_no_adapter_of_nothing_or_of_high_rank():
     stack = load(speaking("bert")).stack
     with pytest.raises(InputError, match="changes nothing, so there is no adapter"):
         adapter(stack, [edit_of(stack, strength=0.0)])
-    for seed in range(10):  # each head's swap is of rank one, on another set of columns: rank 4 here
+    # each head's swap is of rank one, on another set of columns: rank 4 here
+    for seed in range(10):
         wide = load(speaking("bert", seed=seed)).stack
         try:
             found = edit_of(wide, method=swap_heads, strength=0.5)
         except InputError:
             continue
-        assert max(adapter(wide, [found])[1]["rank_pattern"].values()) == len(found.heads) <= LARGEST_RANK
+        assert (
+            max(adapter(wide, [found])[1]["rank_pattern"].values())
+            == len(found.heads)
+            <= LARGEST_RANK
+        )
         break
 
 
@@ -272,21 +316,29 @@ def test_checks_notice_what_is_wrong(tmp_path):
     right = changed_tensors(stack, [edit])
 
     def verdicts(above) -> list[bool | None]:
-        after = locate(Weights(stack.weights.config, Overlaid(stack.weights.tensors, above), "changed"))
+        after = locate(
+            Weights(stack.weights.config, Overlaid(stack.weights.tensors, above), "changed")
+        )
         return [check.passed for check in check_saved(stack, after, [edit], right, "float32")]
 
     assert verdicts(right) == [True, True, True]
     name = "transformer.h.1.attn.c_proj.weight"
     assert verdicts({**right, name: right[name] * (1 + 1e-4)}) == [True, False, False]
     other = "transformer.h.0.attn.c_proj.weight"
-    assert verdicts({**right, other: stack.weights.tensors.read(other) * 1.001}) == [False, True, True]
+    assert verdicts({**right, other: stack.weights.tensors.read(other) * 1.001}) == [
+        False,
+        True,
+        True,
+    ]
     assert verdicts({}) == [True, True, False]
     error, bound = intended_error(edit, edit.after, "float32")
     assert error < 1e-13 < bound < 1e-5
     for effect, passed in (
-        (np.full(9, 1e-7), False), (np.full(9, 0.1), True), (np.full(9, -0.1), True),
+        (np.full(9, 1e-7), False),
+        (np.full(9, 0.1), True),
+        (np.full(9, -0.1), True),
         (np.array([0.1, -0.1, 0.05, -0.06]), False),
-    ):  # fmt: skip
+    ):
         assert check_effect(effect).passed is passed
 
 

@@ -1,4 +1,6 @@
-"""Every claim of steering has its recorded verdict, and loses it when a formula that it stands on is broken."""
+"""Every claim of steering has its recorded verdict, and loses it when a formula that it stands
+on is broken.
+"""
 
 import numpy as np
 import pytest
@@ -42,7 +44,9 @@ BREAKS = {
 
 
 def test_verify_finds_them():
-    assert {entry.claim.id for entry in select(collect(), "steer")} == CLAIMS.keys() == BREAKS.keys()
+    assert (
+        {entry.claim.id for entry in select(collect(), "steer")} == CLAIMS.keys() == BREAKS.keys()
+    )
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -58,7 +62,9 @@ def test_a_broken_formula_is_noticed(name, monkeypatch):
 
 
 def test_layers_of_their_own_grow_on_the_complement_by_the_mean_logarithm():
-    """The growth rate of a product of 4000 random matrices, by a naive recursion, against the claim's threshold."""
+    """The growth rate of a product of 4000 random matrices, by a naive recursion, against the
+    claim's threshold.
+    """
     rng = np.random.default_rng(7)
     u = np.eye(claims.DIM)[0]
     y, logs = rng.standard_normal(claims.DIM) * (1 - u), []
@@ -73,4 +79,6 @@ def test_layers_of_their_own_grow_on_the_complement_by_the_mean_logarithm():
 
 
 def test_all_are_eigenloops_own():
-    assert {(claim.provenance, claim.expected_verdict) for claim in CLAIMS.values()} == {("ours", "holds")}
+    assert {(claim.provenance, claim.expected_verdict) for claim in CLAIMS.values()} == {
+        ("ours", "holds")
+    }

@@ -1,4 +1,6 @@
-"""`eigenloop steer` from the command line to a checkpoint that loads; all bad input is one line, and writes nothing."""
+"""`eigenloop steer` from the command line to a checkpoint that loads; all bad input is one line,
+and writes nothing.
+"""
 
 import csv
 import json
@@ -14,7 +16,9 @@ from steer_models import saved
 from eigenloop import cli
 from eigenloop.steer.checkpoint import model_card
 
-transformers = pytest.importorskip("transformers", reason="transformers is missing: pip install '.[lens]'")
+transformers = pytest.importorskip(
+    "transformers", reason="transformers is missing: pip install '.[lens]'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +38,38 @@ def run(capsys, *words: str) -> tuple[int, str, str]:
 
 def test_a_whole_run(models, tmp_path, capsys):
     out = tmp_path / "out"
-    status, text, _ = run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out, "--json")
+    status, text, _ = run(
+        capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out, "--json"
+    )
     assert status == 0
     found = json.loads(text)
-    wanted = {"method", "layers", "head_per_layer", "strength", "edit_size", "signed_cos_before", "signed_cos_after",
-              "keep", "kl", "token_rank_before", "token_rank_after", "activation_addition"}  # fmt: skip
+    wanted = {
+        "method",
+        "layers",
+        "head_per_layer",
+        "strength",
+        "edit_size",
+        "signed_cos_before",
+        "signed_cos_after",
+        "keep",
+        "kl",
+        "token_rank_before",
+        "token_rank_after",
+        "activation_addition",
+    }
     assert wanted <= found.keys()
     assert found["method"] == "tuned"
     assert found["layers"] == [2]
     assert found["signed_cos_after"] > found["signed_cos_before"] + 0.05
     assert found["token_rank_after"] < found["token_rank_before"]
-    assert found["activation_addition"]["signed_cos_after"] == pytest.approx(found["signed_cos_after"], abs=0.01)
+    assert found["activation_addition"]["signed_cos_after"] == pytest.approx(
+        found["signed_cos_after"], abs=0.01
+    )
     assert all(check["passed"] is not False for check in found["checks"])
     for edit in found["edits"]:
-        predicted, measured = (edit["spectrum"][key]["eigenvalue"] for key in ("predicted", "measured"))
+        predicted, measured = (
+            edit["spectrum"][key]["eigenvalue"] for key in ("predicted", "measured")
+        )
         np.testing.assert_allclose(measured, predicted, rtol=1e-4, atol=1e-4)
     assert json.loads((out / "steer.json").read_text())["strength"] == 0.2
     loaded = transformers.AutoModelForCausalLM.from_pretrained(out)
@@ -57,7 +79,9 @@ def test_a_whole_run(models, tmp_path, capsys):
     assert "transformer.h.2.attn.c_proj.weight" in card
     rows = list(csv.DictReader((out / "curves.csv").read_text().splitlines()))
     assert {row["curve"] for row in rows} == {"edit", "activation addition", "random direction"}
-    assert len(list(csv.DictReader((out / "prompts.csv").read_text().splitlines()))) == 24 * len(rows)
+    assert len(list(csv.DictReader((out / "prompts.csv").read_text().splitlines()))) == 24 * len(
+        rows
+    )
     page = (out / "report.html").read_text()
     HTMLParser().feed(page)
     for title in (
@@ -68,7 +92,9 @@ def test_a_whole_run(models, tmp_path, capsys):
         "Texts",
     ):
         assert title in page
-    status, text, _ = run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.1", "--out", out)
+    status, text, _ = run(
+        capsys, models / "gpt2", "--toward", " the", "--strength", "0.1", "--out", out
+    )
     assert status == 0  # a directory of ours is replaced
     assert json.loads((out / "steer.json").read_text())["strength"] == 0.1
     assert "report.html" in text
@@ -87,22 +113,41 @@ def test_a_checkpoint_loads_where_eigenloop_is_not(models, tmp_path, capsys):
         tmp_path / "out",
     )
     code = (
-        f"import sys; sys.modules['eigenloop'] = None\nfrom transformers import AutoModelForMaskedLM, AutoTokenizer\n"
-        f"AutoModelForMaskedLM.from_pretrained({str(tmp_path / 'out')!r}); "
-        f"AutoTokenizer.from_pretrained({str(tmp_path / 'out')!r}); print('loaded')"
+        "import sys; sys.modules['eigenloop'] = None\nfrom transformers import"
+        " AutoModelForMaskedLM,"
+        f" AutoTokenizer\nAutoModelForMaskedLM.from_pretrained({str(tmp_path / 'out')!r});"
+        f" AutoTokenizer.from_pretrained({str(tmp_path / 'out')!r}); print('loaded')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout.strip() == "loaded"
 
 
 def test_an_adapter_alone(models, tmp_path, capsys):
-    words = ("--toward", " the", "--method", "signed", "--adapter", "--out", tmp_path / "out", "--json")
+    words = (
+        "--toward",
+        " the",
+        "--method",
+        "signed",
+        "--adapter",
+        "--out",
+        tmp_path / "out",
+        "--json",
+    )
     status, text, _ = run(capsys, models / "albert", *words)
     assert status == 0
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [
-        ".lock", "README.md", "adapter_config.json", "adapter_model.safetensors", "curves.csv", "edits.csv",
-        "prompts.csv", "report.html", "steer.json",
-    ]  # fmt: skip
+        ".lock",
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "curves.csv",
+        "edits.csv",
+        "prompts.csv",
+        "report.html",
+        "steer.json",
+    ]
     checks = json.loads(text)["checks"]
     assert all(check["passed"] is not False for check in checks)
     assert any("shared" in check["check"] for check in checks)
@@ -117,7 +162,8 @@ def test_a_strength_is_found(models, tmp_path, capsys):
     assert found["signed_cos_after"] == pytest.approx(0.3, abs=0.06)  # searched on other text
     assert 2 <= len(found["search"]) <= 12
     by_strength = dict(map(tuple, found["search"]))
-    assert by_strength[found["strength"]] == pytest.approx(0.3, rel=0.01)  # what is written is what was searched
+    # what is written is what was searched
+    assert by_strength[found["strength"]] == pytest.approx(0.3, rel=0.01)
     status, text, _ = run(capsys, *words, "--target", "-0.2")
     found = json.loads(text)
     assert status == 0
@@ -134,18 +180,35 @@ def test_a_strength_is_found(models, tmp_path, capsys):
 def half(tmp_path_factory):
     """A Llama stored in bfloat16, whose spacing is 2^-7."""
     torch = pytest.importorskip("torch")
-    return saved(tmp_path_factory.mktemp("half") / "llama", "llama", dtype=torch.bfloat16, attention_bias=True)
+    return saved(
+        tmp_path_factory.mktemp("half") / "llama",
+        "llama",
+        dtype=torch.bfloat16,
+        attention_bias=True,
+    )
 
 
 @pytest.mark.parametrize("strength", [1e-3, 0.3])
 def test_the_evidence_is_that_of_the_numbers_that_were_written(half, strength, tmp_path, capsys):
-    """Signed cosine of the written checkpoint, run by itself on the same prompts: rounded to bfloat16 it is another."""
+    """Signed cosine of the written checkpoint, run by itself on the same prompts: rounded to
+    bfloat16 it is another.
+    """
     from eigenloop.lens import load
     from eigenloop.steer import Bench, cut, shipped
     from eigenloop.steer.directions import toward_token
 
     out = tmp_path / "out"
-    words = ("--toward", " the", "--method", "signed", "--strength", strength, "--layers", "all", "--json")
+    words = (
+        "--toward",
+        " the",
+        "--method",
+        "signed",
+        "--strength",
+        strength,
+        "--layers",
+        "all",
+        "--json",
+    )
     status, text, err = run(capsys, half, *words, "--out", out)
     if status == 2 and "reads no common mean" in err:
         pytest.skip(err)
@@ -158,8 +221,20 @@ def test_the_evidence_is_that_of_the_numbers_that_were_written(half, strength, t
 
 
 def test_an_edit_that_only_takes_away_has_no_effect(models, tmp_path, capsys):
-    """At a strength of 1e-12 a head still loses its component along u; the direction does nothing."""
-    words = ("--toward", " the", "--method", "signed", "--strength", "1e-12", "--layers", "all", "--json")
+    """At a strength of 1e-12 a head still loses its component along u; the direction does
+    nothing.
+    """
+    words = (
+        "--toward",
+        " the",
+        "--method",
+        "signed",
+        "--strength",
+        "1e-12",
+        "--layers",
+        "all",
+        "--json",
+    )
     status, text, _ = run(capsys, models / "bert", *words, "--out", tmp_path / "out")
     found = json.loads(text)
     assert status == 0
@@ -170,7 +245,15 @@ def test_an_edit_that_only_takes_away_has_no_effect(models, tmp_path, capsys):
 
 def test_strength_zero_is_reported_as_no_effect(models, tmp_path, capsys):
     status, text, _ = run(
-        capsys, models / "gpt2", "--toward", " the", "--strength", "0", "--out", tmp_path / "out", "--json"
+        capsys,
+        models / "gpt2",
+        "--toward",
+        " the",
+        "--strength",
+        "0",
+        "--out",
+        tmp_path / "out",
+        "--json",
     )
     assert status == 0
     found = json.loads(text)
@@ -186,11 +269,25 @@ def test_strength_zero_is_reported_as_no_effect(models, tmp_path, capsys):
 BAD = {
     "one of --toward, --direction and --contrast says where to steer; none": (),
     "--toward and --direction was given": ("--toward", "a", "--direction", "x.npy"),
-    "--strength and --target exclude one another": ("--toward", "a", "--strength", "0.1", "--target", "0.3"),
+    "--strength and --target exclude one another": (
+        "--toward",
+        "a",
+        "--strength",
+        "0.1",
+        "--target",
+        "0.3",
+    ),
     "--method hope does not exist": ("--toward", "a", "--method", "hope"),
     "--target is 3; it must be between": ("--toward", "a", "--target", "3"),
     "--strength is nan": ("--toward", "a", "--strength", "nan"),
-    "for --method swap it is from 0 to 1": ("--toward", "a", "--method", "swap", "--strength", "1.5"),
+    "for --method swap it is from 0 to 1": (
+        "--toward",
+        "a",
+        "--method",
+        "swap",
+        "--strength",
+        "1.5",
+    ),
     "tokens (": ("--toward", " unquestionably"),
     "cannot read missing.npy": ("--direction", "missing.npy"),
     "--layers has '7'": ("--toward", " the", "--layers", "7-"),
@@ -218,16 +315,34 @@ def test_other_refusals(models, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a").touch()
     text = tmp_path / "text.txt"
-    text.write_text("Alice was beginning to get very tired of sitting by her sister on the bank " * 60)
+    text.write_text(
+        "Alice was beginning to get very tired of sitting by her sister on the bank " * 60
+    )
     cases = [
-        ((models / "gpt2", "--toward", " the", "--out", tmp_path / "mine"), "was not written by eigenloop steer"),
+        (
+            (models / "gpt2", "--toward", " the", "--out", tmp_path / "mine"),
+            "was not written by eigenloop steer",
+        ),
         ((models / "gpt2", "--toward", " the", "--out", models / "gpt2"), "is the model itself"),
         (
-            (models / "gpt2", "--toward", " the", "--out", tmp_path / "o", "--calibrate", text, "--evaluate", text),
+            (
+                models / "gpt2",
+                "--toward",
+                " the",
+                "--out",
+                tmp_path / "o",
+                "--calibrate",
+                text,
+                "--evaluate",
+                text,
+            ),
             "share",
         ),
         ((tmp_path / "none", "--toward", " the", "--out", tmp_path / "o"), "does not exist"),
-        ((models / "llama", "--toward", " the", "--method", "bias", "--out", tmp_path / "o"), "no output bias"),
+        (
+            (models / "llama", "--toward", " the", "--method", "bias", "--out", tmp_path / "o"),
+            "no output bias",
+        ),
     ]
     for words, message in cases:
         status, _, error = run(capsys, *words)
@@ -247,7 +362,9 @@ def test_a_failed_check_refuses_and_leaves_nothing(models, tmp_path, capsys, mon
     right = checkpoint.rounded
     monkeypatch.setattr(checkpoint, "rounded", lambda values, kind: right(2 * values, kind))
     out = tmp_path / "out"
-    status, _, err = run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out)
+    status, _, err = run(
+        capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out
+    )
     assert status == 2
     assert err.splitlines()[-1].startswith("error: the steered weights are not what was intended")
     assert "nothing was written" in err
@@ -256,7 +373,9 @@ def test_a_failed_check_refuses_and_leaves_nothing(models, tmp_path, capsys, mon
 
 def test_the_evidence_is_what_the_written_file_does(models, tmp_path, capsys):
     out = tmp_path / "out"
-    status, text, _ = run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out, "--json")
+    status, text, _ = run(
+        capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out, "--json"
+    )
     assert status == 0
     checks = {check["check"]: check["passed"] for check in json.loads(text)["checks"]}
     assert checks["the written checkpoint, loaded again, does what was measured"] is True
@@ -280,7 +399,9 @@ def test_stale_shards_beside_the_model_are_neither_edited_nor_copied(models, tmp
 
 def test_the_card_names_no_path_of_this_machine(models, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out)[0] == 0
+    assert (
+        run(capsys, models / "gpt2", "--toward", " the", "--strength", "0.2", "--out", out)[0] == 0
+    )
     card = (out / "README.md").read_text()
     assert str(tmp_path) not in card
     assert str(models) not in card
@@ -289,9 +410,21 @@ def test_the_card_names_no_path_of_this_machine(models, tmp_path, capsys):
 
 
 def test_a_name_on_the_hub_is_the_cards_base_model():
-    about = {"edits": [], "tensors": [], "adapter": False, "direction": "x", "method": "tuned", "strength": 0.1,
-             "direction_source": "", "signed_cos_before": None, "signed_cos_after": None, "version": "0"}  # fmt: skip
-    assert 'base_model: "acme/small"\n' in model_card(about, "acme/small", "eigenloop steer acme/small")
+    about = {
+        "edits": [],
+        "tensors": [],
+        "adapter": False,
+        "direction": "x",
+        "method": "tuned",
+        "strength": 0.1,
+        "direction_source": "",
+        "signed_cos_before": None,
+        "signed_cos_after": None,
+        "version": "0",
+    }
+    assert 'base_model: "acme/small"\n' in model_card(
+        about, "acme/small", "eigenloop steer acme/small"
+    )
     for local in ("./acme", "/models/acme", "~/acme", "a/b/c"):
         card = model_card(about, local, f"eigenloop steer {local} --out /home/me/out")
         assert "base_model" not in card

@@ -44,12 +44,20 @@ def test_a_goal_below_what_there_is_is_met_by_steering_away(goal):
 
 
 def test_what_is_not_reached_away_is_said_with_its_own_signs():
-    with pytest.raises(InputError, match=r"--target is -0.9, but strength -2 reaches -0.5 and no strength down to -2"):
+    with pytest.raises(
+        InputError,
+        match=r"--target is -0.9, but strength -2 reaches -0.5 and no strength down to -2",
+    ):
         search(lambda c: 0.25 * c, -0.9, away=True)
 
 
 def test_what_is_not_reached_is_said():
-    with pytest.raises(InputError, match=r"--target is 0.9, but strength 2 reaches 0.5 and no strength up to 2 more"):
+    with pytest.raises(
+        InputError,
+        match=r"--target is 0.9, but strength 2 reaches 0.5 and no strength up to 2 more",
+    ):
         search(lambda c: 0.25 * c, 0.9)
-    with pytest.raises(InputError, match=r"without any edit the model has 0.2; ask for more than that"):
+    with pytest.raises(
+        InputError, match=r"without any edit the model has 0.2; ask for more than that"
+    ):
         search(lambda c: 0.2 + c, 0.1)

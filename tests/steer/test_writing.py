@@ -1,4 +1,6 @@
-"""Edits reach the tensors of every architecture, and leave them bit for bit; hooks and weights survive an exception."""
+"""Edits reach the tensors of every architecture, and leave them bit for bit; hooks and weights
+survive an exception.
+"""
 
 import numpy as np
 import pytest
@@ -35,12 +37,18 @@ def test_a_model_holds_the_edited_circuit_and_gets_its_bits_back(model_type):
         for part in PARTS:
             np.testing.assert_array_equal(getattr(now, part), getattr(edit.after, part))
         other = circuits(model.stack, 0)
-        changed = {name for name, t in model.module.state_dict().items() if not torch.equal(t, before[name])}
+        changed = {
+            name
+            for name, t in model.module.state_dict().items()
+            if not torch.equal(t, before[name])
+        }
     assert changed == set(changed_tensors(model.stack, [edit]))
     assert len(changed) >= 2
     for part in PARTS:
         np.testing.assert_array_equal(getattr(other, part), getattr(circuits(model.stack, 0), part))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items()
+    )
 
 
 def test_an_exception_puts_the_weights_back():
@@ -48,7 +56,9 @@ def test_an_exception_puts_the_weights_back():
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     with pytest.raises(RuntimeError, match="inside"), applied(model, [edited(model)]):
         raise RuntimeError("inside")
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items()
+    )
 
 
 def test_only_entries_that_differ_are_rewritten():
@@ -85,7 +95,9 @@ def test_layers_read_what_hooks_of_ones_own_see(model_type):
     block = model.stack.schedule[-1]
     seen = []
     module = model.submodule(block, layout.value)
-    handle = module.register_forward_pre_hook(lambda m, a: seen.append(a[0].detach().numpy().copy()))
+    handle = module.register_forward_pre_hook(
+        lambda m, a: seen.append(a[0].detach().numpy().copy())
+    )
     found = layer_inputs(model, prompts(), [block])[block]
     handle.remove()
     np.testing.assert_allclose(found.x, np.concatenate(seen).reshape(-1, 32), rtol=0, atol=1e-6)
@@ -105,7 +117,9 @@ def test_adding_after_the_last_block_shifts_final_states_by_exactly_that():
     (before, _), *_ = forward(model, prompts())
     with activation_addition(model, {2: vector}):
         (after, _), *_ = forward(model, prompts())
-    np.testing.assert_allclose((after - before).numpy(), np.broadcast_to(vector, before.shape), atol=1e-12)
+    np.testing.assert_allclose(
+        (after - before).numpy(), np.broadcast_to(vector, before.shape), atol=1e-12
+    )
     with pytest.raises(RuntimeError, match="inside"), activation_addition(model, {2: vector}):
         raise RuntimeError("inside")
     (again, _), *_ = forward(model, prompts())

@@ -6,23 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 WORDS = [
-    b",", b";", b"\t", b"|", b" ", b"\n", b"\r\n", b"\r", b'"', b"'", b"#", b"sep=;\n", b"NA", b"nan", b"inf",
-    b"-", b"1e400", b"1.234,56", b"1,5", b"TRUE", b"2020-01-01", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf",
-    b"\xe9", b"9" * 400, b"a" * 3000, b"\\", b"0x1f", b"1_0", b"--5", b"+", b".", b"e", b"(0, 3)", b"<f8",
-    b"|O", b"PK\x03\x04", b"PAR1", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x00\x00\x00\x00\x80",
-    b"[", b"]", b"{", b"}", b":", b"null", b"NaN", b"Infinity", b"\\ud800", b"[" * 2000, b"\xed\xa0\x80", b"\xc2\x85",
+    b",", b";", b"\t", b"|", b" ", b"\n", b"\r\n", b"\r", b'"', b"'", b"#", b"sep=;\n", b"NA",
+    b"nan", b"inf", b"-", b"1e400", b"1.234,56", b"1,5", b"TRUE", b"2020-01-01", b"\x00",
+    b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9", b"9" * 400, b"a" * 3000, b"\\", b"0x1f", b"1_0", b"--5",
+    b"+", b".", b"e", b"(0, 3)", b"<f8", b"|O", b"PK\x03\x04", b"PAR1", b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff", b"\x00\x00\x00\x00\x00\x00\x00\x80", b"[", b"]", b"{", b"}", b":",
+    b"null", b"NaN", b"Infinity", b"\\ud800", b"[" * 2000, b"\xed\xa0\x80", b"\xc2\x85",
     b"\xe2\x80\xa8", b"\x1b[31m", b"\x0c", b"\xf0\x9f\x98\x80",
 ]  # fmt: skip
 
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 3, 1.5, -0.0, 2**31, 2**63, 2**64, 10**30, 1e308, float("nan"), float("inf"), "",
-    "x", "0", "12", "\ud800", "a\nb", "a" * 5000, "../x", "/etc", [], [0], [1, 2], [[]], {}, {"a": 1}, [None], ["x"],
+    None, True, False, 0, 1, -1, 2, 3, 1.5, -0.0, 2**31, 2**63, 2**64, 10**30, 1e308, float("nan"),
+    float("inf"), "", "x", "0", "12", "\ud800", "a\nb", "a" * 5000, "../x", "/etc", [], [0], [1,
+    2], [[]], {}, {"a": 1}, [None], ["x"],
 ]  # fmt: skip
 """What stands in the place of a value, whatever that was."""
 
 
 def damaged(rng: random.Random, content: bytes, others: Sequence[bytes]) -> bytes:
-    """A few random changes to bytes: other bytes, cuts, words of the formats, repetitions, pieces of other files."""
+    """A few random changes to bytes: other bytes, cuts, words of the formats, repetitions,
+    pieces of other files.
+    """
     data = bytearray(content)
     for _ in range(rng.choice([1, 1, 2, 3, 8, 30])):
         at = rng.randrange(len(data) + 1)
@@ -57,7 +61,9 @@ def changed(rng: random.Random, value: Any) -> Any:
         if what == 0:
             del result[key]
         elif what == 1:
-            result[rng.choice([key + "x", key[:-1], "", "\ud800", key.upper(), "a" * 3000, "a\nb"])] = result.pop(key)
+            result[
+                rng.choice([key + "x", key[:-1], "", "\ud800", key.upper(), "a" * 3000, "a\nb"])
+            ] = result.pop(key)
         elif what == 2:
             result[key] = value[rng.choice(list(value))]
         else:
@@ -68,7 +74,18 @@ def changed(rng: random.Random, value: Any) -> Any:
         result[at : at + rng.randrange(2)] = [changed(rng, value[at])]
         return result
     if isinstance(value, int) and not isinstance(value, bool) and rng.random() < 0.6:
-        return rng.choice([value + 1, value - 1, -value, value * 2, value // 2, value * 1000, float(value), str(value)])
+        return rng.choice(
+            [
+                value + 1,
+                value - 1,
+                -value,
+                value * 2,
+                value // 2,
+                value * 1000,
+                float(value),
+                str(value),
+            ]
+        )
     return rng.choice(VALUES)
 
 

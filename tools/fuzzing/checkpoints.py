@@ -22,9 +22,11 @@ KINDS = ["F64", "F32", "F16", "BF16", "I64", "U8", "F8_E4M3", "BOOL", "F4", "", 
 SIZES = [0, 1, 2, 3, -1, 2**31, 2**62, 2**63, 2**64, 10**30, 1.0, True, None, "4"]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMS = (
-    "has no readable safetensors header", "is truncated or no safetensors file", "has a malformed safetensors header",
+    "has no readable safetensors header",
+    "is truncated or no safetensors file",
+    "has a malformed safetensors header",
     "bytes after its last tensor",
-)  # fmt: skip
+)
 """Words that claim that a file is against the format; the format's own library must agree."""
 
 
@@ -36,7 +38,9 @@ class Headers:
         self._seeds = [(model / WEIGHTS).read_bytes() for model in small_models(folder)]
 
     def make(self, rng: random.Random) -> dict[str, bytes]:
-        """One file whose header, length or bytes are damaged; small, so that most damage is to the header."""
+        """One file whose header, length or bytes are damaged; small, so that most damage is to
+        the header.
+        """
         content = rng.choice(self._seeds)
         length = struct.unpack("<Q", content[:8])[0]
         header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
@@ -54,13 +58,23 @@ class Headers:
         text = written(rng, entries)
         text = damaged(rng, text, [text]) if rng.random() < 0.3 else text
         text += b" " * rng.choice([-len(text) % 8, 0, 1, 100])
-        said = len(text) if rng.random() < 0.9 else rng.choice([0, 1, len(text) + 8, 2**31, 2**62, 2**64 - 1])
+        said = (
+            len(text)
+            if rng.random() < 0.9
+            else rng.choice([0, 1, len(text) + 8, 2**31, 2**62, 2**64 - 1])
+        )
         kept += rng.choice([b"", b"", b"", b"\0" * 8])
-        whole = struct.pack("<Q", said) + text + (kept if rng.random() < 0.9 else kept[: rng.randrange(len(kept) + 1)])
+        whole = (
+            struct.pack("<Q", said)
+            + text
+            + (kept if rng.random() < 0.9 else kept[: rng.randrange(len(kept) + 1)])
+        )
         return {WEIGHTS: whole if rng.random() < 0.9 else damaged(rng, whole, self._seeds)}
 
     def read(self, folder: Path, rng: random.Random) -> None:
-        """Read every tensor, and ask the format's own library where the form is refused or accepted."""
+        """Read every tensor, and ask the format's own library where the form is refused or
+        accepted.
+        """
         path = folder / WEIGHTS
         try:
             tensors = SafetensorsFiles([path])
@@ -87,33 +101,44 @@ class Configs:
 
     def __init__(self, folder: Path) -> None:
         """Small models, with the index of a file and a tokenizer beside one."""
-        self._seeds = [{file.name: file.read_bytes() for file in model.iterdir()} for model in small_models(folder)]
+        self._seeds = [
+            {file.name: file.read_bytes() for file in model.iterdir()}
+            for model in small_models(folder)
+        ]
         for files in self._seeds:
-            files["model.safetensors.index.json"] = json.dumps({"weight_map": {"a": WEIGHTS}}).encode()
+            files["model.safetensors.index.json"] = json.dumps(
+                {"weight_map": {"a": WEIGHTS}}
+            ).encode()
         self._configs = [files[CONFIG] for files in self._seeds]
 
     def make(self, rng: random.Random) -> dict[str, bytes]:
         """A checkpoint with one or two damaged JSON files."""
         files = dict(rng.choice(self._seeds))
-        names = [CONFIG] if rng.random() < 0.8 else [name for name in files if name.endswith(".json")]
+        names = (
+            [CONFIG] if rng.random() < 0.8 else [name for name in files if name.endswith(".json")]
+        )
         if rng.random() < 0.03:
-            files["adapter_config.json"] = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x"}).encode()
+            files["adapter_config.json"] = json.dumps(
+                {"peft_type": "LORA", "base_model_name_or_path": "x"}
+            ).encode()
             names = ["adapter_config.json"]
         for name in names:
             value: Any = json.loads(files[name])
             for _ in range(rng.choice([1, 1, 2, 4])):
                 value = changed(rng, value)
             if name == CONFIG and isinstance(value, dict) and rng.random() < 0.2:
-                value[rng.choice(["quantization_config", "auto_map", "head_dim", "num_hidden_groups"])] = rng.choice(
-                    [{}, {"bits": 4}, {"quant_method": ["x"]}, "x", 3, None]
-                )
+                value[
+                    rng.choice(["quantization_config", "auto_map", "head_dim", "num_hidden_groups"])
+                ] = rng.choice([{}, {"bits": 4}, {"quant_method": ["x"]}, "x", 3, None])
             files[name] = written(rng, value)
             if rng.random() < 0.2:
                 files[name] = damaged(rng, files[name], self._configs)
         return files
 
     def read(self, folder: Path, rng: random.Random) -> None:
-        """Find the layers and read them as the lens does; now and then load the model with torch."""
+        """Find the layers and read them as the lens does; now and then load the model with
+        torch.
+        """
         try:
             _whole(locate(str(folder)))
         except InputError as error:

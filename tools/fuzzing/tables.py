@@ -15,9 +15,16 @@ from fuzzing.changes import damaged
 
 SUFFIXES = [".csv", ".txt", ".tsv", ".csv.gz", ".zip", ".npy", ".npz", ".parquet"]
 READINGS = [
-    Reading(), Reading(header=True), Reading(header=False), Reading(missing="drop"), Reading(columns="1-2"),
-    Reading(drop="a"), Reading(index_column="1"), Reading(columns="a,b", missing="drop"), Reading(key="X"),
-]  # fmt: skip
+    Reading(),
+    Reading(header=True),
+    Reading(header=False),
+    Reading(missing="drop"),
+    Reading(columns="1-2"),
+    Reading(drop="a"),
+    Reading(index_column="1"),
+    Reading(columns="a,b", missing="drop"),
+    Reading(key="X"),
+]
 
 
 class Tables:

@@ -1,4 +1,6 @@
-"""Texts and vectors, damaged: what --text, --calibrate, --direction, --toward and --contrast are given."""
+"""Texts and vectors, damaged: what --text, --calibrate, --direction, --toward and --contrast are
+given.
+"""
 
 import io
 import random
@@ -15,14 +17,25 @@ from eigenloop.system.errors import InputError
 from fuzzing.changes import damaged
 from fuzzing.checkpoints import small_models
 
-PIECES = ["\n\n", "\n", " ", ". ", "Mr. A ", "w7 ", "A", ")", '." ', "\u3002", "\ufeff", "\x85", "\u2028", "\r", "\x0b",
-          "é", "\U0001f600", "!!", "1. ", "_ ", "[SEP]", "[UNK] ", "\u200b"]  # fmt: skip
-ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "shift-jis"]
+PIECES = ["\n\n", "\n", " ", ". ", "Mr. A ", "w7 ", "A", ")", '." ', "\u3002", "\ufeff", "\x85",
+          "\u2028", "\r", "\x0b", "é", "\U0001f600", "!!", "1. ", "_ ", "[SEP]", "[UNK] ",
+          "\u200b"]  # fmt: skip
+ENCODINGS = [
+    "utf-8",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-le",
+    "utf-32",
+    "latin-1",
+    "cp1252",
+    "shift-jis",
+]
 WIDTH = 32
-KINDS = ["<f8", ">f8", "<f4", "<f2", "<i8", "|u1", "<c16", "|b1", "|O", "<U4", "|S3", "<M8[s]", "<g16", "|V8", "<f16",
-         "f8", "x", "<f3", "('a', '<f8')", ""]  # fmt: skip
-SHAPES = ["(32,)", "(1, 32)", "()", "(0,)", "(33,)", "(-1,)", "(4294967296,)", "(1152921504606846976,)", "(32, 0)",
-          "(1,) * 70", "32", "(32.0,)", "('a',)", "None", "(True,)", "(" + "1, " * 80 + ")"]  # fmt: skip
+KINDS = ["<f8", ">f8", "<f4", "<f2", "<i8", "|u1", "<c16", "|b1", "|O", "<U4", "|S3", "<M8[s]",
+         "<g16", "|V8", "<f16", "f8", "x", "<f3", "('a', '<f8')", ""]  # fmt: skip
+SHAPES = ["(32,)", "(1, 32)", "()", "(0,)", "(33,)", "(-1,)", "(4294967296,)",
+          "(1152921504606846976,)", "(32, 0)", "(1,) * 70", "32", "(32.0,)", "('a',)", "None",
+              "(True,)", "(" + "1, " * 80 + ")"]  # fmt: skip
 
 
 class Texts:
@@ -53,7 +66,9 @@ class Texts:
         return damaged(rng, content, [content, b"\xff", b""]) if rng.random() < 0.6 else content
 
     def read(self, folder: Path, rng: random.Random) -> None:
-        """Divide and tokenise as the lens does, cut as steering does; each reader's reasons are checked."""
+        """Divide and tokenise as the lens does, cut as steering does; each reader's reasons are
+        checked.
+        """
         del rng
         path, refused = folder / "text.txt", None
         try:
@@ -84,7 +99,11 @@ class Directions:
         """Vectors of the width of a model that predicts tokens."""
         self._model, rng = model(folder), np.random.default_rng(0)
         self._seeds = []
-        for values in (rng.standard_normal(WIDTH), rng.standard_normal((1, WIDTH)).astype("f4"), np.arange(WIDTH)):
+        for values in (
+            rng.standard_normal(WIDTH),
+            rng.standard_normal((1, WIDTH)).astype("f4"),
+            np.arange(WIDTH),
+        ):
             buffer = io.BytesIO()
             np.save(buffer, values)
             self._seeds.append(buffer.getvalue())
@@ -96,11 +115,17 @@ class Directions:
         """A vector with a damaged header or damaged bytes, and words."""
         content = rng.choice(self._seeds)
         if rng.random() < 0.5:
-            about = f"{{'descr': {rng.choice(KINDS)!r}, 'fortran_order': {rng.choice(['False', 'True', '0'])}, "
+            about = (
+                f"{{'descr': {rng.choice(KINDS)!r}, 'fortran_order':"
+                f" {rng.choice(['False', 'True', '0'])}, "
+            )
             content = _npy(about + f"'shape': {rng.choice(SHAPES)}, }}", content[128:])
         if rng.random() < 0.6:
             content = damaged(rng, content, self._seeds)
-        words = "".join(rng.choice(["w7", "w9 ", " ", "w8 w9", *PIECES]) for _ in range(rng.choice([0, 1, 2, 60])))
+        words = "".join(
+            rng.choice(["w7", "w9 ", " ", "w8 w9", *PIECES])
+            for _ in range(rng.choice([0, 1, 2, 60]))
+        )
         return {"vector.npy": content, "words": words.encode("utf-8", "surrogatepass")}
 
     def read(self, folder: Path, rng: random.Random) -> None:
@@ -139,9 +164,13 @@ def _true(path: Path, message: str) -> None:
     except UnicodeDecodeError:
         text = None
     holds = {
-        "UTF-8 text": text is None or "\0" in text, "zero byte": b"\0" in raw,
-        "is empty": text is not None and not text.strip(), "has no words": text is not None,
+        "UTF-8 text": text is None or "\0" in text,
+        "zero byte": b"\0" in raw,
+        "is empty": text is not None and not text.strip(),
+        "has no words": text is not None,
         "no tokens to count": text is not None,
-    }  # fmt: skip
+    }
     for claim, true in holds.items():
-        assert claim not in message or true or "give a UTF-8 text file" in message, f"a false reason: {message}"
+        assert claim not in message or true or "give a UTF-8 text file" in message, (
+            f"a false reason: {message}"
+        )

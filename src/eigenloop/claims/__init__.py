@@ -1,4 +1,6 @@
-"""Claims: statements that are measured, findings: what came out, and measuring all of them (`eigenloop verify`)."""
+"""Claims: statements that are measured, findings: what came out, and measuring all of them
+(`eigenloop verify`).
+"""
 
 from eigenloop.claims.ledger import (
     Claim,
@@ -19,6 +21,7 @@ from eigenloop.claims.ledger import (
 from eigenloop.claims.measuring import Results, collect, measure, select
 
 __all__ = [
-    "Claim", "Curve", "Effort", "Finding", "Kind", "Ledger", "Number", "Plot", "Provenance", "Result", "Results",
-    "Value", "collect", "every", "measure", "select", "within", "within_sigmas",
+    "Claim", "Curve", "Effort", "Finding", "Kind", "Ledger", "Number", "Plot", "Provenance",
+    "Result", "Results", "Value", "collect", "every", "measure", "select", "within",
+    "within_sigmas",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
-"""Findings kept in a file while others are still measured, so that an interrupted `verify` goes on (files).
+"""Findings kept in a file while others are still measured, so that an interrupted `verify` goes on
+(files).
 
-    .measured.jsonl    a header that says what they were measured with, then one finding in each line
+    .measured.jsonl   a header that says what they were measured with, then one finding in each line
 
 Every line is whole or the last one: a process killed while it writes loses that finding only.
 """
@@ -22,8 +23,8 @@ NAME = ".measured.jsonl"
 class Kept:
     """The findings of one effort, by one state of the package's code, in a directory.
 
-    Those of another effort, another version of anything, or other code are not taken over; the first new finding
-    replaces them.
+    Those of another effort, another version of anything, or other code are not taken over; the
+    first new finding replaces them.
 
     Args:
         directory: where the file is, or will be; it must exist.
@@ -40,7 +41,12 @@ class Kept:
 
     def __init__(self, directory: Path, effort: Effort) -> None:
         self.path = directory / NAME
-        self._header = {"quick": effort.quick, "seed": effort.seed, "code": code_digest(), **versions()}
+        self._header = {
+            "quick": effort.quick,
+            "seed": effort.seed,
+            "code": code_digest(),
+            **versions(),
+        }
         lines, self._whole = _lines(self.path)
         self._begun = bool(lines) and lines[0] == self._header
         self.found: dict[str, tuple[Finding, float]] = {}
@@ -54,7 +60,9 @@ class Kept:
         Raises:
             InputError: the file cannot be written.
         """
-        line = json.dumps({"id": id, "finding": asdict(finding), "seconds": seconds}, default=_listed)
+        line = json.dumps(
+            {"id": id, "finding": asdict(finding), "seconds": seconds}, default=_listed
+        )
         text = f"{line}\n" if self._begun else f"{json.dumps(self._header)}\n{line}\n"
         try:
             with self.path.open("r+b" if self._begun else "wb") as file:
@@ -86,7 +94,9 @@ def code_digest() -> str:
 
 
 def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines of a file, and how many bytes they are; none where it is not ours or not there."""
+    """The whole lines of a file, and how many bytes they are; none where it is not ours or not
+    there.
+    """
     try:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]

@@ -1,11 +1,14 @@
 """Claims: statements that are measured, and findings: what came out (NumPy only).
 
-A module that holds claims makes one `Ledger`, decorates a function for each claim, and `eigenloop verify` runs them:
+A module that holds claims makes one `Ledger`, decorates a function for each claim, and
+`eigenloop verify` runs them:
 
     >>> ledger = Ledger("arXiv 2606.00605")
     >>> @ledger.claim("demo.half", "One half of 4 is 2.", place="Lemma 0", provenance="ours")
     ... def half(effort):
-    ...     return within(measured=4 / 2, expected=2.0, tolerance=1e-15, justification="one rounding")
+    ...     return within(
+    ...         measured=4 / 2, expected=2.0, tolerance=1e-15, justification="one rounding"
+    ...     )
     >>> ledger.claims[0].run(Effort(quick=True)).verdict
     'holds'
 """
@@ -24,8 +27,8 @@ Provenance = Literal["stated", "reconstructed", "figure", "ours"]
 """Whose a statement is.
 
 - stated: the paper's text says it; the claim quotes the words.
-- reconstructed: the paper states it, but its formula, or a condition of it, is missing from the text that we have;
-  ours may differ from it.
+- reconstructed: the paper states it, but its formula, or a condition of it, is missing from the
+  text that we have; ours may differ from it.
 - figure: read off a figure of the paper.
 - ours: posed by eigenloop; no paper says it.
 """
@@ -39,7 +42,8 @@ class Effort:
     """How much a measurement may cost.
 
     Args:
-        quick: seconds instead of minutes, with fewer samples or steps and tolerances that follow from them.
+        quick: seconds instead of minutes, with fewer samples or steps and tolerances that follow
+            from them.
         seed: start of every random stream.
     """
 
@@ -57,7 +61,9 @@ class Effort:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line or set of points of a small figure; x and y of equal length, NaN where there is nothing."""
+    """One line or set of points of a small figure; x and y of equal length, NaN where there is
+    nothing.
+    """
 
     name: str
     x: Sequence[float] | np.ndarray
@@ -131,9 +137,10 @@ class Claim:
         measure: effort -> finding.
         provenance: whose statement it is.
         quote: the paper's words and their place, where it is stated; else None.
-        expected_verdict: the verdict recorded in the package; another one is reported as unexpected.
-        shared_run: the name of a training run or the like that several claims of a module judge, cached by the module:
-            they are measured in one process, where it is made once.
+        expected_verdict: the verdict recorded in the package; another one is reported as
+            unexpected.
+        shared_run: the name of a training run or the like that several claims of a module judge,
+            cached by the module: they are measured in one process, where it is made once.
     """
 
     id: str
@@ -153,7 +160,8 @@ class Claim:
         """
         if (self.provenance == "stated") != bool(self.quote):
             raise ValueError(
-                f"claim {self.id!r} is {self.provenance}: a quote belongs to stated claims, and to those only"
+                f"claim {self.id!r} is {self.provenance}: a quote belongs to stated claims, and to"
+                " those only"
             )
 
     def run(self, effort: Effort) -> Result:
@@ -199,9 +207,14 @@ class Ledger:
             raise ValueError(f"claim {id!r} is written twice")
 
         def keep(measure: Callable[[Effort], Finding]) -> Callable[[Effort], Finding]:
-            whose = f"eigenloop, on {self.source}" if provenance == "ours" else self.source  # no paper says ours
+            # no paper says ours
+            whose = f"eigenloop, on {self.source}" if provenance == "ours" else self.source
             source = f"{whose}, {place}" if place else whose
-            self.claims.append(Claim(id, statement, source, measure, provenance, quote, expected_verdict, shared_run))
+            self.claims.append(
+                Claim(
+                    id, statement, source, measure, provenance, quote, expected_verdict, shared_run
+                )
+            )
             return measure
 
         return keep
@@ -246,9 +259,15 @@ def within_sigmas(
         'holds'
     """
     finding = within(
-        measured=measured, expected=expected, tolerance=sigmas * standard_error, relative=False, note=note,
-        justification=f"{sigmas:g} standard errors of {standard_error:.3g}", numbers=numbers, plot=plot,
-    )  # fmt: skip
+        measured=measured,
+        expected=expected,
+        tolerance=sigmas * standard_error,
+        relative=False,
+        note=note,
+        justification=f"{sigmas:g} standard errors of {standard_error:.3g}",
+        numbers=numbers,
+        plot=plot,
+    )
     distance = abs(measured - expected) / standard_error if standard_error > 0 else 0.0
     return replace(finding, numbers={**finding.numbers, "sigmas": distance})
 
@@ -269,4 +288,13 @@ def every(
         'fails'
     """
     kind: Kind = "holds" if passed == of else "fails"
-    return Finding(kind, f"{passed:,} of {of:,}", f"{of:,} of {of:,}", None, justification, note, numbers or {}, plot)
+    return Finding(
+        kind,
+        f"{passed:,} of {of:,}",
+        f"{of:,} of {of:,}",
+        None,
+        justification,
+        note,
+        numbers or {},
+        plot,
+    )

@@ -3,7 +3,8 @@
     claims = select(collect(), "thm4.1,lemA.4")
     results = measure(claims, Effort(quick=True))
 
-A wing that is not installed says so in place of a verdict; an error inside a claim is a bug and ends the run.
+A wing that is not installed says so in place of a verdict; an error inside a claim is a bug and
+ends the run.
 """
 
 import importlib
@@ -100,7 +101,8 @@ class Results:
     def count(self, kind: Kind, *provenances: Provenance) -> int:
         """How many verdicts begin like this; of claims of these provenances, or of all."""
         return sum(
-            result.finding.kind == kind and (not provenances or result.claim.provenance in provenances)
+            result.finding.kind == kind
+            and (not provenances or result.claim.provenance in provenances)
             for result in self.results
         )
 
@@ -111,7 +113,9 @@ class Results:
 
     @property
     def summary(self) -> str:
-        """The verdicts on the papers' statements, those on eigenloop's own, and whether they are the recorded ones."""
+        """The verdicts on the papers' statements, those on eigenloop's own, and whether they are
+        the recorded ones.
+        """
         if not self.results:
             return "There was no claim to measure."
         sentences = [
@@ -121,15 +125,26 @@ class Results:
         found = " ".join(filter(None, sentences))
         if self.as_expected:
             return f"{found} Every verdict is the one recorded in the package."
-        ids = [f"{r.claim.id} ({r.finding.kind}, recorded: {r.claim.expected_verdict})" for r in self.unexpected]
+        ids = [
+            f"{r.claim.id} ({r.finding.kind}, recorded: {r.claim.expected_verdict})"
+            for r in self.unexpected
+        ]
         return f"{found} Not as recorded: {joined(ids)}."
 
     def _counted(self, noun: str, *provenances: Provenance) -> str:
         """One sentence on the claims of some provenances; empty where there is none."""
-        words = {"holds": "as stated", "holds only": "in a narrower or different form", "fails": "as stated",
-                 "not run": "here"}  # fmt: skip
-        verbs = {"holds": ("holds", "hold"), "holds only": ("holds only", "hold only"), "fails": ("fails", "fail"),
-                 "not run": ("was not run", "were not run")}  # fmt: skip
+        words = {
+            "holds": "as stated",
+            "holds only": "in a narrower or different form",
+            "fails": "as stated",
+            "not run": "here",
+        }
+        verbs = {
+            "holds": ("holds", "hold"),
+            "holds only": ("holds only", "hold only"),
+            "fails": ("fails", "fail"),
+            "not run": ("was not run", "were not run"),
+        }
         counted = {kind: self.count(kind, *provenances) for kind in KINDS}
         total = sum(counted.values())
         parts = [f"{n} {verbs[kind][n != 1]} {words[kind]}" for kind, n in counted.items() if n]
@@ -154,7 +169,8 @@ class Results:
 def collect(sources: Sequence[Source] | None = None) -> list[Entry]:
     """Every claim of every source (all of `SOURCES` by default), in order.
 
-    A source whose optional dependencies are missing gives one entry that stands for all its claims and is not run.
+    A source whose optional dependencies are missing gives one entry that stands for all its claims
+    and is not run.
 
     Raises:
         ValueError: two claims with one identifier.
@@ -178,7 +194,8 @@ def collect(sources: Sequence[Source] | None = None) -> list[Entry]:
 
 
 def select(entries: Sequence[Entry], only: str | None) -> list[Entry]:
-    """Those that `only` names: identifiers or their beginnings, separated by commas; a number must be whole.
+    """Those that `only` names: identifiers or their beginnings, separated by commas; a number must
+    be whole.
 
     Args:
         entries: as from `collect`.
@@ -189,7 +206,10 @@ def select(entries: Sequence[Entry], only: str | None) -> list[Entry]:
 
     Example:
         >>> nothing = lambda effort: None
-        >>> some = [Claim(id, "", "", nothing, "ours") for id in ("thm4.1.rate", "thm4.10", "fig2.losses", "fig2b.ln")]
+        >>> some = [
+        ...     Claim(id, "", "", nothing, "ours")
+        ...     for id in ("thm4.1.rate", "thm4.10", "fig2.losses", "fig2b.ln")
+        ... ]
         >>> demo = [Entry(claim, Source("demo")) for claim in some]
         >>> [entry.claim.id for entry in select(demo, "thm4.1, Fig2.")]
         ['thm4.1.rate', 'fig2.losses', 'fig2b.ln']
@@ -198,11 +218,15 @@ def select(entries: Sequence[Entry], only: str | None) -> list[Entry]:
         return list(entries)
     asked = names_of(only)
     if not asked:
-        raise InputError(f"--only is {only!r}; give claims separated by commas, e.g. thm4.1, or leave it out")
+        raise InputError(
+            f"--only is {only!r}; give claims separated by commas, e.g. thm4.1, or leave it out"
+        )
     known = [entry.claim.id for entry in entries]
     for name in asked:
         if not any(_names(name, id) for id in known):
-            raise InputError(f"--only names {name!r}, which begins no claim's name; {_near(name, known)}")
+            raise InputError(
+                f"--only names {name!r}, which begins no claim's name; {_near(name, known)}"
+            )
     return [entry for entry in entries if any(_names(name, entry.claim.id) for name in asked)]
 
 
@@ -231,21 +255,30 @@ def measure(
         entries: which.
         effort: quick or whole, and the seed.
         report: told how far it is.
-        workers: processes to share them between, each with one thread; None measures in this one. A script that asks
-            for processes needs the usual `if __name__ == "__main__":`.
-        kept: findings of an earlier start, of the same effort, which are not measured again; new ones are added.
+        workers: processes to share them between, each with one thread; None measures in this one. A
+            script that asks for processes needs the usual `if __name__ == "__main__":`.
+        kept: findings of an earlier start, of the same effort, which are not measured again; new
+            ones are added.
 
     Raises:
         RuntimeError: an error inside a claim, which it names.
         InputError: a process was killed.
     """
     began, tell = time.monotonic(), report or (lambda done, total: None)
-    found = {} if kept is None else {entry.claim.id: kept.found[entry.claim.id] for entry in entries
-                                     if entry.claim.id in kept.found}  # fmt: skip
+    found = (
+        {}
+        if kept is None
+        else {
+            entry.claim.id: kept.found[entry.claim.id]
+            for entry in entries
+            if entry.claim.id in kept.found
+        }
+    )
     rest = [entry for entry in entries if entry.claim.id not in found]
 
     def keep(entry: Entry, finding: Finding, seconds: float) -> None:
-        if kept is not None and finding.kind != "not run":  # what it lacked may be installed next time
+        # what it lacked may be installed next time
+        if kept is not None and finding.kind != "not run":
             kept.add(entry.claim.id, finding, seconds)
             finding, seconds = kept.found[entry.claim.id]
         found[entry.claim.id] = finding, seconds
@@ -276,24 +309,34 @@ def plain(value: Any) -> Any:
 
 
 def _measure_apart(
-    entries: Sequence[Entry], effort: Effort, keep: Callable[[Entry, Finding, float], None], workers: int
+    entries: Sequence[Entry],
+    effort: Effort,
+    keep: Callable[[Entry, Finding, float], None],
+    workers: int,
 ) -> None:
-    """In processes: a claim is found there by its source and identifier, for functions do not travel."""
+    """In processes: a claim is found there by its source and identifier, for functions do not
+    travel.
+    """
     stop = multiprocessing.get_context("spawn").Event()
     with processes(workers, work_alone, stop) as pool:
         futures = {
-            pool.submit(_measure_found, [entry.claim.id for entry in task], task[0].source, effort): task
+            pool.submit(
+                _measure_found, [entry.claim.id for entry in task], task[0].source, effort
+            ): task
             for task in _tasks(entries)
         }
 
         def ended(future: Future[Any]) -> None:
-            for entry, measured in zip(futures[future], future.result(), strict=True):  # raises what a claim raised
+            # raises what a claim raised
+            for entry, measured in zip(futures[future], future.result(), strict=True):
                 keep(entry, *measured)
 
         try:
             gather(futures, ended)
         except BrokenProcessPool:
-            raise InputError("a process measuring claims was killed (is there enough memory?); try again") from None
+            raise InputError(
+                "a process measuring claims was killed (is there enough memory?); try again"
+            ) from None
         except BaseException:
             stop.set()  # nobody waits for what is still being measured
             raise
@@ -302,20 +345,27 @@ def _measure_apart(
 
 
 def _tasks(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Claims that judge one run together, and first; then each of the others by itself, the last modules first.
+    """Claims that judge one run together, and first; then each of the others by itself, the last
+    modules first.
 
-    The theorems and lemmas, which come first in the list, take milliseconds: at the end they fill what is left of
-    every process's time.
+    The theorems and lemmas, which come first in the list, take milliseconds: at the end they fill
+    what is left of every process's time.
     """
     tasks: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         run = entry.claim.shared_run
-        tasks.setdefault((entry.source.module, f"run {run}" if run else f"claim {entry.claim.id}"), []).append(entry)
+        tasks.setdefault(
+            (entry.source.module, f"run {run}" if run else f"claim {entry.claim.id}"), []
+        ).append(entry)
     modules = list(dict.fromkeys(entry.source.module for entry in entries))
-    return sorted(tasks.values(), key=lambda task: (-len(task), -modules.index(task[0].source.module)))
+    return sorted(
+        tasks.values(), key=lambda task: (-len(task), -modules.index(task[0].source.module))
+    )
 
 
-def _measure_found(ids: Sequence[str], source: Source, effort: Effort) -> list[tuple[Finding, float]]:
+def _measure_found(
+    ids: Sequence[str], source: Source, effort: Effort
+) -> list[tuple[Finding, float]]:
     claims = {entry.claim.id: entry.claim for entry in collect([source])}
     return [_measured(claims[id], source, effort) for id in ids]
 
@@ -345,7 +395,9 @@ def _claims(module: str) -> list[Claim]:
 
 
 def _is_missing_extra(error: Exception, source: Source) -> bool:
-    ours = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "eigenloop"
+    ours = (
+        isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "eigenloop"
+    )
     return isinstance(error, ModuleNotFoundError) and source.extra is not None and not ours
 
 
@@ -355,13 +407,20 @@ def _not_run(source: Source) -> Finding:
 
 def _stand_in(source: Source) -> Claim:
     name = source.module.removeprefix("eigenloop.")
-    return Claim(name, f"The claims of {source.module}.", source.module, lambda effort: _not_run(source), "ours")
+    return Claim(
+        name,
+        f"The claims of {source.module}.",
+        source.module,
+        lambda effort: _not_run(source),
+        "ours",
+    )
 
 
 def _names(name: str, id: str) -> bool:
     rest = id.lower().removeprefix(name)
     begins = len(rest) == len(id) - len(name)
-    return begins and not (name[-1].isdigit() and rest[:1].isdigit())  # thm4.1 is not the beginning of thm4.10
+    # thm4.1 is not the beginning of thm4.10
+    return begins and not (name[-1].isdigit() and rest[:1].isdigit())
 
 
 def _near(name: str, known: Sequence[str]) -> str:
@@ -371,14 +430,30 @@ def _near(name: str, known: Sequence[str]) -> str:
     groups = list(dict.fromkeys(id.rpartition(".")[0] or id for id in known))
     spelled = {word.lower(): word for word in [*groups, *known]}
     found = get_close_matches(name, spelled, n=NEAREST, cutoff=0.7)
-    return f"nearest are {', '.join(spelled[word] for word in found)}" if found else f"known are {', '.join(groups)}"
+    return (
+        f"nearest are {', '.join(spelled[word] for word in found)}"
+        if found
+        else f"known are {', '.join(groups)}"
+    )
 
 
 def _plain_result(result: Result) -> dict[str, Any]:
     claim, finding = result.claim, result.finding
-    values = {"measured": finding.measured, "expected": finding.expected, "tolerance": finding.tolerance}
-    reasons = {name: _why_none(name, value, finding) for name, value in values.items() if plain(value) is None}
-    lost = {name: "not finite" for name, value in finding.numbers.items() if value is not None and _holes(value)}
+    values = {
+        "measured": finding.measured,
+        "expected": finding.expected,
+        "tolerance": finding.tolerance,
+    }
+    reasons = {
+        name: _why_none(name, value, finding)
+        for name, value in values.items()
+        if plain(value) is None
+    }
+    lost = {
+        name: "not finite"
+        for name, value in finding.numbers.items()
+        if value is not None and _holes(value)
+    }
     return {
         "id": claim.id,
         "source": claim.source,
@@ -401,7 +476,11 @@ def _why_none(name: str, value: Any, finding: Finding) -> str:
         return finding.note or "not run"
     if value is not None:
         return "not finite"
-    return finding.justification or f"the claim has no {name}" if name == "tolerance" else "not a single value"
+    return (
+        finding.justification or f"the claim has no {name}"
+        if name == "tolerance"
+        else "not a single value"
+    )
 
 
 def _holes(value: Any) -> bool:

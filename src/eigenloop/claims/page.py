@@ -1,4 +1,6 @@
-"""The claims ledger as one page, one JSON file and one table: what was stated, what was measured, and the evidence."""
+"""The claims ledger as one page, one JSON file and one table: what was stated, what was
+measured, and the evidence.
+"""
 
 import json
 import shlex
@@ -17,7 +19,16 @@ from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
 from eigenloop.claims.measuring import KINDS, Results, names_of, plain
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
-from eigenloop.report.drawing import COLOURS, DARK, DASHES, LIGHT, file_content, in_look, label_logarithms, legend_below
+from eigenloop.report.drawing import (
+    COLOURS,
+    DARK,
+    DASHES,
+    LIGHT,
+    file_content,
+    in_look,
+    label_logarithms,
+    legend_below,
+)
 from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
@@ -25,28 +36,43 @@ from eigenloop.system.workers import processes
 
 TITLE = "The theorems, measured: the claims ledger"
 LEAD = (
-    "The papers' statements that can be checked, and eigenloop's own beside them, as claims: what is stated and by "
-    "whom, "
-    "what was measured, how far apart the two may be and why. Each row opens to its evidence and to the command that "
-    "repeats it. "
+    "The papers' statements that can be checked, and eigenloop's own beside them, as claims: what"
+    " is stated and by whom, what was measured, how far apart the two may be and why. Each row"
+    " opens to its evidence and to the command that repeats it. "
 )
 VERDICTS = (
-    "A claim holds when what was measured agrees with the statement within the tolerance given beside it; it holds "
-    "only in a narrower or different form where the words after the verdict say which; it fails where the evidence is "
-    "against it as stated, with the reason found. The package records the verdict it knows for each claim, failures "
-    "included; a verdict that differs from the recorded one is marked as unexpected."
+    "A claim holds when what was measured agrees with the statement within the tolerance given"
+    " beside it; it holds only in a narrower or different form where the words after the verdict"
+    " say which; it fails where the evidence is against it as stated, with the reason found. The"
+    " package records the verdict it knows for each claim, failures included; a verdict that"
+    " differs from the recorded one is marked as unexpected."
 )
 WHOSE = (
-    "Provenance says whose a statement is: stated where the paper's text says it, in the words quoted; "
-    "reconstructed where the paper states it but its formula, or a condition of it, is missing from the text that we "
-    "have, so that ours may differ from it; figure "
-    "where it was read off a figure; ours where eigenloop posed it and no paper says it."
+    "Provenance says whose a statement is: stated where the paper's text says it, in the words"
+    " quoted; reconstructed where the paper states it but its formula, or a condition of it, is"
+    " missing from the text that we have, so that ours may differ from it; figure where it was read"
+    " off a figure; ours where eigenloop posed it and no paper says it."
 )
-TONES: Mapping[Kind, Tone] = {"holds": "good", "holds only": "warn", "fails": "bad", "not run": "neutral"}
+TONES: Mapping[Kind, Tone] = {
+    "holds": "good",
+    "holds only": "warn",
+    "fails": "bad",
+    "not run": "neutral",
+}
 HEADER = (
-    "id", "source", "provenance", "quote", "statement", "verdict", "expected_verdict", "measured", "expected",
-    "tolerance", "justification", "seconds",
-)  # fmt: skip
+    "id",
+    "source",
+    "provenance",
+    "quote",
+    "statement",
+    "verdict",
+    "expected_verdict",
+    "measured",
+    "expected",
+    "tolerance",
+    "justification",
+    "seconds",
+)
 MOST_POINTS = 200
 """Points of a curve that a small figure keeps."""
 LISTED = 8
@@ -63,7 +89,8 @@ class Written(NamedTuple):
 
 
 def ledger_directory(directory: Path, *, page: str | None = None) -> OutputDirectory:
-    """The directory of a ledger, which may be that of `eigenloop reproduce`; the page has a name of its own there.
+    """The directory of a ledger, which may be that of `eigenloop reproduce`; the page has a name of
+    its own there.
 
     Args:
         directory: where the ledger will go; it need not exist.
@@ -90,23 +117,32 @@ def check_ledger(directory: Path, *, only: str | None, seed: int) -> None:
         held, of = found.get("only"), found["seed"]
     except (OSError, ValueError, KeyError, AttributeError):
         return  # none, or not ours
-    same = (None if held is None else sorted(names_of(held))) == (None if only is None else sorted(names_of(only)))
+    same = (None if held is None else sorted(names_of(held))) == (
+        None if only is None else sorted(names_of(only))
+    )
     if not same or of != seed:
         words = "all claims" if held is None else f"--only {held}"
         raise InputError(
-            f"{directory} holds the ledger of {words} with --seed {of}; give another --out, or remove {path} first"
+            f"{directory} holds the ledger of {words} with --seed {of}; give another --out, or"
+            f" remove {path} first"
         )
 
 
 def write_ledger(
-    results: Results, directory: Path, *, only: str | None = None, page: str | None = None, workers: int = 1
+    results: Results,
+    directory: Path,
+    *,
+    only: str | None = None,
+    page: str | None = None,
+    workers: int = 1,
 ) -> Written:
     """Write the page, claims.json and claims.csv, each in one move.
 
     Args:
         results: what was measured.
         directory: where to.
-        only: the choice of claims, for the command that repeats it and in claims.json; None for all.
+        only: the choice of claims, for the command that repeats it and in claims.json; None for
+            all.
         page: the page's name; by default `page_path` decides.
         workers: processes that draw.
 
@@ -121,13 +157,18 @@ def write_ledger(
     rows = [[_flat(claim[name]) for name in HEADER] for claim in found["claims"]]
     save_table(files.csv, HEADER, rows)
     atomic_write(
-        files.page, report.render(ledger_page(results, only=only, directory=directory, workers=workers)).encode()
+        files.page,
+        report.render(
+            ledger_page(results, only=only, directory=directory, workers=workers)
+        ).encode(),
     )
     return files
 
 
 def page_path(directory: Path) -> Path:
-    """Where the page goes: report.html, or verify.html where that is another page (of `eigenloop reproduce`)."""
+    """Where the page goes: report.html, or verify.html where that is another page (of
+    `eigenloop reproduce`).
+    """
     path = directory / "report.html"
     with suppress(OSError):  # what cannot be read cannot be written to either: `check` says so
         owners = OutputDirectory(directory, "verify").owners()
@@ -177,8 +218,14 @@ def ledger_page(
         filters=("verdict", "provenance"),
         downloads=("claims.json", "claims.csv"),
     )
-    unexpected = [report.Note(f"Not as recorded: {_unexpected(result)}", "bad") for result in results.unexpected]
-    words = f"eigenloop verify{'' if only is None else f' --only {shlex.quote(only)}'}{_options(results.effort)}"
+    unexpected = [
+        report.Note(f"Not as recorded: {_unexpected(result)}", "bad")
+        for result in results.unexpected
+    ]
+    words = (
+        "eigenloop"
+        f" verify{'' if only is None else f' --only {shlex.quote(only)}'}{_options(results.effort)}"
+    )
     return report.Page(
         TITLE,
         LEAD + results.summary,
@@ -192,7 +239,9 @@ def ledger_page(
         ],
         command=words + ("" if directory is None else f" --out {shlex.quote(str(directory))}"),
         origin=report.Origin.here(results.seconds),
-        links=[report.Link("Wu, Zhang and Cao, arXiv 2606.00605", "https://arxiv.org/abs/2606.00605")],
+        links=[
+            report.Link("Wu, Zhang and Cao, arXiv 2606.00605", "https://arxiv.org/abs/2606.00605")
+        ],
     )
 
 
@@ -204,15 +253,22 @@ def _counts(results: Results) -> report.Table:
         for whose, counts in results.counts.items()
         if sum(counts.values())
     ]
-    return report.Table(("provenance", *shown_kinds, "claims"), rows, caption="Verdicts by whose statement it is")
+    return report.Table(
+        ("provenance", *shown_kinds, "claims"), rows, caption="Verdicts by whose statement it is"
+    )
 
 
 def teaser(results: Results, page: Path) -> report.Section:
     """The verdicts in short, for a page in the same directory that leads to the ledger."""
     tone: Tone = "neutral" if results.as_expected else "bad"
     leads = report.Facts([("every claim with its evidence", report.Link(page.name, page.name))])
-    words = f"{results.summary} {'The quick form: fewer samples and steps. ' if results.effort.quick else ''}".strip()
-    return report.Section("The theorems, measured", (report.Note(words, tone), leads, _counts(results)))
+    words = (
+        f"{results.summary}"
+        f" {'The quick form: fewer samples and steps. ' if results.effort.quick else ''}".strip()
+    )
+    return report.Section(
+        "The theorems, measured", (report.Note(words, tone), leads, _counts(results))
+    )
 
 
 def draw_all(plots: Sequence[Plot], *, workers: int = 1) -> list[tuple[str, str]]:
@@ -242,7 +298,9 @@ def _figure(plot: Plot) -> Figure:
         x, y = _thinned(curve.x, curve.y)
         style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": curve.name}
         if curve.points:
-            axes.plot(x, y, "o", markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, **style)
+            axes.plot(
+                x, y, "o", markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, **style
+            )
         else:
             axes.plot(x, y, linestyle=DASHES[index % len(DASHES)], **style)
     label_logarithms(axes)
@@ -269,14 +327,23 @@ def _cells(result: Result) -> tuple[Cell, ...]:
     word = finding.kind if result.as_expected else f"{finding.kind} (unexpected)"
     tag = report.Tag(word, "bad" if not result.as_expected else TONES[finding.kind])
     measured, expected = (_cell(value, finding) for value in (finding.measured, finding.expected))
-    return tag, result.claim.provenance, f"{result.claim.id}: {result.claim.statement}", measured, expected
+    return (
+        tag,
+        result.claim.provenance,
+        f"{result.claim.id}: {result.claim.statement}",
+        measured,
+        expected,
+    )
 
 
 def _cell(value: Any, finding: Finding) -> Cell:
     found = plain(value)
     if found is None:
-        return report.Missing(finding.note or "not run" if finding.kind == "not run" else "no single value")
-    if isinstance(found, str | list):  # the evidence has it whole; a narrow column leaves the statement its room
+        return report.Missing(
+            finding.note or "not run" if finding.kind == "not run" else "no single value"
+        )
+    # the evidence has it whole; a narrow column leaves the statement its room
+    if isinstance(found, str | list):
         return textwrap.shorten(_text(found, ".4g"), NARROW, placeholder=" …")
     return found
 
@@ -287,7 +354,9 @@ def _evidence(result: Result, picture: report.Figure | None, effort: Effort) -> 
     if not result.as_expected:
         items.append(report.Note(_unexpected(result), "bad"))
     if finding.note:
-        items.append(report.Note(f"{finding.kind.capitalize()}: {finding.note}", TONES[finding.kind]))
+        items.append(
+            report.Note(f"{finding.kind.capitalize()}: {finding.note}", TONES[finding.kind])
+        )
     facts: list[tuple[str, Cell]] = []
     if finding.kind != "not run":
         facts += [("measured", _text(finding.measured)), ("expected", _text(finding.expected))]
@@ -303,7 +372,9 @@ def _evidence(result: Result, picture: report.Figure | None, effort: Effort) -> 
     if finding.numbers:
         numbers = [(name, _number(value)) for name, value in finding.numbers.items()]
         items.append(report.Table(("number", "value"), numbers, caption="Numbers behind it"))
-    items.append(report.Command(f"eigenloop verify --only {claim.id}{_options(effort)}", "Repeat this claim"))
+    items.append(
+        report.Command(f"eigenloop verify --only {claim.id}{_options(effort)}", "Repeat this claim")
+    )
     return items
 
 
@@ -334,7 +405,8 @@ def _seconds(seconds: float) -> str:
 def _unexpected(result: Result) -> str:
     claim = result.claim
     return (
-        f"{claim.id} {result.finding.kind} here, and the package records that it {_recorded(claim.expected_verdict)}."
+        f"{claim.id} {result.finding.kind} here, and the package records that it"
+        f" {_recorded(claim.expected_verdict)}."
     )
 
 

@@ -1,7 +1,7 @@
 """The command line: one file per command; errors are one line on standard error.
 
-A command parses, imports its wing inside its function, calls it and prints; no mathematics here. This file imports
-nothing of weight, so that Ctrl-C is heard from the start.
+A command parses, imports its wing inside its function, calls it and prints; no mathematics here.
+This file imports nothing of weight, so that Ctrl-C is heard from the start.
 """
 
 import codecs
@@ -24,12 +24,23 @@ INTERNAL = 70
 NEGATED = (("--header", "--no-header"),)
 """Options that come as a pair."""
 
-PLAIN = {"±": "+-", "×": "x", "−": "-", "–": "-", "…": "...", "≥": ">=", "≤": "<=", "λ": "lambda", "γ": "gamma"}
+PLAIN = {
+    "±": "+-",
+    "×": "x",
+    "−": "-",
+    "–": "-",
+    "…": "...",
+    "≥": ">=",
+    "≤": "<=",
+    "λ": "lambda",
+    "γ": "gamma",
+}
 """What stands for a sign that the terminal's encoding lacks; a question mark for others."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 input that cannot be used, 70 a fault of its own, 130 interrupted.
+    """Run the command line and exit: 0 done, 2 input that cannot be used, 70 a fault of its own,
+    130 interrupted.
 
     `--debug`, anywhere among the arguments, shows the traceback of whatever ends the command.
     """
@@ -59,7 +70,8 @@ def _run(words: list[str], interrupts: Any, debug: bool) -> Any:
             _refuse_contradiction(words)
             status = app(args=words, standalone_mode=False)
             if sys.stdout is not None:
-                sys.stdout.flush()  # what cannot be written is heard of here, not when Python has ended
+                # what cannot be written is heard of here, not when Python has ended
+                sys.stdout.flush()
             if status == interrupts.INTERRUPTED:  # what Typer returns after Ctrl-C, without a word
                 raise KeyboardInterrupt
             return status
@@ -72,7 +84,8 @@ def _run(words: list[str], interrupts: Any, debug: bool) -> Any:
     except BrokenPipeError:
         _silence()  # the reader has gone: nothing more to say
         return 1
-    except Exception as error:  # the outermost: every one ends in a line and a status, and --debug has the traceback
+    except Exception as error:
+        # the outermost: every one ends in a line and a status, and --debug has the traceback
         if debug:
             traceback.print_exc()
         if isinstance(error, OSError):
@@ -86,9 +99,11 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, InputError):
         return str(error), 2
     usage = getattr(error, "format_message", None)
-    if usage is not None:  # an error of the command line itself, by whichever library Typer stands on
+    # an error of the command line itself, by whichever library Typer stands on
+    if usage is not None:
         message = " ".join(usage().split())
-        message = message.replace(": Value error, ", ": ", 1)  # what pydantic puts before the words of others
+        # what pydantic puts before the words of others
+        message = message.replace(": Value error, ", ": ", 1)
         return message + _offending(error, message), 2
     cause = known(error)
     if cause is not None:
@@ -96,16 +111,26 @@ def _told(error: Exception) -> tuple[str, int]:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}eigenloop{os.sep}" in frame.filename] or frames
     where = f"{ours[-1].filename.rpartition(f'{os.sep}eigenloop{os.sep}')[2]}:{ours[-1].lineno}"
-    text = f"internal error: {type(error).__name__} at {where} ({reason(error)}); this is a fault of eigenloop: "
-    return one_line(f"{text}please report the command, and what it prints with --debug added"), INTERNAL
+    text = (
+        f"internal error: {type(error).__name__} at {where} ({reason(error)}); this is a fault of"
+        " eigenloop: "
+    )
+    return (
+        one_line(f"{text}please report the command, and what it prints with --debug added"),
+        INTERNAL,
+    )
 
 
 def _prepare() -> None:
-    """What others have set for their own sake and what would stop a command: encodings, and how to draw on a screen."""
+    """What others have set for their own sake and what would stop a command: encodings, and how
+    to draw on a screen.
+    """
     os.environ["MPLBACKEND"] = "agg"  # a command draws into files
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is nobody's concern here
+    # where it keeps its fonts is nobody's concern here
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     codecs.register_error("eigenloop", _plain)
-    reconfigure = getattr(sys.stdout, "reconfigure", None)  # there may be no output, or one that a test has put there
+    # there may be no output, or one that a test has put there
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="eigenloop")
 
@@ -113,7 +138,10 @@ def _prepare() -> None:
 def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+    return (
+        "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]),
+        error.end,
+    )
 
 
 def _silence() -> None:
@@ -128,7 +156,11 @@ def _refuse_nothing(words: list[str]) -> None:
     """An empty word would stand for the current directory, or for no table at all."""
     for before, word in zip(["", *words], words, strict=False):
         if word == "" or (word.startswith("--") and word.endswith("=")):
-            name = before if word == "" and before.startswith("--") else word.rstrip("=") or "an argument"
+            name = (
+                before
+                if word == "" and before.startswith("--")
+                else word.rstrip("=") or "an argument"
+            )
             raise InputError(f"{name} is empty; give it a value")
 
 

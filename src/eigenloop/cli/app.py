@@ -15,7 +15,10 @@ from eigenloop.cli.verify import verify
 
 app = typer.Typer(
     name="eigenloop",
-    help="Looped transformers that learn the power method: train them, check the theorems, apply them to data.",
+    help=(
+        "Looped transformers that learn the power method: train them, check the theorems, apply"
+        " them to data."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,8 +39,13 @@ def _version(asked: bool) -> bool:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and stop."
+        ),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")
+    ] = False,
 ) -> None:
     del version, debug  # heard of above, and in `main`

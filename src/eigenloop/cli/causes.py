@@ -1,4 +1,6 @@
-"""Known causes of what other libraries raise, and how a person mends them; what is not here is a fault of ours."""
+"""Known causes of what other libraries raise, and how a person mends them; what is not here is a
+fault of ours.
+"""
 
 import errno
 import os
@@ -12,7 +14,8 @@ CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def known(error: BaseException) -> str | None:
-    """What to tell a person about an exception whose cause lies outside the program; None where it is not known.
+    """What to tell a person about an exception whose cause lies outside the program; None where it
+    is not known.
 
     Example:
         >>> known(OSError(28, "No space left on device", "/tmp/x"))
@@ -29,7 +32,10 @@ def _memory(error: BaseException) -> str | None:
     if "RESOURCE_EXHAUSTED" in str(error):  # XLA's word for it
         return "not enough memory (of the machine or its accelerator); ask for smaller sizes"
     if type(error).__name__ == "BrokenProcessPool":
-        return "a worker process was killed, most often for lack of memory; ask for smaller sizes, or try again"
+        return (
+            "a worker process was killed, most often for lack of memory; ask for smaller sizes, or"
+            " try again"
+        )
     return None
 
 
@@ -38,7 +44,9 @@ def _backend(error: BaseException) -> str | None:
     # JAX says it once in words, and after that by a failed assertion of its own.
     said = isinstance(error, RuntimeError) and "backend" in str(error)
     last = extract_tb(error.__traceback__)[-1:]
-    asserted = isinstance(error, AssertionError) and last and last[0].filename.endswith("xla_bridge.py")
+    asserted = (
+        isinstance(error, AssertionError) and last and last[0].filename.endswith("xla_bridge.py")
+    )
     if not wanted or not (said or asserted):
         return None
     name = "JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") else "JAX_PLATFORM_NAME"
@@ -49,7 +57,10 @@ def _switches(error: BaseException) -> str | None:
     if isinstance(error, FloatingPointError) and os.environ.get("JAX_DEBUG_NANS"):
         return f"JAX_DEBUG_NANS makes every NaN an error ({reason(error)}); unset it"
     if isinstance(error, Warning):
-        return f"Python turns warnings into errors here ({reason(error)}); leave out -W error, and unset PYTHONWARNINGS"
+        return (
+            f"Python turns warnings into errors here ({reason(error)}); leave out -W error, and"
+            " unset PYTHONWARNINGS"
+        )
     return None
 
 
@@ -57,11 +68,17 @@ def _person(error: BaseException) -> str | None:
     nobody = "uid not found" in str(error) or "Could not determine home" in str(error)
     if not (nobody and isinstance(error, KeyError | RuntimeError)):
         return None
-    return f"this user (number {os.getuid()}) has no name or home here; set USER, and HOME to a directory to write in"
+    return (
+        f"this user (number {os.getuid()}) has no name or home here; set USER, and HOME to a"
+        " directory to write in"
+    )
 
 
 def _installation(error: BaseException) -> str | None:
-    if not isinstance(error, ImportError) or (error.name or "eigenloop").partition(".")[0] == "eigenloop":
+    if (
+        not isinstance(error, ImportError)
+        or (error.name or "eigenloop").partition(".")[0] == "eigenloop"
+    ):
         return None
     return f"{error.name} cannot be imported ({reason(error)}); install eigenloop again"
 
@@ -73,12 +90,20 @@ def _files(error: BaseException) -> str | None:
     if error.errno in FULL:
         return f"no space is left on the disk of {what}; free some, or choose another directory"
     if error.errno in CLOSED:
-        return f"{what} is closed to this user ({error.strerror}); change its permissions, or choose another place"
+        return (
+            f"{what} is closed to this user ({error.strerror}); change its permissions, or choose"
+            " another place"
+        )
     if error.errno == errno.EMFILE:
         return "too many files are open; raise the limit (ulimit -n)"
     return None
 
 
 CAUSES: tuple[Callable[[BaseException], str | None], ...] = (
-    _memory, _backend, _switches, _person, _installation, _files,
-)  # fmt: skip
+    _memory,
+    _backend,
+    _switches,
+    _person,
+    _installation,
+    _files,
+)

@@ -15,36 +15,58 @@ def loops(
         str,
         typer.Argument(
             metavar="paper|RUN|MODEL|FILE.py:STEP",
-            help="paper: the exact case. RUN: a directory of `eigenloop train`. MODEL: a directory with config.json, "
-            "or a name on the Hugging Face hub. FILE.py:STEP: a function of yours, x -> the next state; the file is "
-            "run, as code, and only because you name it here.",
+            help=(
+                "paper: the exact case. RUN: a directory of `eigenloop train`. MODEL: a directory"
+                " with config.json, "
+                "or a name on the Hugging Face hub. FILE.py:STEP: a function of yours, x -> the"
+                " next state; the file is "
+                "run, as code, and only because you name it here."
+            ),
             show_default=False,
         ),
     ],
     layer: Annotated[
-        int | None, typer.Option(help="MODEL: the layer to loop; without it the model's own loop (albert).")
+        int | None,
+        typer.Option(help="MODEL: the layer to loop; without it the model's own loop (albert)."),
     ] = None,
-    text: Annotated[Path | None, typer.Option(help="MODEL: a text file whose states are looped.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="MODEL: a text file whose states are looped.")
+    ] = None,
     start: Annotated[Path | None, typer.Option(help="FILE.py:STEP: x_0, a .npy file.")] = None,
     context: Annotated[
-        Path | None, typer.Option(help="FILE.py:STEP: an .npz file; its arrays are passed by name and stay fixed.")
+        Path | None,
+        typer.Option(
+            help="FILE.py:STEP: an .npz file; its arrays are passed by name and stay fixed."
+        ),
     ] = None,
-    gamma: Annotated[float | None, typer.Option(help="paper: A B = gamma I; 5 by default.", show_default=False)] = None,
-    count: Annotated[int, typer.Option("--loops", metavar="K", help="Loops that you run or mean to run.")] = 64,
-    starts: Annotated[int, typer.Option(help="Starts whose ends are compared: x_0 and random ones of its length.")] = 1,
-    device: Annotated[str, typer.Option(help="MODEL: where it runs: auto, cpu, cuda, ...")] = "auto",
+    gamma: Annotated[
+        float | None, typer.Option(help="paper: A B = gamma I; 5 by default.", show_default=False)
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--loops", metavar="K", help="Loops that you run or mean to run.")
+    ] = 64,
+    starts: Annotated[
+        int, typer.Option(help="Starts whose ends are compared: x_0 and random ones of its length.")
+    ] = 1,
+    device: Annotated[
+        str, typer.Option(help="MODEL: where it runs: auto, cpu, cuda, ...")
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Of every random vector; of RUN's problem.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Directory for report.html, its tables and loops.json; nothing by default.",
-                     show_default=False),
+        typer.Option(
+            help="Directory for report.html, its tables and loops.json; nothing by default.",
+            show_default=False,
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-) -> None:  # fmt: skip
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+) -> None:
     """Does a loop settle, rotate, grow or wander; how fast; and how many loops are worth running?
 
-    Each answer comes with its certificate: residual, condition and error of eigenvalues, a bracket of the radius,
-    standard errors of exponents, forecasts beside what was taken.
+    Each answer comes with its certificate: residual, condition and error of eigenvalues, a bracket
+    of the radius, standard errors of exponents, forecasts beside what was taken.
     """
     import json as encoder
 
@@ -76,7 +98,9 @@ def loops(
         command = _command(source, given, count, starts, seed, device, out)
         with safely(lambda: True):
             plane = _plane(found, seed) if starts > 1 else None
-            files = write_diagnosis(found, out, command=command, said=sentences, plane=plane, document=document)
+            files = write_diagnosis(
+                found, out, command=command, said=sentences, plane=plane, document=document
+            )
     if json:
         typer.echo(encoder.dumps({**document, "files": files}, allow_nan=False))
         return
@@ -108,7 +132,9 @@ def _belong(kind: str, given: dict[str, Any]) -> None:
     for name, value in given.items():
         if value is not None and name not in OPTIONS[kind]:
             owner = next(names[other] for other, options in OPTIONS.items() if name in options)
-            raise InputError(f"--{name} belongs to {owner}, and the source is {names[kind]}; leave it out")
+            raise InputError(
+                f"--{name} belongs to {owner}, and the source is {names[kind]}; leave it out"
+            )
     needed = NEEDED.get(kind)
     if needed and given[needed] is None:
         raise InputError(f"{names[kind]} needs --{needed}; give a file")
@@ -127,11 +153,20 @@ def _run(directory: Path, count: int, seed: int) -> "tuple[Diagnosis, list[str],
 
     run = load_run(directory)
     matrices, query = loop_matrices(run, seed=seed)
-    seen = snapshots(matrices, query, loops=count, norm=run.config.norm, trained_loops=run.config.loops, seed=seed)
+    seen = snapshots(
+        matrices,
+        query,
+        loops=count,
+        norm=run.config.norm,
+        trained_loops=run.config.loops,
+        seed=seed,
+    )
     return seen.last, seen.sentences(), seen.as_dict()
 
 
-def _user_map(source: str, kind: str, given: dict[str, Any], device: str) -> "tuple[LoopedMap, list[str]]":
+def _user_map(
+    source: str, kind: str, given: dict[str, Any], device: str
+) -> "tuple[LoopedMap, list[str]]":
     if kind == "file":
         from eigenloop.loops import map_of_file
 
@@ -155,13 +190,24 @@ def _plane(found: "Diagnosis", seed: int) -> Any:
 
     looped, run = found.looped, found.orbit
     few = looped.size <= DENSE
-    return slice_ends(looped, loops=min(run.total, 5 * run.loops), scale=run.scale, seed=seed) if few else None
+    return (
+        slice_ends(looped, loops=min(run.total, 5 * run.loops), scale=run.scale, seed=seed)
+        if few
+        else None
+    )
 
 
-def _command(source: str, given: dict[str, Any], count: int, starts: int, seed: int, device: str, out: Path) -> str:
+def _command(
+    source: str, given: dict[str, Any], count: int, starts: int, seed: int, device: str, out: Path
+) -> str:
     """What was typed, quoted for a shell; defaults are left out."""
     words = ["eigenloop", "loops", source]
-    rest = {"loops": (count, 64), "starts": (starts, 1), "seed": (seed, 0), "device": (device, "auto")}
+    rest = {
+        "loops": (count, 64),
+        "starts": (starts, 1),
+        "seed": (seed, 0),
+        "device": (device, "auto"),
+    }
     for name, value in given.items():
         words += [] if value is None else [f"--{name}", str(value)]
     for name, (value, default) in rest.items():
@@ -181,9 +227,13 @@ def _summary(console: Any, found: "Diagnosis") -> None:
         for mode in found.modes[:6]:
             imaginary = f" ± {mode.value.imag:.6g}i" if mode.value.imag else ""
             table.add_row(
-                f"{mode.value.real:.6g}{imaginary}", f"{mode.modulus:.8g}", mode.kind, f"{mode.residual:.1e}",
-                _short(mode.condition, ".3g"), _short(mode.error, ".1e"),
-            )  # fmt: skip
+                f"{mode.value.real:.6g}{imaginary}",
+                f"{mode.modulus:.8g}",
+                mode.kind,
+                f"{mode.residual:.1e}",
+                _short(mode.condition, ".3g"),
+                _short(mode.error, ".1e"),
+            )
         console.print(table)
     if found.bracket is not None:
         ends = [_short(end, ".8g") for end in (found.bracket.lower, found.bracket.upper)]
@@ -193,12 +243,24 @@ def _summary(console: Any, found: "Diagnosis") -> None:
     if found.rate is not None:
         console.print(f"measured factor per loop {found.rate.modulus:.8g} ± {found.rate.error:.1g}")
     if found.needed is not None:
-        table = Table("distance", "forecast", "taken", "bound", "stop at first step below it", "left there", box=SIMPLE)
+        table = Table(
+            "distance",
+            "forecast",
+            "taken",
+            "bound",
+            "stop at first step below it",
+            "left there",
+            box=SIMPLE,
+        )
         for need, left in zip(found.needed, found.exits or (), strict=True):
             table.add_row(
-                f"{need.tolerance:g}", _short(need.forecast, "d"), _short(need.taken, "d"), _short(need.bound, "d"),
-                _short(left.loop, "d"), _short(left.left, ".2g"),
-            )  # fmt: skip
+                f"{need.tolerance:g}",
+                _short(need.forecast, "d"),
+                _short(need.taken, "d"),
+                _short(need.bound, "d"),
+                _short(left.loop, "d"),
+                _short(left.left, ".2g"),
+            )
         console.print(table)
     if found.ends is not None:
         shares = ", ".join(map(str, found.ends.shares)) or "none settled"

@@ -1,4 +1,6 @@
-"""What several commands take, and the words that repeat one: numbers separated by commas, a command quoted."""
+"""What several commands take, and the words that repeat one: numbers separated by commas, a
+command quoted.
+"""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -29,7 +31,9 @@ def numbers(name: str, text: str, of: Callable[[str], N], *, example: str) -> tu
         return tuple(of(part) for part in text.split(","))
     except ValueError:
         kind = "integers" if of is int else "numbers"
-        raise InputError(f"--{name} is {text!r}; give {kind} separated by commas, e.g. {example}") from None
+        raise InputError(
+            f"--{name} is {text!r}; give {kind} separated by commas, e.g. {example}"
+        ) from None
 
 
 def repeated(*words: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
@@ -37,11 +41,17 @@ def repeated(*words: str, options: Mapping[str, Any], defaults: Mapping[str, Any
 
     Args:
         words: the command and its arguments.
-        options: parameter -> value; None and False are not given, True is a flag, a tuple is several words.
+        options: parameter -> value; None and False are not given, True is a flag, a tuple is
+            several words.
         defaults: of those that have another default.
 
     Example:
-        >>> repeated("lens", "my model", options={"layers": "all", "loop": 0, "weights_only": True}, defaults={})
+        >>> repeated(
+        ...     "lens",
+        ...     "my model",
+        ...     options={"layers": "all", "loop": 0, "weights_only": True},
+        ...     defaults={},
+        ... )
         "eigenloop lens 'my model' --layers all --loop 0 --weights-only"
     """
     said = ["eigenloop", *words]

@@ -16,8 +16,12 @@ def predict(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A table with samples in rows: text (.csv, .tsv, .txt, .dat, also as .gz or .zip), .npy, .npz or "
-            ".parquet, or a data set of scikit-learn (digits, iris, wine, breast_cancer, diabetes, linnerud).",
+            help=(
+                "A table with samples in rows: text (.csv, .tsv, .txt, .dat, also as .gz or .zip),"
+                " .npy, .npz or "
+                ".parquet, or a data set of scikit-learn (digits, iris, wine, breast_cancer,"
+                " diabetes, linnerud)."
+            ),
             show_default=False,
         ),
     ],
@@ -25,10 +29,16 @@ def predict(
     tolerance: Annotated[float, typer.Option(help="Angle to reach, in radians.")] = 1e-2,
     center: Annotated[bool, typer.Option("--center", help="Subtract the mean row first.")] = False,
     no_normalize: Annotated[
-        bool, typer.Option("--no-normalize", help="Keep the rows' lengths; only S is rescaled, to trace n.")
+        bool,
+        typer.Option(
+            "--no-normalize", help="Keep the rows' lengths; only S is rescaled, to trace n."
+        ),
     ] = False,
     scale: Annotated[
-        bool, typer.Option("--scale", help="Subtract the mean row and give each column unit variance first.")
+        bool,
+        typer.Option(
+            "--scale", help="Subtract the mean row and give each column unit variance first."
+        ),
     ] = False,
     header: Header = None,
     index_column: IndexColumn = None,
@@ -37,17 +47,24 @@ def predict(
     missing: Missing = "error",
     run: Annotated[
         Path | None,
-        typer.Option(help="Apply the model of this run of `eigenloop train` (of its first seed); trains none."),
+        typer.Option(
+            help=(
+                "Apply the model of this run of `eigenloop train` (of its first seed); trains none."
+            )
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Length of the training.")] = 2000,
     key: Key = None,
     seed: Annotated[int, typer.Option(help="Decides the training and the start.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
 ) -> None:
-    """Find a table's principal component with a looped transformer trained on synthetic data of its dimension.
+    """Find a table's principal component with a looped transformer trained on synthetic data of its
+    dimension.
 
-    The trained matrices themselves are applied. The model is trained once for a dimension and kept in
-    $XDG_CACHE_HOME/eigenloop (or ~/.cache/eigenloop).
+    The trained matrices themselves are applied. The model is trained once for a dimension and kept
+    in $XDG_CACHE_HOME/eigenloop (or ~/.cache/eigenloop).
     """
     import json as encoder
     import time
@@ -70,13 +87,17 @@ def predict(
     _note(stderr, f"read {table.about}")
     for said in table.notes:
         _note(stderr, said)
-    treat = partial(estimator.Target.from_rows, center=center, normalize=not no_normalize, scale=scale)
+    treat = partial(
+        estimator.Target.from_rows, center=center, normalize=not no_normalize, scale=scale
+    )
     target = treat(table.rows)
     for said in doubts.warnings(table.doubts, lambda rows: treat(rows).basis[:, 0], target.basis):
         tell(stderr, "warning", said)
     if target.zero_rows and target.normalized:
         _note(
-            stderr, f"{len(target.zero_rows)} row(s) are zero (first: row {target.zero_rows[0] + 1}) and weigh nothing"
+            stderr,
+            f"{len(target.zero_rows)} row(s) are zero (first: row {target.zero_rows[0] + 1}) and"
+            " weigh nothing",
         )
     recipe = estimator.training_recipe(table.rows.shape[1], steps=steps, seed=seed)
     if run is not None:
@@ -102,14 +123,18 @@ def predict(
         }
         typer.echo(encoder.dumps({**found.as_dict(), **metadata}, allow_nan=False))
     else:
-        _summary(Console(soft_wrap=True, highlight=False), found, table.source, table.names, seconds)
+        _summary(
+            Console(soft_wrap=True, highlight=False), found, table.source, table.names, seconds
+        )
 
 
 def _note(console: Any, message: str) -> None:
     tell(console, "note", message)
 
 
-def _summary(console: Any, found: "Prediction", source: str, names: tuple[str, ...], seconds: float) -> None:
+def _summary(
+    console: Any, found: "Prediction", source: str, names: tuple[str, ...], seconds: float
+) -> None:
     """The human report on standard output."""
     from rich.markup import escape
     from rich.table import Table
@@ -117,7 +142,8 @@ def _summary(console: Any, found: "Prediction", source: str, names: tuple[str, .
     from eigenloop.predict.estimator import ORIENTATION, PLATEAU_REASON
 
     console.print(
-        f"[bold]{escape(source)}[/]: {found.samples} rows (samples) x {found.dim} columns (features); {ORIENTATION}"
+        f"[bold]{escape(source)}[/]: {found.samples} rows (samples) x {found.dim} columns"
+        f" (features); {ORIENTATION}"
     )
     console.print(f"estimated: {found.estimates}")
     table = Table("feature", "component")
@@ -127,7 +153,9 @@ def _summary(console: Any, found: "Prediction", source: str, names: tuple[str, .
     console.print(table)
     if found.dim > 10:
         console.print(f"(the 10 largest of {found.dim} entries; --json gives all)")
-    chosen = sorted({k for k in (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, found.loops) if k <= found.loops})
+    chosen = sorted(
+        {k for k in (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, found.loops) if k <= found.loops}
+    )
     console.print(
         f"angle to the exact eigenvector (radians): start {found.start_angle:.3g}; after loop "
         + ", ".join(f"{k}: {found.angle_to_exact[k - 1]:.3g}" for k in chosen)

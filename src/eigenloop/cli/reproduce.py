@@ -8,20 +8,31 @@ import typer
 
 DEFAULT_OUT = Path("runs/paper")
 OWN_OUT = Path("runs/own")
-NOT_VERIFIED = "left out: --figure, --quick, --no-verify or a problem of your own was given; --verify includes it"
+NOT_VERIFIED = (
+    "left out: --figure, --quick, --no-verify or a problem of your own was given; --verify"
+    " includes it"
+)
 
 
 def reproduce(
     figure: Annotated[
-        list[int] | None, typer.Option(help="A figure, 1 to 8; may be given again. All by default.", show_default=False)
+        list[int] | None,
+        typer.Option(
+            help="A figure, 1 to 8; may be given again. All by default.", show_default=False
+        ),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training set; the paper's number is 2000.")] = 2000,
+    epochs: Annotated[
+        int, typer.Option(help="Passes over the training set; the paper's number is 2000.")
+    ] = 2000,
     seeds: Annotated[int, typer.Option(help="Independent runs; two or more give bands.")] = 1,
     seed: Annotated[int, typer.Option(help="Start of every random stream.")] = 0,
     task: Annotated[
         str | None,
         typer.Option(
-            help="Your own problem in place of the paper's two tasks: sphere, or planted with --multiplicities.",
+            help=(
+                "Your own problem in place of the paper's two tasks: sphere, or planted with"
+                " --multiplicities."
+            ),
             show_default=False,
         ),
     ] = None,
@@ -34,35 +45,52 @@ def reproduce(
         ),
     ] = None,
     dim: Annotated[
-        int | None, typer.Option(help="d of your own problem; as many as the multiplicities.", show_default=False)
+        int | None,
+        typer.Option(
+            help="d of your own problem; as many as the multiplicities.", show_default=False
+        ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="n of your own problem; the sum of the multiplicities.", show_default=False)
+        int | None,
+        typer.Option(
+            help="n of your own problem; the sum of the multiplicities.", show_default=False
+        ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Under a minute: few steps, few samples.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Under a minute: few steps, few samples.")
+    ] = False,
     verify: Annotated[
         bool | None,
         typer.Option(
-            help="Measure the claims too, as `eigenloop verify --quick` does; by default where all figures are made "
-            "and --quick is not given.",
+            help=(
+                "Measure the claims too, as `eigenloop verify --quick` does; by default where all"
+                " figures are made "
+                "and --quick is not given."
+            ),
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Directory of report.html, the figures and the runs. [default: runs/paper; for a problem of your own "
-            "runs/own]",
+            help=(
+                "Directory of report.html, the figures and the runs. [default: runs/paper; for a"
+                " problem of your own "
+                "runs/own]"
+            ),
             show_default=False,
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
 ) -> None:
-    """Train what Figures 1 to 8 of arXiv 2606.00605 need, draw them, measure the theorems, and write report.html.
+    """Train what Figures 1 to 8 of arXiv 2606.00605 need, draw them, measure the theorems, and
+    write report.html.
 
-    Runs are kept under --out: an interrupted reproduction goes on, a finished one is only drawn again. With --task,
-    --multiplicities, --dim or --samples the same figures are made for that problem; the paper's points are shown where
-    it is one of the paper's tasks.
+    Runs are kept under --out: an interrupted reproduction goes on, a finished one is only drawn
+    again. With --task, --multiplicities, --dim or --samples the same figures are made for that
+    problem; the paper's points are shown where it is one of the paper's tasks.
     """
     import json as encoder
     import time
@@ -95,7 +123,8 @@ def reproduce(
         with safely(lambda: any((out / "runs").glob("*/checkpoint.safetensors"))):
             told = lambda name, p: shown.tell(name, p.step, p.total)  # noqa: E731
             figures.prepare(numbers, budget, out / "runs", told, workers=workers)
-            require_there(out)  # else the figures would train their runs again, in a directory that nobody holds
+            # else the figures would train their runs again, in a directory that nobody holds
+            require_there(out)
             drawings = figures.save_all(computed(), out, workers=workers)
             shown.tell("figures", len(numbers), len(numbers))
         claims = (
@@ -104,21 +133,33 @@ def reproduce(
             else None
         )
         seconds = time.monotonic() - began
-        all_named = bool(figure) and not quick and problem is None and len(numbers) == len(budget.numbers)
-        said = (
-            False if verify is None and all_named else verify
-        )  # the page's command names no figure where all are there
+        all_named = (
+            bool(figure) and not quick and problem is None and len(numbers) == len(budget.numbers)
+        )
+        # the page's command names no figure where all are there
+        said = False if verify is None and all_named else verify
         page = write_page(
-            made, drawings, budget, out, seconds=seconds, beside=() if claims is None else (claims.section,),
+            made,
+            drawings,
+            budget,
+            out,
+            seconds=seconds,
+            beside=() if claims is None else (claims.section,),
             options="" if said is None else " --verify" if said else " --no-verify",
-        )  # fmt: skip
+        )
     if json:
         shows = {data.number: data.run_shows for data in made}
         details = {data.number: data.details for data in made}
-        verdicts = [{"figure": data.number, **each.plain()} for data in made for each in data.judgements]
+        verdicts = [
+            {"figure": data.number, **each.plain()} for data in made for each in data.judgements
+        ]
         document = {**page.metadata, "report": str(page.path), "figures": shows, "details": details}
         document |= {"verdicts": verdicts}
-        document |= {"verify": claims.found} if claims else {"verify": None, "reasons": {"verify": NOT_VERIFIED}}
+        document |= (
+            {"verify": claims.found}
+            if claims
+            else {"verify": None, "reasons": {"verify": NOT_VERIFIED}}
+        )
         typer.echo(encoder.dumps(document, allow_nan=False))
     else:
         typer.echo(f"{page.path} ({len(made)} figures, {seconds:.0f} s)")
@@ -128,7 +169,9 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _problem(task: str | None, multiplicities: str | None, dim: int | None, samples: int | None) -> Any:
+def _problem(
+    task: str | None, multiplicities: str | None, dim: int | None, samples: int | None
+) -> Any:
     """The user's own problem; None where no option names one."""
     from eigenloop.cli.parsing import numbers
     from eigenloop.figures import Problem
@@ -138,7 +181,11 @@ def _problem(task: str | None, multiplicities: str | None, dim: int | None, samp
         return None
     if task not in (None, "sphere", "planted"):
         raise InputError(f"--task is {task!r}; for figures it is sphere or planted")
-    given = None if multiplicities is None else numbers("multiplicities", multiplicities, int, example="5,4,3")
+    given = (
+        None
+        if multiplicities is None
+        else numbers("multiplicities", multiplicities, int, example="5,4,3")
+    )
     return Problem(task or ("planted" if given else "sphere"), given, dim, samples)
 
 

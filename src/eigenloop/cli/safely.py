@@ -29,5 +29,9 @@ def safely(saved: Callable[[], bool] = nothing) -> Iterator[None]:
         with interrupts.deferred():
             yield
     except KeyboardInterrupt:
-        kept = "what was done is saved: run the same command to go on" if saved() else "nothing was saved"
+        kept = (
+            "what was done is saved: run the same command to go on"
+            if saved()
+            else "nothing was saved"
+        )
         raise InterruptedCommandError(f"interrupted; {kept}") from None

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PATIENCE = 0.7
-"""Seconds after which the word is said where standard error is no terminal: what is refused earlier is one line."""
+"""Seconds after which the word is said where standard error is no terminal: what is refused
+earlier is one line.
+"""
 CLEAR = "\r\033[K"
 """Puts a terminal's cursor back to the beginning of its line, and clears that."""
 

@@ -15,28 +15,42 @@ def steer(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Directory to write; one that exists must be ours.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(help="Directory to write; one that exists must be ours.", show_default=False),
+    ],
     toward: Annotated[
-        str | None, typer.Option(help='Steer towards a token: " Paris" (with its blank).', show_default=False)
+        str | None,
+        typer.Option(help='Steer towards a token: " Paris" (with its blank).', show_default=False),
     ] = None,
     direction: Annotated[
-        Path | None, typer.Option(help="Steer towards the vector in a .npy file.", show_default=False)
+        Path | None,
+        typer.Option(help="Steer towards the vector in a .npy file.", show_default=False),
     ] = None,
     contrast: Annotated[
         tuple[str, str] | None,
-        typer.Option(help="Steer towards the first of two prompts, away from the second.", show_default=False),
+        typer.Option(
+            help="Steer towards the first of two prompts, away from the second.", show_default=False
+        ),
     ] = None,
     method: Annotated[
         str,
         typer.Option(
-            help="tuned (signed, least damage), signed, bias; as baselines swap, swap-heads, symmetric, brauer."
+            help=(
+                "tuned (signed, least damage), signed, bias; as baselines swap, swap-heads,"
+                " symmetric, brauer."
+            )
         ),
     ] = "tuned",
-    layers: Annotated[str, typer.Option(help="all, late (the last third), or numbers and ranges: 0,3-5.")] = "late",
+    layers: Annotated[
+        str, typer.Option(help="all, late (the last third), or numbers and ranges: 0,3-5.")
+    ] = "late",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     strength: Annotated[
         float | None,
-        typer.Option(help="Push relative to the stream; 0.05 by default, negative: away.", show_default=False),
+        typer.Option(
+            help="Push relative to the stream; 0.05 by default, negative: away.", show_default=False
+        ),
     ] = None,
     target: Annotated[
         float | None,
@@ -46,19 +60,33 @@ def steer(
         ),
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(help="Find the strength for this KL to the unsteered model.", show_default=False)
+        float | None,
+        typer.Option(
+            help="Find the strength for this KL to the unsteered model.", show_default=False
+        ),
     ] = None,
     calibrate: Annotated[
-        Path | None, typer.Option(help="Text to calibrate on; a packaged one by default.", show_default=False)
+        Path | None,
+        typer.Option(help="Text to calibrate on; a packaged one by default.", show_default=False),
     ] = None,
     evaluate: Annotated[
-        Path | None, typer.Option(help="Other text to evaluate on; a packaged one by default.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Other text to evaluate on; a packaged one by default.", show_default=False
+        ),
     ] = None,
-    adapter: Annotated[bool, typer.Option("--adapter", help="Write the change alone, as PEFT loads it.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the random direction and of hidden positions.", min=0)] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="Write the change alone, as PEFT loads it.")
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(help="Of the random direction and of hidden positions.", min=0)
+    ] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
 ) -> None:
-    """Steer a pretrained transformer by an edit of its weights, and measure effect and damage (arXiv 2605.25619).
+    """Steer a pretrained transformer by an edit of its weights, and measure effect and damage
+    (arXiv 2605.25619).
 
     Writes an ordinary checkpoint (or an adapter), report.html, CSV tables and steer.json.
     """
@@ -75,13 +103,29 @@ def steer(
         from eigenloop.system.progress import bars
 
     request = Request(
-        model=model, out=out, toward=toward, direction=direction, contrast=contrast, method=method, layers=layers,
-        device=device, strength=strength, target=target, budget=budget, calibrate=calibrate, evaluate=evaluate,
-        adapter=adapter, seed=seed,
-    )  # fmt: skip
+        model=model,
+        out=out,
+        toward=toward,
+        direction=direction,
+        contrast=contrast,
+        method=method,
+        layers=layers,
+        device=device,
+        strength=strength,
+        target=target,
+        budget=budget,
+        calibrate=calibrate,
+        evaluate=evaluate,
+        adapter=adapter,
+        seed=seed,
+    )
     options = {name: value for name, value in vars(request).items() if name != "model"}
     with bars() as shown:
-        done = run(request, command=repeated("steer", model, options=options, defaults=_DEFAULTS), report=shown.tell)
+        done = run(
+            request,
+            command=repeated("steer", model, options=options, defaults=_DEFAULTS),
+            report=shown.tell,
+        )
     if json:
         typer.echo(encoder.dumps({**done.record, "out": str(out)}, allow_nan=False))
     else:
@@ -99,18 +143,45 @@ def _summary(console: Any, record: Any, out: Path) -> None:
 
     from eigenloop.system.wording import number
 
-    console.print(f"[bold]{escape(record['model'])}[/] towards {escape(record['direction'])}", highlight=False)
-    layers = ", ".join(f"{layer} (heads {_heads(heads)})" for layer, heads in record["head_per_layer"].items())
-    console.print(f"{record['method']}, strength {record['strength']:.4g}, layers {layers}", markup=False)
+    console.print(
+        f"[bold]{escape(record['model'])}[/] towards {escape(record['direction'])}", highlight=False
+    )
+    layers = ", ".join(
+        f"{layer} (heads {_heads(heads)})" for layer, heads in record["head_per_layer"].items()
+    )
+    console.print(
+        f"{record['method']}, strength {record['strength']:.4g}, layers {layers}", markup=False
+    )
     table = Table(box=SIMPLE)
     for heading in ("", "strength", "cosine", "moved", "keep", "KL", "rank"):
         table.add_column(heading, no_wrap=True)
-    table.add_row("before", "0", number(record["signed_cos_before"]), "", "1", "", number(record["token_rank_before"]))
-    rows = [("edit", record), ("activation addition", record["activation_addition"]),
-            ("random direction", record["random_direction"])]  # fmt: skip
+    table.add_row(
+        "before",
+        "0",
+        number(record["signed_cos_before"]),
+        "",
+        "1",
+        "",
+        number(record["token_rank_before"]),
+    )
+    rows = [
+        ("edit", record),
+        ("activation addition", record["activation_addition"]),
+        ("random direction", record["random_direction"]),
+    ]
     for name, found in rows:
         if found is not None:
-            values = (found[key] for key in ("strength", "signed_cos_after", "moved", "keep", "kl", "token_rank_after"))
+            values = (
+                found[key]
+                for key in (
+                    "strength",
+                    "signed_cos_after",
+                    "moved",
+                    "keep",
+                    "kl",
+                    "token_rank_after",
+                )
+            )
             table.add_row(name, *map(number, values))
     console.print(table)
     for check in record["checks"]:
@@ -124,4 +195,10 @@ def _summary(console: Any, record: Any, out: Path) -> None:
 
 
 def _heads(heads: list[int]) -> str:
-    return ", ".join(map(str, heads)) if len(heads) < 4 else "all" if heads[0] == 0 else f"{heads[0]}-{heads[-1]}"
+    return (
+        ", ".join(map(str, heads))
+        if len(heads) < 4
+        else "all"
+        if heads[0] == 0
+        else f"{heads[0]}-{heads[-1]}"
+    )

@@ -11,23 +11,39 @@ Header = Annotated[
     bool | None,
     typer.Option(
         "--header/--no-header",
-        help="The first line of a text table names the columns, or is a sample. By default, what stands in it decides.",
+        help=(
+            "The first line of a text table names the columns, or is a sample. By default, what"
+            " stands in it decides."
+        ),
         show_default=False,
     ),
 ]
 IndexColumn = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="A column that only names the rows: its name, or its position from 1."),
+    typer.Option(
+        metavar="COLUMN",
+        help="A column that only names the rows: its name, or its position from 1.",
+    ),
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(metavar="COLUMNS", help="Read these columns only: names or positions, as in height,weight or 2-5,7."),
+    typer.Option(
+        metavar="COLUMNS",
+        help="Read these columns only: names or positions, as in height,weight or 2-5,7.",
+    ),
 ]
-Drop = Annotated[str | None, typer.Option(metavar="COLUMNS", help="Leave these columns out, named as for --columns.")]
+Drop = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMNS", help="Leave these columns out, named as for --columns."),
+]
 Missing = Annotated[
-    Literal["error", "drop"], typer.Option(help="Refuse missing values, or leave out the rows that have one.")
+    Literal["error", "drop"],
+    typer.Option(help="Refuse missing values, or leave out the rows that have one."),
 ]
-Key = Annotated[str | None, typer.Option(help="Array to read from an .npz file, or file from a .zip, with several.")]
+Key = Annotated[
+    str | None,
+    typer.Option(help="Array to read from an .npz file, or file from a .zip, with several."),
+]
 
 
 def reading(

@@ -12,29 +12,45 @@ SIZES = {"dim": 16, "samples": 32, "draws": 512}
 
 def theory(
     eigenvalues: Annotated[
-        str | None, typer.Option(help="Eigenvalues of S = X X^T, e.g. 5,4,3,3,2; in any order.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Eigenvalues of S = X X^T, e.g. 5,4,3,3,2; in any order.", show_default=False
+        ),
     ] = None,
     task: Annotated[
         Literal["sphere"] | None,
-        typer.Option(help="sphere: Task 1, averages over sampled X with standard errors.", show_default=False),
+        typer.Option(
+            help="sphere: Task 1, averages over sampled X with standard errors.", show_default=False
+        ),
     ] = None,
-    dim: Annotated[int | None, typer.Option(help="d of --task; 16 by default.", show_default=False)] = None,
-    samples: Annotated[int | None, typer.Option(help="n of --task; 32 by default.", show_default=False)] = None,
-    draws: Annotated[int | None, typer.Option(help="Sampled X of --task; 512 by default.", show_default=False)] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="d of --task; 16 by default.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="n of --task; 32 by default.", show_default=False)
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="Sampled X of --task; 512 by default.", show_default=False)
+    ] = None,
     loops: Annotated[int, typer.Option(help="L of the end-to-end model.")] = 10,
     gamma: Annotated[
-        str | None, typer.Option(help="Values of gamma = ab at which to give the losses, e.g. 0.5,5.")
+        str | None,
+        typer.Option(help="Values of gamma = ab at which to give the losses, e.g. 0.5,5."),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="With --steps: where population gradient descent ends.")
     ] = None,
     steps: Annotated[float | None, typer.Option(help="Gradient steps, e.g. 1e6.")] = None,
     seed: Annotated[int, typer.Option(help="Decides the sampled X.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
 ) -> None:
-    """Give the limits, constants and rates of arXiv 2606.00605 for a spectrum, each with an estimate of its error.
+    """Give the limits, constants and rates of arXiv 2606.00605 for a spectrum, each with an
+    estimate of its error.
 
-    Expectations over q are exact integrals. Without --eigenvalues and --task: the paper's Task 2 as inferred.
+    Expectations over q are exact integrals. Without --eigenvalues and --task: the paper's Task 2 as
+    inferred.
     """
     import json as encoder
     import time
@@ -51,7 +67,9 @@ def theory(
     if eigenvalues is not None and task is not None:
         raise InputError(f"--eigenvalues and --task {task} are both given; give one of them")
     if task is None and given:
-        raise InputError(f"--{given} belongs to --task sphere; give that too, or leave --{given} out")
+        raise InputError(
+            f"--{given} belongs to --task sphere; give that too, or leave --{given} out"
+        )
     if (learning_rate is None) != (steps is None):
         raise InputError("--learning-rate and --steps go together; give both or neither")
     if seed < 0:
@@ -59,10 +77,14 @@ def theory(
     gammas = [] if gamma is None else numbers("gamma", gamma, float, example="0.5,5")
     if task is None:
         of = Spectra.fixed(
-            _default() if eigenvalues is None else numbers("eigenvalues", eigenvalues, float, example="5,4,3,3,2")
+            _default()
+            if eigenvalues is None
+            else numbers("eigenvalues", eigenvalues, float, example="5,4,3,3,2")
         )
     else:
-        of = Spectra.sphere(**{name: SIZES[name] if n is None else n for name, n in sizes.items()}, seed=seed)
+        of = Spectra.sphere(
+            **{name: SIZES[name] if n is None else n for name, n in sizes.items()}, seed=seed
+        )
     ends: dict[str, Summary] = {}
     with bars() as shown:
         if learning_rate is not None and steps is not None:
@@ -70,7 +92,9 @@ def theory(
             from eigenloop.theory.endpoints import endpoints
 
             check_steps(learning_rate, steps)
-            ends = endpoints(of, loops=loops, learning_rate=learning_rate, steps=steps, report=shown.tell)
+            ends = endpoints(
+                of, loops=loops, learning_rate=learning_rate, steps=steps, report=shown.tell
+            )
         found = summarize(of, loops=loops, gammas=gammas, report=shown.tell)
     about: dict[str, Any] = {"dim": of.rows.shape[1], "loops": loops}
     if task is None:
@@ -98,11 +122,17 @@ def _document(found: "Summary", ends: "dict[str, Summary]", *, sampled: bool) ->
     """The numbers, and objects of the same shape for their errors."""
     document = dict(found.values)
     sizes = {"dim": None, "loops": None}  # given, not estimated
-    parallel: dict[str, dict[str, Any]] = {"errors": sizes | found.errors, "stderr": sizes | found.stderr}
+    parallel: dict[str, dict[str, Any]] = {
+        "errors": sizes | found.errors,
+        "stderr": sizes | found.stderr,
+    }
     reasons = dict(found.reasons)
     for kind, summary in ends.items():
         document[kind] = _nested(summary.values)
-        parallel["errors"][kind], parallel["stderr"][kind] = _nested(summary.errors), _nested(summary.stderr)
+        parallel["errors"][kind], parallel["stderr"][kind] = (
+            _nested(summary.errors),
+            _nested(summary.stderr),
+        )
         reasons |= {f"{kind}.{name}": reason for name, reason in summary.reasons.items()}
     if not sampled:
         del parallel["stderr"]
@@ -117,7 +147,13 @@ def _nested(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return nested
 
 
-def _table(about: dict[str, Any], found: "Summary", ends: "dict[str, Summary]", of: "Spectra", seconds: float) -> None:
+def _table(
+    about: dict[str, Any],
+    found: "Summary",
+    ends: "dict[str, Summary]",
+    of: "Spectra",
+    seconds: float,
+) -> None:
     """The human report on standard output."""
     from rich.console import Console
     from rich.table import Table
@@ -125,9 +161,13 @@ def _table(about: dict[str, Any], found: "Summary", ends: "dict[str, Summary]", 
     console, sampled = Console(highlight=False, soft_wrap=True), len(of.rows) > 1
     head = f"d = {about['dim']}, L = {about['loops']}"
     if sampled:
-        console.print(f"Task 1, {head}, n = {about['samples']}: averages over {about['draws']} sampled X")
+        console.print(
+            f"Task 1, {head}, n = {about['samples']}: averages over {about['draws']} sampled X"
+        )
     else:
-        console.print(f"{head}, eigenvalues {', '.join(f'{value:g}' for value in about['eigenvalues'])}")
+        console.print(
+            f"{head}, eigenvalues {', '.join(f'{value:g}' for value in about['eigenvalues'])}"
+        )
     columns = ("quantity", "value", "standard error" if sampled else "relative error")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     at = about.get("gamma", [])
@@ -136,11 +176,15 @@ def _table(about: dict[str, Any], found: "Summary", ends: "dict[str, Summary]", 
         beside = summary.stderr if sampled else summary.errors
         for name, value in summary.values.items():
             parts = (
-                zip(value, beside[name], at, strict=True) if isinstance(value, list) else [(value, beside[name], "")]
+                zip(value, beside[name], at, strict=True)
+                if isinstance(value, list)
+                else [(value, beside[name], "")]
             )
             for number, error, where in parts:
                 label = prefix + name + (f" at gamma = {where:g}" if where != "" else "")
-                table.add_row(label, "undefined" if number is None else f"{number:.12g}", _error(error))
+                table.add_row(
+                    label, "undefined" if number is None else f"{number:.12g}", _error(error)
+                )
     console.print(table)
     for prefix, summary in named.items():
         for name, reason in summary.reasons.items():

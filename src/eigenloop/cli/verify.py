@@ -9,31 +9,45 @@ if TYPE_CHECKING:
     from eigenloop.claims.measuring import Results
 
 DEFAULT_OUT, ONLY_OUT = Path("runs/verify"), Path("runs/verify-only")
-"""A choice of claims does not replace the ledger of all of them; without --out it replaces the last choice."""
+"""A choice of claims does not replace the ledger of all of them; without --out it replaces the
+last choice.
+"""
 
 
 def verify(
     only: Annotated[
         str | None,
-        typer.Option(help="Claims, or how their names begin, e.g. thm4.1,fig2; all by default.", show_default=False),
+        typer.Option(
+            help="Claims, or how their names begin, e.g. thm4.1,fig2; all by default.",
+            show_default=False,
+        ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples and steps: a minute and a half.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer samples and steps: a minute and a half.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Directory of report.html, claims.json and claims.csv: runs/verify by default, runs/verify-only with "
-            "--only.",
+            help=(
+                "Directory of report.html, claims.json and claims.csv: runs/verify by default,"
+                " runs/verify-only with "
+                "--only."
+            ),
             show_default=False,
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Start of every random stream.")] = 0,
-    list_claims: Annotated[bool, typer.Option("--list", help="Name the claims and measure none.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    list_claims: Annotated[
+        bool, typer.Option("--list", help="Name the claims and measure none.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
 ) -> None:
     """Measure the theorems, lemmas and figures of arXiv 2606.00605 and say which hold.
 
-    Exit status 0 when every verdict is the one recorded in the package (known failures included), 1 otherwise. The same
-    command after an interrupted one measures only what is missing.
+    Exit status 0 when every verdict is the one recorded in the package (known failures included), 1
+    otherwise. The same command after an interrupted one measures only what is missing.
     """
     import json as encoder
     from contextlib import nullcontext
@@ -54,13 +68,18 @@ def verify(
         entries = collect()
     chosen = select(entries, only)
     if list_claims:
-        given = [name for name, value in (("--quick", quick), ("--out", out), ("--seed", seed)) if value]
+        given = [
+            name for name, value in (("--quick", quick), ("--out", out), ("--seed", seed)) if value
+        ]
         if given:
-            raise InputError(f"--list measures nothing and writes nothing; leave out {' and '.join(given)}")
+            raise InputError(
+                f"--list measures nothing and writes nothing; leave out {' and '.join(given)}"
+            )
         keys = ("id", "source", "provenance", "quote", "expected_verdict", "statement")
         known = [{key: getattr(entry.claim, key) for key in keys} for entry in chosen]
         lines = [
-            f"{claim['id']:28} {claim['provenance']:13} {claim['expected_verdict']:10} {claim['statement']}"
+            f"{claim['id']:28} {claim['provenance']:13} {claim['expected_verdict']:10}"
+            f" {claim['statement']}"
             for claim in known
         ]
         lines = encoder.dumps({"claims": known}) if json else "\n".join(lines)
@@ -98,12 +117,26 @@ def _summary(results: "Results", page: Path) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=140)
-    table = Table("verdict", "provenance", "claim", "measured", "expected", "seconds", box=None, padding=(0, 2, 0, 0))
+    table = Table(
+        "verdict",
+        "provenance",
+        "claim",
+        "measured",
+        "expected",
+        "seconds",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
     for result in results.results:
         finding = result.finding
         values = (_shown(value) for value in (finding.measured, finding.expected))
         kind = finding.kind if result.as_expected else f"{finding.kind} (unexpected)"
-        table.add_row(*map(escape, (kind, result.claim.provenance, result.claim.id, *values, f"{result.seconds:.2f}")))
+        table.add_row(
+            *map(
+                escape,
+                (kind, result.claim.provenance, result.claim.id, *values, f"{result.seconds:.2f}"),
+            )
+        )
     if results.results:
         console.print(table)
     for result in results.results:

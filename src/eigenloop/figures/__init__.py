@@ -1,4 +1,5 @@
-"""Figures 1 to 8 of arXiv 2606.00605: each one computed (budget -> data) and drawn (data -> Matplotlib), apart.
+"""Figures 1 to 8 of arXiv 2606.00605: each one computed (budget -> data) and drawn (data ->
+Matplotlib), apart.
 
 Example:
     >>> sorted(FIGURES)
@@ -22,8 +23,8 @@ from eigenloop.system.files import atomic_write, save_table
 from eigenloop.system.workers import gather, processes
 
 __all__ = [
-    "FIGURES", "Budget", "FigureData", "Pieces", "Problem", "Recipe", "Row", "compute", "draw", "file_names", "prepare",
-    "read_table", "runs", "save", "save_all", "side_by_side",
+    "FIGURES", "Budget", "FigureData", "Pieces", "Problem", "Recipe", "Row", "compute", "draw",
+    "file_names", "prepare", "read_table", "runs", "save", "save_all", "side_by_side",
 ]  # fmt: skip
 
 
@@ -38,7 +39,9 @@ class Recipe:
 
 FIGURES: dict[int, Recipe] = {
     number: Recipe(module.runs, module.compute, module.draw)
-    for number, module in enumerate((figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8), start=1)
+    for number, module in enumerate(
+        (figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8), start=1
+    )
 }
 """The recipes by the paper's numbers."""
 
@@ -58,16 +61,25 @@ def runs(numbers: Iterable[int], budget: Budget) -> dict[str, TrainConfig]:
                 f"--figure {number} is not on the task {budget.problem and budget.problem.task}; "
                 f"choose among {', '.join(map(str, budget.numbers))}"
             )
-    return {name: config for number in numbers for name, config in _recipe(number).runs(budget).items()}
+    return {
+        name: config for number in numbers for name, config in _recipe(number).runs(budget).items()
+    }
 
 
 def prepare(
-    numbers: Iterable[int], budget: Budget, directory: Path, report: Report = silent, *, workers: int = 1
+    numbers: Iterable[int],
+    budget: Budget,
+    directory: Path,
+    report: Report = silent,
+    *,
+    workers: int = 1,
 ) -> None:
-    """Train what several figures need, each run once, `workers` at a time; `compute` then only reads.
+    """Train what several figures need, each run once, `workers` at a time; `compute` then only
+    reads.
 
     Raises:
-        InputError: as for `train_all`; the directory holds runs of another budget. Then nothing is trained.
+        InputError: as for `train_all`; the directory holds runs of another budget. Then nothing is
+            trained.
     """
     configs = runs(numbers, budget)
     require_budget(configs, budget, directory)
@@ -80,7 +92,8 @@ def compute(number: int, budget: Budget, directory: Path, report: Report = silen
     Args:
         number: 1 to 8.
         budget: how much to train.
-        directory: where the runs live, one folder each; finished ones are read, interrupted ones go on.
+        directory: where the runs live, one folder each; finished ones are read, interrupted ones go
+            on.
         report: told (run, progress).
 
     Returns:
@@ -93,7 +106,9 @@ def compute(number: int, budget: Budget, directory: Path, report: Report = silen
 
 
 def draw(data: FigureData) -> Any:
-    """Draw a figure on a light ground from its table alone; returns a `matplotlib.figure.Figure`."""
+    """Draw a figure on a light ground from its table alone; returns a
+    `matplotlib.figure.Figure`.
+    """
     return _drawn(data, LIGHT)
 
 
@@ -116,7 +131,8 @@ def save(data: FigureData, directory: Path) -> Pieces:
 
 
 def save_all(made: Iterable[FigureData], directory: Path, *, workers: int = 1) -> list[Pieces]:
-    """`save` for several figures, in order; drawing takes seconds each, so `workers` processes share it.
+    """`save` for several figures, in order; drawing takes seconds each, so `workers` processes
+    share it.
 
     Raises:
         InputError: the directory cannot be written to.
@@ -146,5 +162,7 @@ def _drawn(data: FigureData, look: dict[str, Any]) -> Any:
 
 def _recipe(number: int) -> Recipe:
     if number not in FIGURES:
-        raise InputError(f"--figure is {number}; the paper has figures 1 to 8 (1, 2, 3, 4, 5, 6, 7, 8)")
+        raise InputError(
+            f"--figure is {number}; the paper has figures 1 to 8 (1, 2, 3, 4, 5, 6, 7, 8)"
+        )
     return FIGURES[number]

@@ -1,4 +1,6 @@
-"""Numbers read back from the rows that are drawn: curves, matrices, exponents, how straight a curve is."""
+"""Numbers read back from the rows that are drawn: curves, matrices, exponents, how straight a
+curve is.
+"""
 
 from collections.abc import Sequence
 
@@ -19,16 +21,22 @@ def panels_of(rows: Sequence[Row], ending: str) -> list[str]:
 
 def series_of(rows: Sequence[Row], panel: str) -> list[str]:
     """The lines of a panel, in order of appearance."""
-    return list(dict.fromkeys(row.series for row in rows if (row.panel, row.kind) == (panel, "line")))
+    return list(
+        dict.fromkeys(row.series for row in rows if (row.panel, row.kind) == (panel, "line"))
+    )
 
 
-def line(rows: Sequence[Row], panel: str, series: str, *, kind: Kind = "line") -> tuple[np.ndarray, np.ndarray]:
+def line(
+    rows: Sequence[Row], panel: str, series: str, *, kind: Kind = "line"
+) -> tuple[np.ndarray, np.ndarray]:
     """(x, y) of a curve, float64 (T,) each.
 
     Raises:
         KeyError: nothing of that name is drawn.
     """
-    found = [(row.x, row.y) for row in rows if (row.panel, row.series, row.kind) == (panel, series, kind)]
+    found = [
+        (row.x, row.y) for row in rows if (row.panel, row.series, row.kind) == (panel, series, kind)
+    ]
     if not found:
         raise KeyError(f"no {kind} {series!r} in panel {panel!r}")
     x, y = np.array(found, np.float64).T
@@ -46,7 +54,8 @@ def matrix(rows: Sequence[Row], panel: str) -> np.ndarray:
 
 
 def standing_out(found: np.ndarray, letter: str) -> tuple[float, float]:
-    """How far the active diagonal of V (bottom-left block) or W (top-right block) stands out of its matrix.
+    """How far the active diagonal of V (bottom-left block) or W (top-right block) stands out of its
+    matrix.
 
     Returns:
         (largest absolute entry elsewhere, smallest on the diagonal), both over the diagonal's mean.
@@ -64,7 +73,8 @@ def standing_out(found: np.ndarray, letter: str) -> tuple[float, float]:
 
 
 def outside_the_block(found: np.ndarray, letter: str) -> float:
-    """The largest absolute entry outside the active block of V (bottom left) or W (top right), over its mean diagonal.
+    """The largest absolute entry outside the active block of V (bottom left) or W (top right), over
+    its mean diagonal.
 
     Example:
         >>> outside_the_block(np.array([[0.0, 0.5], [2.0, 0.5]]), "V")
@@ -78,7 +88,8 @@ def outside_the_block(found: np.ndarray, letter: str) -> float:
 
 
 def exponent(x: np.ndarray, y: np.ndarray, *, last: float) -> float:
-    """Of a power law fitted to the last decade up to `last`; NaN where there are too few or one is not positive.
+    """Of a power law fitted to the last decade up to `last`; NaN where there are too few or one is
+    not positive.
 
     Example:
         >>> x = np.geomspace(1, 1000, 31)
@@ -93,9 +104,11 @@ def exponent(x: np.ndarray, y: np.ndarray, *, last: float) -> float:
 
 
 def exponent_error(x: np.ndarray, y: np.ndarray, *, last: float) -> float:
-    """Standard error of `exponent`, from the scatter of those of the decade's four quarters; NaN where one has none.
+    """Standard error of `exponent`, from the scatter of those of the decade's four quarters; NaN
+    where one has none.
 
-    Neighbouring steps of a run share their noise, so that the residuals of the fit itself would say too little.
+    Neighbouring steps of a run share their noise, so that the residuals of the fit itself would say
+    too little.
 
     Example:
         >>> x = np.geomspace(1, 1000, 61)
@@ -111,7 +124,8 @@ def exponent_error(x: np.ndarray, y: np.ndarray, *, last: float) -> float:
 
 
 def gap(training: np.ndarray, test: np.ndarray) -> tuple[float, float]:
-    """The widest gap of two curves on one logarithmic axis: (as a part of the axis that they fill, relative).
+    """The widest gap of two curves on one logarithmic axis: (as a part of the axis that they fill,
+    relative).
 
     Example:
         >>> gap(np.array([1.0, 0.01]), np.array([1.0, 0.01 * np.e**0.1]))[0].__round__(4)
@@ -125,7 +139,8 @@ def gap(training: np.ndarray, test: np.ndarray) -> tuple[float, float]:
 def straightness(sines: np.ndarray) -> float:
     """The slope of log sin over the last quarter of the loops, over that of the steepest quarter.
 
-    1 for a straight line, also after a level beginning; 0 for a plateau. What is below rounding is left out.
+    1 for a straight line, also after a level beginning; 0 for a plateau. What is below rounding is
+    left out.
 
     Example:
         >>> straight, level = 0.5 ** np.arange(21.0), np.maximum(0.5 ** np.arange(21.0), 0.1)
@@ -152,7 +167,8 @@ def bend(sines: np.ndarray) -> int:
 
 
 def distance(sines: np.ndarray, power: np.ndarray) -> float:
-    """Mean over loops of |log sin - log sin of the power method|, where the latter is above rounding.
+    """Mean over loops of |log sin - log sin of the power method|, where the latter is above
+    rounding.
 
     Example:
         >>> distance(np.array([1.0, np.e]), np.array([1.0, 1.0]))
@@ -163,12 +179,16 @@ def distance(sines: np.ndarray, power: np.ndarray) -> float:
 
 
 def deviation(rows: Sequence[Row], series: str) -> tuple[float, float, float] | None:
-    """Ours, interpolated, against the paper's points in a panel: (largest relative deviation, its x, with its sign).
+    """Ours, interpolated, against the paper's points in a panel: (largest relative deviation, its
+    x, with its sign).
 
-    Interpolation is linear in log x and log y; points outside our range are left out. None where none is left.
+    Interpolation is linear in log x and log y; points outside our range are left out. None where
+    none is left.
     """
     line = [(row.x, row.y) for row in rows if row.kind == "line" and row.series == series and row.x]
-    points = [(row.x, row.y) for row in rows if row.kind == "points" and row.series == f"{series} (paper)"]
+    points = [
+        (row.x, row.y) for row in rows if row.kind == "points" and row.series == f"{series} (paper)"
+    ]
     x, y = np.array(line, np.float64).T
     points = [(px, py) for px, py in points if px is not None and x[0] <= px <= x[-1]]
     if not points:

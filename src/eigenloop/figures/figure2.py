@@ -1,8 +1,11 @@
-"""Figure 2 of arXiv 2606.00605: what LN is for. Three one-layer models, their losses, and their angle when looped.
+"""Figure 2 of arXiv 2606.00605: what LN is for.
 
-Expected: with LN the losses fall like a power of t; without it they stop at f* (Thm 4.2): Task 2 0.2262 and 0.2558,
-Task 1 0.3015 and 0.3191. The paper stops at 2,000 iterations. Later the normalised no-LN model falls below its f*,
-because the limit of Theorem 4.2 is a saddle of the full loss. Task 1, LN, learning rate 0.031: within 5 % of the paper.
+Three one-layer models, their losses, and their angle when looped.
+
+Expected: with LN the losses fall like a power of t; without it they stop at f* (Thm 4.2): Task 2
+0.2262 and 0.2558, Task 1 0.3015 and 0.3191. The paper stops at 2,000 iterations. Later the
+normalised no-LN model falls below its f*, because the limit of Theorem 4.2 is a saddle of the full
+loss. Task 1, LN, learning rate 0.031: within 5 % of the paper.
 """
 
 from pathlib import Path
@@ -32,7 +35,9 @@ LOSSES = {"train_loss": "training loss", "test_loss": "test loss"}
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    return {name: config for task in budget.tasks for name, config in compared(task, budget).items()}
+    return {
+        name: config for task in budget.tasks for name, config in compared(task, budget).items()
+    }
 
 
 def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
@@ -52,9 +57,14 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
         judges += [sentences.points_of_figure_2, sentences.order_of_angles]
     steps = min(int(run.steps[-1]) for run in trained.values())
     return FigureData(
-        2, TITLE, tuple(table), tuple(judge(table, steps=steps) for judge in judges), tuple(words),
-        f"eigenloop reproduce --figure 2 {budget.options}", settings_of(configs),
-    )  # fmt: skip
+        2,
+        TITLE,
+        tuple(table),
+        tuple(judge(table, steps=steps) for judge in judges),
+        tuple(words),
+        f"eigenloop reproduce --figure 2 {budget.options}",
+        settings_of(configs),
+    )
 
 
 def loss_rows(name: str, own: dict[str, Trained], stops: dict[str, Level]) -> list[Row]:
@@ -74,10 +84,16 @@ def loss_rows(name: str, own: dict[str, Trained], stops: dict[str, Level]) -> li
 def points_rows() -> list[Row]:
     """The paper's points of Fig. 2(b) and 2(c), Task 1."""
     names = {MODELS[key]: paper for key, paper in PAPER_NAMES.items()}
-    rows = paper_rows("Task 1, test loss", {ours: f"{paper}_test_loss" for ours, paper in names.items()},
-                      lambda series: paper_points("2b", series))  # fmt: skip
-    return rows + paper_rows("Task 1, angle", {ours: f"{paper}_sin" for ours, paper in names.items()},
-                             lambda series: paper_points("2c", series))  # fmt: skip
+    rows = paper_rows(
+        "Task 1, test loss",
+        {ours: f"{paper}_test_loss" for ours, paper in names.items()},
+        lambda series: paper_points("2b", series),
+    )
+    return rows + paper_rows(
+        "Task 1, angle",
+        {ours: f"{paper}_sin" for ours, paper in names.items()},
+        lambda series: paper_points("2c", series),
+    )
 
 
 def loop_rows(name: str, own: dict[str, Trained]) -> list[Row]:
@@ -87,7 +103,9 @@ def loop_rows(name: str, own: dict[str, Trained]) -> list[Row]:
     for key, run in own.items():
         found = models(run)
         a, b = found.get(PAPER_WINDOW) or found[int(run.steps[-1])]
-        sines = np.stack([point.sines(x, y, loops=LOOPS)[:, 0] for x, y in zip(a, b, strict=True)], axis=1)
+        sines = np.stack(
+            [point.sines(x, y, loops=LOOPS)[:, 0] for x, y in zip(a, b, strict=True)], axis=1
+        )
         rows += curve(panel, MODELS[key], range(LOOPS + 1), sines)
     return rows + curve(panel, "power method", range(LOOPS + 1), point.power_sines(loops=LOOPS))
 
@@ -108,7 +126,12 @@ def _loss_words(name: str, own: dict[str, Trained], stops: dict[str, Level]) -> 
         text += f" ({stops[key].floor})" if key in stops else ""
         parts.append(text)
     when = _at(own["ln"], PAPER_WINDOW)[0]
-    return f"{name}, test loss at step {when:,}" + (f" and {last:,}" if last > when else "") + ": " + ", ".join(parts)
+    return (
+        f"{name}, test loss at step {when:,}"
+        + (f" and {last:,}" if last > when else "")
+        + ": "
+        + ", ".join(parts)
+    )
 
 
 def draw(data: FigureData) -> Any:
@@ -120,12 +143,21 @@ def draw(data: FigureData) -> Any:
     for row, name in enumerate(names):
         for column, what in enumerate(LOSSES.values()):
             panels.curves(
-                grid[row, column], data.panel(f"{name}, {what}"), look, title=f"{name}: {what}",
-                xlabel="training step", ylabel="mean squared distance",
-            )  # fmt: skip
+                grid[row, column],
+                data.panel(f"{name}, {what}"),
+                look,
+                title=f"{name}: {what}",
+                xlabel="training step",
+                ylabel="mean squared distance",
+            )
         panels.curves(
-            grid[row, 2], data.panel(f"{name}, angle"), look, title=f"{name}: one fixed test point",
-            xlabel="loops at test time", ylabel="sin phi_k to the principal direction", xscale="linear",
-        )  # fmt: skip
+            grid[row, 2],
+            data.panel(f"{name}, angle"),
+            look,
+            title=f"{name}: one fixed test point",
+            xlabel="loops at test time",
+            ylabel="sin phi_k to the principal direction",
+            xscale="linear",
+        )
     panels.shared_legend(figure, list(grid.flat), columns=3)
     return figure

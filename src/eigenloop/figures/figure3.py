@@ -1,6 +1,7 @@
 """Figure 3 of arXiv 2606.00605: losses of one layer with LN for several (d, n), Task 1.
 
-Expected at 2,000 epochs: training and test loss fall together for every size, as about t^(-2/3) (Thm 4.3).
+Expected at 2,000 epochs: training and test loss fall together for every size, as about t^(-2/3)
+(Thm 4.3).
 """
 
 from pathlib import Path
@@ -21,7 +22,11 @@ LOSSES = {"train_loss": "training loss", "test_loss": "test loss"}
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
     """What must be trained."""
-    return {name: config for size in budget.sizes for name, config in layerwise("sphere", budget, size).items()}
+    return {
+        name: config
+        for size in budget.sizes
+        for name, config in layerwise("sphere", budget, size).items()
+    }
 
 
 def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
@@ -34,9 +39,13 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
         name = f"d = {dim}, n = {samples}"
         table += loss_rows(run, name)
         first, test, train = (
-            float(np.median(values)) for values in
-            (run.metrics["test_loss"][0], run.metrics["test_loss"][-1], run.metrics["train_loss"][-1])
-        )  # fmt: skip
+            float(np.median(values))
+            for values in (
+                run.metrics["test_loss"][0],
+                run.metrics["test_loss"][-1],
+                run.metrics["train_loss"][-1],
+            )
+        )
         slope = growth_exponent(run, "test_loss")
         words.append(
             f"{name}: test loss from {first:.3f} to {test:.5f}, {abs(test / train - 1):.1%} "
@@ -45,15 +54,23 @@ def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureD
         )
     judged = sentences.no_gap(table, steps=min(int(run.steps[-1]) for run in trained.values()))
     return FigureData(
-        3, TITLE, tuple(table), (judged,), tuple(words),
-        f"eigenloop reproduce --figure 3 {budget.options}", settings_of(configs),
-    )  # fmt: skip
+        3,
+        TITLE,
+        tuple(table),
+        (judged,),
+        tuple(words),
+        f"eigenloop reproduce --figure 3 {budget.options}",
+        settings_of(configs),
+    )
 
 
 def loss_rows(run: Trained, name: str) -> list[Row]:
     """Both losses of one size."""
-    return [row for metric, panel in LOSSES.items()
-            for row in curve(panel, name, run.steps[1:], run.metrics[metric][1:])]  # fmt: skip
+    return [
+        row
+        for metric, panel in LOSSES.items()
+        for row in curve(panel, name, run.steps[1:], run.metrics[metric][1:])
+    ]
 
 
 def draw(data: FigureData) -> Any:
@@ -63,8 +80,12 @@ def draw(data: FigureData) -> Any:
     look = panels.styles(data)
     for axes, panel in zip(grid, LOSSES.values(), strict=True):
         panels.curves(
-            axes, data.panel(panel), look, title=panel, xlabel="training step",
+            axes,
+            data.panel(panel),
+            look,
+            title=panel,
+            xlabel="training step",
             ylabel="mean squared distance",
-        )  # fmt: skip
+        )
     panels.shared_legend(figure, list(grid), columns=4)
     return figure

@@ -1,8 +1,8 @@
 """Figure 6 of arXiv 2606.00605: one layer without LN, both targets, Task 1 (Thm 4.2).
 
 Expected: gamma* = 0.0644 and 0.6596, f* = 0.3015 and 0.3191 (normalised, unnormalised target).
-After 1,000 steps gamma is at gamma*. With the normalised target it later leaves, because that limit is a saddle of the
-full loss.
+After 1,000 steps gamma is at gamma*. With the normalised target it later leaves, because that limit
+is a saddle of the full loss.
 """
 
 from collections.abc import Callable

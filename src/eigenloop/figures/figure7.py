@@ -1,8 +1,8 @@
 """Figure 7 of arXiv 2606.00605: one layer without LN, both targets, Task 2 (Thm 4.2).
 
 Expected: gamma* = 0.0512 and 0.6279, f* = 0.2262 and 0.2558 (normalised, unnormalised target).
-After 1,000 steps gamma is at gamma*. With the normalised target it later leaves, because that limit is a saddle of the
-full loss.
+After 1,000 steps gamma is at gamma*. With the normalised target it later leaves, because that limit
+is a saddle of the full loss.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""Structure and fixed points, the common form of Figures 6 and 7: one layer without LN, both targets (Thm 4.2)."""
+"""Structure and fixed points, the common form of Figures 6 and 7: one layer without LN, both
+targets (Thm 4.2).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,14 @@ from eigenloop.figures import panels, quotations, sentences
 from eigenloop.figures.growth import inactive_words
 from eigenloop.figures.levels import Level, levels
 from eigenloop.figures.running import Report, at_step, silent, train_all
-from eigenloop.figures.settings import FIXED_POINT_STEP, PAPER_WINDOW, Budget, Task, checks, without_norm
+from eigenloop.figures.settings import (
+    FIXED_POINT_STEP,
+    PAPER_WINDOW,
+    Budget,
+    Task,
+    checks,
+    without_norm,
+)
 from eigenloop.figures.values import FigureData, Row, cells, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
 
@@ -25,7 +34,9 @@ def runs_of(task: Task, budget: Budget) -> dict[str, TrainConfig]:
     return trained | checks(budget, trained)
 
 
-def compute_fixed_points(number: int, task: Task, budget: Budget, directory: Path, report: Report = silent):
+def compute_fixed_points(
+    number: int, task: Task, budget: Budget, directory: Path, report: Report = silent
+):
     """Train (or read) the runs and fill the table."""
     configs = runs_of(task, budget)
     trained = train_all(configs, directory, report)
@@ -39,23 +50,30 @@ def compute_fixed_points(number: int, task: Task, budget: Budget, directory: Pat
         early = int(np.argmin(abs(run.steps - FIXED_POINT_STEP)))
         shown = [early] if early == len(run.steps) - 1 else [early, -1]
         parts = [
-            f"at step {int(run.steps[i]):,} gamma = {np.median(run.metrics['gamma'][i]):.4f}, a = "
-            f"{np.median(run.metrics['a'][i]):.3f}, b = {np.median(run.metrics['b'][i]):.4f}, off-diagonal ratio "
-            f"{np.median(run.metrics['off_diagonal_ratio'][i]):.2g}, test loss "
-            f"{np.median(run.metrics['test_loss'][i]):.4f}"
+            f"at step {int(run.steps[i]):,} gamma = {np.median(run.metrics['gamma'][i]):.4f}, a ="
+            f" {np.median(run.metrics['a'][i]):.3f}, b = {np.median(run.metrics['b'][i]):.4f},"
+            f" off-diagonal ratio {np.median(run.metrics['off_diagonal_ratio'][i]):.2g}, test loss"
+            f" {np.median(run.metrics['test_loss'][i]):.4f}"
             for i in shown
         ]
-        words.append(f"{what} ({stops[target]}): {', '.join(parts)}; {inactive_words(trained[f'{name}-full'])}")
+        words.append(
+            f"{what} ({stops[target]}): {', '.join(parts)};"
+            f" {inactive_words(trained[f'{name}-full'])}"
+        )
     steps = min(int(trained[name].steps[-1]) for name in without_norm(task, budget))
     said, ours = SAYS[number]
     judgements = [sentences.fixed_points(table, steps=steps, sentence=said)]
     if steps > PAPER_WINDOW:  # else nothing is beyond it
         judgements.append(sentences.leaving(table, steps=steps, sentence=ours))
     return FigureData(
-        number, f"One layer without LN, {budget.tasks[task]}: structure and fixed points of the weights", tuple(table),
-        tuple(judgements), tuple(words),
-        f"eigenloop reproduce --figure {number} {budget.options}", settings_of(configs),
-    )  # fmt: skip
+        number,
+        f"One layer without LN, {budget.tasks[task]}: structure and fixed points of the weights",
+        tuple(table),
+        tuple(judgements),
+        tuple(words),
+        f"eigenloop reproduce --figure {number} {budget.options}",
+        settings_of(configs),
+    )
 
 
 def weight_rows(run: Trained, what: str, stop: Level) -> list[Row]:
@@ -79,12 +97,18 @@ def draw_fixed_points(data: FigureData) -> Any:
     for row, what in enumerate(TARGETS.values()):
         for column, panel in enumerate(("W early", "V early", "W late", "V late")):
             found = data.panel(f"{what}, {panel}")
-            image = panels.heatmap(grid[row, column], found, title=found[0].series, alone=f"{found[0].series}, {what}")
+            image = panels.heatmap(
+                grid[row, column], found, title=found[0].series, alone=f"{found[0].series}, {what}"
+            )
         grid[row, 0].set_ylabel(what)
         panels.curves(
-            grid[row, 4], data.panel(f"{what}, weights"), look, title=f"active weights, {what}",
-            xlabel="training step", ylabel="mean diagonal",
-        )  # fmt: skip
+            grid[row, 4],
+            data.panel(f"{what}, weights"),
+            look,
+            title=f"active weights, {what}",
+            xlabel="training step",
+            ylabel="mean diagonal",
+        )
     panels.colour_bar(figure, image, list(grid[:, 3]))
     panels.shared_legend(figure, list(grid[:, 4]), columns=4)
     return figure

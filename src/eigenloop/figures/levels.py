@@ -1,14 +1,15 @@
 """Where the models without LN must stop: gamma* and f* of arXiv 2606.00605, Thm 4.2.
 
     f(gamma) = mu2 (gamma - gamma*)^2 + f*,   mu2 = E||Sq||^2 = E tr(S^2) / d
-    normalised target:    gamma* = (E||Sq|| - n/d) / mu2,   f* = 2 - 2 E[q.Sq / ||Sq||] - mu2 gamma*^2
+    normalised target:  gamma* = (E||Sq|| - n/d) / mu2,   f* = 2 - 2 E[q.Sq / ||Sq||] - mu2 gamma*^2
     unnormalised target:  gamma* = 1 - (n/d) / mu2,         f* = 1 - (n/d)^2 / mu2
 
-Expectations over q are exact integrals, and mu2 is exact. Task 1 averages E||Sq|| and E[q.Sq / ||Sq||] over sampled X,
-before any quotient, and says its standard error; tr S^2, whose mean is known, takes most of the noise out of both.
+Expectations over q are exact integrals, and mu2 is exact. Task 1 averages E||Sq|| and E[q.Sq /
+||Sq||] over sampled X, before any quotient, and says its standard error; tr S^2, whose mean is
+known, takes most of the noise out of both.
 
-Expected, d = 16, n = 32, normalised and unnormalised target: Task 2 f* = 0.226172 and 0.255814, gamma* = 0.051245 and
-0.627907; Task 1 f* = 0.3015 +- 0.0002 and 15/47 = 0.319149.
+Expected, d = 16, n = 32, normalised and unnormalised target: Task 2 f* = 0.226172 and 0.255814,
+gamma* = 0.051245 and 0.627907; Task 1 f* = 0.3015 +- 0.0002 and 15/47 = 0.319149.
 """
 
 from dataclasses import dataclass
@@ -75,10 +76,14 @@ def spectra_of(config: TrainConfig, *, draws: int = DRAWS, seed: int = 0) -> Spe
         >>> spectra_of(TrainConfig.create(task="planted")).rows.shape
         (1, 16)
     """
-    return _spectra(getattr(config.distribution(), "eigenvalues", None), config.dim, config.samples, draws, seed)
+    return _spectra(
+        getattr(config.distribution(), "eigenvalues", None), config.dim, config.samples, draws, seed
+    )
 
 
-def _spectra(eigenvalues: tuple[float, ...] | None, dim: int, samples: int, draws: int, seed: int) -> Spectra:
+def _spectra(
+    eigenvalues: tuple[float, ...] | None, dim: int, samples: int, draws: int, seed: int
+) -> Spectra:
     if eigenvalues is not None:
         return Spectra.fixed(eigenvalues)
     return Spectra.sphere(dim=dim, samples=samples, draws=draws, seed=seed)
@@ -90,7 +95,8 @@ def _levels(
 ) -> tuple[tuple[str, Level], ...]:
     of = _spectra(eigenvalues, dim, samples, draws, seed)
     linear, squares, known = LayerwiseLinear(of.rows), (of.rows**2).mean(axis=1), of.moments
-    cosine = 1 - (linear.floor().value + squares * linear.optimum().value ** 2) / 2  # E[q.Sq/||Sq||] of each X
+    # E[q.Sq/||Sq||] of each X
+    cosine = 1 - (linear.floor().value + squares * linear.optimum().value ** 2) / 2
     columns = np.stack([mean_power_norm(of.rows).value, cosine], axis=1)
     excess = squares - known.second
     if np.any(excess):

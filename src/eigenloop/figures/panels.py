@@ -1,4 +1,6 @@
-"""Panels that the figures share: heatmaps and curves, drawn from rows, through Matplotlib's objects alone."""
+"""Panels that the figures share: heatmaps and curves, drawn from rows, through Matplotlib's
+objects alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,9 +53,13 @@ def heatmap(axes: Axes, rows: Sequence[Row], *, title: str, alone: str = "") -> 
     return image
 
 
-def colour_bar(figure: Figure, image: Any, axes: Sequence[Axes], label: str = "entry / largest entry") -> None:
+def colour_bar(
+    figure: Figure, image: Any, axes: Sequence[Axes], label: str = "entry / largest entry"
+) -> None:
     """One bar for several heatmaps."""
-    bar = figure.colorbar(image, ax=list(axes), shrink=0.75, aspect=28, pad=0.015, ticks=[-1, -0.5, 0, 0.5, 1])
+    bar = figure.colorbar(
+        image, ax=list(axes), shrink=0.75, aspect=28, pad=0.015, ticks=[-1, -0.5, 0, 0.5, 1]
+    )
     bar.set_label(label)
 
 
@@ -82,7 +88,16 @@ def curves(
             if np.isfinite(low).any():
                 axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)
         elif kind == "points":
-            axes.plot(x, y, "o", color=colour, markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, label=label)
+            axes.plot(
+                x,
+                y,
+                "o",
+                color=colour,
+                markerfacecolor="none",
+                markersize=4.5,
+                markeredgewidth=1.0,
+                label=label,
+            )
         elif kind == "reference":
             axes.plot(x, y, color=colour, linestyle=":", linewidth=1.3, label=label)
         elif kind == "theory":
@@ -90,21 +105,36 @@ def curves(
         elif kind == "band":
             axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, label=label)
         elif kind == "level":
-            axes.axhline(float(y[0]), color=colour, linestyle=(0, (1, 1.5)), linewidth=1.3, label=label)
+            axes.axhline(
+                float(y[0]), color=colour, linestyle=(0, (1, 1.5)), linewidth=1.3, label=label
+            )
         elif kind == "mark":
             ink = mpl.rcParams["text.color"]
             axes.axvline(float(x[0]), color=ink, linewidth=0.8, alpha=0.6)
             axes.annotate(
-                series, (float(x[0]), 0), xycoords=("data", "axes fraction"), xytext=(-4, 4),
-                textcoords="offset points", ha="right", va="bottom", fontsize=7.5, alpha=0.8,
-            )  # fmt: skip
+                series,
+                (float(x[0]), 0),
+                xycoords=("data", "axes fraction"),
+                xytext=(-4, 4),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                fontsize=7.5,
+                alpha=0.8,
+            )
     label_logarithms(axes)
 
 
 def styles(data: FigureData, *, markers: bool = False) -> dict[str, dict[str, Any]]:
-    """A colour, dashes and (for loops) a marker for every base series; the power method in the text's colour."""
+    """A colour, dashes and (for loops) a marker for every base series; the power method in the
+    text's colour.
+    """
     names = list(dict.fromkeys(base_name(row.series) for row in data.table if row.kind != "cell"))
-    first = [name for name in names if any(row.kind == "line" and row.series == name for row in data.table)]
+    first = [
+        name
+        for name in names
+        if any(row.kind == "line" and row.series == name for row in data.table)
+    ]
     ink = mpl.rcParams["text.color"]
     found: dict[str, dict[str, Any]] = {name: {"color": ink, "linestyle": "-"} for name in names}
     for index, name in enumerate(name for name in first if name != "power method"):
@@ -118,9 +148,12 @@ def shared_legend(figure: Figure, panels: Sequence[Axes], *, columns: int) -> No
     """One legend under all panels, where it covers nothing."""
     entries = legend_entries(panels)
     figure.legend(
-        list(entries.values()), list(map(mathtext, entries)), loc="outside lower center", ncols=columns,
+        list(entries.values()),
+        list(map(mathtext, entries)),
+        loc="outside lower center",
+        ncols=columns,
         handlelength=2.8,
-    )  # fmt: skip
+    )
 
 
 def legend_entries(panels: Sequence[Axes]) -> dict[str, Any]:

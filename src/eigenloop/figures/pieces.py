@@ -1,4 +1,6 @@
-"""A figure in pieces for a page: every panel a drawing of its own, so that they stack on a phone, and their legend."""
+"""A figure in pieces for a page: every panel a drawing of its own, so that they stack on a
+phone, and their legend.
+"""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -41,7 +43,9 @@ def pieces(light: Figure, dark: Figure) -> Pieces:
     rows: dict[int, list[report.Panel]] = {}
     for (row, first), (_, second) in zip(bright, dim, strict=True):
         title = str(first.get_label() or first.get_title())
-        drawn = report.Panel(title, _cut(light, first, LIGHT), title, svg_dark=_cut(dark, second, DARK))
+        drawn = report.Panel(
+            title, _cut(light, first, LIGHT), title, svg_dark=_cut(dark, second, DARK)
+        )
         rows.setdefault(row, []).append(drawn)
     return Pieces(tuple(map(tuple, rows.values())), key)
 
@@ -74,7 +78,8 @@ def _key(bright: list[tuple[int, Axes]], dim: list[tuple[int, Axes]]) -> tuple[r
     """The shared legend: a small drawing of each line, marker, band and scale beside its words."""
     light, dark = (legend_entries([axes for _, axes in found]) for found in (bright, dim))
     entries = [
-        report.Key(words, _swatch(_like(light[words]), LIGHT), _swatch(_like(dark[words]), DARK)) for words in light
+        report.Key(words, _swatch(_like(light[words]), LIGHT), _swatch(_like(dark[words]), DARK))
+        for words in light
     ]
     if any(axes.images for _, axes in bright):
         entries.append(report.Key(SHADES, *(_swatch(_scale(look), look) for look in (LIGHT, DARK))))
@@ -97,7 +102,10 @@ def _scale(look: dict[str, Any]) -> list[Any]:
     """The colours of the heat maps from -1 to 1."""
     with in_look(look):
         colours = diverging()(np.linspace(0, 1, 15))
-    return [Rectangle((i / 15, 0), 1 / 15 + 0.01, 1, facecolor=to_hex(c), linewidth=0) for i, c in enumerate(colours)]
+    return [
+        Rectangle((i / 15, 0), 1 / 15 + 0.01, 1, facecolor=to_hex(c), linewidth=0)
+        for i, c in enumerate(colours)
+    ]
 
 
 def _swatch(artists: list[Any], look: dict[str, Any]) -> str:

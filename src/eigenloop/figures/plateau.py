@@ -1,11 +1,15 @@
-"""Where the loops of a trained model end, and how far its error curve is from the power method's (NumPy, float64).
+"""Where the loops of a trained model end, and how far its error curve is from the power method's
+(NumPy, float64).
 
-    q_k = N((I + A S B) q_{k-1})  ->  v, the dominant eigenvector of I + A S B,    plateau = sin(angle(v, u_1))
+    q_k = N((I + A S B) q_{k-1})  ->  v, the dominant eigenvector of I + A S B,
+        plateau = sin(angle(v, u_1))
 
-The plateau is 0 for every S where A and B are multiples of I, and only there; training on batches leaves them beside
-those. To first order in the relative deviations x = (A - aI)/a and y = (B - bI)/b it does not depend on gamma = ab:
+The plateau is 0 for every S where A and B are multiples of I, and only there; training on batches
+leaves them beside those. To first order in the relative deviations x = (A - aI)/a and y = (B -
+bI)/b it does not depend on gamma = ab:
 
-    plateau^2 = sum_{i>1} ((lambda_1 x_i1 + lambda_i y_i1) / (lambda_1 - lambda_i))^2,    x_i1 = u_i . x u_1.
+    plateau^2 = sum_{i>1} ((lambda_1 x_i1 + lambda_i y_i1) / (lambda_1 - lambda_i))^2,
+        x_i1 = u_i . x u_1.
 
 Source: arXiv 2606.00605, Figs. 5 and 8 and Appendix G; the plateau is ours.
 """
@@ -20,11 +24,16 @@ from eigenloop.numerics.spectrum import Numbers, random_orthogonal
 DOUBLINGS = 12
 """The loop is squared so many times: 4,096 loops."""
 SETTLED = 1e-8
-"""Relative residual of an eigenvector under which the loops have ended; above it the eigenvalues decide."""
+"""Relative residual of an eigenvector under which the loops have ended; above it the eigenvalues
+decide.
+"""
 
 
-def limit_sines(a: Float[np.ndarray, "d d"], b: Float[np.ndarray, "d d"], points: Points) -> Float[np.ndarray, " b"]:
-    """Sine of the angle between the limit of the loops and u_1; NaN where they turn for ever and have no limit.
+def limit_sines(
+    a: Float[np.ndarray, "d d"], b: Float[np.ndarray, "d d"], points: Points
+) -> Float[np.ndarray, " b"]:
+    """Sine of the angle between the limit of the loops and u_1; NaN where they turn for ever and
+    have no limit.
 
     Args:
         a: A = V_21 of the trained model.
@@ -63,13 +72,17 @@ def _dominant(loop: np.ndarray) -> np.ndarray:
     return np.real(vectors[:, top]) if np.imag(values[top]) == 0 else np.full(len(loop), np.nan)
 
 
-def first_order_sines(a: Float[np.ndarray, "d d"], b: Float[np.ndarray, "d d"], points: Points) -> np.ndarray:
+def first_order_sines(
+    a: Float[np.ndarray, "d d"], b: Float[np.ndarray, "d d"], points: Points
+) -> np.ndarray:
     """The plateau to first order in the relative deviations of A and B from multiples of I; (b,).
 
     Example:
         >>> s = np.diag([2.0, 1.0])[None]
         >>> point = Points(s, np.array([[0.6, 0.8]]), np.array([[2.0, 1.0]]), np.eye(2)[None])
-        >>> float(first_order_sines(np.array([[1.0, 0.0], [0.1, 1.0]]), np.eye(2), point)[0].round(4))
+        >>> float(
+        ...     first_order_sines(np.array([[1.0, 0.0], [0.1, 1.0]]), np.eye(2), point)[0].round(4)
+        ... )
         0.2
     """
     values, vectors = points.eigenvalues, points.eigenvectors
@@ -83,7 +96,8 @@ def first_order_sines(a: Float[np.ndarray, "d d"], b: Float[np.ndarray, "d d"], 
 def curve_distances(
     sines: Float[np.ndarray, "K b"], reference: Float[np.ndarray, "K b"], *, loops: int
 ) -> Float[np.ndarray, " b"]:
-    """Mean vertical distance of two error curves on a semi-logarithmic plot, loops 1 to K, in decades.
+    """Mean vertical distance of two error curves on a semi-logarithmic plot, loops 1 to K, in
+    decades.
 
         D_K = (1/K) sum_{k=1..K} |log10 sin(phi_k) - log10 sin(phi_k^reference)|
 
@@ -93,7 +107,9 @@ def curve_distances(
         loops: K, at most the number of rows less one.
 
     Example:
-        >>> curve_distances(np.array([[1.0], [0.1], [0.1]]), np.array([[1.0], [0.1], [0.01]]), loops=2)
+        >>> curve_distances(
+        ...     np.array([[1.0], [0.1], [0.1]]), np.array([[1.0], [0.1], [0.01]]), loops=2
+        ... )
         array([0.5])
     """
     rows = slice(1, loops + 1)
@@ -108,7 +124,9 @@ def deviation(matrix: Float[np.ndarray, "d d"]) -> float:
         0.0707
     """
     mean = np.trace(matrix) / len(matrix)
-    return float(np.linalg.norm(matrix - mean * np.eye(len(matrix))) / (abs(mean) * np.sqrt(len(matrix))))
+    return float(
+        np.linalg.norm(matrix - mean * np.eye(len(matrix))) / (abs(mean) * np.sqrt(len(matrix)))
+    )
 
 
 def scalar_part(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
@@ -125,8 +143,9 @@ def scalar_part(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
 def turned_points(eigenvalues: Numbers, *, count: int, seed: int) -> Points:
     """Pairs (S, q) of one spectrum, each S in a Haar rotation of its own.
 
-    Where the eigenvalues sum to n they are those of some X with n unit columns (Schur and Horn), so Assumption 4.4 of
-    arXiv 2606.00605 holds: with a spectrum that was not trained on they are out of distribution.
+    Where the eigenvalues sum to n they are those of some X with n unit columns (Schur and Horn), so
+    Assumption 4.4 of arXiv 2606.00605 holds: with a spectrum that was not trained on they are out
+    of distribution.
 
     Example:
         >>> turned_points([3.0, 1.0], count=2, seed=0).eigenvalues.round(12)
@@ -136,7 +155,9 @@ def turned_points(eigenvalues: Numbers, *, count: int, seed: int) -> Points:
     rng, values = np.random.default_rng(seed), np.asarray(eigenvalues, np.float64)
     turns = np.stack([random_orthogonal(rng, len(values)) for _ in range(count)])
     gram = turns * values @ np.swapaxes(turns, 1, 2)
-    return points_of((gram + np.swapaxes(gram, 1, 2)) / 2, rng.standard_normal((count, len(values))))
+    return points_of(
+        (gram + np.swapaxes(gram, 1, 2)) / 2, rng.standard_normal((count, len(values)))
+    )
 
 
 def points_of(gram: Float[np.ndarray, "b d d"], query: Float[np.ndarray, "b d"]) -> Points:
@@ -148,4 +169,6 @@ def points_of(gram: Float[np.ndarray, "b d d"], query: Float[np.ndarray, "b d"])
     """
     gram = np.asarray(gram, np.float64)
     values, vectors = np.linalg.eigh(gram)
-    return Points(gram, normalize(np.asarray(query, np.float64)), values[:, ::-1], vectors[:, :, ::-1])
+    return Points(
+        gram, normalize(np.asarray(query, np.float64)), values[:, ::-1], vectors[:, :, ::-1]
+    )

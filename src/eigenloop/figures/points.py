@@ -13,7 +13,9 @@ from eigenloop.numerics.power import normalize
 from eigenloop.numerics.spectrum import Numbers, top_multiplicity, unit_columns_with_spectrum
 
 START_COSINES = (0.08, 0.12)
-"""Range of |c_1| of the fixed test point of Figures 2 and 5: 83 to 85 degrees from the principal direction."""
+"""Range of |c_1| of the fixed test point of Figures 2 and 5: 83 to 85 degrees from the principal
+direction.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class Points:
     def fixed(self) -> "Points":
         """One point that starts nearly orthogonal, as in the paper's Fig. 2(c), with a typical gap.
 
-        Of the points with |c_1| in START_COSINES (of all, where there is none), the one whose lambda_2 / lambda_1 is
-        closest to the median over all points. Where m eigenvalues are largest, it is the cosine to their subspace, and
-        lambda_{m+1}.
+        Of the points with |c_1| in START_COSINES (of all, where there is none), the one whose
+        lambda_2 / lambda_1 is closest to the median over all points. Where m eigenvalues are
+        largest, it is the cosine to their subspace, and lambda_{m+1}.
         """
         cosine = np.linalg.norm(self.coordinates[:, : self.multiplicity], axis=1)
         ratio = np.broadcast_to(self.ratios, cosine.shape)
@@ -80,7 +82,11 @@ def held_out(config: TrainConfig) -> Points:
     batch = problems.draw(distribution, key, config.test_size, principal=False)
     found = _points(np.asarray(batch.columns, np.float64), np.asarray(batch.query, np.float64))
     spectrum = getattr(distribution, "eigenvalues", None)
-    known = getattr(distribution, "multiplicity", None) if spectrum is None else top_multiplicity(spectrum)
+    known = (
+        getattr(distribution, "multiplicity", None)
+        if spectrum is None
+        else top_multiplicity(spectrum)
+    )
     multiplicity, values = known or 1, found.eigenvalues.copy()
     # X was drawn in float32, which leaves equal eigenvalues 1e-7 apart
     values[:, :multiplicity] = values[:, :multiplicity].mean(axis=1, keepdims=True)
@@ -95,10 +101,14 @@ def spectrum_points(eigenvalues: Numbers, *, samples: int, queries: int, seed: i
 
 
 def table_points(name: str, *, queries: int, seed: int) -> Points:
-    """Random queries to a bundled table of scikit-learn, each row scaled to length 1 and taken as a column of X."""
+    """Random queries to a bundled table of scikit-learn, each row scaled to length 1 and taken
+    as a column of X.
+    """
     rows = getattr(datasets, f"load_{name}")().data
     columns = np.asarray(problems.Observed(rows.T).columns, np.float64)
-    return _points(columns[None], np.random.default_rng([seed, 9]).standard_normal((queries, len(columns))))
+    return _points(
+        columns[None], np.random.default_rng([seed, 9]).standard_normal((queries, len(columns)))
+    )
 
 
 def _points(columns: np.ndarray, query: np.ndarray) -> Points:

@@ -1,4 +1,6 @@
-"""Training what the figures need: each run once, finished ones read back, several in processes of their own."""
+"""Training what the figures need: each run once, finished ones read back, several in processes
+of their own.
+"""
 
 import multiprocessing
 import os
@@ -32,22 +34,30 @@ def silent(name: str, progress: Progress) -> None:
 
 
 def side_by_side() -> int:
-    """How many runs to train at once on this machine: one for each core, and one where JAX has a GPU."""
+    """How many runs to train at once on this machine: one for each core, and one where JAX has a
+    GPU.
+    """
     return 1 if jax.default_backend() != "cpu" else cores()
 
 
 def train_all(
-    configs: Mapping[str, TrainConfig], directory: Path, report: Report = silent, *, workers: int = 1
+    configs: Mapping[str, TrainConfig],
+    directory: Path,
+    report: Report = silent,
+    *,
+    workers: int = 1,
 ) -> dict[str, Trained]:
-    """Train every run in its own folder under `directory`; a finished one is read, an interrupted one goes on.
+    """Train every run in its own folder under `directory`; a finished one is read, an interrupted
+    one goes on.
 
     Args:
         configs: the runs by name.
         directory: holds one folder for each.
         report: told how far each is.
-        workers: runs trained at the same time, each in a process of its own with one thread: a step is too small to
-            share between cores, and two XLA programs in one process can wait for each other for ever. More than one
-            starts Python anew, so a script that asks for it needs the usual `if __name__ == "__main__":`.
+        workers: runs trained at the same time, each in a process of its own with one thread: a step
+            is too small to share between cores, and two XLA programs in one process can wait for
+            each other for ever. More than one starts Python anew, so a script that asks for it
+            needs the usual `if __name__ == "__main__":`.
 
     Raises:
         InputError: as for `eigenloop.lab.training.train`; a process that was killed.
@@ -55,12 +65,20 @@ def train_all(
     """
     folders = {name: Path(directory) / name for name in configs}
     found = {name: _finished(config, folders[name]) for name, config in configs.items()}
-    missing = sorted((name for name in configs if found[name] is None), key=lambda name: -_cost(configs[name]))
+    missing = sorted(
+        (name for name in configs if found[name] is None), key=lambda name: -_cost(configs[name])
+    )
     if workers == 1 or len(missing) < 2:
         for name in missing:
-            found[name] = train(configs[name], folders[name], report=lambda p, name=name: report(name, p))
+            found[name] = train(
+                configs[name], folders[name], report=lambda p, name=name: report(name, p)
+            )
     else:
-        _train_apart({name: (configs[name], folders[name]) for name in missing}, report, min(workers, len(missing)))
+        _train_apart(
+            {name: (configs[name], folders[name]) for name in missing},
+            report,
+            min(workers, len(missing)),
+        )
         found |= {name: load_run(folders[name]) for name in missing}
     return {name: run for name, run in found.items() if run is not None}
 
@@ -80,7 +98,9 @@ def require_budget(configs: Mapping[str, TrainConfig], budget: Budget, directory
         run = RunDirectory(Path(directory) / name, config.plain(), extendable=LENGTH)
         differences = run.differences()
         if differences:
-            raise InputError(f"{directory} holds runs made {_made(differences, budget)}; choose another --out")
+            raise InputError(
+                f"{directory} holds runs made {_made(differences, budget)}; choose another --out"
+            )
         done = _steps_done(run.path, config)
         if done > config.total_steps:
             passed = done // config.steps_per_epoch
@@ -97,7 +117,9 @@ def _made(differences: Mapping[str, tuple[Any, Any]], budget: Budget) -> str:
             return "with --{} {}, not {}".format(key, *differences[key])
     own = [key for key in ("task", "multiplicities", "dim", "samples") if key in differences]
     if own:
-        return "for another problem ({} {}, not {})".format(own[0], *(_plain(value) for value in differences[own[0]]))
+        return "for another problem ({} {}, not {})".format(
+            own[0], *(_plain(value) for value in differences[own[0]])
+        )
     if differences.keys() & {"train_size", "test_size", "snapshots"}:
         return "without --quick" if budget.quick else "with --quick"
     key, (there, here) = next(iter(differences.items()))
@@ -109,7 +131,9 @@ def _plain(value: Any) -> str:
 
 
 def _steps_done(folder: Path, config: TrainConfig) -> int:
-    """Steps of the checkpoint in a folder; 0 where there is none, or one of which `train` says what is wrong."""
+    """Steps of the checkpoint in a folder; 0 where there is none, or one of which `train` says
+    what is wrong.
+    """
     if config.steps is not None or not (folder / RunDirectory.CHECKPOINT).exists():
         return 0
     try:
@@ -118,12 +142,18 @@ def _steps_done(folder: Path, config: TrainConfig) -> int:
         return 0
 
 
-def _train_apart(jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, workers: int) -> None:
-    """Train in processes: what they tell comes back through a queue; an interruption is passed on to all of them."""
+def _train_apart(
+    jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, workers: int
+) -> None:
+    """Train in processes: what they tell comes back through a queue; an interruption is passed
+    on to all of them.
+    """
     context = multiprocessing.get_context("spawn")
     told, stop = context.SimpleQueue(), context.Event()
     with processes(workers, _begin, told, stop) as pool:
-        futures: set[Future[None]] = {pool.submit(_train_one, name, *job) for name, job in jobs.items()}
+        futures: set[Future[None]] = {
+            pool.submit(_train_one, name, *job) for name, job in jobs.items()
+        }
 
         def tell() -> None:
             while not told.empty():
@@ -132,7 +162,10 @@ def _train_apart(jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, w
         try:
             gather(futures, meanwhile=tell)
         except BrokenProcessPool:
-            said = "a training process was killed (is there enough memory?); run the same command to go on"
+            said = (
+                "a training process was killed (is there enough memory?); run the same command to"
+                " go on"
+            )
             raise InputError(said) from None
         finally:
             stop.set()  # the others save their state and end
@@ -144,7 +177,9 @@ _worker: dict[str, Any] = {}
 
 def _begin(told: Any, stop: Any) -> None:
     """Prepare a training process."""
-    os.environ["NPROC"] = "1"  # what XLA takes for the number of cores; the arithmetic stays the same, bit for bit
+    os.environ["NPROC"] = (
+        "1"  # what XLA takes for the number of cores; the arithmetic stays the same, bit for bit
+    )
     _worker.update(told=told, stop=stop, said=0.0)
 
 
@@ -163,7 +198,9 @@ def _train_one(name: str, config: TrainConfig, folder: Path) -> None:
 
 
 def at_step(run: Trained, step: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """(step, V, W) of the snapshot at `step`, or of the end of a run that is shorter; arrays (K, 2d, 2d) float64."""
+    """(step, V, W) of the snapshot at `step`, or of the end of a run that is shorter; arrays (K,
+    2d, 2d) float64.
+    """
     model = run.snapshots.get(step, run.model)
     actual = step if step in run.snapshots else int(run.steps[-1])
     return actual, np.asarray(model.v, np.float64), np.asarray(model.w, np.float64)

@@ -1,8 +1,8 @@
 """The runs behind the figures, as differences from one base, and how much of them a budget buys.
 
-Source: arXiv 2606.00605, Section 5 and Appendix G: SGD on 10,000 training and 2,000 test samples, 2,000 epochs, d = 16,
-n = 32, L = 10. Learning rates are not the same in every figure: 0.1 where the paper's notes say so; in Figure 2 those
-that its curves fit (0.031, 0.03, 0.02).
+Source: arXiv 2606.00605, Section 5 and Appendix G: SGD on 10,000 training and 2,000 test samples,
+2,000 epochs, d = 16, n = 32, L = 10. Learning rates are not the same in every figure: 0.1 where the
+paper's notes say so; in Figure 2 those that its curves fit (0.031, 0.03, 0.02).
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,8 @@ class Problem:
 
     Args:
         task: "sphere", columns uniform on it; "planted", S with a fixed spectrum.
-        multiplicities: of the planted task: how many columns of X share each of the d axes, the eigenvalues of S.
+        multiplicities: of the planted task: how many columns of X share each of the d axes, the
+            eigenvalues of S.
         dim: d; by default as many as there are multiplicities, else the paper's 16.
         samples: n; by default the sum of the multiplicities, else the paper's 32.
 
@@ -55,10 +56,13 @@ class Problem:
         given = self.multiplicities
         if given is not None and len(given) < 2 and self.dim is None:
             raise InputError(
-                f"--multiplicities is {','.join(map(str, given))!r}; give at least two numbers, one for each dimension "
-                "(in one dimension there is nothing to find)"
+                f"--multiplicities is {','.join(map(str, given))!r}; give at least two numbers, one"
+                " for each dimension (in one dimension there is nothing to find)"
             )
-        for name, value in (("dim", len(given) if given else 16), ("samples", sum(given) if given else 32)):
+        for name, value in (
+            ("dim", len(given) if given else 16),
+            ("samples", sum(given) if given else 32),
+        ):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         TrainConfig.create(**self.settings)
@@ -66,12 +70,20 @@ class Problem:
     @property
     def settings(self) -> dict[str, Any]:
         """The fields of `TrainConfig`."""
-        return {"task": self.task, "multiplicities": self.multiplicities, "dim": self.dim, "samples": self.samples}
+        return {
+            "task": self.task,
+            "multiplicities": self.multiplicities,
+            "dim": self.dim,
+            "samples": self.samples,
+        }
 
     @property
     def as_in_paper(self) -> bool:
         """Whether it is one of the paper's two tasks."""
-        paper = {key: getattr(TrainConfig.create(task=self.task), key) for key in ("multiplicities", "dim", "samples")}
+        paper = {
+            key: getattr(TrainConfig.create(task=self.task), key)
+            for key in ("multiplicities", "dim", "samples")
+        }
         own = TrainConfig.create(**self.settings)
         return all(getattr(own, key) == value for key, value in paper.items())
 
@@ -79,7 +91,11 @@ class Problem:
     def options(self) -> list[str]:
         """The options of `eigenloop reproduce` that ask for it."""
         words = [f"--task {self.task}"]
-        words += [f"--multiplicities {','.join(map(str, self.multiplicities))}"] if self.multiplicities else []
+        words += (
+            [f"--multiplicities {','.join(map(str, self.multiplicities))}"]
+            if self.multiplicities
+            else []
+        )
         return [*words, f"--dim {self.dim} --samples {self.samples}"]
 
 
@@ -90,8 +106,9 @@ class Budget:
     Args:
         epochs: passes over the training set; the paper's number is 2,000.
         seeds: independent runs side by side, seeds 0, 1, ...; two or more give bands.
-        quick: seconds instead of minutes, for trying out and CI: 120 steps on 640 samples, two of the four
-            sizes of Figure 3 and one of the three real tables of Figure 8; `epochs` is ignored.
+        quick: seconds instead of minutes, for trying out and CI: 120 steps on 640 samples, two of
+            the four sizes of Figure 3 and one of the three real tables of Figure 8; `epochs` is
+            ignored.
         seed: start of every random stream.
         problem: in place of the paper's two tasks.
     """
@@ -111,7 +128,9 @@ class Budget:
 
     @property
     def as_in_paper(self) -> bool:
-        """Whether the paper's sentences are about these runs' problem; not where it is the user's own."""
+        """Whether the paper's sentences are about these runs' problem; not where it is the
+        user's own.
+        """
         return self.problem is None or self.problem.as_in_paper
 
     @property
@@ -149,7 +168,12 @@ class Budget:
 
     def config(self, **differences: Any) -> TrainConfig:
         """The paper's run with some settings changed, at this budget."""
-        base: dict[str, Any] = {"seed": self.seed, "seeds": self.seeds, "epochs": self.epochs, "snapshots": SNAPSHOTS}
+        base: dict[str, Any] = {
+            "seed": self.seed,
+            "seeds": self.seeds,
+            "epochs": self.epochs,
+            "snapshots": SNAPSHOTS,
+        }
         if self.problem is not None and differences.get("task", "sphere") == self.problem.task:
             base |= self.problem.settings
         values = {**base, **differences}
@@ -168,26 +192,44 @@ def looped(task: Task, budget: Budget) -> dict[str, TrainConfig]:
 
 
 def checks(budget: Budget, configs: dict[str, TrainConfig]) -> dict[str, TrainConfig]:
-    """For each run the first steps of the same model with all eight blocks free, on a small part of the data."""
-    few = {"engine": "full", "epochs": None, "steps": CHECK_STEPS, "train_size": 256, "test_size": 64, "snapshots": ()}
+    """For each run the first steps of the same model with all eight blocks free, on a small part
+    of the data.
+    """
+    few = {
+        "engine": "full",
+        "epochs": None,
+        "steps": CHECK_STEPS,
+        "train_size": 256,
+        "test_size": 64,
+        "snapshots": (),
+    }
     if budget.quick:
         few |= {"steps": QUICK_CHECK_STEPS, "train_size": 128}
-    return {f"{name}-full": TrainConfig.create(**{**config.model_dump(), **few}) for name, config in configs.items()}
+    return {
+        f"{name}-full": TrainConfig.create(**{**config.model_dump(), **few})
+        for name, config in configs.items()
+    }
 
 
-def layerwise(task: Task, budget: Budget, size: tuple[int, int] | None = None) -> dict[str, TrainConfig]:
+def layerwise(
+    task: Task, budget: Budget, size: tuple[int, int] | None = None
+) -> dict[str, TrainConfig]:
     """Figures 3, 4 and 5: one layer, LN; of the problem's own size or another (d, n)."""
     if size in (None, budget.size):
         return {f"layerwise-{task}": budget.config(task=task, objective="layerwise")}
     dim, samples = size
-    return {f"layerwise-{task}-{dim}-{samples}": budget.config(
-        task=task, objective="layerwise", dim=dim, samples=samples)}  # fmt: skip
+    return {
+        f"layerwise-{task}-{dim}-{samples}": budget.config(
+            task=task, objective="layerwise", dim=dim, samples=samples
+        )
+    }
 
 
 def compared(task: Task, budget: Budget) -> dict[str, TrainConfig]:
     """Figure 2: the three one-layer models, at the learning rates that the paper's curves fit.
 
-    In the order LN, normalised and unnormalised target without LN. A quick budget takes the runs of Figures 4, 6 and 7.
+    In the order LN, normalised and unnormalised target without LN. A quick budget takes the runs of
+    Figures 4, 6 and 7.
     """
     if budget.quick:
         return layerwise(task, budget) | without_norm(task, budget)
@@ -195,18 +237,24 @@ def compared(task: Task, budget: Budget) -> dict[str, TrainConfig]:
     return {
         f"compared-{task}-ln": budget.config(**keep, learning_rate=0.031),
         f"compared-{task}-normalized": budget.config(**keep, norm=False, learning_rate=0.03),
-        f"compared-{task}-unnormalized": budget.config(**keep, norm=False, target="unnormalized", learning_rate=0.02),
+        f"compared-{task}-unnormalized": budget.config(
+            **keep, norm=False, target="unnormalized", learning_rate=0.02
+        ),
     }
 
 
 def without_norm(task: Task, budget: Budget) -> dict[str, TrainConfig]:
     """Figures 6 and 7: one layer without LN, both targets."""
     keep = {"task": task, "objective": "layerwise", "norm": False, "snapshots": (FIXED_POINT_STEP,)}
-    return {f"no-ln-{task}-{target}": budget.config(**keep, target=target) for target in ("normalized", "unnormalized")}
+    return {
+        f"no-ln-{task}-{target}": budget.config(**keep, target=target)
+        for target in ("normalized", "unnormalized")
+    }
 
 
 def real(budget: Budget) -> dict[str, TrainConfig]:
-    """Figure 8: the looped and the layerwise model in the dimension of each real table, Task 1 data with n = 2d.
+    """Figure 8: the looped and the layerwise model in the dimension of each real table, Task 1 data
+    with n = 2d.
 
     None for a problem of the user's own, with which they have nothing to do.
     """
@@ -231,15 +279,22 @@ def real(budget: Budget) -> dict[str, TrainConfig]:
 
 def describe(config: TrainConfig) -> str:
     """A run's settings in one line."""
-    model = f"{config.loops} loops, end to end" if config.objective == "end-to-end" else "one layer, layerwise"
+    model = (
+        f"{config.loops} loops, end to end"
+        if config.objective == "end-to-end"
+        else "one layer, layerwise"
+    )
     norm = "LN" if config.norm else f"no LN, {config.target} target"
     task = {**TASKS}.get(config.task, config.task)
     if config.task == "planted" and config.multiplicities != DEFAULT_MULTIPLICITIES:
         task = f"eigenvalues {', '.join(map(str, config.multiplicities or ()))}"
     parts = [
-        f"{task}, d = {config.dim}, n = {config.samples}", model, norm,
-        f"learning rate {config.learning_rate:g}, batch {config.batch}", f"{config.total_steps:,} steps",
+        f"{task}, d = {config.dim}, n = {config.samples}",
+        model,
+        norm,
+        f"learning rate {config.learning_rate:g}, batch {config.batch}",
+        f"{config.total_steps:,} steps",
         f"{config.train_size:,} training and {config.test_size:,} test samples",
-    ]  # fmt: skip
+    ]
     parts += ["all eight blocks"] if config.engine == "full" else []
     return "; ".join(parts)

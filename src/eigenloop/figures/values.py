@@ -18,9 +18,9 @@ Kind = Literal["line", "points", "reference", "theory", "band", "level", "mark",
 class Row(NamedTuple):
     """One thing that is drawn; None where a column has no meaning.
 
-    Kinds: `line` (y at x, with low and high over seeds), `points` (the paper's), `reference` (a slope), `theory`
-    (gradient descent on the population), `band` (low and high), `level` (horizontal, y), `mark` (vertical, x), `cell`
-    (of a heatmap: column x, row y, value).
+    Kinds: `line` (y at x, with low and high over seeds), `points` (the paper's), `reference` (a
+    slope), `theory` (gradient descent on the population), `band` (low and high), `level`
+    (horizontal, y), `mark` (vertical, x), `cell` (of a heatmap: column x, row y, value).
     """
 
     panel: str
@@ -58,7 +58,9 @@ class FigureData:
     @property
     def paper_says(self) -> str:
         """The paper's own sentences, with their places."""
-        return " ".join(each.sentence.quote for each in self.judgements if each.sentence.whose == "stated")
+        return " ".join(
+            each.sentence.quote for each in self.judgements if each.sentence.whose == "stated"
+        )
 
     @property
     def run_shows(self) -> str:
@@ -89,9 +91,14 @@ def curve(panel: str, series: str, x: Any, values: np.ndarray, *, kind: Kind = "
     values = np.asarray(values, np.float64)
     if values.ndim == 1 or values.shape[1] == 1:
         middle = values.reshape(len(values))
-        return [Row(panel, kind, series, float(at), float(y)) for at, y in zip(x, middle, strict=True)]
+        return [
+            Row(panel, kind, series, float(at), float(y)) for at, y in zip(x, middle, strict=True)
+        ]
     stacked = zip(x, np.median(values, 1), values.min(1), values.max(1), strict=True)
-    return [Row(panel, kind, series, float(at), float(y), float(low), float(high)) for at, y, low, high in stacked]
+    return [
+        Row(panel, kind, series, float(at), float(y), float(low), float(high))
+        for at, y, low, high in stacked
+    ]
 
 
 def band(panel: str, series: str, x: Any, low: np.ndarray, high: np.ndarray) -> list[Row]:
@@ -103,7 +110,9 @@ def band(panel: str, series: str, x: Any, low: np.ndarray, high: np.ndarray) -> 
 
 
 def cells(panel: str, series: str, matrix: np.ndarray) -> list[Row]:
-    """Rows of a heatmap, the matrix divided by its largest absolute entry (a zero matrix stays as it is)."""
+    """Rows of a heatmap, the matrix divided by its largest absolute entry (a zero matrix stays
+    as it is).
+    """
     matrix = np.asarray(matrix, np.float64)
     largest = abs(matrix).max()
     scaled = matrix / largest if largest > 0 else matrix
@@ -122,7 +131,11 @@ def paper_points(figure: str, series: str) -> tuple[np.ndarray, np.ndarray]:
         (10.0, 0.2918)
     """
     text = (resources.files("eigenloop") / "data" / "paper_curves_task1.csv").read_text()
-    rows = [row for row in csv.DictReader(text.splitlines()) if (row["figure"], row["series"]) == (figure, series)]
+    rows = [
+        row
+        for row in csv.DictReader(text.splitlines())
+        if (row["figure"], row["series"]) == (figure, series)
+    ]
     return np.array([float(row["x"]) for row in rows]), np.array([float(row["y"]) for row in rows])
 
 
@@ -136,8 +149,14 @@ def read_table(path: Path) -> tuple[Row, ...]:
         lines = list(csv.reader(path.read_text().splitlines()))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-    if not lines or tuple(lines[0]) != Row._fields or any(line[1] not in get_args(Kind) for line in lines[1:]):
-        raise InputError(f"{path} is no figure's table; it must have the columns {', '.join(Row._fields)}")
+    if (
+        not lines
+        or tuple(lines[0]) != Row._fields
+        or any(line[1] not in get_args(Kind) for line in lines[1:])
+    ):
+        raise InputError(
+            f"{path} is no figure's table; it must have the columns {', '.join(Row._fields)}"
+        )
     return tuple(_row(line) for line in lines[1:])
 
 

@@ -1,6 +1,7 @@
 """What a figure's page says of the paper's sentences: each judged part by part, from what is drawn.
 
-A sentence's parts are judged by one function (`eigenloop.figures.sentences`), which the page and the claims both call:
+A sentence's parts are judged by one function (`eigenloop.figures.sentences`), which the page and
+the claims both call:
 
     held       every part held in these runs
     partly     some parts held
@@ -83,7 +84,10 @@ class Judgement:
         """held, partly, not held or too short.
 
         Example:
-            >>> parts = [Part("a", True, "1", "above 0", 1.0), Part("b", False, "-1", "above 0", -1.0)]
+            >>> parts = [
+            ...     Part("a", True, "1", "above 0", 1.0),
+            ...     Part("b", False, "-1", "above 0", -1.0),
+            ... ]
             >>> Judgement(Sentence(1, "demo", "Both are positive.", "Section 5"), parts).outcome
             'partly'
         """
@@ -94,20 +98,39 @@ class Judgement:
 
     def __str__(self) -> str:
         topic = self.sentence.topic
-        return f"{topic[0].upper()}{topic[1:]}: {self.outcome}. {self.words[0].upper()}{self.words[1:]}."
+        return (
+            f"{topic[0].upper()}{topic[1:]}: {self.outcome}."
+            f" {self.words[0].upper()}{self.words[1:]}."
+        )
 
     def plain(self) -> dict[str, Any]:
         """The judgement as JSON takes it."""
         said = self.sentence
-        parts = [{"part": part.what, "held": None if self.short else part.held, "measured": part.found,
-                  "value": part.value if math.isfinite(part.value) else None,
-                  "holds_where": part.holds_where} for part in self.parts]  # fmt: skip
-        return {"topic": said.topic, "says": said.says, "place": said.place, "provenance": said.whose,
-                "outcome": self.outcome, "measured": self.words, "parts": parts}  # fmt: skip
+        parts = [
+            {
+                "part": part.what,
+                "held": None if self.short else part.held,
+                "measured": part.found,
+                "value": part.value if math.isfinite(part.value) else None,
+                "holds_where": part.holds_where,
+            }
+            for part in self.parts
+        ]
+        return {
+            "topic": said.topic,
+            "says": said.says,
+            "place": said.place,
+            "provenance": said.whose,
+            "outcome": self.outcome,
+            "measured": self.words,
+            "parts": parts,
+        }
 
     @property
     def words(self) -> str:
         """What was measured: the parts that did not hold first, those that did after them."""
-        missed, held = ([part.found for part in self.parts if part.held == wanted] for wanted in (False, True))
+        missed, held = (
+            [part.found for part in self.parts if part.held == wanted] for wanted in (False, True)
+        )
         said = [self.summary] if self.summary else [*missed, *held]
         return "; ".join([*said, *([self.note] if self.note else [])])

@@ -10,7 +10,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "config": "TrainConfig",
         "looping": "loop_matrices looped_sines power_method_sines",
         "objectives": "EndToEnd Layerwise Model Objective",
-        "problems": "Batch Distribution Observed Rejected Rotated Sphere assumption_breaches draw haar_rotations",
+        "problems": (
+            "Batch Distribution Observed Rejected Rotated Sphere assumption_breaches draw"
+            " haar_rotations"
+        ),
         "run_directory": "RunDirectory",
         "training": "Progress Trainer train weight_metrics",
         "transformer": "LoopedTransformer attention_layer",

@@ -1,10 +1,12 @@
-"""The exact reduction of the looped transformer to two d x d blocks, A = V_21 and B = W_12 (JAX, equinox).
+"""The exact reduction of the looped transformer to two d x d blocks, A = V_21 and B = W_12 (JAX,
+equinox).
 
     q_l = N(q_{l-1} + A S B q_{l-1}),   y_L = q_L        (without N: the same, unnormalised)
 
-From the paper's start the other six blocks have zero gradient on every single sample, for any A and B, so training the
-full model and training (A, B) are the same thing (arXiv 2606.00605, Lemma A.2 shows it for the population and multiples
-of I; docs/reduction.md has the argument for every sample). One loop costs O(d^2) in place of O(d n^2 + d^2 n).
+From the paper's start the other six blocks have zero gradient on every single sample, for any A and
+B, so training the full model and training (A, B) are the same thing (arXiv 2606.00605, Lemma A.2
+shows it for the population and multiples of I; docs/reduction.md has the argument for every
+sample). One loop costs O(d^2) in place of O(d n^2 + d^2 n).
 """
 
 from functools import partial
@@ -20,7 +22,9 @@ from eigenloop.lab.transformer import LoopedTransformer
 from eigenloop.numerics.power import normalize
 
 RESCALE_EVERY = 4
-"""Loops between rescalings: growth per loop, 1 + ||A|| ||B|| lambda_1, may reach 1e9 before float32 overflows."""
+"""Loops between rescalings: growth per loop, 1 + ||A|| ||B|| lambda_1, may reach 1e9 before
+float32 overflows.
+"""
 
 
 class TwoBlock(eqx.Module):
@@ -52,7 +56,9 @@ class TwoBlock(eqx.Module):
         dim = self.a.shape[-1]
         zeros = jnp.zeros((*self.a.shape[:-2], 2 * dim, 2 * dim), dtype=self.a.dtype)
         return LoopedTransformer(
-            v=zeros.at[..., dim:, :dim].set(self.a), w=zeros.at[..., :dim, dim:].set(self.b), norm=self.norm
+            v=zeros.at[..., dim:, :dim].set(self.a),
+            w=zeros.at[..., :dim, dim:].set(self.b),
+            norm=self.norm,
         )
 
     def layer(self, gram: Float[Array, "d d"], query: Float[Array, " d"]) -> Float[Array, " d"]:
@@ -60,19 +66,24 @@ class TwoBlock(eqx.Module):
         out = query + self.a @ (gram @ (self.b @ query))
         return normalize(out) if self.norm else out
 
-    def __call__(self, gram: Float[Array, "d d"], query: Float[Array, " d"], *, loops: int) -> Float[Array, " d"]:
+    def __call__(
+        self, gram: Float[Array, "d d"], query: Float[Array, " d"], *, loops: int
+    ) -> Float[Array, " d"]:
         """y_L for one example (S, q)."""
         for _ in range(loops):
             query = self.layer(gram, query)
         return query
 
     def outputs(self, batch: Batch, *, loops: int) -> Float[Array, "b d"]:
-        """y_L for every example of a batch, through `linear_loops`: normalising once at the end is the same map."""
+        """y_L for every example of a batch, through `linear_loops`: normalising once at the end
+        is the same map.
+        """
         scaled = linear_loops(loops, self.a, self.b, batch.gram, batch.query)
         state, scale = scaled  # pyright: ignore[reportGeneralTypeIssues]  # partial hides custom_vjp's type
         if not self.norm:
             return state / scale
-        peak = lax.stop_gradient(jnp.max(jnp.abs(state), axis=1, keepdims=True))  # its square must not overflow
+        # its square must not overflow
+        peak = lax.stop_gradient(jnp.max(jnp.abs(state), axis=1, keepdims=True))
         return normalize(state / jnp.where(peak > 0, peak, 1))
 
 
@@ -84,16 +95,19 @@ def linear_loops(
     gram: Float[Array, "n d d"],
     query: Float[Array, "n d"],
 ) -> tuple[Float[Array, "n d"], Float[Array, "n 1"]]:
-    """R (I + A S B)^L q for a batch, and R, a positive scale per example that keeps floats in range.
+    """R (I + A S B)^L q for a batch, and R, a positive scale per example that keeps floats in
+    range.
 
-    The same as L plain loops, at 60 % of the arithmetic, and its reverse pass too. With p = B x and C = B A one loop is
-    p <- p + C z, z = S p: one product fewer, because x is read only at the end, x_L = q + A sum_l z_l. Backwards, with
-    h = A^T g, h <- h + C^T w, w = S h: both gradients come from one matrix Q = sum_{k>l} w_k z_l^T,
+    The same as L plain loops, at 60 % of the arithmetic, and its reverse pass too. With p = B x and
+    C = B A one loop is p <- p + C z, z = S p: one product fewer, because x is read only at the end,
+    x_L = q + A sum_l z_l. Backwards, with h = A^T g, h <- h + C^T w, w = S h: both gradients come
+    from one matrix Q = sum_{k>l} w_k z_l^T,
 
         dA = g_L (sum_l z_l)^T + B^T Q,        dB = (sum_l w_l) q^T + Q A^T.
 
-    R is treated as a constant: a later normalisation removes it, or the caller divides by it. Where loops shrink the
-    state (eigenvalues of A S B near -1), x_L is a small difference: its error is rounding of ||q||, not of ||x_L||.
+    R is treated as a constant: a later normalisation removes it, or the caller divides by it. Where
+    loops shrink the state (eigenvalues of A S B near -1), x_L is a small difference: its error is
+    rounding of ||q||, not of ||x_L||.
 
     Args:
         loops: L >= 0.
@@ -103,12 +117,15 @@ def linear_loops(
         query: q.
 
     Returns:
-        The scaled state, and R (ones for L < 4; it underflows only where the plain state would overflow).
+        The scaled state, and R (ones for L < 4; it underflows only where the plain state would
+        overflow).
     """
     return _forward(loops, a, b, gram, query)[0]
 
 
-def _forward(loops: int, a: Array, b: Array, gram: Array, query: Array) -> tuple[tuple[Array, Array], tuple]:
+def _forward(
+    loops: int, a: Array, b: Array, gram: Array, query: Array
+) -> tuple[tuple[Array, Array], tuple]:
     mix = b @ a  # C
     p, total, scale = query @ b.T, jnp.zeros_like(query), jnp.ones_like(query[:, :1])
     limit = jnp.max(jnp.abs(p), axis=1, keepdims=True)
@@ -124,7 +141,9 @@ def _forward(loops: int, a: Array, b: Array, gram: Array, query: Array) -> tuple
     return (scale * query + total @ a.T, scale), (a, b, mix, gram, query, total, scale, before)
 
 
-def _backward(loops: int, saved: tuple, cotangents: tuple[Array, Array]) -> tuple[Array, Array, Array, Array]:
+def _backward(
+    loops: int, saved: tuple, cotangents: tuple[Array, Array]
+) -> tuple[Array, Array, Array, Array]:
     a, b, mix, gram, query, total, scale, before = saved
     g = cotangents[0]  # R counts as a constant, so its own cotangent is dropped
     h, later = g @ a, []  # h = A^T g and the w = S h, last loop first
@@ -138,7 +157,9 @@ def _backward(loops: int, saved: tuple, cotangents: tuple[Array, Array]) -> tupl
         h = h + w @ mix
     q_matrix = jnp.zeros_like(a)
     if loops > 1:  # the first loop has no earlier z
-        q_matrix = jnp.concatenate(later[-2::-1]).T @ jnp.concatenate([sums for _, sums, _, _ in before[1:]])
+        q_matrix = jnp.concatenate(later[-2::-1]).T @ jnp.concatenate(
+            [sums for _, sums, _, _ in before[1:]]
+        )
     d_a = g.T @ total + b.T @ q_matrix
     d_b = start.T @ query + q_matrix @ a.T
     return d_a, d_b, d_gram, g * scale + start @ b
@@ -148,12 +169,15 @@ linear_loops.defvjp(_forward, _backward)
 
 
 def _products(gram: Float[Array, "n d d"], vectors: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """S v for each example; S is symmetric, and contracting its first index is the faster of the two on CPUs."""
+    """S v for each example; S is symmetric, and contracting its first index is the faster of the
+    two on CPUs.
+    """
     return jnp.einsum("nji,nj->ni", gram, vectors)
 
 
 def _shrink(limit: Float[Array, "n 1"], vectors: Float[Array, "n d"]) -> Float[Array, "n 1"]:
-    """Factor that brings the largest entry of each vector down to `limit`; 1 where it is not above, or the limit is 0.
+    """Factor that brings the largest entry of each vector down to `limit`; 1 where it is not above,
+    or the limit is 0.
 
     Never above 1: p may fall to 0 while the state goes to a limit, and R would overflow.
     """

@@ -1,7 +1,8 @@
-"""A run's state as named arrays: packed, checked, unpacked, and read as a result (NumPy arrays in, JAX models out).
+"""A run's state as named arrays: packed, checked, unpacked, and read as a result (NumPy arrays in,
+JAX models out).
 
 step, seconds                      steps taken, and the time they took
-state.0, state.1, ...              the leaves of (models, optimiser states), a leading axis over seeds
+state.0, state.1, ...            the leaves of (models, optimiser states), a leading axis over seeds
 metrics.steps, metrics.values      (T,) and (T, metrics, K)
 snapshot.T.0, snapshot.T.1         the models' leaves at step T
 """
@@ -25,8 +26,16 @@ from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays, save_arrays, save_table
 
 METRICS = (
-    "train_loss", "test_loss", "a", "b", "gamma", "v_max", "w_max", "off_diagonal_ratio", "inactive_max",
-)  # fmt: skip
+    "train_loss",
+    "test_loss",
+    "a",
+    "b",
+    "gamma",
+    "v_max",
+    "w_max",
+    "off_diagonal_ratio",
+    "inactive_max",
+)
 AGAIN = "delete it to start again"
 
 
@@ -52,13 +61,17 @@ class Trained:
         """Why a metric is undefined in this run."""
         reasons = {}
         if self.config.engine == "reduced":
-            reasons["inactive_max"] = "the reduced engine has no inactive blocks; run --engine full to measure them"
+            reasons["inactive_max"] = (
+                "the reduced engine has no inactive blocks; run --engine full to measure them"
+            )
         if self.config.fresh:
             reasons["train_loss"] = "fresh samples: there is no training set"
         return reasons
 
     def summary(self) -> dict[str, Any]:
-        """The last metrics as JSON values: a number for one seed, a list for several, None with a reason."""
+        """The last metrics as JSON values: a number for one seed, a list for several, None with
+        a reason.
+        """
 
         def value(name: str) -> Any:
             last = [float(v) if np.isfinite(v) else None for v in self.metrics[name][-1]]
@@ -66,13 +79,20 @@ class Trained:
 
         config = self.config
         metrics = {name: value(name) for name in METRICS}
-        undefined = [name for name, v in metrics.items() if v is None or (isinstance(v, list) and None in v)]
+        undefined = [
+            name for name, v in metrics.items() if v is None or (isinstance(v, list) and None in v)
+        ]
         diverged = dict.fromkeys(undefined, "not a finite number: training diverged")
         return {
-            "steps": int(self.steps[-1]), **metrics, "seconds": self.seconds, "seed": config.seed,
-            "seeds": config.seeds, "dtype": config.dtype, "version": version("eigenloop"),
+            "steps": int(self.steps[-1]),
+            **metrics,
+            "seconds": self.seconds,
+            "seed": config.seed,
+            "seeds": config.seeds,
+            "dtype": config.dtype,
+            "version": version("eigenloop"),
             "reasons": {**diverged, **self.reasons},
-        }  # fmt: skip
+        }
 
 
 def load_run(directory: Path) -> Trained:
@@ -89,19 +109,23 @@ def load_run(directory: Path) -> Trained:
 
 
 def load_config(directory: Path) -> TrainConfig:
-    """The configuration of a run's directory, without what the run recorded of the user's own objects.
+    """The configuration of a run's directory, without what the run recorded of the user's own
+    objects.
 
     Raises:
         InputError: as for `eigenloop.lab.run_directory.read_config`; values that make no run.
     """
-    return TrainConfig.create(**{k: v for k, v in read_config(directory).items() if k in TrainConfig.model_fields})
+    return TrainConfig.create(
+        **{k: v for k, v in read_config(directory).items() if k in TrainConfig.model_fields}
+    )
 
 
 def load_weights(directory: Path, config: TrainConfig) -> LoopedTransformer:
     """V and W out of weights.safetensors, (K, 2d, 2d) each.
 
     Raises:
-        InputError: the file is missing or damaged, or holds other arrays than the configuration says.
+        InputError: the file is missing or damaged, or holds other arrays than the configuration
+            says.
     """
     path = Path(directory) / RunDirectory.WEIGHTS
     arrays, size = load_arrays(path), 2 * config.dim
@@ -110,7 +134,9 @@ def load_weights(directory: Path, config: TrainConfig) -> LoopedTransformer:
         found = arrays.get(name)
         if found is None or found.shape != shape or found.dtype != config.dtype:
             held = "nothing" if found is None else f"{found.dtype} {found.shape}"
-            raise InputError(f"{path} holds {held} under {name}, not {config.dtype} {shape} as config.toml says")
+            raise InputError(
+                f"{path} holds {held} under {name}, not {config.dtype} {shape} as config.toml says"
+            )
     with jax.enable_x64(config.dtype == "float64"):
         v, w = (jnp.asarray(arrays[name]).reshape(-1, size, size) for name in ("V", "W"))
         return LoopedTransformer(v=v, w=w, norm=config.norm)
@@ -137,7 +163,9 @@ def pack(
     arrays: dict[str, Any] = {"step": np.int64(step), "seconds": np.float64(seconds)}
     arrays |= {f"state.{i}": leaf for i, leaf in enumerate(leaves)}
     arrays["metrics.steps"] = np.array(list(rows), np.int64)
-    arrays["metrics.values"] = np.array(list(rows.values()), np.float64).reshape(len(rows), len(METRICS), config.seeds)
+    arrays["metrics.values"] = np.array(list(rows.values()), np.float64).reshape(
+        len(rows), len(METRICS), config.seeds
+    )
     for at, parts in snapshots.items():
         arrays |= {f"snapshot.{at}.{i}": part for i, part in enumerate(parts)}
     return {name: np.asarray(value) for name, value in arrays.items()}
@@ -146,7 +174,9 @@ def pack(
 def unpack(
     saved: Mapping[str, np.ndarray], like: Sequence[Any]
 ) -> tuple[int, float, list[jax.Array], dict[int, np.ndarray], dict[int, list[np.ndarray]]]:
-    """(step, seconds, leaves, rows, snapshots) as `pack` took them, of arrays that `check` has passed."""
+    """(step, seconds, leaves, rows, snapshots) as `pack` took them, of arrays that `check` has
+    passed.
+    """
     leaves = [jnp.asarray(saved[f"state.{i}"]) for i in range(len(like))]
     rows = dict(zip(saved["metrics.steps"].tolist(), saved["metrics.values"], strict=True))
     return int(saved["step"]), float(saved["seconds"]), leaves, rows, snapshots_of(saved)
@@ -159,12 +189,14 @@ def snapshots_of(saved: Mapping[str, np.ndarray]) -> dict[int, list[np.ndarray]]
 
 
 def check(arrays: Mapping[str, np.ndarray], config: TrainConfig, like: Sequence[Any] = ()) -> None:
-    """Refuse arrays that are no state of a run with this configuration: names, dtypes, shapes, steps.
+    """Refuse arrays that are no state of a run with this configuration: names, dtypes, shapes,
+    steps.
 
     Args:
         arrays: as read from a file.
         config: of the run.
-        like: the leaves that training expects; without them, those of the model are checked and others let pass.
+        like: the leaves that training expects; without them, those of the model are checked and
+            others let pass.
 
     Raises:
         InputError: names the first array that does not fit.
@@ -175,20 +207,32 @@ def check(arrays: Mapping[str, np.ndarray], config: TrainConfig, like: Sequence[
             raise InputError(f"the checkpoint lacks {name!r}; {AGAIN}")
         found = (str(arrays[name].dtype), arrays[name].shape)
         if form is not None and found != form:
-            raise InputError(f"the checkpoint holds {name} as {_form(found)}, not {_form(form)}; {AGAIN}")
+            raise InputError(
+                f"the checkpoint holds {name} as {_form(found)}, not {_form(form)}; {AGAIN}"
+            )
     unknown = sorted(arrays.keys() - expected.keys())
     if unknown:
-        raise InputError(f"the checkpoint holds {unknown[0]!r}, which no run of this configuration writes; {AGAIN}")
+        raise InputError(
+            f"the checkpoint holds {unknown[0]!r}, which no run of this configuration writes;"
+            f" {AGAIN}"
+        )
     step, seconds, steps = int(arrays["step"]), float(arrays["seconds"]), arrays["metrics.steps"]
     if step < 0:
         raise InputError(f"the checkpoint stands at step {step}; it must be at least 0, so {AGAIN}")
     if not 0 <= seconds < np.inf:
-        raise InputError(f"the checkpoint has taken {seconds:g} seconds; it must be a number of at least 0, so {AGAIN}")
+        raise InputError(
+            f"the checkpoint has taken {seconds:g} seconds; it must be a number of at least 0, so"
+            f" {AGAIN}"
+        )
     if steps.size == 0 or steps[0] != 0 or np.any(np.diff(steps) <= 0) or steps[-1] > step:
-        raise InputError(f"the checkpoint's metrics are not at ascending steps from 0 to {step}; {AGAIN}")
+        raise InputError(
+            f"the checkpoint's metrics are not at ascending steps from 0 to {step}; {AGAIN}"
+        )
     late = [at for at in snapshots_of(arrays) if at > step]
     if late:
-        raise InputError(f"the checkpoint holds a snapshot of step {late[0]}, but stands at step {step}; {AGAIN}")
+        raise InputError(
+            f"the checkpoint holds a snapshot of step {late[0]}, but stands at step {step}; {AGAIN}"
+        )
 
 
 def trained(config: TrainConfig, arrays: Mapping[str, np.ndarray]) -> Trained:
@@ -211,9 +255,13 @@ def trained(config: TrainConfig, arrays: Mapping[str, np.ndarray]) -> Trained:
 
 
 def write_derived(directory: RunDirectory, run: Trained) -> None:
-    """metrics.csv, weights.safetensors (V and W; a leading seed axis when K > 1) and snapshots.safetensors."""
+    """metrics.csv, weights.safetensors (V and W; a leading seed axis when K > 1) and
+    snapshots.safetensors.
+    """
     squeeze = (lambda array: np.asarray(array)[0]) if run.config.seeds == 1 else np.asarray
-    save_arrays(directory.path / directory.WEIGHTS, {"V": squeeze(run.model.v), "W": squeeze(run.model.w)})
+    save_arrays(
+        directory.path / directory.WEIGHTS, {"V": squeeze(run.model.v), "W": squeeze(run.model.w)}
+    )
     if run.snapshots:
         arrays = {f"V.{at}": squeeze(m.v) for at, m in run.snapshots.items()}
         arrays |= {f"W.{at}": squeeze(m.w) for at, m in run.snapshots.items()}
@@ -223,7 +271,10 @@ def write_derived(directory: RunDirectory, run: Trained) -> None:
             int(step),
             run.config.seed,
             k,
-            *(float(v) if np.isfinite(v) else None for v in (run.metrics[m][t, k] for m in METRICS)),
+            *(
+                float(v) if np.isfinite(v) else None
+                for v in (run.metrics[m][t, k] for m in METRICS)
+            ),
         ]
         for t, step in enumerate(run.steps)
         for k in range(run.config.seeds)
@@ -234,9 +285,16 @@ def write_derived(directory: RunDirectory, run: Trained) -> None:
 _Form = tuple[str, tuple[int, ...]]
 
 
-def _expected(arrays: Mapping[str, np.ndarray], config: TrainConfig, like: Sequence[Any]) -> dict[str, _Form | None]:
-    """Name -> (dtype, shape) of every array that the run may hold; None for an optimiser's, not known here."""
-    rows, size = arrays.get("metrics.steps", np.empty(0)).size, config.dim * (1 if config.engine == "reduced" else 2)
+def _expected(
+    arrays: Mapping[str, np.ndarray], config: TrainConfig, like: Sequence[Any]
+) -> dict[str, _Form | None]:
+    """Name -> (dtype, shape) of every array that the run may hold; None for an optimiser's, not
+    known here.
+    """
+    rows, size = (
+        arrays.get("metrics.steps", np.empty(0)).size,
+        config.dim * (1 if config.engine == "reduced" else 2),
+    )
     model: _Form = (config.dtype, (config.seeds, size, size))
     expected: dict[str, _Form | None] = {
         "step": ("int64", ()),

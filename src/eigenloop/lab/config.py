@@ -20,14 +20,19 @@ MOST = 2**31 - 1
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides a run. Defaults are the paper's (arXiv 2606.00605, Section 5), d = 16, n = 32, L = 10."""
+    """Everything that decides a run.
+
+    Defaults are the paper's (arXiv 2606.00605, Section 5), d = 16, n = 32, L = 10.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Literal["sphere", "planted", "rotated"] = "sphere"
     multiplicities: tuple[int, ...] | None = None
     x0: tuple[tuple[float, ...], ...] | None = None
-    """X0 of the task "rotated" (Example 3.3), n rows of length d: the transpose of the paper's, with unit rows."""
+    """X0 of the task "rotated" (Example 3.3), n rows of length d: the transpose of the paper's,
+    with unit rows.
+    """
     min_eigenvalue: float | None = None
     dim: int = 16
     samples: int = 32
@@ -68,33 +73,55 @@ class TrainConfig(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"{_option(name)} is {first['input']!r}: {first['msg'].lower()}") from None
+            raise InputError(
+                f"{_option(name)} is {first['input']!r}: {first['msg'].lower()}"
+            ) from None
         return config._checked()
 
     def _checked(self) -> "TrainConfig":
-        for name in ("dim", "samples", "loops", "batch", "train_size", "test_size", "seeds", "epochs", "steps"):
+        for name in (
+            "dim",
+            "samples",
+            "loops",
+            "batch",
+            "train_size",
+            "test_size",
+            "seeds",
+            "epochs",
+            "steps",
+        ):
             value, least = getattr(self, name), 2 if name == "dim" else 1
             if value is not None and not least <= value:
                 raise InputError(f"{_option(name)} is {value}; it must be at least {least}")
             if value is not None and value > MOST:
-                raise InputError(f"{_option(name)} is {value}; it must be at most {MOST} (2^31 - 1)")
+                raise InputError(
+                    f"{_option(name)} is {value}; it must be at most {MOST} (2^31 - 1)"
+                )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed is {self.seed}; it must be from 0 to 2^32 - 1")
         if not (self.learning_rate > 0 and np.isfinite(self.learning_rate)):
-            raise InputError(f"--learning-rate is {self.learning_rate:g}; it must be a positive number")
+            raise InputError(
+                f"--learning-rate is {self.learning_rate:g}; it must be a positive number"
+            )
         if self.epochs is not None and self.steps is not None:
             raise InputError("--epochs and --steps were both given; give one of them")
         if self.fresh and self.epochs is not None:
-            raise InputError("--epochs has no meaning with --fresh (no sample is seen twice); give --steps")
+            raise InputError(
+                "--epochs has no meaning with --fresh (no sample is seen twice); give --steps"
+            )
         if not self.fresh and self.batch > self.train_size:
-            raise InputError(f"--batch is {self.batch}, above --train-size {self.train_size}; lower --batch")
+            raise InputError(
+                f"--batch is {self.batch}, above --train-size {self.train_size}; lower --batch"
+            )
         if self.objective == "end-to-end" and not self.norm:
             raise InputError(
-                "--objective end-to-end with --no-norm is degenerate: the distance to the subspace falls to 0 with "
-                "the output's length; use --objective layerwise"
+                "--objective end-to-end with --no-norm is degenerate: the distance to the subspace"
+                " falls to 0 with the output's length; use --objective layerwise"
             )
         if self.norm and self.target == "unnormalized":
-            raise InputError("--target unnormalized needs --no-norm: a normalised output cannot reach Sq")
+            raise InputError(
+                "--target unnormalized needs --no-norm: a normalised output cannot reach Sq"
+            )
         if self.objective == "end-to-end" and self.target == "unnormalized":
             raise InputError("--target belongs to --objective layerwise")
         update: dict[str, Any] = {}
@@ -103,8 +130,8 @@ class TrainConfig(BaseModel):
         if self.task == "planted" and self.multiplicities is None:
             if (self.dim, self.samples) != (16, 32):
                 raise InputError(
-                    f"multiplicities have a default only for --dim 16 --samples 32; give --multiplicities, {self.dim} "
-                    f"numbers that sum to {self.samples}"
+                    "multiplicities have a default only for --dim 16 --samples 32; give"
+                    f" --multiplicities, {self.dim} numbers that sum to {self.samples}"
                 )
             update["multiplicities"] = DEFAULT_MULTIPLICITIES
         if self.task != "planted" and self.multiplicities is not None:
@@ -116,14 +143,15 @@ class TrainConfig(BaseModel):
         config = self.model_copy(update=update)
         if config.total_steps > MOST:
             raise InputError(
-                f"--epochs is {config.epochs}, which makes {config.total_steps} steps; at most {MOST} (2^31 - 1) are "
-                "possible, so lower --epochs"
+                f"--epochs is {config.epochs}, which makes {config.total_steps} steps; at most"
+                f" {MOST} (2^31 - 1) are possible, so lower --epochs"
             )
         if config.min_eigenvalue is not None:
             require_memory(
-                8 * problems.TRIALS * config.dim * (config.samples + config.dim), "trying --min-eigenvalue out",
+                8 * problems.TRIALS * config.dim * (config.samples + config.dim),
+                "trying --min-eigenvalue out",
                 "lower --dim or --samples",
-            )  # fmt: skip
+            )
         config.distribution()  # refuses what no distribution can give
         return config
 
@@ -144,8 +172,14 @@ class TrainConfig(BaseModel):
         elif self.x0 is not None:
             base = problems.Rotated(np.array(self.x0).T)
         else:
-            base = problems.Rotated.planted(self.multiplicities or (), dim=self.dim, samples=self.samples)
-        return base if self.min_eigenvalue is None else problems.Rejected(base, threshold=self.min_eigenvalue)
+            base = problems.Rotated.planted(
+                self.multiplicities or (), dim=self.dim, samples=self.samples
+            )
+        return (
+            base
+            if self.min_eigenvalue is None
+            else problems.Rejected(base, threshold=self.min_eigenvalue)
+        )
 
     def loss(self) -> Objective:
         """The objective that the configuration names."""
@@ -153,18 +187,29 @@ class TrainConfig(BaseModel):
 
     def plain(self) -> dict[str, Any]:
         """The values that are set, as TOML knows them."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in self.model_dump().items() if v is not None}
+        return {
+            key: list(v) if isinstance(v, tuple) else v
+            for key, v in self.model_dump().items()
+            if v is not None
+        }
 
     def least_bytes(self, *, principal: bool) -> int:
-        """Memory that training takes at the least: the data sets, and what the reverse pass of a step keeps.
+        """Memory that training takes at the least: the data sets, and what the reverse pass of a
+        step keeps.
 
         Args:
             principal: whether the objective needs a basis of the principal subspace.
         """
         d, entry = self.dim, 8 if self.dtype == "float64" else 4
-        example = d * (d + 1 + principal) + (d * self.samples if self.engine == "full" else 0)  # S, q, U and X
+        # S, q, U and X
+        example = d * (d + 1 + principal) + (d * self.samples if self.engine == "full" else 0)
         sets = self.test_size + (self.batch if self.fresh else self.train_size)
-        kept = self.batch * self.loops * d * (1 if self.engine == "reduced" else 2 * (self.samples + 1))
+        kept = (
+            self.batch
+            * self.loops
+            * d
+            * (1 if self.engine == "reduced" else 2 * (self.samples + 1))
+        )
         weights = 3 * 2 * d * d * (1 if self.engine == "reduced" else 4)
         return entry * self.seeds * (sets * example + kept + weights)
 
@@ -179,13 +224,19 @@ def _from_x0(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         rows = np.asarray(values["x0"], dtype=np.float64)
     except (ValueError, TypeError):
-        raise InputError("--x0 is no table of numbers; its rows are data vectors of one length") from None
+        raise InputError(
+            "--x0 is no table of numbers; its rows are data vectors of one length"
+        ) from None
     if rows.ndim != 2:
-        raise InputError(f"--x0 has shape {rows.shape}; it must be a table whose rows are data vectors")
+        raise InputError(
+            f"--x0 has shape {rows.shape}; it must be a table whose rows are data vectors"
+        )
     sizes = {"dim": rows.shape[1], "samples": rows.shape[0]}
     for name, size in sizes.items():
         if values.get(name, size) != size:
-            raise InputError(f"{_option(name)} is {values[name]}, but --x0 has {size}; leave {_option(name)} out")
+            raise InputError(
+                f"{_option(name)} is {values[name]}, but --x0 has {size}; leave {_option(name)} out"
+            )
     return {**sizes, "x0": rows.tolist()}
 
 

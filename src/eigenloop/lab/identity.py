@@ -1,8 +1,9 @@
-"""Fingerprint of a user-defined object, the same in the next process and under the next Python: what it does, digested.
+"""Fingerprint of a user-defined object, the same in the next process and under the next Python:
+what it does, digested.
 
-A run records the objective, distribution and optimiser that it was given. Two optimisers of one class with other
-learning rates, or a function whose body was edited, have other fingerprints, and the run of the one is not resumed with
-the other.
+A run records the objective, distribution and optimiser that it was given. Two optimisers of one
+class with other learning rates, or a function whose body was edited, have other fingerprints, and
+the run of the one is not resumed with the other.
 """
 
 import ast
@@ -25,14 +26,18 @@ MAX_DEPTH = 40
 def describe(value: Any) -> str:
     """Name and digest of an object.
 
-    The digest covers a function's syntax tree (comments, layout and docstrings aside), defaults, closure and the plain
-    globals that it reads; an object's class, methods and fields (without those computed on first use); numbers and
-    arrays to the last bit. What Python cannot look into counts by its type alone. A function without source, from
-    `exec` or a Python started with `-c`, counts by its bytecode, which the next Python compiles differently: the
-    fingerprint then names the Python.
+    The digest covers a function's syntax tree (comments, layout and docstrings aside), defaults,
+    closure and the plain globals that it reads; an object's class, methods and fields (without
+    those computed on first use); numbers and arrays to the last bit. What Python cannot look into
+    counts by its type alone. A function without source, from `exec` or a Python started with `-c`,
+    counts by its bytecode, which the next Python compiles differently: the fingerprint then names
+    the Python.
 
     Example:
-        >>> describe(lambda x: x) == describe(lambda x: x), describe(lambda x: x) == describe(lambda x: x + 1)
+        >>> (
+        ...     describe(lambda x: x) == describe(lambda x: x),
+        ...     describe(lambda x: x) == describe(lambda x: x + 1),
+        ... )
         (True, False)
     """
     name = getattr(value, "__qualname__", None) or type(value).__qualname__
@@ -45,11 +50,15 @@ def describe(value: Any) -> str:
 
 
 class _Hasher:
-    """Texts for the objects under one value: each is looked into once, however many ways lead to it."""
+    """Texts for the objects under one value: each is looked into once, however many ways lead to
+    it.
+    """
 
     def __init__(self) -> None:
         self.bytecode = False
-        self._texts: dict[int, tuple[Any, str]] = {}  # with the object: its id is its own only as long as it lives
+        self._texts: dict[
+            int, tuple[Any, str]
+        ] = {}  # with the object: its id is its own only as long as it lives
         self._modules: dict[str, dict[types.CodeType, ast.AST]] = {}
 
     def text(self, value: Any, above: tuple[int, ...]) -> str:
@@ -80,11 +89,16 @@ class _Hasher:
         if isinstance(value, types.ModuleType | types.BuiltinFunctionType):
             return f"{type(value).__name__} {value.__name__}"
         if isinstance(value, type):
-            return self._digest(f"class {value.__module__}.{value.__qualname__}", _of_class(value), above)
+            return self._digest(
+                f"class {value.__module__}.{value.__qualname__}", _of_class(value), above
+            )
         if isinstance(value, Mapping):
-            return self._digest(type(value).__qualname__, [part for pair in value.items() for part in pair], above)
+            return self._digest(
+                type(value).__qualname__, [part for pair in value.items() for part in pair], above
+            )
         if isinstance(value, set | frozenset):
-            return f"{type(value).__name__}({','.join(sorted(self.text(part, above) for part in value))})"
+            parts = sorted(self.text(part, above) for part in value)
+            return f"{type(value).__name__}({','.join(parts)})"
         if isinstance(value, list | tuple):
             return self._digest(type(value).__qualname__, value, above)
         if hasattr(value, "shape") and hasattr(value, "dtype"):
@@ -98,20 +112,40 @@ class _Hasher:
         return f"{kind}({hashlib.sha256(content.encode(errors='surrogatepass')).hexdigest()})"
 
     def _of_function(self, function: types.FunctionType) -> tuple[Any, ...]:
-        cells = [cell.cell_contents if _is_filled(cell) else "empty" for cell in function.__closure__ or ()]
+        cells = [
+            cell.cell_contents if _is_filled(cell) else "empty"
+            for cell in function.__closure__ or ()
+        ]
         code: Any = function.__code__
         tree = self._tree(code)
         if tree is None:
             self.bytecode, names = True, set(function.__code__.co_names)
         else:
-            code, names = _plain_tree(tree), {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        read = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
-        known = {name: v for name, v in read.items() if isinstance(v, (*PLAIN, np.ndarray, types.FunctionType))}
-        own = {n: v for n, v in known.items() if getattr(v, "__module__", function.__module__) == function.__module__}
+            code, names = (
+                _plain_tree(tree),
+                {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)},
+            )
+        read = {
+            name: function.__globals__[name]
+            for name in sorted(names)
+            if name in function.__globals__
+        }
+        known = {
+            name: v
+            for name, v in read.items()
+            if isinstance(v, (*PLAIN, np.ndarray, types.FunctionType))
+        }
+        own = {
+            n: v
+            for n, v in known.items()
+            if getattr(v, "__module__", function.__module__) == function.__module__
+        }
         return code, function.__defaults__, function.__kwdefaults__, cells, own
 
     def _tree(self, code: types.CodeType) -> ast.AST | None:
-        """The function's syntax tree; None without source, or where the file is no longer what was compiled."""
+        """The function's syntax tree; None without source, or where the file is no longer what
+        was compiled.
+        """
         file = code.co_filename
         if file not in self._modules:
             self._modules[file] = _trees(file)
@@ -121,8 +155,8 @@ class _Hasher:
 def _trees(file: str) -> dict[types.CodeType, ast.AST]:
     """Code object -> syntax tree, of every function of a file as it is now.
 
-    A code object is equal to another one only if bytecode, constants and positions are: a function that was compiled
-    from another text is not in it.
+    A code object is equal to another one only if bytecode, constants and positions are: a function
+    that was compiled from another text is not in it.
     """
     source = "".join(linecache.getlines(file))
     if not source:
@@ -139,7 +173,11 @@ def _trees(file: str) -> dict[types.CodeType, ast.AST]:
             nodes.setdefault((name, first), []).append(node)
     found: dict[types.CodeType, ast.AST] = {}
     for inner in _functions(code):
-        fitting = [node for node in nodes.get((inner.co_name, inner.co_firstlineno), ()) if _spans(node, inner)]
+        fitting = [
+            node
+            for node in nodes.get((inner.co_name, inner.co_firstlineno), ())
+            if _spans(node, inner)
+        ]
         if fitting:  # of lambdas within lambdas on one line the innermost
             found[inner] = max(fitting, key=lambda node: (node.lineno, node.col_offset))
     return found
@@ -157,7 +195,9 @@ def _spans(node: Any, code: types.CodeType) -> bool:
     begin, end = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
     decorated = getattr(node, "decorator_list", ())
     for line, end_line, column, end_column in code.co_positions():
-        if None in (line, end_line, column, end_column) or (line == code.co_firstlineno and column == end_column == 0):
+        if None in (line, end_line, column, end_column) or (
+            line == code.co_firstlineno and column == end_column == 0
+        ):
             continue  # of no text, or the function's first instruction, which stands for its line
         if not decorated and not begin <= (line, column) <= (end_line, end_column) <= end:
             return False
@@ -165,7 +205,9 @@ def _spans(node: Any, code: types.CodeType) -> bool:
 
 
 def _plain_tree(node: Any) -> Any:
-    """A syntax tree as nested tuples: without positions, docstrings, and fields that are empty in one Python only."""
+    """A syntax tree as nested tuples: without positions, docstrings, and fields that are empty
+    in one Python only.
+    """
     if isinstance(node, list):
         return tuple(_plain_tree(part) for part in node)
     if isinstance(node, ast.Constant):
@@ -177,7 +219,9 @@ def _plain_tree(node: Any) -> Any:
         value: Any = getattr(node, name, None)
         if name == "decorator_list":  # what they make of the function is seen in the object
             continue
-        if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if name == "body" and isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        ):
             value = value[1:] if ast.get_docstring(node, clean=False) is not None else value
         if value not in (None, []) and name not in ("type_comment", "kind"):
             parts += [name, _plain_tree(value)]
@@ -189,10 +233,19 @@ def _of_code(code: types.CodeType) -> tuple[Any, ...]:
 
 
 def _of_class(kind: type) -> list[Any]:
-    """Methods and plain attributes, also inherited ones, of classes outside the standard library."""
+    """Methods and plain attributes, also inherited ones, of classes outside the standard
+    library.
+    """
     parts: list[Any] = []
     for base in kind.__mro__:
-        if base.__module__ in ("builtins", "abc", "typing", "typing_extensions", "enum", "collections"):
+        if base.__module__ in (
+            "builtins",
+            "abc",
+            "typing",
+            "typing_extensions",
+            "enum",
+            "collections",
+        ):
             continue
         for name, value in vars(base).items():
             method = isinstance(value, types.FunctionType | staticmethod | classmethod | property)
@@ -203,14 +256,24 @@ def _of_class(kind: type) -> list[Any]:
 
 
 _LEFT_OUT = {
-    "__module__", "__doc__", "__firstlineno__", "__static_attributes__", "__weakref__", "__dict__", "__annotate__",
-    "__annotate_func__", "__annotations_cache__", "__classdictcell__",
-}  # fmt: skip
+    "__module__",
+    "__doc__",
+    "__firstlineno__",
+    "__static_attributes__",
+    "__weakref__",
+    "__dict__",
+    "__annotate__",
+    "__annotate_func__",
+    "__annotations_cache__",
+    "__classdictcell__",
+}
 """What Python itself writes into a class, some of it in some versions only."""
 
 
 def _is_generated(base: type, value: Any) -> bool:
-    """Whether `dataclass` wrote the method, from fields that are looked at anyway, and each Python in its own way."""
+    """Whether `dataclass` wrote the method, from fields that are looked at anyway, and each
+    Python in its own way.
+    """
     function: Any = getattr(value, "__wrapped__", value)
     if not dataclasses.is_dataclass(base) or not isinstance(function, types.FunctionType):
         return False
@@ -218,8 +281,15 @@ def _is_generated(base: type, value: Any) -> bool:
 
 
 def _fields(value: Any) -> list[Any]:
-    """Names and contents of an object's fields; what a `cached_property` has left there is no field."""
-    cached = {n for c in type(value).__mro__ for n, v in vars(c).items() if isinstance(v, functools.cached_property)}
+    """Names and contents of an object's fields; what a `cached_property` has left there is no
+    field.
+    """
+    cached = {
+        n
+        for c in type(value).__mro__
+        for n, v in vars(c).items()
+        if isinstance(v, functools.cached_property)
+    }
     slots = [name for base in type(value).__mro__ for name in _slots(base) if hasattr(value, name)]
     found = {**{name: getattr(value, name) for name in slots}, **getattr(value, "__dict__", {})}
     return [part for name in sorted(found.keys() - cached) for part in (name, found[name])]
@@ -235,7 +305,11 @@ def _of_array(value: Any) -> str:
         array = np.asarray(value)
     except TypeError:  # a random key
         return repr(value)
-    content = repr(array.tolist()).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes()
+    content = (
+        repr(array.tolist()).encode()
+        if array.dtype.hasobject
+        else np.ascontiguousarray(array).tobytes()
+    )
     return f"array {array.dtype} {array.shape} {hashlib.sha256(content).hexdigest()}"
 
 

@@ -2,8 +2,9 @@
 
     q_k = N(q_{k-1} + A S B q_{k-1}),   sin(phi_k) = distance of q_k to the principal subspace
 
-float32 would floor the sine near 1e-7. Without LN the loop is the same linear map of q, so its angle is the same and
-one function serves both. Source: arXiv 2606.00605, Thms 4.6 and 4.7, Figs. 2, 5 and 8.
+float32 would floor the sine near 1e-7. Without LN the loop is the same linear map of q, so its
+angle is the same and one function serves both. Source: arXiv 2606.00605, Thms 4.6 and 4.7, Figs. 2,
+5 and 8.
 """
 
 import numpy as np
@@ -23,7 +24,8 @@ def looped_sines(
     basis: Float[np.ndarray, "*b d m"],
     loops: int,
 ) -> Float[np.ndarray, "K b"]:
-    """Sin of the angle to the principal subspace after 0, 1, ..., `loops` loops, for many starts side by side.
+    """Sin of the angle to the principal subspace after 0, 1, ..., `loops` loops, for many starts
+    side by side.
 
     Args:
         a: A = V_21 of the trained model.
@@ -42,7 +44,9 @@ def looped_sines(
         >>> looped_sines(one, one, gram=s, query=q, basis=u, loops=2)[:, 0].round(4)
         array([0.8   , 0.6644, 0.5098])
     """
-    a, b, gram, query, basis = (np.asarray(value, np.float64) for value in (a, b, gram, query, basis))
+    a, b, gram, query, basis = (
+        np.asarray(value, np.float64) for value in (a, b, gram, query, basis)
+    )
     loop = np.eye(a.shape[0]) + a @ gram @ b
     return _sines(loop, query, basis, loops)
 
@@ -66,7 +70,8 @@ def power_method_sines(
 
 
 def loop_matrices(run: Trained, *, seed: int = 0) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """I + A S B of a run's first model at every snapshot and at its end, on one fresh problem, and its query.
+    """I + A S B of a run's first model at every snapshot and at its end, on one fresh problem, and
+    its query.
 
     Args:
         run: from `load_run`.

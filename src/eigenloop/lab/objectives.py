@@ -1,7 +1,10 @@
-"""Training objectives: (model, batch) -> one loss per example (JAX). Source: arXiv 2606.00605, Thms 4.1, 4.2 and 4.3.
+"""Training objectives: (model, batch) -> one loss per example (JAX).
 
-A model is any pytree with `outputs(batch, loops=L) -> (b, d)` and a flag `norm`. An objective of the user's own is any
-callable (model, batch) -> (b,); set `needs_principal = False` on it when it does not read `batch.principal`.
+Source: arXiv 2606.00605, Thms 4.1, 4.2 and 4.3.
+
+A model is any pytree with `outputs(batch, loops=L) -> (b, d)` and a flag `norm`. An objective of
+the user's own is any callable (model, batch) -> (b,); set `needs_principal = False` on it when it
+does not read `batch.principal`.
 """
 
 from dataclasses import dataclass
@@ -33,7 +36,10 @@ class Model(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """A loss per example; its mean over the batch is what training descends. Any such function will do."""
+    """A loss per example; its mean over the batch is what training descends.
+
+    Any such function will do.
+    """
 
     def __call__(self, model: Model, batch: Batch) -> Float[Array, " b"]:
         """Losses, one for each example."""
@@ -42,7 +48,8 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """dist(y_L, PS(X))^2 = ||y_L||^2 - ||U^T y_L||^2, U a basis of the principal subspace (arXiv 2606.00605, Thm 4.1).
+    """dist(y_L, PS(X))^2 = ||y_L||^2 - ||U^T y_L||^2, U a basis of the principal subspace (arXiv
+    2606.00605, Thm 4.1).
 
     Args:
         loops: L >= 1.
@@ -55,16 +62,19 @@ class EndToEnd:
         """Losses, one for each example.
 
         Raises:
-            InputError: a model without normalisation, whose distance shrinks with the length of its output.
+            InputError: a model without normalisation, whose distance shrinks with the length of its
+                output.
         """
         if not model.norm:
             raise InputError(
-                "the end-to-end objective without normalisation is degenerate (the distance goes to 0 with the "
-                "output's length); use the layerwise objective or keep the normalisation"
+                "the end-to-end objective without normalisation is degenerate (the distance goes to"
+                " 0 with the output's length); use the layerwise objective or keep the"
+                " normalisation"
             )
         if batch.principal is None:
             raise InputError(
-                "the end-to-end objective needs the principal subspace; draw the batch with principal=True"
+                "the end-to-end objective needs the principal subspace; draw the batch with"
+                " principal=True"
             )
         y = model.outputs(batch, loops=self.loops)
         inside = jnp.einsum("bdm,bd->bm", batch.principal, y)
@@ -73,7 +83,8 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class Layerwise:
-    """||y_1 - v||^2 with v one step of the power method (arXiv 2606.00605, Thm 4.3 with LN, Thm 4.2 without).
+    """||y_1 - v||^2 with v one step of the power method (arXiv 2606.00605, Thm 4.3 with LN, Thm 4.2
+    without).
 
     Args:
         target: "normalized" (v = Sq / ||Sq||) or "unnormalized" (v = Sq).
@@ -85,7 +96,9 @@ class Layerwise:
     def __post_init__(self) -> None:
         """Refuse a target that would silently stand for the other one."""
         if self.target not in get_args(Target):
-            raise InputError(f"target is {self.target!r}; it must be one of {', '.join(get_args(Target))}")
+            raise InputError(
+                f"target is {self.target!r}; it must be one of {', '.join(get_args(Target))}"
+            )
 
     def __call__(self, model: Model, batch: Batch) -> Float[Array, " b"]:
         """Losses, one for each example."""

@@ -1,11 +1,13 @@
-"""A run is a directory: configuration, versions, one atomic checkpoint, and what is derived from it (NumPy, files).
+"""A run is a directory: configuration, versions, one atomic checkpoint, and what is derived from it
+(NumPy, files).
 
     config.toml               configuration, seed, versions
     checkpoint.safetensors    the whole state at some step; the only file that a restart reads
-    metrics.csv, weights.safetensors, snapshots.safetensors    written from the checkpoint, by stable names
+    metrics.csv, weights.safetensors, snapshots.safetensors
+        written from the checkpoint, by stable names
 
-Every file is replaced in one move, so a process killed at any moment leaves whole files only, and perhaps a hidden one
-that the next start removes.
+Every file is replaced in one move, so a process killed at any moment leaves whole files only, and
+perhaps a hidden one that the next start removes.
 """
 
 import tomllib
@@ -38,7 +40,9 @@ class RunDirectory:
     CONFIG, CHECKPOINT, METRICS = "config.toml", "checkpoint.safetensors", "metrics.csv"
     WEIGHTS, SNAPSHOTS = "weights.safetensors", "snapshots.safetensors"
 
-    def __init__(self, path: Path, config: Mapping[str, Any], *, extendable: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], *, extendable: Sequence[str] = ()
+    ) -> None:
         """Remember; nothing is read or written yet."""
         self.path = Path(path)
         self.config = {key: value for key, value in config.items() if value is not None}
@@ -51,8 +55,9 @@ class RunDirectory:
         """Hold the directory; gives the checkpoint to go on from, or None for a new run.
 
         Raises:
-            InputError: another process holds it, it belongs to another configuration (names the key and both values),
-                it is no run's directory, it cannot be written to, or its checkpoint is damaged.
+            InputError: another process holds it, it belongs to another configuration (names the key
+                and both values), it is no run's directory, it cannot be written to, or its
+                checkpoint is damaged.
         """
         with self._place.held():
             checkpoint = self.path / self.CHECKPOINT
@@ -72,27 +77,35 @@ class RunDirectory:
         """Refuse a directory that is not this run's; reads only.
 
         Raises:
-            InputError: it belongs to another configuration (names the key and both values), or is no run's directory.
+            InputError: it belongs to another configuration (names the key and both values), or is
+                no run's directory.
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; --out must be a directory")
         for key, (old, new) in self.differences().items():
             raise InputError(
-                f"{self.path} belongs to another configuration: {key} is {_shown(old)} there, {_shown(new)} here; "
-                "choose another --out"
+                f"{self.path} belongs to another configuration: {key} is {_shown(old)} there,"
+                f" {_shown(new)} here; choose another --out"
             )
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """Keys whose values differ between the directory's configuration and this one: (there, here), None if not set.
+        """Keys whose values differ between the directory's configuration and this one: (there,
+        here), None if not set.
 
         Raises:
             InputError: a directory that holds other things, and no configuration.
         """
         if not (self.path / self.CONFIG).exists():
             mine = {LOCK, *(file.name for file in self._place.leftovers())}
-            foreign = sorted(p.name for p in self.path.iterdir() if p.name not in mine) if self.path.exists() else []
+            foreign = (
+                sorted(p.name for p in self.path.iterdir() if p.name not in mine)
+                if self.path.exists()
+                else []
+            )
             if foreign:
-                raise InputError(f"{self.path} holds other files ({foreign[0]}, ...); choose an empty --out")
+                raise InputError(
+                    f"{self.path} holds other files ({foreign[0]}, ...); choose an empty --out"
+                )
             return {}
         old, new = read_config(self.path), tomllib.loads(tomli_w.dumps(self.config))
         return {
@@ -112,18 +125,30 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = tomllib.loads(file.read_text(encoding="utf-8"))["config"]
         if not isinstance(config, dict):
-            raise InputError(f"{file} is damaged (its config is no table); delete the directory to start again")
+            raise InputError(
+                f"{file} is damaged (its config is no table); delete the directory to start again"
+            )
         return config
     except FileNotFoundError:
-        raise InputError(f"{file} does not exist; give the directory of a run made by `eigenloop train`") from None
+        raise InputError(
+            f"{file} does not exist; give the directory of a run made by `eigenloop train`"
+        ) from None
     except KeyError:
-        raise InputError(f"{file} is damaged (it has no table config); delete the directory to start again") from None
+        raise InputError(
+            f"{file} is damaged (it has no table config); delete the directory to start again"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{file} is damaged ({error}); delete the directory to start again") from None
+        raise InputError(
+            f"{file} is damaged ({error}); delete the directory to start again"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from None
 
 
 def _shown(value: Any) -> str:
     text = "not set" if value is None else str(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"
+    return (
+        text
+        if len(text) <= LONGEST_SHOWN
+        else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"
+    )

@@ -1,7 +1,9 @@
-"""Training by (stochastic) gradient descent: one compiled loop, seeds side by side, snapshots, exact resume (JAX).
+"""Training by (stochastic) gradient descent: one compiled loop, seeds side by side, snapshots,
+exact resume (JAX).
 
-The state at step t is a function of the configuration alone: batches come from keys folded with the step or epoch, and
-one compiled program with a dynamic number of steps does every stretch, so stopping anywhere changes no bit.
+The state at step t is a function of the configuration alone: batches come from keys folded with the
+step or epoch, and one compiled program with a dynamic number of steps does every stretch, so
+stopping anywhere changes no bit.
 """
 
 import time
@@ -31,13 +33,24 @@ from eigenloop.system.files import save_arrays
 from eigenloop.system.forks import refuse_forked
 from eigenloop.system.memory import require_memory
 
-__all__ = ["METRICS", "Progress", "TrainConfig", "Trained", "Trainer", "load_run", "metric_steps", "train"]
+__all__ = [
+    "METRICS",
+    "Progress",
+    "TrainConfig",
+    "Trained",
+    "Trainer",
+    "load_run",
+    "metric_steps",
+    "train",
+]
 
 TASK_KEYS = ("task", "multiplicities", "x0", "min_eigenvalue", "dim", "samples")
 STRETCH_SECONDS = 0.5
 """Aim for the length of one compiled stretch: how soon progress moves and Ctrl-C is heard."""
 CHECKPOINT_SECONDS = 5.0
-"""Between two checkpoints; the first is written after the first step, so that a kill loses no more than this."""
+"""Between two checkpoints; the first is written after the first step, so that a kill loses no
+more than this.
+"""
 MOST_DRAWN = 2**23
 """Entries of X that are drawn at once."""
 
@@ -60,7 +73,9 @@ def metric_steps(total: int, *, per_decade: int = 20) -> list[int]:
         [0, 1, 2, 5, 10, 12]
     """
     decades = np.log10(max(total, 1))
-    grid = np.unique(np.round(10 ** (np.arange(0, int(decades * per_decade) + 2) / per_decade)).astype(int))
+    grid = np.unique(
+        np.round(10 ** (np.arange(0, int(decades * per_decade) + 2) / per_decade)).astype(int)
+    )
     return [0, *(int(s) for s in grid if s < total), total]
 
 
@@ -73,7 +88,8 @@ def train(
     optimizer: optax.GradientTransformation | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:
-    """Train as the configuration says, and go on from the directory's checkpoint where there is one.
+    """Train as the configuration says, and go on from the directory's checkpoint where there is
+    one.
 
     A finished run is read back, and nothing is written.
 
@@ -89,17 +105,23 @@ def train(
         The trained model with its metrics and snapshots.
 
     Raises:
-        InputError: the directory belongs to another configuration, is in use, or holds a damaged checkpoint; the
-            data would not fit in memory; this process was forked after JAX had begun to work.
+        InputError: the directory belongs to another configuration, is in use, or holds a damaged
+            checkpoint; the data would not fit in memory; this process was forked after JAX had
+            begun to work.
 
     Example:
-        >>> run = train(TrainConfig.create(dim=4, samples=8, steps=10, train_size=256, test_size=64))
+        >>> run = train(
+        ...     TrainConfig.create(dim=4, samples=8, steps=10, train_size=256, test_size=64)
+        ... )
         >>> int(run.steps[-1]), run.model.v.shape
         (10, (1, 8, 8))
     """
     refuse_forked()
     own = {"distribution": distribution, "objective": objective, "optimizer": optimizer}
-    record = {**config.plain(), **{key: describe(value) for key, value in own.items() if value is not None}}
+    record = {
+        **config.plain(),
+        **{key: describe(value) for key, value in own.items() if value is not None},
+    }
     _require_memory(config, objective)
     with jax.enable_x64(config.dtype == "float64"):
         if directory is None:
@@ -162,7 +184,9 @@ class _Parts(NamedTuple):
 
 @partial(jax.jit, static_argnames=("parts", "stream", "size"))
 def _data_set(keys: jax.Array, *, parts: _Parts, stream: int, size: int) -> Batch:
-    """A data set for each seed, one after the other, and a large one in pieces: drawing takes six times X's memory."""
+    """A data set for each seed, one after the other, and a large one in pieces: drawing takes
+    six times X's memory.
+    """
     distribution = parts.distribution.value
     pieces = -(-size * distribution.dim * distribution.samples // MOST_DRAWN)
 
@@ -170,8 +194,12 @@ def _data_set(keys: jax.Array, *, parts: _Parts, stream: int, size: int) -> Batc
         key = jax.random.fold_in(key, stream)
         if pieces == 1:
             return parts.draw(key, size)
-        drawn = lax.map(lambda key: parts.draw(key, -(-size // pieces)), jax.random.split(key, pieces))
-        return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[:size], drawn)
+        drawn = lax.map(
+            lambda key: parts.draw(key, -(-size // pieces)), jax.random.split(key, pieces)
+        )
+        return jax.tree.map(
+            lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[:size], drawn
+        )
 
     return lax.map(one, keys)
 
@@ -200,9 +228,15 @@ def _advance(
 
         def one(key: jax.Array) -> jax.Array:
             key = jax.random.fold_in(jax.random.fold_in(key, 2), step // per_epoch)
-            bits, index = jax.random.bits(key, (parts.size,), jnp.uint32), jnp.arange(parts.size, dtype=jnp.uint32)
-            with jax.enable_x64(True):  # (bits, index) as one number sorts 5 times faster on CPUs than as two arrays
-                words = lax.sort(lax.bitcast_convert_type(jnp.stack([index, bits], axis=1), jnp.uint64))
+            bits, index = (
+                jax.random.bits(key, (parts.size,), jnp.uint32),
+                jnp.arange(parts.size, dtype=jnp.uint32),
+            )
+            # (bits, index) as one number sorts 5 times faster on CPUs than as two arrays
+            with jax.enable_x64(True):
+                words = lax.sort(
+                    lax.bitcast_convert_type(jnp.stack([index, bits], axis=1), jnp.uint64)
+                )
                 return lax.bitcast_convert_type(words, jnp.uint32)[:, 0].astype(jnp.int32)
 
         return jax.vmap(one)(keys)
@@ -228,7 +262,9 @@ def _advance(
 
 
 @partial(jax.jit, static_argnames="parts")
-def _measure(models: Any, train: Batch | None, test: Batch, *, parts: _Parts) -> dict[str, jax.Array]:
+def _measure(
+    models: Any, train: Batch | None, test: Batch, *, parts: _Parts
+) -> dict[str, jax.Array]:
     """The metrics of every seed, (K,) each."""
 
     def mean_loss(data: Batch | None) -> jax.Array:
@@ -265,31 +301,54 @@ class Trainer:
         )
         self.parts = parts if config.fresh else parts._replace(distribution=_NOTHING)
         data = parts._replace(objective=_NOTHING, optimizer=_NOTHING, batch=0, size=0)
-        self.keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(config.seed)))(jnp.arange(config.seeds))
+        self.keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(config.seed)))(
+            jnp.arange(config.seeds)
+        )
         self.test = _data_set(self.keys, parts=data, stream=1, size=config.test_size)
-        self.train = None if config.fresh else _data_set(self.keys, parts=data, stream=0, size=config.train_size)
+        self.train = (
+            None
+            if config.fresh
+            else _data_set(self.keys, parts=data, stream=0, size=config.train_size)
+        )
 
     def initial(self) -> tuple[Any, Any]:
         """Models and optimiser states at step 0."""
         model = self.config.initial_model()
-        models = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.config.seeds, *leaf.shape)), model)
+        models = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (self.config.seeds, *leaf.shape)), model
+        )
         return models, jax.vmap(self.parts.optimizer.value.init)(models)
 
     def advance(self, models: Any, states: Any, start: int, stop: int) -> tuple[Any, Any]:
         """The state `stop - start` steps later."""
         return jax.block_until_ready(
-            _advance(models, states, self.keys, self.train, jnp.int32(start), jnp.int32(stop), parts=self.parts)
+            _advance(
+                models,
+                states,
+                self.keys,
+                self.train,
+                jnp.int32(start),
+                jnp.int32(stop),
+                parts=self.parts,
+            )
         )
 
     def measure(self, models: Any) -> dict[str, jax.Array]:
-        """The metrics of every seed; NaN is what one that is not defined has, whatever JAX's switches make of it."""
+        """The metrics of every seed; NaN is what one that is not defined has, whatever JAX's
+        switches make of it.
+        """
         with jax.debug_nans(False):
             return _measure(models, self.train, self.test, parts=self.parts)
 
     def run(
-        self, directory: RunDirectory | None, saved: dict[str, np.ndarray] | None, report: Callable[[Progress], None]
+        self,
+        directory: RunDirectory | None,
+        saved: dict[str, np.ndarray] | None,
+        report: Callable[[Progress], None],
     ) -> Trained:
-        """Go from the saved state (or the start) to the last step, keeping the directory up to date."""
+        """Go from the saved state (or the start) to the last step, keeping the directory up to
+        date.
+        """
         total = self.config.total_steps
         models, states = self.initial()
         leaves, structure = jax.tree.flatten((models, states))
@@ -299,11 +358,20 @@ class Trainer:
             step, seconds, leaves, rows, snapshots = checkpoints.unpack(saved, leaves)
             models, states = jax.tree.unflatten(structure, leaves)
         events = sorted({*metric_steps(total), *self.config.snapshots} - set(range(step)))
-        stretch, began, checkpointed = 1, time.monotonic() - seconds, -np.inf if saved is None else time.monotonic()
+        stretch, began, checkpointed = (
+            1,
+            time.monotonic() - seconds,
+            -np.inf if saved is None else time.monotonic(),
+        )
 
         def checkpoint() -> dict[str, np.ndarray]:
             arrays = checkpoints.pack(
-                step, time.monotonic() - began, jax.tree.leaves((models, states)), rows, snapshots, self.config
+                step,
+                time.monotonic() - began,
+                jax.tree.leaves((models, states)),
+                rows,
+                snapshots,
+                self.config,
             )
             if directory is not None:
                 save_arrays(directory.path / directory.CHECKPOINT, arrays)
@@ -316,8 +384,13 @@ class Trainer:
                     new = self.advance(models, states, step, stop)
                     spent = time.monotonic() - clock
                     (models, states), done, step = new, stop - step, stop
-                    stretch = max(1, min(4 * stretch, int(done * STRETCH_SECONDS / max(spent, 1e-6))))
-                    if directory is not None and time.monotonic() - checkpointed > CHECKPOINT_SECONDS:
+                    stretch = max(
+                        1, min(4 * stretch, int(done * STRETCH_SECONDS / max(spent, 1e-6)))
+                    )
+                    if (
+                        directory is not None
+                        and time.monotonic() - checkpointed > CHECKPOINT_SECONDS
+                    ):
                         checkpoint()
                         checkpointed = time.monotonic()
                     report(Progress(step, total, time.monotonic() - began))
@@ -340,7 +413,9 @@ class Trainer:
 
 
 def _over_seeds(function: Callable) -> Callable:
-    """Map over the leading axis by vmap; a single seed is unwrapped instead, which compiles to faster products."""
+    """Map over the leading axis by vmap; a single seed is unwrapped instead, which compiles to
+    faster products.
+    """
 
     def mapped(*arguments: Any) -> Any:
         if jax.tree.leaves(arguments)[0].shape[0] > 1:
@@ -352,16 +427,17 @@ def _over_seeds(function: Callable) -> Callable:
 
 
 def weight_metrics(model: LoopedTransformer) -> dict[str, jax.Array]:
-    """Means a = tr(A)/d, b = tr(B)/d, gamma = tr(AB)/d, largest entries, distance of A and B from multiples of I.
+    """Means a = tr(A)/d, b = tr(B)/d, gamma = tr(AB)/d, largest entries, distance of A and B from
+    multiples of I.
 
     Args:
         model: V, W of shape (..., 2d, 2d).
 
     Returns:
-        The entries of `METRICS` after the losses, (...,) each. `off_diagonal_ratio` is the larger of
-        max|off-diagonal| / mean|diagonal| over A and B (over A alone while B is zero); `inactive_max` is the largest
-        absolute entry of the six blocks that training leaves at zero (NaN for a lifted reduced model is set by the
-        caller).
+        The entries of `METRICS` after the losses, (...,) each. `off_diagonal_ratio` is the larger
+        of max|off-diagonal| / mean|diagonal| over A and B (over A alone while B is zero);
+        `inactive_max` is the largest absolute entry of the six blocks that training leaves at zero
+        (NaN for a lifted reduced model is set by the caller).
     """
     dim = model.v.shape[-1] // 2
     a, b = model.v[..., dim:, :dim], model.w[..., :dim, dim:]
@@ -388,7 +464,9 @@ def weight_metrics(model: LoopedTransformer) -> dict[str, jax.Array]:
     }
 
 
-def _is_complete(config: TrainConfig, saved: dict[str, np.ndarray], directory: RunDirectory) -> bool:
+def _is_complete(
+    config: TrainConfig, saved: dict[str, np.ndarray], directory: RunDirectory
+) -> bool:
     """Whether nothing is left to do: the last step done and measured, and every file written.
 
     Raises:
@@ -396,15 +474,32 @@ def _is_complete(config: TrainConfig, saved: dict[str, np.ndarray], directory: R
     """
     step, total = int(saved["step"]), config.total_steps
     if step > total:
-        raise InputError(f"this run has already done {step} steps; {total} were asked for, so nothing to do")
+        raise InputError(
+            f"this run has already done {step} steps; {total} were asked for, so nothing to do"
+        )
     measured = step == total and total in saved["metrics.steps"]
-    names = [directory.WEIGHTS, directory.METRICS, *([directory.SNAPSHOTS] if checkpoints.snapshots_of(saved) else [])]
-    return measured and directory.is_recorded() and all((directory.path / name).exists() for name in names)
+    names = [
+        directory.WEIGHTS,
+        directory.METRICS,
+        *([directory.SNAPSHOTS] if checkpoints.snapshots_of(saved) else []),
+    ]
+    return (
+        measured
+        and directory.is_recorded()
+        and all((directory.path / name).exists() for name in names)
+    )
 
 
 def _require_memory(config: TrainConfig, objective: Objective | None) -> None:
     """Refuse what cannot fit before anything is written."""
-    needed = config.least_bytes(principal=getattr(objective or config.loss(), "needs_principal", True))
+    needed = config.least_bytes(
+        principal=getattr(objective or config.loss(), "needs_principal", True)
+    )
     device = jax.local_devices()[0]
     held = None if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit")
-    require_memory(needed, "this training", "lower --dim, --train-size, --test-size, --batch or --seeds", limit=held)
+    require_memory(
+        needed,
+        "this training",
+        "lower --dim, --train-size, --test-size, --batch or --seeds",
+        limit=held,
+    )

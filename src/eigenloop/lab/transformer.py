@@ -1,9 +1,12 @@
-"""The full looped linear transformer on 2d x (n + 1) states (JAX, equinox). Source: arXiv 2606.00605, Section 3.2.
+"""The full looped linear transformer on 2d x (n + 1) states (JAX, equinox).
 
-    Z_0 = [[X, 0], [0, q]],   Z_l = N(Z_{l-1} + V Z_{l-1} Z_{l-1}^T W Z_{l-1}), y_L = last d entries of the last column,
+Source: arXiv 2606.00605, Section 3.2.
 
-with N dividing every column by its norm, or without N. `eigenloop.lab.blocks` has its exact reduction to two
-d x d blocks.
+    Z_0 = [[X, 0], [0, q]],   Z_l = N(Z_{l-1} + V Z_{l-1} Z_{l-1}^T W Z_{l-1}), y_L = last d entries
+                              of the last column,
+
+with N dividing every column by its norm, or without N. `eigenloop.lab.blocks` has its exact
+reduction to two d x d blocks.
 """
 
 import equinox as eqx
@@ -49,11 +52,14 @@ class LoopedTransformer(eqx.Module):
         v = jnp.zeros((2 * dim, 2 * dim)).at[dim:, :dim].set(jnp.eye(dim))
         return cls(v=v, w=jnp.zeros_like(v), norm=norm)
 
-    def __call__(self, columns: Float[Array, "d n"], query: Float[Array, " d"], *, loops: int) -> Float[Array, " d"]:
+    def __call__(
+        self, columns: Float[Array, "d n"], query: Float[Array, " d"], *, loops: int
+    ) -> Float[Array, " d"]:
         """y_L for one example (X, q)."""
         dim, samples = columns.shape
         state = jnp.zeros((2 * dim, samples + 1), dtype=columns.dtype)
-        state = state.at[:dim, :samples].set(columns).at[dim:, samples].set(query)  # [[X, 0], [0, q]]
+        # [[X, 0], [0, q]]
+        state = state.at[:dim, :samples].set(columns).at[dim:, samples].set(query)
         for _ in range(loops):
             state = attention_layer(self.v, self.w, state, norm=self.norm)
         return state[dim:, samples]

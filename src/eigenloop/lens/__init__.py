@@ -1,10 +1,12 @@
-"""Power-method dynamics in pretrained transformers: which directions each layer's F = W_O W_V amplifies.
+"""Power-method dynamics in pretrained transformers: which directions each layer's F = W_O W_V
+amplifies.
 
-Importing it loads no torch: weights are read with NumPy, and torch comes with the first model that is run.
+Importing it loads no torch: weights are read with NumPy, and torch comes with the first model that
+is run.
 """
 
-# Eager, and light (NumPy): `alignment`, `circuits` and `spectra` are modules and functions of this package, and the
-# functions are the public names.
+# Eager, and light (NumPy): `alignment`, `circuits` and `spectra` are modules and functions of this
+# package, and the functions are the public names.
 from eigenloop.lens.loops.looped import Loops, looped
 from eigenloop.lens.loops.maps import looped_map
 from eigenloop.lens.loops.rates import Timescale
@@ -31,11 +33,12 @@ from eigenloop.lens.weights.spectra import LayerSpectra, Spectra, layer_spectra,
 from eigenloop.lens.weights.subject import LayerModes, Subject
 
 __all__ = [
-    "LAYOUTS", "RULES", "SAMPLE", "Alignment", "Arnoldi", "Batch", "Circuit", "Comparison", "Encoded", "Estimate",
-    "Growth", "HeadAlignment", "Headline", "LayerAlignment", "LayerModes", "LayerSpectra", "Layout", "Loops",
-    "Mode", "Model", "Norm", "Null", "Operator", "Passages", "QueryKey", "QueryKeys", "Reading", "Spectra",
-    "Spectrum", "Stack", "States", "Subject", "Timescale", "Verdict", "Weights", "align", "alignment", "circuits",
-    "compare", "encode", "growth", "images", "input_embedding", "layer_spectra", "load", "locate", "looped",
-    "looped_map", "open_weights", "operator", "output_embedding", "passages", "planted", "principal", "query_keys",
-    "randomised", "reading", "solver", "spectra", "states", "stream",
+    "LAYOUTS", "RULES", "SAMPLE", "Alignment", "Arnoldi", "Batch", "Circuit", "Comparison",
+    "Encoded", "Estimate", "Growth", "HeadAlignment", "Headline", "LayerAlignment", "LayerModes",
+    "LayerSpectra", "Layout", "Loops", "Mode", "Model", "Norm", "Null", "Operator", "Passages",
+    "QueryKey", "QueryKeys", "Reading", "Spectra", "Spectrum", "Stack", "States", "Subject",
+    "Timescale", "Verdict", "Weights", "align", "alignment", "circuits", "compare", "encode",
+    "growth", "images", "input_embedding", "layer_spectra", "load", "locate", "looped",
+    "looped_map", "open_weights", "operator", "output_embedding", "passages", "planted",
+    "principal", "query_keys", "randomised", "reading", "solver", "spectra", "states", "stream",
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""Everything that `eigenloop lens` finds out about a model, as one result: a page, tables and plain values."""
+"""Everything that `eigenloop lens` finds out about a model, as one result: a page, tables and
+plain values.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +36,20 @@ __all__ = ["Survey", "survey"]
 
 PAGE = "report.html"
 SECTIONS: Mapping[str, Callable[[Any], pages.Section]] = {
-    "alignment": alignment_section, "reading": reading_section, "query_keys": query_key_section,
-    "loops": loops_section, "comparison": comparison_section,
-}  # fmt: skip
+    "alignment": alignment_section,
+    "reading": reading_section,
+    "query_keys": query_key_section,
+    "loops": loops_section,
+    "comparison": comparison_section,
+}
 """What the page shows of each part, in its order."""
 FILES = {
-    "alignment": "alignment.csv", "reading": "reading.csv", "query_keys": "querykey.csv", "loops": "loops.csv",
+    "alignment": "alignment.csv",
+    "reading": "reading.csv",
+    "query_keys": "querykey.csv",
+    "loops": "loops.csv",
     "comparison": "comparison.csv",
-}  # fmt: skip
+}
 TABLES = ("spectra.csv", "eigenvalues.csv", *FILES.values())
 """Every table that a page may have beside it."""
 TOLD = ("layer", "sentence", "verdict", "conditions", "coordinate", "coordinate_share")
@@ -59,7 +67,8 @@ class Survey:
     Args:
         spectra: of the weights.
         reading: the tokens that the leading directions point at; None where there is no vocabulary.
-        query_keys: QK beside OV of each head; None where it was not asked for or would not fit into memory.
+        query_keys: QK beside OV of each head; None where it was not asked for or would not fit into
+            memory.
         alignment: how the tokens of a text pass through, where one was given.
         loops: a layer applied again and again, where one was chosen.
         comparison: with another checkpoint, where one was given.
@@ -85,15 +94,22 @@ class Survey:
         return [*self.spectra.notes(), *self.remarks]
 
     def sentences(self) -> list[str]:
-        """What was found beside the spectra, in words; of the tokens read, only what is beyond chance."""
+        """What was found beside the spectra, in words; of the tokens read, only what is beyond
+        chance.
+        """
         said = []
         for name, part in self.parts().items():
             if name == "reading":
                 clear = [each.p_value < part.level for each in part.directions]
                 said.append(
-                    f"{sum(clear)} of {len(clear)} directions are nearer to some token than a random one may be."
+                    f"{sum(clear)} of {len(clear)} directions are nearer to some token than a"
+                    " random one may be."
                 )
-                said += [sentence for sentence, beyond in zip(part.sentences(), clear, strict=True) if beyond]
+                said += [
+                    sentence
+                    for sentence, beyond in zip(part.sentences(), clear, strict=True)
+                    if beyond
+                ]
             elif name != "query_keys":
                 said += [headline_sentence(part)] if name == "alignment" else []
                 said += part.sentences()
@@ -103,9 +119,9 @@ class Survey:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
 
-        With a text, `headline` answers whether its tokens align with the leading directions, and each of `layers` has
-        its statistics too; where weights are shared, under `applications`, one entry for each layer that applies the
-        block.
+        With a text, `headline` answers whether its tokens align with the leading directions, and
+        each of `layers` has its statistics too; where weights are shared, under `applications`, one
+        entry for each layer that applies the block.
         """
         found = self.spectra.as_dict()
         parts = {name: part.as_dict() for name, part in self.parts().items()}
@@ -125,16 +141,20 @@ class Survey:
             command: what repeats it.
         """
         return spectra_page(
-            self.spectra, command=command, seconds=self.seconds, remarks=self.remarks,
+            self.spectra,
+            command=command,
+            seconds=self.seconds,
+            remarks=self.remarks,
             lead=None if self.alignment is None else headline_sentence(self.alignment),
             summary=[] if self.alignment is None else alignment_sentences(self.alignment),
             facts=[] if self.alignment is None else [("text", pages.Verbatim(self.alignment.text))],
             beside=[SECTIONS[name](part) for name, part in self.parts().items()],
             downloads=[*TABLES[:2], *(FILES[name] for name in self.parts())],
-        )  # fmt: skip
+        )
 
     def save(self, directory: Path, *, command: str) -> dict[str, str]:
-        """Write report.html and the tables beside it; the page is drawn before the first is written.
+        """Write report.html and the tables beside it; the page is drawn before the first is
+        written.
 
         Args:
             directory: where to; made where it is missing.
@@ -162,7 +182,8 @@ class Survey:
 
 
 def output_directory(path: Path) -> OutputDirectory:
-    """Where the lens writes: a directory that holds no model and, until the lens has marked it, none of these names.
+    """Where the lens writes: a directory that holds no model and, until the lens has marked it,
+    none of these names.
 
     Directories of earlier versions bear no mark; their page is recognised.
     """
@@ -208,8 +229,8 @@ def survey(
         with_query_keys: look at the heads' QK circuits too.
         text: whose tokens to follow: a file (a Path) or a text.
         loop: a layer to apply again and again, to the text or else to the packaged one.
-        loops: how often, 48 by default; without `loop`, how many loops of one shared block the tokens of the text are
-            followed for, as for `alignment`.
+        loops: how often, 48 by default; without `loop`, how many loops of one shared block the
+            tokens of the text are followed for, as for `alignment`.
         compare_with: another checkpoint of the same model.
         device: where the model runs, as for `load`.
         report: called with the name of the work, what is done of it, and how much there is.
@@ -228,39 +249,63 @@ def survey(
         compare_with = Subject.of(compare_with)
     chosen_layers(layers, len(stack.blocks))
     if loop is not None and not 0 <= loop < len(stack.blocks):
-        there = f"the layers 0 to {len(stack.blocks) - 1}" if len(stack.blocks) > 1 else "one block, number 0"
+        there = (
+            f"the layers 0 to {len(stack.blocks) - 1}"
+            if len(stack.blocks) > 1
+            else "one block, number 0"
+        )
         raise InputError(f"--loop is {loop}; this model has {there}")
     if text is not None or loop is not None:
-        passages(SAMPLE if text is None else text)  # a text that cannot be read, and a model that cannot be run, are
+        # a text that cannot be read, and a model that cannot be run, are
+        passages(SAMPLE if text is None else text)
         _ = subject.model  # told before anything is computed
     shown: dict[str, Any] = {}
     sigma: dict[int, float] = dict.fromkeys(range(len(stack.blocks)), 1.0)
     if text is not None:
-        with threadpool_limits(1, user_api="blas"):  # as in `LayerModes`: more threads wait for one another
+        # as in `LayerModes`: more threads wait for one another
+        with threadpool_limits(1, user_api="blas"):
             further = loops if loop is None else None
-            aligned = alignment(subject, text, rule=leading(rules), layers=layers, loops=further, report=report)
+            aligned = alignment(
+                subject, text, rule=leading(rules), layers=layers, loops=further, report=report
+            )
         shown["alignment"] = aligned
         sigma |= {layer.block: layer.sigma for layer in reversed(aligned.layers)}
-    found = spectra(subject, rules=rules, layers=layers, sigma=sigma, vectors="layers", report=telling("layers"))
+    found = spectra(
+        subject, rules=rules, layers=layers, sigma=sigma, vectors="layers", report=telling("layers")
+    )
     if has_vocabulary(stack):
         modes = [layer.modes[found.rule] for layer in found.layers]
-        shown["reading"] = reading(subject, rule=found.rule, layers=layers, modes=modes, report=telling("tokens"))
+        shown["reading"] = reading(
+            subject, rule=found.rule, layers=layers, modes=modes, report=telling("tokens")
+        )
     else:
         remarks.append("the weights hold no input embedding, so no tokens are named")
     heads, names = len(found.layers) * stack.heads, stack.weights.tensors.names()
     if with_query_keys and f"{stack.module(0, stack.layout.query)}.weight" not in names:
         remarks.append("the weights hold no queries, so QK is not shown")
     elif with_query_keys and heads * 16 * stack.width * stack.head_dim <= LARGEST_HEADS:
-        shown["query_keys"] = query_keys(subject, rule=_of_heads(rules), layers=layers, report=telling("heads"))
+        shown["query_keys"] = query_keys(
+            subject, rule=_of_heads(rules), layers=layers, report=telling("heads")
+        )
     elif with_query_keys:
-        remarks.append(f"the QK circuits of {heads} heads are left out; choose fewer layers to see them")
+        remarks.append(
+            f"the QK circuits of {heads} heads are left out; choose fewer layers to see them"
+        )
     if loop is not None:
         words, often = SAMPLE if text is None else text, LOOPS if loops is None else loops
         with threadpool_limits(1, user_api="blas"):
-            shown["loops"] = looped(subject, words, layer=loop, loops=often, report=telling("loops"))
-        remarks += [] if text is not None else ["the layer is looped on the text that the package brings along"]
+            shown["loops"] = looped(
+                subject, words, layer=loop, loops=often, report=telling("loops")
+            )
+        remarks += (
+            []
+            if text is not None
+            else ["the layer is looped on the text that the package brings along"]
+        )
     if compare_with is not None:
-        shown["comparison"] = compare(subject, compare_with, rules=rules, layers=layers, report=telling("compared"))
+        shown["comparison"] = compare(
+            subject, compare_with, rules=rules, layers=layers, report=telling("compared")
+        )
     return Survey(spectra=found, **shown, remarks=tuple(remarks), seconds=time.monotonic() - began)
 
 
@@ -275,7 +320,9 @@ def _join(layers: list[dict[str, Any]], told: list[dict[str, Any]], *, shared: b
         if shared:
             layer["applications"] = mine
         else:
-            layer.update({key: value for each in mine for key, value in each.items() if key != "layer"})
+            layer.update(
+                {key: value for each in mine for key, value in each.items() if key != "layer"}
+            )
 
 
 def _of_heads(rules: Sequence[str]) -> str:

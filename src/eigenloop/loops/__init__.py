@@ -1,9 +1,11 @@
-"""What any looped map does: where it goes, how fast, with what certificate, and how many loops are worth running.
+"""What any looped map does: where it goes, how fast, with what certificate, and how many loops are
+worth running.
 
     from eigenloop.loops import LoopedMap, diagnose
     found = diagnose(LoopedMap.numpy(step, x0), loops=64)
 
-The core is NumPy and SciPy on flat float64 vectors; JAX and PyTorch come in through an adapter each, when one is used.
+The core is NumPy and SciPy on flat float64 vectors; JAX and PyTorch come in through an adapter
+each, when one is used.
 """
 
 from eigenloop.system.lazy import lazy_names
@@ -16,7 +18,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "starts": "Ends Slice ends random_starts slice_ends",
         "lyapunov": "Exponents exponents",
         "fixed_points": "FixedPoint anderson fixed_point",
-        "forecast": "Exit Needed distance_left divergence exit_factor loops_count loops_needed_to usefulness",
+        "forecast": (
+            "Exit Needed distance_left divergence exit_factor loops_count loops_needed_to"
+            " usefulness"
+        ),
         "linear": "Linear",
         "maps": "LoopedMap",
         "modes": "Mode Spectrum search_missed spectrum",

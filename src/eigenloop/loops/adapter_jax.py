@@ -22,8 +22,8 @@ def jax_products(
 ) -> tuple[Product, Callable[[np.ndarray], Linear]]:
     """f and x -> products with f'(x), in float64 whatever the setting is outside.
 
-    The step is traced for its value, its forward and its reverse products, once each; the reverse pass keeps its
-    residuals, so that a product costs one pass.
+    The step is traced for its value, its forward and its reverse products, once each; the reverse
+    pass keeps its residuals, so that a product costs one pass.
 
     Args:
         step: (x, **context) -> the next state.
@@ -40,8 +40,8 @@ def jax_products(
         y = step(x.reshape(shape), **fixed)
         if jnp.shape(y) != shape:
             raise InputError(
-                f"step returns shape {jnp.shape(y)}, but the state has {shape}; return the next state alone, in its "
-                "shape"
+                f"step returns shape {jnp.shape(y)}, but the state has {shape}; return the next"
+                " state alone, in its shape"
             )
         return jnp.asarray(y, jnp.float64).ravel()
 
@@ -57,7 +57,8 @@ def jax_products(
         except _TRACING as error:
             first = str(error).splitlines()[0]
             raise InputError(
-                f"JAX cannot trace step ({first}); use jax.numpy throughout, or LoopedMap.numpy for differences"
+                f"JAX cannot trace step ({first}); use jax.numpy throughout, or LoopedMap.numpy for"
+                " differences"
             ) from None
 
     def numbers(function: Callable[..., Any], *values: Any) -> np.ndarray:

@@ -1,7 +1,8 @@
 """A step function of PyTorch tensors as a map of flat NumPy vectors, with exact products (PyTorch).
 
-Attention runs in the kernel that has derivatives of every order and direction (`SDPBackend.MATH`): the others have no
-forward mode. Forward products use dual numbers, reverse products one graph that is kept.
+Attention runs in the kernel that has derivatives of every order and direction (`SDPBackend.MATH`):
+the others have no forward mode. Forward products use dual numbers, reverse products one graph that
+is kept.
 """
 
 import warnings
@@ -29,7 +30,8 @@ def torch_products(
         context: tensors (or NumPy arrays, made tensors) that stay as they are.
 
     Raises:
-        InputError: the step takes neither float64 nor the dtype of x0, or autograd cannot follow it.
+        InputError: the step takes neither float64 nor the dtype of x0, or autograd cannot follow
+            it.
     """
     start = torch.as_tensor(x0).detach()
     shape, device = tuple(start.shape), start.device
@@ -56,11 +58,16 @@ def torch_products(
                     graph.extend((z, call(z)))
                     if not graph[1].requires_grad:
                         raise InputError(
-                            "autograd cannot follow step: its result does not depend on x in the graph (detach, "
-                            "no_grad, .numpy(), argmax or rounding in it); give a differentiable step"
+                            "autograd cannot follow step: its result does not depend on x in the"
+                            " graph (detach, no_grad, .numpy(), argmax or rounding in it); give a"
+                            " differentiable step"
                         )
                 (found,) = torch.autograd.grad(
-                    graph[1], graph[0], tensor(u).to(graph[1].dtype), retain_graph=True, allow_unused=True
+                    graph[1],
+                    graph[0],
+                    tensor(u).to(graph[1].dtype),
+                    retain_graph=True,
+                    allow_unused=True,
                 )
             return np.zeros(x.size) if found is None else _numbers(found)
 
@@ -81,7 +88,8 @@ def _checked(y: Any, shape: tuple[int, ...]) -> torch.Tensor:
         raise InputError(f"step returns a {type(y).__name__}; return the next state as one tensor")
     if tuple(y.shape) != shape:
         raise InputError(
-            f"step returns shape {tuple(y.shape)}, but the state has {shape}; return the next state alone, in its shape"
+            f"step returns shape {tuple(y.shape)}, but the state has {shape}; return the next state"
+            " alone, in its shape"
         )
     return y
 

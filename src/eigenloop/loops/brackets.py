@@ -1,14 +1,17 @@
-"""A bracket of the spectral radius, the norms of the powers of J, and how far J is from normal (NumPy and SciPy).
+"""A bracket of the spectral radius, the norms of the powers of J, and how far J is from normal
+(NumPy and SciPy).
 
     |mu_1| - kappa (r + rounding)  <=  rho(J)  <=  min_p ||J^p||^{1/p}
 
-The lower end is first-order perturbation theory, the upper end a theorem for every p. Norms of a matrix too large to
-write out come from k steps of Lanczos on (J^p)^T J^p from a random start, which approach ||J^p||^2 from below: with
-probability 1 - delta over the start the relative shortfall is at most
+The lower end is first-order perturbation theory, the upper end a theorem for every p. Norms of a
+matrix too large to write out come from k steps of Lanczos on (J^p)^T J^p from a random start, which
+approach ||J^p||^2 from below: with probability 1 - delta over the start the relative shortfall is
+at most
 
-    (log(1.648 sqrt(n) / delta) / (2 k - 1))^2                        (Kuczynski and Wozniakowski 1992, Thm 4.2)
+    (log(1.648 sqrt(n) / delta) / (2 k - 1))^2            (Kuczynski and Wozniakowski 1992, Thm 4.2)
 
-and each norm is raised by that. ||J^p|| is the largest growth of a small deviation in p loops, whatever rho is.
+and each norm is raised by that. ||J^p|| is the largest growth of a small deviation in p loops,
+whatever rho is.
 """
 
 from dataclasses import dataclass
@@ -29,10 +32,14 @@ DELTA = 1e-4
 """Probability, over the random start, that a raised norm is too small."""
 
 SMALL = 0.1
-"""First-order errors are believed below this fraction of |mu| and of the distance to the next eigenvalue."""
+"""First-order errors are believed below this fraction of |mu| and of the distance to the next
+eigenvalue.
+"""
 
 STRONG = 10.0
-"""Growth of a deviation, or condition of the leading eigenvalue's mode times 1/10, that calls for a warning."""
+"""Growth of a deviation, or condition of the leading eigenvalue's mode times 1/10, that calls
+for a warning.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +67,8 @@ class Bracket:
         power: the p of the upper end.
         norms: ||J^p|| for the powers computed.
         singular: largest singular values of J.
-        failure: probability that the upper end is too low; 0 where norms are exact but for rounding.
+        failure: probability that the upper end is too low; 0 where norms are exact but for
+            rounding.
         reasons: why something is None, by name.
         warnings: strong non-normality, in sentences.
     """
@@ -76,20 +84,32 @@ class Bracket:
 
     @property
     def growth(self) -> float | None:
-        """max_p ||J^p|| over the powers computed and p = 0: how far a small deviation can grow before it falls."""
+        """max_p ||J^p|| over the powers computed and p = 0: how far a small deviation can grow
+        before it falls.
+        """
         return max((1.0, *(each.norm for each in self.norms))) if self.norms else None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "lower": self.lower, "upper": self.upper, "power": self.power, "failure": self.failure,
-            "norms": [{"power": each.power, "norm": each.norm, "raised": each.raised} for each in self.norms],
-            "singular": list(self.singular), "growth": self.growth, "reasons": self.reasons,
+            "lower": self.lower,
+            "upper": self.upper,
+            "power": self.power,
+            "failure": self.failure,
+            "norms": [
+                {"power": each.power, "norm": each.norm, "raised": each.raised}
+                for each in self.norms
+            ],
+            "singular": list(self.singular),
+            "growth": self.growth,
+            "reasons": self.reasons,
             "warnings": list(self.warnings),
-        }  # fmt: skip
+        }
 
 
-def bracket(linear: Linear, found: Spectrum, *, powers: tuple[int, ...] = POWERS, seed: int = 0) -> Bracket:
+def bracket(
+    linear: Linear, found: Spectrum, *, powers: tuple[int, ...] = POWERS, seed: int = 0
+) -> Bracket:
     """The bracket of rho(J), with the norms of its powers.
 
     Args:
@@ -113,10 +133,15 @@ def bracket(linear: Linear, found: Spectrum, *, powers: tuple[int, ...] = POWERS
         norms, singular = _exact_norms(linear, powers)
     elif linear.reverse is None or linear.forward is None:
         missing = "reverse (vjp)" if linear.reverse is None else "forward (jvp)"
-        reasons["upper"] = f"norms of {linear.size} x {linear.size} powers need {missing} products, which are not there"
+        reasons["upper"] = (
+            f"norms of {linear.size} x {linear.size} powers need {missing} products, which are not"
+            " there"
+        )
     else:
         rng = np.random.default_rng(seed)
-        runs = [power_norm(linear, power, start=rng.standard_normal(linear.size)) for power in powers]
+        runs = [
+            power_norm(linear, power, start=rng.standard_normal(linear.size)) for power in powers
+        ]
         norms = tuple(norm for norm, _ in runs)
         singular = runs[powers.index(1)][1] if 1 in powers else ()
     ends = [(each.raised ** (1 / each.power), each.power) for each in norms]
@@ -126,29 +151,44 @@ def bracket(linear: Linear, found: Spectrum, *, powers: tuple[int, ...] = POWERS
         reasons["lower"] = why
     growth = max((each.norm for each in norms), default=0.0)
     return Bracket(
-        lower=lower, upper=upper, power=power, norms=norms, singular=singular, reasons=reasons,
-        failure=0.0 if exact or not norms else DELTA * len(powers), warnings=_warnings(found.modes[0], growth),
-    )  # fmt: skip
+        lower=lower,
+        upper=upper,
+        power=power,
+        norms=norms,
+        singular=singular,
+        reasons=reasons,
+        failure=0.0 if exact or not norms else DELTA * len(powers),
+        warnings=_warnings(found.modes[0], growth),
+    )
 
 
 def lower_end(found: Spectrum) -> tuple[float | None, str]:
     """|mu_1| - error where first order may be believed; or None and why not.
 
-    First order holds while the error is small beside |mu| and beside the distance to the next eigenvalue, unless that
-    one is tied with it: then the condition is that of the two together.
+    First order holds while the error is small beside |mu| and beside the distance to the next
+    eigenvalue, unless that one is tied with it: then the condition is that of the two together.
     """
     leader = found.modes[0]
     if leader.defective:
-        return None, f"mu_1 is defective to working precision (condition {leader.condition:.0e}): no first-order error"
+        return (
+            None,
+            (
+                f"mu_1 is defective to working precision (condition {leader.condition:.0e}): no"
+                " first-order error"
+            ),
+        )
     if leader.error is None:
         return None, "the condition of mu_1 is not known: only one of its two eigenvectors is"
     others = [abs(mode.value - leader.value) for mode in found.modes[1:]]
     others += [2 * leader.value.imag] if leader.multiplicity == 2 else []
     near = min((each for each in others if each > leader.error), default=leader.modulus)
     if leader.error > SMALL * min(leader.modulus, near):
-        return None, (
-            f"the first-order error of mu_1, {leader.error:.1g}, is not small beside |mu_1| = {leader.modulus:.3g} and "
-            f"the distance {near:.1g} to the next eigenvalue"
+        return (
+            None,
+            (
+                f"the first-order error of mu_1, {leader.error:.1g}, is not small beside |mu_1| ="
+                f" {leader.modulus:.3g} and the distance {near:.1g} to the next eigenvalue"
+            ),
         )
     return max(0.0, leader.modulus - leader.error), ""
 
@@ -192,11 +232,14 @@ def power_norm(
     sizes = np.sqrt(np.maximum(squares, 0))
     short = shortfall(linear.size, done)
     raised = float(sizes[0]) / np.sqrt(1 - short) if short < 1 else np.inf
-    return PowerNorm(power=power, norm=float(sizes[0]), raised=raised), tuple(float(s) for s in sizes[:2])
+    return PowerNorm(power=power, norm=float(sizes[0]), raised=raised), tuple(
+        float(s) for s in sizes[:2]
+    )
 
 
 def shortfall(size: int, steps: int, *, delta: float = DELTA) -> float:
-    """Relative shortfall of Lanczos for the largest eigenvalue of a positive semidefinite matrix, but for delta.
+    """Relative shortfall of Lanczos for the largest eigenvalue of a positive semidefinite matrix,
+    but for delta.
 
     Source: Kuczynski and Wozniakowski, SIAM J. Matrix Anal. Appl. 13 (1992), Thm 4.2.
     """
@@ -205,7 +248,9 @@ def shortfall(size: int, steps: int, *, delta: float = DELTA) -> float:
     return float((np.log(1.648 * np.sqrt(size) / delta) / (2 * steps - 1)) ** 2)
 
 
-def _exact_norms(linear: Linear, powers: tuple[int, ...]) -> tuple[tuple[PowerNorm, ...], tuple[float, ...]]:
+def _exact_norms(
+    linear: Linear, powers: tuple[int, ...]
+) -> tuple[tuple[PowerNorm, ...], tuple[float, ...]]:
     """From the matrix: each power's norm, raised by the rounding of the products that made it."""
     matrix = linear.dense()
     one = np.linalg.svd(matrix, compute_uv=False)
@@ -225,14 +270,17 @@ def _warnings(leader: Mode, growth: float) -> tuple[str, ...]:
     said = []
     if leader.defective:
         said.append(
-            f"mu_1 is defective (its two eigenvectors fall into one): distances go like k |mu_1|^k and more, so there "
-            f"is no rate |mu_1| = {leader.modulus:.4g} for the first loops"
+            "mu_1 is defective (its two eigenvectors fall into one): distances go like k |mu_1|^k"
+            f" and more, so there is no rate |mu_1| = {leader.modulus:.4g} for the first loops"
         )
     elif leader.condition is not None and leader.condition > 10 * STRONG:
         said.append(
-            f"strongly non-normal: the condition of mu_1 is {leader.condition:.3g}, so changes of 1 % in J move it by "
-            f"up to {leader.condition / 100:.2g} ||J||"
+            f"strongly non-normal: the condition of mu_1 is {leader.condition:.3g}, so changes of 1"
+            f" % in J move it by up to {leader.condition / 100:.2g} ||J||"
         )
     if growth > STRONG:
-        said.append(f"a small deviation can grow {growth:.3g}-fold before it falls (largest ||J^p|| computed)")
+        said.append(
+            f"a small deviation can grow {growth:.3g}-fold before it falls (largest ||J^p||"
+            " computed)"
+        )
     return tuple(said)

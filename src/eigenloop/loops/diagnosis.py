@@ -1,6 +1,7 @@
 """Everything that is measured on one looped map from one start, as one result: `diagnose`.
 
-run the loop  ->  find the fixed point  ->  modes, bracket  ->  rate, loops worth running, exits  ->  verdict
+run the loop  ->  find the fixed point  ->  modes, bracket  ->  rate, loops worth running, exits  ->
+    verdict
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,9 @@ TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Relative distances that loops are counted to."""
 
 LONGER = 4
-"""A loop that has not settled is run this many times longer, and then, while small, up to `WORK` numbers."""
+"""A loop that has not settled is run this many times longer, and then, while small, up to `WORK`
+numbers.
+"""
 
 WORK, MOST = 2_000_000, 4096
 EXPONENT_WORK, EXPONENT_LOOPS = 400_000, (200, 2000)
@@ -95,22 +98,34 @@ class Diagnosis:
         """Loops to a relative distance: the forecast beside what it took.
 
         Raises:
-            InputError: the loop goes to no attracting fixed point, or the tolerance is not in (0, 1).
+            InputError: the loop goes to no attracting fixed point, or the tolerance is not in (0,
+                1).
         """
         if self.needed is None or self.linear is None:
             raise InputError(f"no loops lead to a tolerance: {self.reasons['loops_to']}")
         norm = self.bracket.singular[0] if self.bracket and self.bracket.singular else None
-        return loops_needed_to(self.orbit, self.point, self.linear, self.modes[0], (tolerance,), norm=norm)[0]
+        return loops_needed_to(
+            self.orbit, self.point, self.linear, self.modes[0], (tolerance,), norm=norm
+        )[0]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what cannot be said is null, with its reason under `reasons`."""
         point, rate = self.point, self.rate
         return {
-            "map": self.looped.name, "size": self.looped.size, "loops": self.orbit.loops, "total": self.orbit.total,
-            "verdict": str(self.verdict), "sentence": self.verdict.sentence, "notes": list(self.looped.notes),
+            "map": self.looped.name,
+            "size": self.looped.size,
+            "loops": self.orbit.loops,
+            "total": self.orbit.total,
+            "verdict": str(self.verdict),
+            "sentence": self.verdict.sentence,
+            "notes": list(self.looped.notes),
             "fixed_point": {
-                "found": point.found, "reached": self.reached, "residual": _finite(point.residual),
-                "error": _finite(point.error), "steps": point.steps, "reason": point.reason or None,
+                "found": point.found,
+                "reached": self.reached,
+                "residual": _finite(point.residual),
+                "error": _finite(point.error),
+                "steps": point.steps,
+                "reason": point.reason or None,
                 "stability": stability(self.spectrum)[0] if self.spectrum is not None else None,
             },
             "modes": [mode.as_dict() for mode in self.modes] or None,
@@ -124,7 +139,7 @@ class Diagnosis:
             "ends": None if self.ends is None else self.ends.as_dict(),
             "readout": None if self.readout is None else self.readout.tolist(),
             "reasons": self.reasons,
-        }  # fmt: skip
+        }
 
 
 def diagnose(
@@ -187,7 +202,11 @@ def _unsettled(seen: Evidence) -> bool:
 def _evidence(looped: LoopedMap, run: Orbit, seed: int, *, wandering: int = 0) -> Evidence:
     """What the run shows, the fixed point and its modes."""
     scale, tail = run.scale, run.tail
-    repeats = None if run.blew_up else orbits.period(tail, scale=scale, tolerance=max(REPEATS, 100 * looped.noise))
+    repeats = (
+        None
+        if run.blew_up
+        else orbits.period(tail, scale=scale, tolerance=max(REPEATS, 100 * looped.noise))
+    )
     growing = orbits.grows(run.norms)
     point, found, cycle = _point(looped, run, repeats, seed, fixed_only=run.blew_up or growing)
     last = float(np.linalg.norm(tail[-1] - point.point)) / scale
@@ -197,17 +216,27 @@ def _evidence(looped: LoopedMap, run: Orbit, seed: int, *, wandering: int = 0) -
         counted = int(np.clip(wandering * EXPONENT_WORK // looped.size, least, wandering * most))
         wander = exponents(looped, tail[-1], loops=counted - counted % BLOCKS, seed=seed)
     return Evidence(
-        loops=run.loops, total=run.total, blew_up=run.total + 1 if run.blew_up else None, grows=growing,
-        lengthened=float(run.norms[-1] / (run.norms[0] or 1.0)), period=cycle, repeated=repeats is not None,
-        point=point, spectrum=found,
+        loops=run.loops,
+        total=run.total,
+        blew_up=run.total + 1 if run.blew_up else None,
+        grows=growing,
+        lengthened=float(run.norms[-1] / (run.norms[0] or 1.0)),
+        period=cycle,
+        repeated=repeats is not None,
+        point=point,
+        spectrum=found,
         distance=float(run.distances(point.point)[len(run.asked) - 1]) if point.found else None,
-        end_distance=last if point.found else None, exponents=wander,
-        approach=_approach(tail, point) if point.found else None, returns=_returns(tail),
-    )  # fmt: skip
+        end_distance=last if point.found else None,
+        exponents=wander,
+        approach=_approach(tail, point) if point.found else None,
+        returns=_returns(tail),
+    )
 
 
 def _approach(tail: np.ndarray, point: FixedPoint) -> float | None:
-    """Factor per loop by which the last states come closer, from the largest distance in each half of them."""
+    """Factor per loop by which the last states come closer, from the largest distance in each
+    half of them.
+    """
     distances, half = np.linalg.norm(tail - point.point, axis=1), len(tail) // 2
     if half < 4:
         return None
@@ -219,19 +248,23 @@ def _approach(tail: np.ndarray, point: FixedPoint) -> float | None:
 def _point(
     looped: LoopedMap, run: Orbit, repeats: int | None, seed: int, *, fixed_only: bool
 ) -> tuple[FixedPoint, Spectrum | None, int | None]:
-    """The fixed point, or the point of a cycle, that belongs to the orbit; its modes; and the period.
+    """The fixed point, or the point of a cycle, that belongs to the orbit; its modes; and the
+    period.
 
-    Where nothing repeats and no attracting fixed point is found, a cycle is looked for close to the last states: one
-    that attracts slowly is not yet repeated.
+    Where nothing repeats and no attracting fixed point is found, a cycle is looked for close to the
+    last states: one that attracts slowly is not yet repeated.
     """
     scale, tail = run.scale, run.tail
-    quiet = run.states[int(np.argmin(run.steps)) if len(run.states) > 1 else 0]  # a repelling point is passed by
+    # a repelling point is passed by
+    quiet = run.states[int(np.argmin(run.steps)) if len(run.states) > 1 else 0]
     with np.errstate(over="ignore", invalid="ignore"):
         point = fixed_point(looped, tail[-1], scale=scale, period=repeats or 1)
         if not point.found and repeats is None:
             other = fixed_point(looped, quiet, scale=scale)
             point = other if other.found else point
-        found = spectrum(along(looped, point.point, repeats or 1), seed=seed) if point.found else None
+        found = (
+            spectrum(along(looped, point.point, repeats or 1), seed=seed) if point.found else None
+        )
         attracted = found is not None and stability(found)[0] == "attracts"
         if repeats is not None or fixed_only or attracted:
             return point, found, repeats
@@ -239,8 +272,12 @@ def _point(
     return cycle if cycle is not None else (point, found, None)
 
 
-def _cycle(looped: LoopedMap, tail: np.ndarray, scale: float, seed: int) -> tuple[FixedPoint, Spectrum, int] | None:
-    """An attracting cycle within a hundredth of the last state, of the period that it nearly repeats with."""
+def _cycle(
+    looped: LoopedMap, tail: np.ndarray, scale: float, seed: int
+) -> tuple[FixedPoint, Spectrum, int] | None:
+    """An attracting cycle within a hundredth of the last state, of the period that it nearly
+    repeats with.
+    """
     apart = np.linalg.norm(tail[-2::-1][: orbits.LONGEST] - tail[-1], axis=1)
     if len(apart) < 2:
         return None
@@ -250,7 +287,11 @@ def _cycle(looped: LoopedMap, tail: np.ndarray, scale: float, seed: int) -> tupl
         return None
     point = fixed_point(looped, tail[-1], scale=scale, period=p)
     away = float(np.linalg.norm(looped.step(point.point) - point.point))
-    if not point.found or away < CLOSE * spread or np.linalg.norm(point.point - tail[-1]) > CLOSE * spread:
+    if (
+        not point.found
+        or away < CLOSE * spread
+        or np.linalg.norm(point.point - tail[-1]) > CLOSE * spread
+    ):
         return None
     found = spectrum(along(looped, point.point, p), seed=seed)
     return (point, found, p) if stability(found)[0] == "attracts" else None
@@ -277,7 +318,9 @@ def along(looped: LoopedMap, point: Float[np.ndarray, " n"], period: int) -> Lin
         return u
 
     pulls = all(linear.reverse is not None for linear in turns)
-    return Linear(turns[0].size, forward, reverse if pulls else None, max(linear.noise for linear in turns))
+    return Linear(
+        turns[0].size, forward, reverse if pulls else None, max(linear.noise for linear in turns)
+    )
 
 
 def _returns(tail: np.ndarray) -> float | None:
@@ -289,16 +332,27 @@ def _returns(tail: np.ndarray) -> float | None:
 
 
 def _diagnosis(
-    looped: LoopedMap, run: Orbit, seen: Evidence, tolerances: Sequence[float],
-    starts: np.ndarray | None, readout: Callable[[np.ndarray], float] | None, *, norms: bool, seed: int,
-) -> Diagnosis:  # fmt: skip
+    looped: LoopedMap,
+    run: Orbit,
+    seen: Evidence,
+    tolerances: Sequence[float],
+    starts: np.ndarray | None,
+    readout: Callable[[np.ndarray], float] | None,
+    *,
+    norms: bool,
+    seed: int,
+) -> Diagnosis:
     """Rate, loops and exits at the fixed point, beside the verdict."""
     said, point, reasons = verdict(seen), seen.point, dict[str, str]()
     linear = along(looped, point.point, seen.period or 1) if seen.spectrum is not None else None
-    reached = said.word in ("contracts", "marginal") and point.found and (seen.end_distance or 0.0) < 1
+    reached = (
+        said.word in ("contracts", "marginal") and point.found and (seen.end_distance or 0.0) < 1
+    )
     bounds, rate, needed, exits = None, None, None, None
     if seen.spectrum is None or linear is None:
-        reasons |= dict.fromkeys(("modes", "bracket", "rate", "loops_to", "exits"), f"no fixed point: {point.reason}")
+        reasons |= dict.fromkeys(
+            ("modes", "bracket", "rate", "loops_to", "exits"), f"no fixed point: {point.reason}"
+        )
     else:
         bounds = bracket(linear, seen.spectrum, seed=seed) if norms else None
         if bounds is None:
@@ -312,22 +366,40 @@ def _diagnosis(
             norm = bounds.singular[0] if bounds is not None and bounds.singular else None
             leader = seen.spectrum.modes[0]
             needed = loops_needed_to(run, point, linear, leader, tolerances, norm=norm)
-            exits = tuple(step_exit(run, point, linear, leader, tolerance) for tolerance in tolerances)
+            exits = tuple(
+                step_exit(run, point, linear, leader, tolerance) for tolerance in tolerances
+            )
         else:
-            reasons |= dict.fromkeys(("loops_to", "exits"), f"the loop goes to no attracting fixed point ({said})")
+            reasons |= dict.fromkeys(
+                ("loops_to", "exits"), f"the loop goes to no attracting fixed point ({said})"
+            )
     if seen.exponents is None:
         settles = "the loop does not wander: the exponents at its end are log |mu_i|"
-        reasons["lyapunov"] = settles if said.word not in ("grows", "blows up", "undecided") else said.sentence
+        reasons["lyapunov"] = (
+            settles if said.word not in ("grows", "blows up", "undecided") else said.sentence
+        )
     if starts is None:
         reasons["ends"] = "no other starts were given"
     if readout is None:
         reasons["readout"] = "no readout was given"
     return Diagnosis(
-        looped=looped, orbit=run, verdict=said, point=point, reached=reached, linear=linear, spectrum=seen.spectrum,
-        bracket=bounds, period=seen.period, rate=rate, lyapunov=seen.exponents, needed=needed, exits=exits,
+        looped=looped,
+        orbit=run,
+        verdict=said,
+        point=point,
+        reached=reached,
+        linear=linear,
+        spectrum=seen.spectrum,
+        bracket=bounds,
+        period=seen.period,
+        rate=rate,
+        lyapunov=seen.exponents,
+        needed=needed,
+        exits=exits,
         ends=None if starts is None else ends(looped, starts, loops=run.total, scale=run.scale),
-        readout=None if readout is None else usefulness(run, readout, looped.shape), reasons=reasons,
-    )  # fmt: skip
+        readout=None if readout is None else usefulness(run, readout, looped.shape),
+        reasons=reasons,
+    )
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,4 +1,5 @@
-"""Drawings of a diagnosis, light and dark: distances by loop, the spectrum, norms of powers, exponents (Matplotlib).
+"""Drawings of a diagnosis, light and dark: distances by loop, the spectrum, norms of powers,
+exponents (Matplotlib).
 
 Arrays in, SVG text out; nothing is computed here.
 """
@@ -13,7 +14,11 @@ SIZE = (4.6, 3.2)
 
 
 def distances(
-    distance: np.ndarray | None, steps: np.ndarray, line: tuple[int, np.ndarray] | None, *, scale_name: str
+    distance: np.ndarray | None,
+    steps: np.ndarray,
+    line: tuple[int, np.ndarray] | None,
+    *,
+    scale_name: str,
 ) -> tuple[str, str]:
     """Distance and step by loop on a logarithmic axis, and the linear forecast.
 
@@ -26,12 +31,28 @@ def distances(
 
     def draw(axes: Any) -> None:
         if distance is not None:
-            axes.plot(np.arange(len(distance)), positive(distance), color=COLOURS[0], label="distance to x*")
-        axes.plot(1 + np.arange(len(steps)), positive(steps), color=COLOURS[2], linestyle=DASHES[2], label="step")
+            axes.plot(
+                np.arange(len(distance)),
+                positive(distance),
+                color=COLOURS[0],
+                label="distance to x*",
+            )
+        axes.plot(
+            1 + np.arange(len(steps)),
+            positive(steps),
+            color=COLOURS[2],
+            linestyle=DASHES[2],
+            label="step",
+        )
         if line is not None:
             first, values = line
-            axes.plot(first + np.arange(len(values)), positive(values), color=COLOURS[1], linestyle=DASHES[1],
-                      label="linear forecast")  # fmt: skip
+            axes.plot(
+                first + np.arange(len(values)),
+                positive(values),
+                color=COLOURS[1],
+                linestyle=DASHES[1],
+                label="linear forecast",
+            )
         axes.set(xlabel="loop", ylabel=f"relative to {scale_name}", yscale="log")
         axes.xaxis.get_major_locator().set_params(integer=True)
         label_logarithms(axes)
@@ -49,19 +70,35 @@ def plane(values: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
 
     def draw(axes: Any) -> None:
         turn: Any = np.exp(2j * np.pi * np.linspace(0, 1, 181))
-        axes.plot(turn.real, turn.imag, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7,
-                  label="modulus 1")  # fmt: skip
+        axes.plot(
+            turn.real,
+            turn.imag,
+            color=axes.xaxis.label.get_color(),
+            linewidth=0.9,
+            alpha=0.7,
+            label="modulus 1",
+        )
         every: Any = np.concatenate([values, values.conj()])
         discs = np.concatenate([errors, errors])
         axes.plot(every.real, every.imag, "o", color=COLOURS[0], markersize=4, label="eigenvalues")
         lead: Any = every[[0, len(values)]]
-        axes.plot(lead.real, lead.imag, "D", markerfacecolor="none", color=COLOURS[1], markersize=9, label="mu_1")
+        axes.plot(
+            lead.real,
+            lead.imag,
+            "D",
+            markerfacecolor="none",
+            color=COLOURS[1],
+            markersize=9,
+            label="mu_1",
+        )
         reach = max(1.1, 1.1 * float(np.abs(every).max(initial=0)))
         for value, error in zip(every, discs, strict=True):
             if 0.005 * reach < error < reach:
                 circle: Any = value + error * turn
                 axes.fill(circle.real, circle.imag, color=COLOURS[0], alpha=0.15, linewidth=0)
-        axes.set(xlabel="Re", ylabel="Im", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axes.set(
+            xlabel="Re", ylabel="Im", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal"
+        )
 
     return both_looks(draw, SIZE)
 
@@ -94,9 +131,16 @@ def running(values: np.ndarray, final: np.ndarray, errors: np.ndarray) -> tuple[
         skip = len(values) // 20
         for i in range(values.shape[1]):
             colour = COLOURS[i % len(COLOURS)]
-            axes.plot(loops[skip:], values[skip:, i], color=colour, linestyle=DASHES[i % len(DASHES)],
-                      label=f"lambda_{i + 1}")  # fmt: skip
-            axes.axhspan(final[i] - errors[i], final[i] + errors[i], color=colour, alpha=0.15, linewidth=0)
+            axes.plot(
+                loops[skip:],
+                values[skip:, i],
+                color=colour,
+                linestyle=DASHES[i % len(DASHES)],
+                label=f"lambda_{i + 1}",
+            )
+            axes.axhspan(
+                final[i] - errors[i], final[i] + errors[i], color=colour, alpha=0.15, linewidth=0
+            )
         axes.axhline(0, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7)
         axes.set(xlabel="loops counted", ylabel="Lyapunov exponent per loop")
 
@@ -133,7 +177,15 @@ def slice_map(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tupl
             axes.plot(x, y, "s", color=COLOURS[label], markersize=5, label=f"end {label + 1}")
         x, y = places[(labels < 0) | (labels >= len(COLOURS))].T
         if len(x):
-            axes.plot(x, y, "x", color=axes.xaxis.label.get_color(), markersize=3, alpha=0.6, label="other or none")
+            axes.plot(
+                x,
+                y,
+                "x",
+                color=axes.xaxis.label.get_color(),
+                markersize=3,
+                alpha=0.6,
+                label="other or none",
+            )
         axes.set(xlabel="along x_0, in lengths of it", ylabel="across, at random", aspect="equal")
 
     return both_looks(draw, SIZE)

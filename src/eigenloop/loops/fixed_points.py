@@ -1,10 +1,12 @@
 """Fixed points of a looped map, each with what certifies it (NumPy and SciPy).
 
-    f(x*) = x*,    residual = ||f(x) - x|| / scale,    error ~ ||(I - f'(x))^{-1} (f(x) - x)|| / scale  (first order)
+    f(x*) = x*,    residual = ||f(x) - x|| / scale,
+        error ~ ||(I - f'(x))^{-1} (f(x) - x)|| / scale  (first order)
 
-Anderson's acceleration first, then Newton's method with GMRES on products with f'(x). One length, `scale`, measures
-every relative number: a state that shrinks to 0, or a solver that runs away, must not look settled. That a solver finds
-a point says nothing about whether the loop goes there. Sources: Anderson 1965; Walker and Ni 2011.
+Anderson's acceleration first, then Newton's method with GMRES on products with f'(x). One length,
+`scale`, measures every relative number: a state that shrinks to 0, or a solver that runs away, must
+not look settled. That a solver finds a point says nothing about whether the loop goes there.
+Sources: Anderson 1965; Walker and Ni 2011.
 """
 
 from dataclasses import dataclass
@@ -49,7 +51,9 @@ class FixedPoint:
     reason: str = ""
 
 
-def anderson(looped: LoopedMap, x: np.ndarray, *, scale: float, tolerance: float) -> tuple[np.ndarray, float, int]:
+def anderson(
+    looped: LoopedMap, x: np.ndarray, *, scale: float, tolerance: float
+) -> tuple[np.ndarray, float, int]:
     """Anderson's acceleration, restarted where the residual grows tenfold; the best point seen.
 
     x_{k+1} = f(x_k) - (dX + dG) c,    c = argmin ||g_k - dG c||,    g = f(x) - x
@@ -106,7 +110,8 @@ def solve_along(turns: list[Linear], gap: np.ndarray) -> np.ndarray:
 
 
 def fixed_point(looped: LoopedMap, x: np.ndarray, *, scale: float, period: int = 1) -> FixedPoint:
-    """A fixed point of f^p near x: Anderson (p = 1 only), then Newton; each step is kept only where the residual falls.
+    """A fixed point of f^p near x: Anderson (p = 1 only), then Newton; each step is kept only where
+    the residual falls.
 
     Args:
         looped: f.
@@ -130,7 +135,10 @@ def fixed_point(looped: LoopedMap, x: np.ndarray, *, scale: float, period: int =
         change = solve_along(turns, gap)
         error = float(np.linalg.norm(change)) / scale
         if not error < RUNAWAY:
-            reason = f"the next step of Newton's method is {error:.1g} times the state: no fixed point is near"
+            reason = (
+                f"the next step of Newton's method is {error:.1g} times the state: no fixed point"
+                " is near"
+            )
             break
         after = _gap(looped, x + change, period, scale)
         evaluations += 2 * period
@@ -143,14 +151,24 @@ def fixed_point(looped: LoopedMap, x: np.ndarray, *, scale: float, period: int =
         error = float(np.linalg.norm(solve_along(turns, gap))) / scale
     found = error is not None and error < CERTIFIED and residual < CERTIFIED
     if not found and not reason:
-        reason = f"the residual stays at {residual:.1g}, the estimated error at {error:.1g}, after {evaluations} steps"
+        reason = (
+            f"the residual stays at {residual:.1g}, the estimated error at {error:.1g}, after"
+            f" {evaluations} steps"
+        )
     return FixedPoint(
-        point=x, residual=residual, error=error, found=bool(found), steps=evaluations, scale=scale,
+        point=x,
+        residual=residual,
+        error=error,
+        found=bool(found),
+        steps=evaluations,
+        scale=scale,
         reason="" if found else reason,
-    )  # fmt: skip
+    )
 
 
-def _gap(looped: LoopedMap, x: np.ndarray, period: int, scale: float) -> tuple[np.ndarray, list[Linear], float]:
+def _gap(
+    looped: LoopedMap, x: np.ndarray, period: int, scale: float
+) -> tuple[np.ndarray, list[Linear], float]:
     """f^p(x) - x, the derivatives along the way, and the residual."""
     turns, y = [], x
     for _ in range(period):

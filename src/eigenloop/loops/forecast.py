@@ -1,7 +1,9 @@
-"""How many loops are worth running: forecasts beside what it took, and what an exit by step size misses (NumPy).
+"""How many loops are worth running: forecasts beside what it took, and what an exit by step size
+misses (NumPy).
 
 forecast:   ||J^k (x_j - x*)||, from the first state x_j inside the linear region
-count:      log(d_0 / eps) / log(1 / rho)       Theorem 4.6's of arXiv 2606.00605, a bound where J is normal only
+count:      log(d_0 / eps) / log(1 / rho)
+    Theorem 4.6's of arXiv 2606.00605, a bound where J is normal only
 exit:       a step s leaves ||(I - J)^{-1} J s||;   |mu| / |1 - mu| times the step for one mode
 """
 
@@ -36,8 +38,8 @@ class Needed:
         tolerance: relative distance eps.
         forecast: the linear forecast; None with a reason.
         taken: loops that the run took to stay below eps; None where it did not come there.
-        bound: the plain count of Theorem 4.6 from the first linear state on, its distance enlarged by what the run
-            exceeded the linear forecast; None where it bounds nothing.
+        bound: the plain count of Theorem 4.6 from the first linear state on, its distance enlarged
+            by what the run exceeded the linear forecast; None where it bounds nothing.
         from_loop: the loop that the forecast begins from.
         reasons: why something is None, by name.
     """
@@ -79,7 +81,8 @@ def distance_left(linear: Linear, step: Float[np.ndarray, " n"]) -> float:
 
 
 def loops_count(distance: float, radius: float, tolerance: float) -> int | None:
-    """log(d / eps) / log(1 / rho), rounded up: loops from a distance to a tolerance at one factor a loop.
+    """log(d / eps) / log(1 / rho), rounded up: loops from a distance to a tolerance at one factor a
+    loop.
 
     Returns:
         0 where the distance is small enough; None where rho >= 1.
@@ -92,11 +95,18 @@ def loops_count(distance: float, radius: float, tolerance: float) -> int | None:
         return 0
     if radius >= 1:
         return None
-    return 1 if radius == 0 else max(0, int(np.ceil(np.log(distance / tolerance) / -np.log(radius) - 1e-12)))
+    return (
+        1
+        if radius == 0
+        else max(0, int(np.ceil(np.log(distance / tolerance) / -np.log(radius) - 1e-12)))
+    )
 
 
-def linear_distances(linear: Linear, deviation: Float[np.ndarray, " n"], *, loops: int, stop: float) -> np.ndarray:
-    """||J^k e||, k = 0, 1, ...: transient growth and rotation included; ends once it is below `stop` for good.
+def linear_distances(
+    linear: Linear, deviation: Float[np.ndarray, " n"], *, loops: int, stop: float
+) -> np.ndarray:
+    """||J^k e||, k = 0, 1, ...: transient growth and rotation included; ends once it is below
+    `stop` for good.
 
     Args:
         linear: J at the fixed point.
@@ -131,7 +141,13 @@ def first_below(series: Float[np.ndarray, " k"], tolerance: float) -> int | None
 
 
 def loops_needed_to(
-    run: Orbit, point: FixedPoint, linear: Linear, leader: Mode, tolerances: Sequence[float], *, norm: float | None
+    run: Orbit,
+    point: FixedPoint,
+    linear: Linear,
+    leader: Mode,
+    tolerances: Sequence[float],
+    *,
+    norm: float | None,
 ) -> tuple[Needed, ...]:
     """For each tolerance, the forecast beside what the run took.
 
@@ -148,16 +164,27 @@ def loops_needed_to(
     """
     for tolerance in tolerances:
         if not 0 < tolerance < 1:
-            raise InputError(f"tolerance is {tolerance:g}; it must be above 0 and below 1, relative to the state")
+            raise InputError(
+                f"tolerance is {tolerance:g}; it must be above 0 and below 1, relative to the state"
+            )
     distances = run.distances(point.point)
     near = first_below(distances, REGION)
     if near is None:
-        far = f"no state of {len(distances) - 1} loops stays within {REGION:g} of x*, where the forecast begins"
+        far = (
+            f"no state of {len(distances) - 1} loops stays within {REGION:g} of x*, where the"
+            " forecast begins"
+        )
         return tuple(
-            Needed(tolerance=tolerance, forecast=None, taken=None, bound=None, from_loop=None,
-                   reasons={"forecast": far, "bound": far, "taken": _not_taken(distances)})
+            Needed(
+                tolerance=tolerance,
+                forecast=None,
+                taken=None,
+                bound=None,
+                from_loop=None,
+                reasons={"forecast": far, "bound": far, "taken": _not_taken(distances)},
+            )
             for tolerance in tolerances
-        )  # fmt: skip
+        )
     e = (run.states[near] - point.point) / run.scale
     series = linear_distances(linear, e, loops=ahead_of(linear), stop=min(tolerances))
     begin = _excess(distances, series, near) * float(distances[near])
@@ -166,13 +193,21 @@ def loops_needed_to(
         ahead, taken = first_below(series, tolerance), first_below(distances, tolerance)
         count, reasons = _bound(begin, leader.modulus, norm, tolerance)
         if ahead is None:
-            reasons["forecast"] = f"the linear forecast stays above {tolerance:g} for {ahead_of(linear):,} loops"
+            reasons["forecast"] = (
+                f"the linear forecast stays above {tolerance:g} for {ahead_of(linear):,} loops"
+            )
         if taken is None:
             reasons["taken"] = _not_taken(distances)
-        found.append(Needed(
-            tolerance=tolerance, forecast=None if ahead is None else near + ahead, taken=taken,
-            bound=None if count is None else near + count, from_loop=near, reasons=reasons,
-        ))  # fmt: skip
+        found.append(
+            Needed(
+                tolerance=tolerance,
+                forecast=None if ahead is None else near + ahead,
+                taken=taken,
+                bound=None if count is None else near + count,
+                from_loop=near,
+                reasons=reasons,
+            )
+        )
     return tuple(found)
 
 
@@ -180,21 +215,34 @@ def _not_taken(distances: np.ndarray) -> str:
     return f"not reached in {len(distances) - 1} loops: the distance is {distances[-1]:.2g}"
 
 
-def _bound(distance: float, radius: float, norm: float | None, tolerance: float) -> tuple[int | None, dict[str, str]]:
+def _bound(
+    distance: float, radius: float, norm: float | None, tolerance: float
+) -> tuple[int | None, dict[str, str]]:
     """The plain count where J is normal on its leading mode, or None and why not."""
     if norm is None:
-        return None, {"bound": "log(d/eps)/log(1/rho) is no bound unless ||J|| = rho, and ||J|| is not known"}
+        return None, {
+            "bound": "log(d/eps)/log(1/rho) is no bound unless ||J|| = rho, and ||J|| is not known"
+        }
     if norm > NORMAL * radius:
-        return None, {"bound": f"log(d/eps)/log(1/rho) bounds nothing: ||J|| = {norm:.3g}, rho = {radius:.3g}"}
+        return None, {
+            "bound": f"log(d/eps)/log(1/rho) bounds nothing: ||J|| = {norm:.3g}, rho = {radius:.3g}"
+        }
     count = loops_count(distance, radius, tolerance)
-    return count, {} if count is not None else {"bound": f"rho = {radius:.4g}: no number of loops is enough"}
+    return count, (
+        {} if count is not None else {"bound": f"rho = {radius:.4g}: no number of loops is enough"}
+    )
 
 
 def _excess(distances: np.ndarray, series: np.ndarray, near: int) -> float:
-    """Factor by which the run's distances exceed the linear ones at most: what a map that is not linear adds."""
+    """Factor by which the run's distances exceed the linear ones at most: what a map that is not
+    linear adds.
+    """
     count = min(len(series), len(distances) - near)
     clear = series[:count] > 1e-8
-    return max(1.0, float(np.max(distances[near : near + count][clear] / series[:count][clear], initial=1.0)))
+    return max(
+        1.0,
+        float(np.max(distances[near : near + count][clear] / series[:count][clear], initial=1.0)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +270,9 @@ class Exit:
         return dict(self.__dict__)
 
 
-def step_exit(run: Orbit, point: FixedPoint, linear: Linear, leader: Mode, threshold: float) -> Exit:
+def step_exit(
+    run: Orbit, point: FixedPoint, linear: Linear, leader: Mode, threshold: float
+) -> Exit:
     """Stop at the first step below a threshold, and see how far x* still is.
 
     Args:
@@ -234,19 +284,28 @@ def step_exit(run: Orbit, point: FixedPoint, linear: Linear, leader: Mode, thres
     """
     small = np.flatnonzero(run.steps < threshold)
     if not small.size:
-        return Exit(threshold=threshold, loop=None, step=None, left=None, predicted=None, one_mode=None)
+        return Exit(
+            threshold=threshold, loop=None, step=None, left=None, predicted=None, one_mode=None
+        )
     k = int(small[0]) + 1
     step = (run.states[k] - run.states[k - 1]) / run.scale
     size = float(np.linalg.norm(step))
     factor = exit_factor(leader.value)
     return Exit(
-        threshold=threshold, loop=k, step=size, left=float(run.distances(point.point)[k]),
-        predicted=distance_left(linear, step), one_mode=factor * size if np.isfinite(factor) else None,
-    )  # fmt: skip
+        threshold=threshold,
+        loop=k,
+        step=size,
+        left=float(run.distances(point.point)[k]),
+        predicted=distance_left(linear, step),
+        one_mode=factor * size if np.isfinite(factor) else None,
+    )
 
 
-def usefulness(run: Orbit, readout: Callable[[np.ndarray], float], shape: tuple[int, ...]) -> Float[np.ndarray, " k"]:
-    """What the user reads out, at every loop asked for: a loss, or a divergence from the last loop's readout.
+def usefulness(
+    run: Orbit, readout: Callable[[np.ndarray], float], shape: tuple[int, ...]
+) -> Float[np.ndarray, " k"]:
+    """What the user reads out, at every loop asked for: a loss, or a divergence from the last
+    loop's readout.
 
     Args:
         run: the orbit.
@@ -260,7 +319,9 @@ def usefulness(run: Orbit, readout: Callable[[np.ndarray], float], shape: tuple[
     for k, x in enumerate(run.asked):
         value = np.asarray(readout(x.reshape(shape).copy()), dtype=np.float64)
         if value.size != 1 or not np.isfinite(value).all():
-            raise InputError(f"the readout of loop {k} is {value!r}; it must return one finite number")
+            raise InputError(
+                f"the readout of loop {k} is {value!r}; it must return one finite number"
+            )
         values.append(float(value.reshape(())))
     return np.array(values)
 

@@ -1,4 +1,5 @@
-"""The derivative of a map at one state, J = f'(x), as products with vectors; and flat states (NumPy).
+"""The derivative of a map at one state, J = f'(x), as products with vectors; and flat states
+(NumPy).
 
 forward v -> J v,    reverse u -> J^T u
 """
@@ -69,8 +70,8 @@ class Linear:
             return self.forward(v)
         if self.size > DENSE:
             raise InputError(
-                f"the state has {self.size} numbers and only reverse products; above {DENSE}, forward products are "
-                "needed too (jvp=)"
+                f"the state has {self.size} numbers and only reverse products; above {DENSE},"
+                " forward products are needed too (jvp=)"
             )
         return self.dense() @ v
 
@@ -81,7 +82,8 @@ class Linear:
 
 
 def difference(run: Product, x: np.ndarray, length: float) -> Product:
-    """v -> J v by the five-point formula, for a map without a derivative; exact for polynomials of degree 4.
+    """v -> J v by the five-point formula, for a map without a derivative; exact for polynomials of
+    degree 4.
 
     Args:
         run: f.
@@ -107,10 +109,14 @@ def flat_start(x0: Any) -> tuple[np.ndarray, tuple[int, ...]]:
         InputError: no numbers, or one that is not finite.
     """
     array = np.asarray(x0)
-    if not (np.issubdtype(array.dtype, np.number) and not np.issubdtype(array.dtype, np.complexfloating)):
+    if not (
+        np.issubdtype(array.dtype, np.number) and not np.issubdtype(array.dtype, np.complexfloating)
+    ):
         raise InputError(f"x0 has dtype {array.dtype}; a state is an array of real numbers")
     if array.size == 0:
-        raise InputError(f"x0 has shape {array.shape} and holds no number; a state needs at least one")
+        raise InputError(
+            f"x0 has shape {array.shape} and holds no number; a state needs at least one"
+        )
     return flat_state(array, array.shape, "x0"), array.shape
 
 
@@ -124,7 +130,10 @@ def flat_state(x: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
     if array.shape != shape:
         raise InputError(f"{what} has shape {array.shape}; the map's states have {shape}")
     if not np.isfinite(array).all():
-        raise InputError(f"{what} holds {int((~np.isfinite(array)).sum())} number(s) that are not finite; replace them")
+        raise InputError(
+            f"{what} holds {int((~np.isfinite(array)).sum())} number(s) that are not finite;"
+            " replace them"
+        )
     return array.ravel()
 
 
@@ -137,6 +146,7 @@ def flat_result(y: Any, shape: tuple[int, ...]) -> np.ndarray:
     found = np.asarray(y, dtype=np.float64)
     if found.shape != shape:
         raise InputError(
-            f"step returns shape {found.shape}, but the state has {shape}; return the next state alone, in its shape"
+            f"step returns shape {found.shape}, but the state has {shape}; return the next state"
+            " alone, in its shape"
         )
     return found.ravel()

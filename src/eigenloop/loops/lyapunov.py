@@ -2,8 +2,8 @@
 
     lambda_i = lim (1/K) sum_k log R_ii(k),    J(x_k) Q_{k-1} = Q_k R_k
 
-Positive lambda_1: starts that differ by e are e exp(lambda_1 k) apart after k loops. Sources: Benettin et al. 1980;
-Eckmann and Ruelle, Rev. Mod. Phys. 57 (1985).
+Positive lambda_1: starts that differ by e are e exp(lambda_1 k) apart after k loops. Sources:
+Benettin et al. 1980; Eckmann and Ruelle, Rev. Mod. Phys. 57 (1985).
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,9 @@ class Exponents:
 
     @property
     def largest(self) -> tuple[float, float]:
-        """lambda_1 and its standard error: of a short run the largest may stand in another place."""
+        """lambda_1 and its standard error: of a short run the largest may stand in another
+        place.
+        """
         i = int(np.argmax(self.values))
         return float(self.values[i]), float(self.errors[i])
 
@@ -50,7 +52,12 @@ class Exponents:
 
 
 def exponents(
-    looped: LoopedMap, x: Float[np.ndarray, " n"], *, count: int = 4, loops: int = 200, seed: int = 0
+    looped: LoopedMap,
+    x: Float[np.ndarray, " n"],
+    *,
+    count: int = 4,
+    loops: int = 200,
+    seed: int = 0,
 ) -> Exponents | None:
     """The `count` largest exponents along the orbit of x, after `SETTLING` loops.
 
@@ -88,4 +95,6 @@ def exponents(
             logs[k] = np.log(np.maximum(np.abs(np.diagonal(r)), np.finfo(float).tiny))
     blocks = logs.reshape(BLOCKS, -1, count).mean(1)
     running = np.cumsum(logs, axis=0) / np.arange(1, loops + 1)[:, None]
-    return Exponents(values=logs.mean(0), errors=standard_error(blocks), running=running, loops=loops)
+    return Exponents(
+        values=logs.mean(0), errors=standard_error(blocks), running=running, loops=loops
+    )

@@ -1,9 +1,11 @@
-"""A looped map x_{k+1} = f(x_k; context) on flat float64 vectors, and products with its derivative (NumPy).
+"""A looped map x_{k+1} = f(x_k; context) on flat float64 vectors, and products with its derivative
+(NumPy).
 
     f: R^n -> R^n,    J = f'(x),    forward v -> J v,    reverse u -> J^T u
 
-Only the state that is read out and fed back varies; everything else is context, held fixed. `LoopedMap.numpy`, `.jax`
-and `.torch` make one from a step function of an array, and refuse or qualify what no derivative can describe.
+Only the state that is read out and fed back varies; everything else is context, held fixed.
+`LoopedMap.numpy`, `.jax` and `.torch` make one from a step function of an array, and refuse or
+qualify what no derivative can describe.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +31,8 @@ from eigenloop.loops.linear import (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LoopedMap:
-    """A map that is applied again and again, on flat float64 vectors; made by `numpy`, `jax` or `torch`.
+    """A map that is applied again and again, on flat float64 vectors; made by `numpy`, `jax` or
+    `torch`.
 
     Args:
         step: f, (n,) -> (n,).
@@ -114,7 +117,12 @@ class LoopedMap:
 
     @classmethod
     def jax(
-        cls, step: Callable[..., Any], x0: Any, *, context: Mapping[str, Any] | None = None, name: str = "map"
+        cls,
+        step: Callable[..., Any],
+        x0: Any,
+        *,
+        context: Mapping[str, Any] | None = None,
+        name: str = "map",
     ) -> "LoopedMap":
         """A map of JAX arrays, traced and compiled once, in float64.
 
@@ -125,7 +133,8 @@ class LoopedMap:
             name: shown in results.
 
         Raises:
-            InputError: the shape changes, f(x) twice differs, or f cannot be traced or differentiated.
+            InputError: the shape changes, f(x) twice differs, or f cannot be traced or
+                differentiated.
         """
         from eigenloop.loops.adapter_jax import jax_products  # loads JAX
 
@@ -135,7 +144,12 @@ class LoopedMap:
 
     @classmethod
     def torch(
-        cls, step: Callable[..., Any], x0: Any, *, context: Mapping[str, Any] | None = None, name: str = "map"
+        cls,
+        step: Callable[..., Any],
+        x0: Any,
+        *,
+        context: Mapping[str, Any] | None = None,
+        name: str = "map",
     ) -> "LoopedMap":
         """A map of PyTorch tensors, on the device of x0, in float64 where its weights are.
 
@@ -143,7 +157,8 @@ class LoopedMap:
 
         Args:
             step: (x, **context) -> the next state; through autograd, without detach or no_grad.
-            x0: tensor where loops begin; decides shape, device and, where float64 does not fit, dtype.
+            x0: tensor where loops begin; decides shape, device and, where float64 does not fit,
+                dtype.
             context: named tensors that stay as they are.
             name: shown in results.
 
@@ -158,9 +173,14 @@ class LoopedMap:
 
 
 def _checked(
-    run: Product, at: Callable[[np.ndarray], Linear], x: np.ndarray, shape: tuple[int, ...], name: str,
-    *, differences: bool = False,
-) -> LoopedMap:  # fmt: skip
+    run: Product,
+    at: Callable[[np.ndarray], Linear],
+    x: np.ndarray,
+    shape: tuple[int, ...],
+    name: str,
+    *,
+    differences: bool = False,
+) -> LoopedMap:
     """A map that was tried at its start; its products carry their rounding."""
     noise, product_noise, notes = check_map(run, at, x, differences=differences)
 
@@ -168,4 +188,6 @@ def _checked(
         found = at(state)
         return Linear(found.size, found.forward, found.reverse, max(noise, product_noise))
 
-    return LoopedMap(step=run, at=rounded, start=x, shape=shape, noise=noise, notes=notes, name=name)
+    return LoopedMap(
+        step=run, at=rounded, start=x, shape=shape, noise=noise, notes=notes, name=name
+    )

@@ -4,9 +4,10 @@
     residual r = ||J^T conj(w) - mu conj(w)|| (or ||J v - mu v||),    condition kappa = 1 / |w^H v|
     error = kappa (r + rounding ||J||), to first order: mu is an eigenvalue of J + E with ||E|| = r
 
-A conjugate pair is listed once, with im >= 0 and multiplicity 2. Reverse products are used where they are there: J^T
-has the eigenvalues of J, its eigenvectors are the conjugates of the left ones, and reverse mode keeps its graph.
-Sources: Wilkinson, The Algebraic Eigenvalue Problem (1965), ch. 2 (condition); ARPACK for n > `DENSE`.
+A conjugate pair is listed once, with im >= 0 and multiplicity 2. Reverse products are used where
+they are there: J^T has the eigenvalues of J, its eigenvectors are the conjugates of the left ones,
+and reverse mode keeps its graph. Sources: Wilkinson, The Algebraic Eigenvalue Problem (1965), ch. 2
+(condition); ARPACK for n > `DENSE`.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ TARGET = 1e-11
 """Residual, relative to |mu|, at which ARPACK stops."""
 
 SPLIT = 0.03
-"""A defective pair is split by a perturbation e into two of condition about (||J||/e)^(1/2); less by this factor."""
+"""A defective pair is split by a perturbation e into two of condition about (||J||/e)^(1/2);
+less by this factor.
+"""
 
 MISSED = 1.001
 """An eigenvalue outside those found counts as missed from this ratio to the radius."""
@@ -67,14 +70,20 @@ class Mode:
         """Plain values for JSON."""
         finite = self.condition is not None and np.isfinite(self.condition)
         return {
-            "value": [self.value.real, self.value.imag], "modulus": self.modulus, "kind": self.kind,
-            "multiplicity": self.multiplicity, "residual": self.residual,
+            "value": [self.value.real, self.value.imag],
+            "modulus": self.modulus,
+            "kind": self.kind,
+            "multiplicity": self.multiplicity,
+            "residual": self.residual,
             "condition": self.condition if finite else None,
             "error": self.error if self.error is not None and np.isfinite(self.error) else None,
             "defective": self.defective,
-            "reason": None if finite else "defective: no first-order error" if self.defective else
-            "only left or only right vectors are known, so there is no condition",
-        }  # fmt: skip
+            "reason": None
+            if finite
+            else "defective: no first-order error"
+            if self.defective
+            else "only left or only right vectors are known, so there is no condition",
+        }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -105,7 +114,9 @@ class Spectrum:
     @property
     def gap(self) -> float | None:
         """|mu_2 / mu_1| past the conjugate; None where there is no second one or mu_1 = 0."""
-        return self.modes[1].modulus / self.radius if len(self.modes) > 1 and self.radius > 0 else None
+        return (
+            self.modes[1].modulus / self.radius if len(self.modes) > 1 and self.radius > 0 else None
+        )
 
     @property
     def error(self) -> float | None:
@@ -114,7 +125,8 @@ class Spectrum:
 
 
 def spectrum(linear: Linear, *, seed: int = 0) -> Spectrum:
-    """The leading eigenvalues of J: all of them to n = `DENSE`, six by Arnoldi above, and a search for a missed one.
+    """The leading eigenvalues of J: all of them to n = `DENSE`, six by Arnoldi above, and a search
+    for a missed one.
 
     Args:
         linear: J.
@@ -134,13 +146,21 @@ def spectrum(linear: Linear, *, seed: int = 0) -> Spectrum:
         merged = _distinct([*found.modes, *again.modes])
         outside, missed = search_missed(linear, merged, seed=seed)
         found = Spectrum(
-            modes=merged, converged=found.converged and again.converged, method=f"{found.method}, twice", outside=None,
-            missed=None, noise=linear.noise,
-        )  # fmt: skip
+            modes=merged,
+            converged=found.converged and again.converged,
+            method=f"{found.method}, twice",
+            outside=None,
+            missed=None,
+            noise=linear.noise,
+        )
     return Spectrum(
-        modes=found.modes, converged=found.converged, method=found.method, outside=outside, missed=missed,
+        modes=found.modes,
+        converged=found.converged,
+        method=found.method,
+        outside=outside,
+        missed=missed,
         noise=linear.noise,
-    )  # fmt: skip
+    )
 
 
 def _dense(linear: Linear) -> Spectrum:
@@ -150,7 +170,9 @@ def _dense(linear: Linear) -> Spectrum:
     solved: Any = eig(matrix, left=True, right=True)
     values, left, right = solved
     size = float(np.linalg.norm(matrix, 2))
-    order = np.lexsort((-values.imag, -np.round(np.abs(values) / (np.abs(values).max() or 1.0), 14)))
+    order = np.lexsort(
+        (-values.imag, -np.round(np.abs(values) / (np.abs(values).max() or 1.0), 14))
+    )
     values, left, right = values[order], left[:, order], right[:, order]
     rounding = max(linear.noise, ROUNDINGS * np.finfo(float).eps) * size
     overlaps = _overlaps(values, left, right, 1e3 * rounding)
@@ -160,9 +182,13 @@ def _dense(linear: Linear) -> Spectrum:
         residual = float(np.linalg.norm(matrix @ v - mu * v))
         modes.append(_mode(mu, residual, float(overlaps[i]), rounding, size, v, w))
     return Spectrum(
-        modes=tuple(modes), converged=True, method="all eigenvalues (LAPACK)", outside=None, missed=False,
+        modes=tuple(modes),
+        converged=True,
+        method="all eigenvalues (LAPACK)",
+        outside=None,
+        missed=False,
         noise=linear.noise,
-    )  # fmt: skip
+    )
 
 
 ROUNDINGS = 20
@@ -170,16 +196,19 @@ ROUNDINGS = 20
 
 
 def _overlaps(values: np.ndarray, left: np.ndarray, right: np.ndarray, tie: float) -> np.ndarray:
-    """|w_i^H v_i|; of eigenvalues tied within rounding, the smallest singular value between their two subspaces.
+    """|w_i^H v_i|; of eigenvalues tied within rounding, the smallest singular value between their
+    two subspaces.
 
-    In a tied group single vectors are any basis, and w_i^H v_i says nothing; the projector's norm does.
+    In a tied group single vectors are any basis, and w_i^H v_i says nothing; the projector's norm
+    does.
     """
     overlaps = np.abs(np.sum(left.conj() * right, axis=0))
     for i, value in enumerate(values):
         group = np.abs(values - value) <= tie
         if group.sum() > 1:
             bases = [np.linalg.svd(side[:, group], full_matrices=False) for side in (left, right)]
-            if min(s[-1] / s[0] for _, s, _ in bases) < 1e-6:  # vectors that fall into one: a defective group
+            # vectors that fall into one: a defective group
+            if min(s[-1] / s[0] for _, s, _ in bases) < 1e-6:
                 continue
             between = bases[0][0].conj().T @ bases[1][0]
             overlaps[i] = np.linalg.svd(between, compute_uv=False)[-1]
@@ -187,21 +216,39 @@ def _overlaps(values: np.ndarray, left: np.ndarray, right: np.ndarray, tie: floa
 
 
 def _mode(
-    mu: complex, residual: float, overlap: float | None, rounding: float, size: float,
-    right: np.ndarray | None, left: np.ndarray | None,
-) -> Mode:  # fmt: skip
+    mu: complex,
+    residual: float,
+    overlap: float | None,
+    rounding: float,
+    size: float,
+    right: np.ndarray | None,
+    left: np.ndarray | None,
+) -> Mode:
     """The certificate of one eigenvalue; size is ||J||, or a lower bound of it."""
     disturbed = residual + rounding
     condition = None if overlap is None else 1 / overlap if overlap > 0 else np.inf
-    defective = condition is not None and condition > SPLIT * np.sqrt(max(size, abs(mu)) / max(disturbed, 1e-300))
+    defective = condition is not None and condition > SPLIT * np.sqrt(
+        max(size, abs(mu)) / max(disturbed, 1e-300)
+    )
     error = None if condition is None else condition * disturbed if not defective else np.inf
-    allowed = max(1e-10 * abs(mu), residual, np.sqrt(size * disturbed) if defective else (error or 0.0))
-    kind: Kind = "rotating" if abs(mu.imag) > allowed else "real" if mu.real >= -allowed else "alternating"
+    allowed = max(
+        1e-10 * abs(mu), residual, np.sqrt(size * disturbed) if defective else (error or 0.0)
+    )
+    kind: Kind = (
+        "rotating" if abs(mu.imag) > allowed else "real" if mu.real >= -allowed else "alternating"
+    )
     value = mu if kind == "rotating" else complex(mu.real, 0.0)
     return Mode(
-        value=complex(value.real, abs(value.imag)), multiplicity=2 if kind == "rotating" else 1, residual=residual,
-        condition=condition, error=error, kind=kind, defective=bool(defective), right=right, left=left,
-    )  # fmt: skip
+        value=complex(value.real, abs(value.imag)),
+        multiplicity=2 if kind == "rotating" else 1,
+        residual=residual,
+        condition=condition,
+        error=error,
+        kind=kind,
+        defective=bool(defective),
+        right=right,
+        left=left,
+    )
 
 
 def _arnoldi(linear: Linear, seed: int) -> Spectrum:
@@ -222,17 +269,49 @@ def _arnoldi(linear: Linear, seed: int) -> Spectrum:
         mate = _partner(mu, partners, scale)
         left, right = (v.conj(), mate) if backwards else (mate, v)
         overlap = None if left is None or right is None else float(abs(np.vdot(left, right)))
-        modes.append(_mode(mu, residual, overlap, linear.noise * scale * np.sqrt(linear.size), scale, right, left))
+        modes.append(
+            _mode(
+                mu,
+                residual,
+                overlap,
+                linear.noise * scale * np.sqrt(linear.size),
+                scale,
+                right,
+                left,
+            )
+        )
     method = f"{KEEP} by Arnoldi on {'J^T' if backwards else 'J'} (ARPACK, basis of {BASIS})"
     if not modes:
-        zero = _mode(0j, float(np.linalg.norm(apply(rng.standard_normal(linear.size)))), None, 0.0, 0.0, None, None)
-        return Spectrum(modes=(zero,), converged=False, method=method, outside=None, missed=None, noise=linear.noise)
+        zero = _mode(
+            0j,
+            float(np.linalg.norm(apply(rng.standard_normal(linear.size)))),
+            None,
+            0.0,
+            0.0,
+            None,
+            None,
+        )
+        return Spectrum(
+            modes=(zero,),
+            converged=False,
+            method=method,
+            outside=None,
+            missed=None,
+            noise=linear.noise,
+        )
     return Spectrum(
-        modes=_distinct(modes), converged=done, method=method, outside=None, missed=None, noise=linear.noise
+        modes=_distinct(modes),
+        converged=done,
+        method=method,
+        outside=None,
+        missed=None,
+        noise=linear.noise,
     )
 
 
-def _eigs(apply: Product, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, bool]:
+def _eigs(
+    apply: Product, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, bool]:
     from scipy.sparse import linalg
 
     sparse: Any = linalg
@@ -241,7 +320,9 @@ def _eigs(apply: Product, size: int, rng: np.random.Generator) -> tuple[np.ndarr
     if not np.any(apply(start)):
         return np.zeros(1, complex), start[:, None] / np.linalg.norm(start) + 0j, True
     try:
-        values, vectors = sparse.eigs(operator, k=KEEP, ncv=BASIS, v0=start, tol=TARGET, maxiter=RESTARTS)
+        values, vectors = sparse.eigs(
+            operator, k=KEEP, ncv=BASIS, v0=start, tol=TARGET, maxiter=RESTARTS
+        )
         return values, vectors, True
     except sparse.ArpackNoConvergence as error:
         return error.eigenvalues, error.eigenvectors, False
@@ -251,39 +332,56 @@ def _eigs(apply: Product, size: int, rng: np.random.Generator) -> tuple[np.ndarr
 
 def _complex(apply: Product, v: Any) -> np.ndarray:
     """A real map of a complex vector."""
-    return apply(np.ascontiguousarray(v.real)) + (1j * apply(np.ascontiguousarray(v.imag)) if np.any(v.imag) else 0)
+    return apply(np.ascontiguousarray(v.real)) + (
+        1j * apply(np.ascontiguousarray(v.imag)) if np.any(v.imag) else 0
+    )
 
 
-def _partner(mu: complex, found: tuple[np.ndarray, np.ndarray, bool] | None, scale: float) -> np.ndarray | None:
+def _partner(
+    mu: complex, found: tuple[np.ndarray, np.ndarray, bool] | None, scale: float
+) -> np.ndarray | None:
     """The eigenvector that the other side found for mu."""
     if found is None or not len(found[0]):
         return None
     values, vectors, _ = found
     i = int(np.argmin(np.abs(values - mu)))
-    return vectors[:, i] / np.linalg.norm(vectors[:, i]) if abs(values[i] - mu) < 1e-6 * scale else None
+    return (
+        vectors[:, i] / np.linalg.norm(vectors[:, i])
+        if abs(values[i] - mu) < 1e-6 * scale
+        else None
+    )
 
 
 def _distinct(modes: list[Mode]) -> tuple[Mode, ...]:
     """By falling modulus, a conjugate pair and what two runs found alike once."""
     kept: list[Mode] = []
     for mode in sorted(modes, key=lambda each: (-each.modulus, each.residual)):
-        twin = any(abs(mode.value - other.value) <= 1e-9 * other.modulus and _parallel(mode, other) for other in kept)
+        twin = any(
+            abs(mode.value - other.value) <= 1e-9 * other.modulus and _parallel(mode, other)
+            for other in kept
+        )
         if not twin:
             kept.append(mode)
     return tuple(kept)
 
 
 def _parallel(one: Mode, other: Mode) -> bool:
-    sides = (one.left, other.left) if one.left is not None and other.left is not None else (one.right, other.right)
+    sides = (
+        (one.left, other.left)
+        if one.left is not None and other.left is not None
+        else (one.right, other.right)
+    )
     return sides[0] is None or sides[1] is None or bool(abs(np.vdot(sides[0], sides[1])) > 1 - 1e-6)
 
 
 def search_missed(
     linear: Linear, modes: tuple[Mode, ...], *, steps: int = 40, seed: int = 0
 ) -> tuple[float | None, bool | None]:
-    """Whether J has a larger eigenvalue outside the span of the modes found: Arnoldi with that span taken out.
+    """Whether J has a larger eigenvalue outside the span of the modes found: Arnoldi with that span
+    taken out.
 
-    (1 - Q Q^T) J with Q an orthonormal basis of an invariant subspace has the other eigenvalues of J, and zeros.
+    (1 - Q Q^T) J with Q an orthonormal basis of an invariant subspace has the other eigenvalues of
+    J, and zeros.
 
     Args:
         linear: J.
@@ -292,7 +390,8 @@ def search_missed(
         seed: of the start.
 
     Returns:
-        (modulus of the largest Ritz value, whether it is above the radius); None for what was not decided.
+        (modulus of the largest Ritz value, whether it is above the radius); None for what was not
+        decided.
     """
     backwards = linear.reverse is not None and all(mode.left is not None for mode in modes)
     apply = linear.reverse if backwards and linear.reverse is not None else linear.push

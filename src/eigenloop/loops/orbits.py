@@ -1,8 +1,10 @@
-"""What a looped map does from a start: states, distances, steps, period, growth, and the rate on the left coordinate.
+"""What a looped map does from a start: states, distances, steps, period, growth, and the rate on
+the left coordinate.
 
     c_k = w^H (x_k - x*) / scale,    c_{k+1} = mu c_k near x*
 
-A coordinate along a left eigenvector is multiplied by mu whatever the other modes do; a distance is not (NumPy).
+A coordinate along a left eigenvector is multiplied by mu whatever the other modes do; a distance is
+not (NumPy).
 """
 
 import itertools
@@ -27,10 +29,14 @@ LONGEST = 64
 """Longest period that is looked for."""
 
 KEPT = 5
-"""States are kept for this many times the loops asked for: how long it takes may lie beyond them."""
+"""States are kept for this many times the loops asked for: how long it takes may lie beyond
+them.
+"""
 
 DOUBLED = 1.3
-"""Growth of the norm over each doubling of the loops that counts as growth without end: sqrt(k) grows by 1.41."""
+"""Growth of the norm over each doubling of the loops that counts as growth without end: sqrt(k)
+grows by 1.41.
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,9 +64,11 @@ class Orbit:
 
     @property
     def scale(self) -> float:
-        """The length of every relative number: the larger of x_K and of the way it has come, x_K - x_0.
+        """The length of every relative number: the larger of x_K and of the way it has come, x_K -
+        x_0.
 
-        A state that shrinks to 0 is measured by where it began; one that grows by no more than 1000 times that.
+        A state that shrinks to 0 is measured by where it began; one that grows by no more than 1000
+        times that.
         """
         start, end = self.states[0], self.asked[-1]
         first, last, way = (float(np.linalg.norm(each)) for each in (start, end, end - start))
@@ -104,21 +112,32 @@ def orbit(looped: LoopedMap, x: Float[np.ndarray, " n"], *, loops: int, more: in
             size = float(np.linalg.norm(y))
             if not size <= BEYOND:
                 return Orbit(
-                    states=np.stack(states), tail=np.stack(tail), norms=np.array(norms), loops=loops, blew_up=True
+                    states=np.stack(states),
+                    tail=np.stack(tail),
+                    norms=np.array(norms),
+                    loops=loops,
+                    blew_up=True,
                 )
             norms.append(size)
             tail.append(y)
             del tail[:-length]
             if k < KEPT * loops:
                 states.append(y)
-    return Orbit(states=np.stack(states), tail=np.stack(tail), norms=np.array(norms), loops=loops, blew_up=False)
+    return Orbit(
+        states=np.stack(states),
+        tail=np.stack(tail),
+        norms=np.array(norms),
+        loops=loops,
+        blew_up=False,
+    )
 
 
 def period(tail: Float[np.ndarray, "t n"], *, scale: float, tolerance: float) -> int | None:
-    """Smallest p with ||x_{k+p} - x_k|| < tolerance scale for the last p states; None where there is none.
+    """Smallest p with ||x_{k+p} - x_k|| < tolerance scale for the last p states; None where there
+    is none.
 
-    A state that alternates on its way to a fixed point nearly repeats in two before it does in one: a period counts
-    only where the states differ by a thousand tolerances for each of its divisors.
+    A state that alternates on its way to a fixed point nearly repeats in two before it does in one:
+    a period counts only where the states differ by a thousand tolerances for each of its divisors.
 
     Example:
         >>> period(np.array([[1.0], [2.0], [1.0], [2.0], [1.0]]), scale=1.0, tolerance=1e-9)
@@ -136,9 +155,11 @@ def period(tail: Float[np.ndarray, "t n"], *, scale: float, tolerance: float) ->
 
 
 def grows(norms: Float[np.ndarray, " m"]) -> bool:
-    """Whether a norm goes on growing: each of the last three octaves of loops exceeds the one before by `DOUBLED`.
+    """Whether a norm goes on growing: each of the last three octaves of loops exceeds the one
+    before by `DOUBLED`.
 
-    The smallest of the last must be above the largest of the last but two, so that returns are no growth.
+    The smallest of the last must be above the largest of the last but two, so that returns are no
+    growth.
 
     Example:
         >>> grows(np.arange(1.0, 200.0)), grows(1 + 0.5 * np.sin(np.arange(200.0)))
@@ -154,11 +175,15 @@ def grows(norms: Float[np.ndarray, " m"]) -> bool:
     return rising and float(octaves[-1].min()) > tops[0]
 
 
-def left_rate(run: Orbit, point: FixedPoint, mode: Mode, *, noise: float) -> tuple[ModeRate | None, str]:
-    """The factor per loop of c_k = w^H (x_k - x*), where the states are near x*; or None and why not.
+def left_rate(
+    run: Orbit, point: FixedPoint, mode: Mode, *, noise: float
+) -> tuple[ModeRate | None, str]:
+    """The factor per loop of c_k = w^H (x_k - x*), where the states are near x*; or None and why
+    not.
 
-    Only the second half of the loops near x* is used: what is not linear fades in the first. They end where |c_k| is
-    the root of the rounding e: there a quadratic term, |c_k|, and rounding, e / |c_k|, disturb a factor alike.
+    Only the second half of the loops near x* is used: what is not linear fades in the first. They
+    end where |c_k| is the root of the rounding e: there a quadratic term, |c_k|, and rounding, e /
+    |c_k|, disturb a factor alike.
 
     Args:
         run: the orbit.
@@ -182,11 +207,20 @@ def left_rate(run: Orbit, point: FixedPoint, mode: Mode, *, noise: float) -> tup
     rounding = np.flatnonzero(np.abs(c[first:stop]) <= floor)
     stop = first + int(rounding[0]) if rounding.size else stop
     if first >= len(c):
-        return None, f"the states are still {distances[-1]:.2g} from x* after {len(c) - 1} loops, above {LINEAR:g}"
+        return (
+            None,
+            (
+                f"the states are still {distances[-1]:.2g} from x* after {len(c) - 1} loops, above"
+                f" {LINEAR:g}"
+            ),
+        )
     start = first + (stop - first) // 2 if mode.modulus < 1 else first
     if stop - start < MIN_POINTS:
-        return None, (
-            f"{max(stop - first, 0)} loops lie between a distance of {LINEAR:g} and rounding; {2 * MIN_POINTS} are "
-            "needed, so give more loops or another start"
+        return (
+            None,
+            (
+                f"{max(stop - first, 0)} loops lie between a distance of {LINEAR:g} and rounding;"
+                f" {2 * MIN_POINTS} are needed, so give more loops or another start"
+            ),
         )
     return fit_mode(c[start:stop], first=start), ""

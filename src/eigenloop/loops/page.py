@@ -23,15 +23,24 @@ FILES = {"loops": "loops.csv", "orbit": "orbit.csv", "modes": "modes.csv", "json
 
 NOT_CLAIMED = (
     "One start was followed, unless others are listed: another may go elsewhere.",
-    "Eigenvalues hold at the fixed point named here and say nothing of other points; errors are first order.",
-    "A forecast is linear: it begins where the state is within a tenth of the fixed point, and knows nothing of loops "
-    "before that.",
-    "That a loop contracts does not make its output better; only a readout tells which loops are useful.",
+    (
+        "Eigenvalues hold at the fixed point named here and say nothing of other points; errors are"
+        " first order."
+    ),
+    (
+        "A forecast is linear: it begins where the state is within a tenth of the fixed point, and"
+        " knows nothing of loops before that."
+    ),
+    (
+        "That a loop contracts does not make its output better; only a readout tells which loops"
+        " are useful."
+    ),
 )
 
 
 def output_directory(path: Path) -> OutputDirectory:
-    """Where `eigenloop loops` writes: until it has marked a directory, none that holds one of these names.
+    """Where `eigenloop loops` writes: until it has marked a directory, none that holds one of these
+    names.
 
     Directories of earlier versions bear no mark; their page is recognised.
     """
@@ -39,7 +48,9 @@ def output_directory(path: Path) -> OutputDirectory:
     def refuse() -> None:
         foreign = [path / name for name in (PAGE, *FILES.values()) if (path / name).exists()]
         if foreign and not place.is_ours() and not _is_ours(path / PAGE):
-            raise InputError(f"{foreign[0]} was not written by eigenloop loops; choose another --out")
+            raise InputError(
+                f"{foreign[0]} was not written by eigenloop loops; choose another --out"
+            )
 
     place = OutputDirectory(path, "loops", (PAGE, *FILES.values()), refuse=refuse)
     return place
@@ -53,10 +64,16 @@ def _is_ours(page: Path) -> bool:
 
 
 def write_diagnosis(
-    found: Diagnosis, directory: Path, *, command: str, said: Sequence[str] = (),
-    plane: Slice | None = None, document: dict[str, Any] | None = None,
-) -> dict[str, str]:  # fmt: skip
-    """Write report.html, its tables and the JSON; everything is made before the first file is written.
+    found: Diagnosis,
+    directory: Path,
+    *,
+    command: str,
+    said: Sequence[str] = (),
+    plane: Slice | None = None,
+    document: dict[str, Any] | None = None,
+) -> dict[str, str]:
+    """Write report.html, its tables and the JSON; everything is made before the first file is
+    written.
 
     Args:
         found: what to show.
@@ -80,13 +97,17 @@ def write_diagnosis(
             save_table(directory / FILES[name], header, rows)
         atomic_write(directory / FILES["json"], text)
         atomic_write(directory / PAGE, html)
-    return {"report": str(directory / PAGE), **{name: str(directory / file) for name, file in FILES.items()}}
+    return {
+        "report": str(directory / PAGE),
+        **{name: str(directory / file) for name, file in FILES.items()},
+    }
 
 
 def diagnosis_page(
     found: Diagnosis, *, command: str, said: Sequence[str] = (), plane: Slice | None = None
 ) -> report.Page:
-    """The page: the verdict in a sentence first, then loops, orbit, spectrum, norms, exponents, starts.
+    """The page: the verdict in a sentence first, then loops, orbit, spectrum, norms, exponents,
+    starts.
 
     Args:
         found: what to show.
@@ -97,40 +118,77 @@ def diagnosis_page(
     beside = [report.Section("In words", list(said))] if said else []
     sections = [*beside, _loops(found), _orbit(found), _modes(found)]
     sections += [
-        section for section in (_norms(found), _exponents(found), _ends(found), _slice(plane)) if section is not None
+        section
+        for section in (_norms(found), _exponents(found), _ends(found), _slice(plane))
+        if section is not None
     ]
     sections.append(report.Section("What is not claimed", [*NOT_CLAIMED, *found.looped.notes]))
     facts: list[tuple[str, Cell]] = [
-        ("verdict", str(found.verdict)), ("map", found.looped.name), ("numbers in a state", found.looped.size),
-        ("loops", found.orbit.loops), ("loops run in all", found.orbit.total),
-    ]  # fmt: skip
+        ("verdict", str(found.verdict)),
+        ("map", found.looped.name),
+        ("numbers in a state", found.looped.size),
+        ("loops", found.orbit.loops),
+        ("loops run in all", found.orbit.total),
+    ]
     return report.Page(
-        title=f"{TITLE}: {found.looped.name}", lead=found.verdict.sentence, sections=sections, facts=facts,
-        command=command, origin=report.Origin.here(None, ("eigenloop", "numpy", "scipy")),
-    )  # fmt: skip
+        title=f"{TITLE}: {found.looped.name}",
+        lead=found.verdict.sentence,
+        sections=sections,
+        facts=facts,
+        command=command,
+        origin=report.Origin.here(None, ("eigenloop", "numpy", "scipy")),
+    )
 
 
 def loops_rows(found: Diagnosis) -> tuple[tuple[str, ...], list[tuple]]:
     """Header and rows of loops.csv: one for each tolerance."""
-    header = ("tolerance", "forecast", "taken", "bound", "exit_loop", "exit_step", "exit_left", "exit_predicted")
+    header = (
+        "tolerance",
+        "forecast",
+        "taken",
+        "bound",
+        "exit_loop",
+        "exit_step",
+        "exit_left",
+        "exit_predicted",
+    )
     pairs = zip(found.needed or (), found.exits or (), strict=True)
-    return header, [(n.tolerance, n.forecast, n.taken, n.bound, e.loop, e.step, e.left, e.predicted) for n, e in pairs]
+    return header, [
+        (n.tolerance, n.forecast, n.taken, n.bound, e.loop, e.step, e.left, e.predicted)
+        for n, e in pairs
+    ]
 
 
 def orbit_rows(found: Diagnosis) -> tuple[tuple[str, ...], list[tuple]]:
     """Header and rows of orbit.csv: one for each loop."""
     run = found.orbit
     steps = [None, *map(float, run.steps)]
-    distance = found.orbit.distances(found.point.point).tolist() if found.point.found else [None] * len(steps)
+    distance = (
+        found.orbit.distances(found.point.point).tolist()
+        if found.point.found
+        else [None] * len(steps)
+    )
     readout = [] if found.readout is None else found.readout.tolist()
     readout += [None] * (len(steps) - len(readout))
-    rows = [(k, steps[k], distance[k], float(run.norms[k]), readout[k]) for k in range(len(run.states))]
+    rows = [
+        (k, steps[k], distance[k], float(run.norms[k]), readout[k]) for k in range(len(run.states))
+    ]
     return ("loop", "step", "distance", "norm", "readout"), rows
 
 
 def mode_rows(found: Diagnosis) -> tuple[tuple[str, ...], list[tuple]]:
     """Header and rows of modes.csv."""
-    header = ("re", "im", "modulus", "kind", "multiplicity", "residual", "condition", "error", "defective")
+    header = (
+        "re",
+        "im",
+        "modulus",
+        "kind",
+        "multiplicity",
+        "residual",
+        "condition",
+        "error",
+        "defective",
+    )
     rows = []
     for mode in found.modes:
         plain = mode.as_dict()
@@ -142,33 +200,58 @@ def _loops(found: Diagnosis) -> report.Section:
     """How many loops are worth running."""
     body: list[report.Item] = []
     if found.needed is None:
-        body.append(report.Note(f"No loops lead to a tolerance: {found.reasons['loops_to']}.", "warn"))
+        body.append(
+            report.Note(f"No loops lead to a tolerance: {found.reasons['loops_to']}.", "warn")
+        )
     else:
         rows = [
             (
-                need.tolerance, _cell(need.forecast, need.reasons.get("forecast")),
-                _cell(need.taken, need.reasons.get("taken")), _cell(need.bound, need.reasons.get("bound")),
-                _cell(left.loop, "no step is below it"), _cell(left.left, "no step is below it"),
+                need.tolerance,
+                _cell(need.forecast, need.reasons.get("forecast")),
+                _cell(need.taken, need.reasons.get("taken")),
+                _cell(need.bound, need.reasons.get("bound")),
+                _cell(left.loop, "no step is below it"),
+                _cell(left.left, "no step is below it"),
             )
             for need, left in zip(found.needed, found.exits or (), strict=True)
-        ]  # fmt: skip
+        ]
         columns = (
-            Column("distance, relative", format=".0e"), "forecast", "taken", "bound",
-            "loop of the first step below it", Column("distance left there", format=".2g"),
-        )  # fmt: skip
-        body.append(report.Table(columns, rows, caption="Loops to a distance from the fixed point, and what stopping "
-                                 "at a step of that size misses.", downloads=[FILES["loops"]]))  # fmt: skip
+            Column("distance, relative", format=".0e"),
+            "forecast",
+            "taken",
+            "bound",
+            "loop of the first step below it",
+            Column("distance left there", format=".2g"),
+        )
+        body.append(
+            report.Table(
+                columns,
+                rows,
+                caption=(
+                    "Loops to a distance from the fixed point, and what stopping "
+                    "at a step of that size misses."
+                ),
+                downloads=[FILES["loops"]],
+            )
+        )
         early = [e for e in found.exits or () if e.left is not None and e.left > 2 * e.threshold]
         if early:
             worst = max(early, key=lambda e: (e.left or 0) / e.threshold)
-            body.append(report.Note(
-                f"Stopping at the first step below {worst.threshold:g} ends at loop {worst.loop}, {worst.left:.2g} "
-                f"from the fixed point: a small step is not a small distance.", "warn",
-            ))  # fmt: skip
+            body.append(
+                report.Note(
+                    f"Stopping at the first step below {worst.threshold:g} ends at loop"
+                    f" {worst.loop}, {worst.left:.2g} from the fixed point: a small step is not a"
+                    " small distance.",
+                    "warn",
+                )
+            )
     if found.readout is not None:
         best = int(np.argmin(found.readout))
-        body.append(f"The readout is {found.readout[0]:.4g} before the first loop, {found.readout[-1]:.4g} after "
-                    f"{len(found.readout) - 1}, and smallest, {found.readout[best]:.4g}, after {best}.")  # fmt: skip
+        body.append(
+            f"The readout is {found.readout[0]:.4g} before the first loop, {found.readout[-1]:.4g}"
+            f" after {len(found.readout) - 1}, and smallest, {found.readout[best]:.4g}, after"
+            f" {best}."
+        )
     return report.Section("Loops worth running", body)
 
 
@@ -185,44 +268,82 @@ def _orbit(found: Diagnosis) -> report.Section:
     facts: list[tuple[str, Cell]] = [
         ("fixed point found by a solver", "yes" if point.found else f"no: {point.reason}"),
         ("reached by the loop", found.reached),
-        ("residual", point.residual), ("estimated error", _cell(point.error, "not known")),
-    ]  # fmt: skip
+        ("residual", point.residual),
+        ("estimated error", _cell(point.error, "not known")),
+    ]
     if found.rate is not None:
         turn = f", angle {found.rate.angle:.6g} ± {found.rate.angle_error:.1g}"
-        facts.append(("measured factor per loop", f"{found.rate.modulus:.8g} ± {found.rate.error:.1g}{turn}"))
+        facts.append(
+            ("measured factor per loop", f"{found.rate.modulus:.8g} ± {found.rate.error:.1g}{turn}")
+        )
         facts.append(("|mu_1|", f"{found.modes[0].modulus:.8g}"))
     else:
-        facts.append(("measured factor per loop", Missing(found.reasons.get("rate", "not measured"))))
-    figure = report.Figure(light, "Distance to the fixed point and step size by loop, logarithmic.", svg_dark=dark,
-                           caption="One mode leaves a straight line of slope log |mu_1|." if point.found else "",
-                           downloads=[FILES["orbit"]])  # fmt: skip
+        facts.append(
+            ("measured factor per loop", Missing(found.reasons.get("rate", "not measured")))
+        )
+    figure = report.Figure(
+        light,
+        "Distance to the fixed point and step size by loop, logarithmic.",
+        svg_dark=dark,
+        caption="One mode leaves a straight line of slope log |mu_1|." if point.found else "",
+        downloads=[FILES["orbit"]],
+    )
     return report.Section("Orbit", [figure, report.Facts(facts)])
 
 
 def _modes(found: Diagnosis) -> report.Section:
     if not found.modes:
-        return report.Section("Spectrum at the fixed point", [report.Note(found.reasons["modes"], "warn")])
+        return report.Section(
+            "Spectrum at the fixed point", [report.Note(found.reasons["modes"], "warn")]
+        )
     values = np.array([mode.value for mode in found.modes])
     errors = np.array([mode.error if mode.error is not None else np.nan for mode in found.modes])
     light, dark = drawing.plane(values, np.nan_to_num(errors, nan=0.0, posinf=0.0))
     rows = [
         (
-            f"{m.value.real:.8g}" + (f" ± {m.value.imag:.8g}i" if m.value.imag else ""), m.modulus, m.kind, m.residual,
-            _cell(m.condition if m.condition is not None and np.isfinite(m.condition) else None, "no condition"),
-            _cell(m.error if m.error is not None and np.isfinite(m.error) else None, "no first-order error"),
+            f"{m.value.real:.8g}" + (f" ± {m.value.imag:.8g}i" if m.value.imag else ""),
+            m.modulus,
+            m.kind,
+            m.residual,
+            _cell(
+                m.condition if m.condition is not None and np.isfinite(m.condition) else None,
+                "no condition",
+            ),
+            _cell(
+                m.error if m.error is not None and np.isfinite(m.error) else None,
+                "no first-order error",
+            ),
         )
         for m in found.modes
-    ]  # fmt: skip
-    columns = ("eigenvalue", Column("modulus", format=".8g"), "kind", Column("residual", format=".1e"),
-               Column("condition", format=".3g"), Column("error", format=".1e"))  # fmt: skip
+    ]
+    columns = (
+        "eigenvalue",
+        Column("modulus", format=".8g"),
+        "kind",
+        Column("residual", format=".1e"),
+        Column("condition", format=".3g"),
+        Column("error", format=".1e"),
+    )
     spectrum = found.spectrum
-    said = "" if spectrum is None else f"{spectrum.method[0].upper()}{spectrum.method[1:]}. " + {
-        None: "Whether a larger one was missed is not decided.", False: "No larger one was missed.",
-        True: "A larger one was missed: the radius is too low.",
-    }[spectrum.missed]  # fmt: skip
-    table = report.Table(columns, rows, caption="Leading eigenvalues, a conjugate pair once.",
-                         downloads=[FILES["modes"]])  # fmt: skip
-    figure = report.Figure(light, "Eigenvalues in the complex plane with the unit circle.", svg_dark=dark, caption=said)
+    said = (
+        ""
+        if spectrum is None
+        else f"{spectrum.method[0].upper()}{spectrum.method[1:]}. "
+        + {
+            None: "Whether a larger one was missed is not decided.",
+            False: "No larger one was missed.",
+            True: "A larger one was missed: the radius is too low.",
+        }[spectrum.missed]
+    )
+    table = report.Table(
+        columns,
+        rows,
+        caption="Leading eigenvalues, a conjugate pair once.",
+        downloads=[FILES["modes"]],
+    )
+    figure = report.Figure(
+        light, "Eigenvalues in the complex plane with the unit circle.", svg_dark=dark, caption=said
+    )
     return report.Section("Spectrum at the fixed point", [figure, table])
 
 
@@ -230,14 +351,31 @@ def _norms(found: Diagnosis) -> report.Section | None:
     bounds = found.bracket
     if bounds is None or not bounds.norms:
         return None
-    power, norm = (np.array([getattr(each, name) for each in bounds.norms], float) for name in ("power", "norm"))
+    power, norm = (
+        np.array([getattr(each, name) for each in bounds.norms], float)
+        for name in ("power", "norm")
+    )
     light, dark = drawing.powers(power, norm, found.modes[0].modulus)
-    ends = [f"{bounds.lower:.8g}" if bounds.lower is not None else f"no lower end ({bounds.reasons['lower']})",
-            f"{bounds.upper:.8g}" if bounds.upper is not None else "no upper end"]  # fmt: skip
+    ends = [
+        (
+            f"{bounds.lower:.8g}"
+            if bounds.lower is not None
+            else f"no lower end ({bounds.reasons['lower']})"
+        ),
+        f"{bounds.upper:.8g}" if bounds.upper is not None else "no upper end",
+    ]
     body: list[report.Item] = [
-        f"The spectral radius is between {ends[0]} and {ends[1]} (min of ||J^p||^(1/p), at p = {bounds.power}).",
-        report.Figure(light, "Norms of the powers of J beside powers of the radius.", svg_dark=dark),
-        *(report.Note(f"{warning[0].upper()}{warning[1:]}.", "warn") for warning in bounds.warnings),
+        (
+            f"The spectral radius is between {ends[0]} and {ends[1]} (min of ||J^p||^(1/p), at p ="
+            f" {bounds.power})."
+        ),
+        report.Figure(
+            light, "Norms of the powers of J beside powers of the radius.", svg_dark=dark
+        ),
+        *(
+            report.Note(f"{warning[0].upper()}{warning[1:]}.", "warn")
+            for warning in bounds.warnings
+        ),
     ]
     return report.Section("Bracket of the radius, and growth before decay", body)
 
@@ -248,8 +386,12 @@ def _exponents(found: Diagnosis) -> report.Section | None:
         return None
     light, dark = drawing.running(seen.running, seen.values, seen.errors)
     told = ", ".join(f"{v:.4f} ± {e:.4f}" for v, e in zip(seen.values, seen.errors, strict=True))
-    figure = report.Figure(light, "Running means of the Lyapunov exponents.", svg_dark=dark,
-                           caption=f"Per loop, with standard errors of ten blocks: {told}.")  # fmt: skip
+    figure = report.Figure(
+        light,
+        "Running means of the Lyapunov exponents.",
+        svg_dark=dark,
+        caption=f"Per loop, with standard errors of ten blocks: {told}.",
+    )
     return report.Section("Lyapunov exponents", [figure])
 
 
@@ -259,11 +401,13 @@ def _ends(found: Diagnosis) -> report.Section | None:
         return None
     light, dark = drawing.ends_map(seen.cosines)
     facts: list[tuple[str, Cell]] = [
-        ("starts", len(seen.labels)), ("settled", seen.settled), ("different ends", len(seen.shares)),
+        ("starts", len(seen.labels)),
+        ("settled", seen.settled),
+        ("different ends", len(seen.shares)),
         ("starts at each", ", ".join(map(str, seen.shares)) or "none"),
         ("mean cosine between ends", _cell(seen.alignment, "fewer than two ends")),
         ("the same up to sign", _cell(seen.alignment_up_to_sign, "fewer than two ends")),
-    ]  # fmt: skip
+    ]
     figure = report.Figure(light, "Cosines between the ends of all starts.", svg_dark=dark)
     return report.Section("Starts", [report.Facts(facts), figure])
 
@@ -274,10 +418,15 @@ def _slice(plane: Slice | None) -> report.Section | None:
     light, dark = drawing.slice_map(plane.labels, plane.first, plane.second)
     counts = ", ".join(map(str, plane.ends.shares)) or "none"
     figure = report.Figure(
-        light, "Starts of a plane, coloured by their end.", svg_dark=dark,
-        caption=f"{plane.labels.size} starts s x_0 + t e, e a random direction; {len(plane.ends.shares)} ends, reached "
-        f"from {counts}; {plane.labels.size - plane.ends.settled} starts still moved.",
-    )  # fmt: skip
+        light,
+        "Starts of a plane, coloured by their end.",
+        svg_dark=dark,
+        caption=(
+            f"{plane.labels.size} starts s x_0 + t e, e a random direction;"
+            f" {len(plane.ends.shares)} ends, reached from {counts};"
+            f" {plane.labels.size - plane.ends.settled} starts still moved."
+        ),
+    )
     return report.Section("A slice of starts", [figure])
 
 

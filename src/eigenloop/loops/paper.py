@@ -1,9 +1,12 @@
-"""The exact case: the loop of arXiv 2606.00605 in its trained form, the right answer beside the wrong one (NumPy).
+"""The exact case: the loop of arXiv 2606.00605 in its trained form, the right answer beside the
+wrong one (NumPy).
 
-    q -> N((I + gamma S) q):      eigenvalues mu_i / mu_1 at u_1, mu_i = 1 + gamma lambda_i      (the state read out)
-    Z -> TF(Z), data and query:   spectral radius 1 + gamma lambda_1                             (data tokens move too)
+    q -> N((I + gamma S) q):      eigenvalues mu_i / mu_1 at u_1, mu_i = 1 + gamma lambda_i
+        (the state read out)
+    Z -> TF(Z), data and query:   spectral radius 1 + gamma lambda_1          (data tokens move too)
 
-The trained model computes the first; who differentiates the second finds that a loop that converges "diverges".
+The trained model computes the first; who differentiates the second finds that a loop that converges
+"diverges".
 """
 
 from dataclasses import dataclass
@@ -16,7 +19,11 @@ from eigenloop.loops.cases import normalized_map, whole_state_map
 from eigenloop.loops.diagnosis import Diagnosis, diagnose
 from eigenloop.loops.modes import spectrum
 from eigenloop.numerics.power import loops_needed, normalize
-from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES, require_gap, unit_columns_with_spectrum
+from eigenloop.numerics.spectrum import (
+    DEFAULT_MULTIPLICITIES,
+    require_gap,
+    unit_columns_with_spectrum,
+)
 from eigenloop.system.errors import InputError
 
 
@@ -51,20 +58,33 @@ class PaperCase:
     def sentences(self) -> list[str]:
         """The right answer and the wrong one."""
         return [
-            f"The state that is read out, the query: |mu_1| = {self.found.modes[0].modulus:.12f}, exactly "
-            f"{self.exact[0]:.12f} = (1 + gamma lambda_2)/(1 + gamma lambda_1); all modes within {self.error:.1e}.",
-            f"All columns, data tokens too: radius {self.whole_radius:.9g}, exactly {self.whole_exact:.9g} = "
-            "1 + gamma lambda_1, as if the loop diverged. It is the wrong question: the data are context, held fixed.",
+            (
+                "The state that is read out, the query: |mu_1| ="
+                f" {self.found.modes[0].modulus:.12f}, exactly {self.exact[0]:.12f} = (1 + gamma"
+                f" lambda_2)/(1 + gamma lambda_1); all modes within {self.error:.1e}."
+            ),
+            (
+                f"All columns, data tokens too: radius {self.whole_radius:.9g}, exactly"
+                f" {self.whole_exact:.9g} = 1 + gamma lambda_1, as if the loop diverged. It is the"
+                " wrong question: the data are context, held fixed."
+            ),
         ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            **self.found.as_dict(), "gamma": self.gamma, "eigenvalues": self.eigenvalues.tolist(),
-            "exact": self.exact.tolist(), "error": self.error, "whole_state_radius": self.whole_radius,
-            "whole_state_exact": self.whole_exact, "sentences": self.sentences(),
-            "theorem_counts": [{"tolerance": eps, "loops": count} for eps, count in self.counts.items()],
-        }  # fmt: skip
+            **self.found.as_dict(),
+            "gamma": self.gamma,
+            "eigenvalues": self.eigenvalues.tolist(),
+            "exact": self.exact.tolist(),
+            "error": self.error,
+            "whole_state_radius": self.whole_radius,
+            "whole_state_exact": self.whole_exact,
+            "sentences": self.sentences(),
+            "theorem_counts": [
+                {"tolerance": eps, "loops": count} for eps, count in self.counts.items()
+            ],
+        }
 
 
 def paper_case(gamma: float, *, loops: int = 64, seed: int = 0) -> PaperCase:
@@ -98,10 +118,17 @@ def paper_case(gamma: float, *, loops: int = 64, seed: int = 0) -> PaperCase:
     mu = 1 + gamma * eigenvalues
     tangent = float(np.sqrt(1 - (leader @ q) ** 2) / abs(leader @ q))
     counts = {
-        each.tolerance: loops_needed(eigenvalues, tan_start=tangent, tolerance=each.tolerance, gamma=gamma)
+        each.tolerance: loops_needed(
+            eigenvalues, tan_start=tangent, tolerance=each.tolerance, gamma=gamma
+        )
         for each in found.needed or ()
     }
     return PaperCase(
-        gamma=gamma, eigenvalues=eigenvalues, found=found, exact=np.append(mu[1:] / mu[0], 0.0), whole_radius=radius,
-        whole_exact=float(mu[0]), counts=counts,
-    )  # fmt: skip
+        gamma=gamma,
+        eigenvalues=eigenvalues,
+        found=found,
+        exact=np.append(mu[1:] / mu[0], 0.0),
+        whole_radius=radius,
+        whole_exact=float(mu[0]),
+        counts=counts,
+    )

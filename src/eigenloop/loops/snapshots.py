@@ -1,6 +1,6 @@
 """A trained loop at every snapshot of its training: rate, gap and loops worth running (NumPy).
 
-q -> N((I + A S B) q),    rate |mu_1| at the fixed point, beside the loops L that it was trained with
+q -> N((I + A S B) q),   rate |mu_1| at the fixed point, beside the loops L that it was trained with
 """
 
 from collections.abc import Mapping
@@ -36,20 +36,28 @@ class Snapshots:
         return self.found[max(self.found)]
 
     def rows(self) -> list[dict[str, Any]]:
-        """For each snapshot: training step, verdict, rate, gap, and loops to `REACHED` by forecast and as taken."""
+        """For each snapshot: training step, verdict, rate, gap, and loops to `REACHED` by
+        forecast and as taken.
+        """
         rows = []
         for step, each in self.found.items():
             needed = each.loops_to(REACHED) if each.needed is not None else None
-            rows.append({
-                "step": step, "verdict": str(each.verdict), "rate": each.modes[0].modulus if each.modes else None,
-                "gap": each.spectrum.gap if each.spectrum is not None else None,
-                "forecast": needed.forecast if needed is not None else None,
-                "taken": needed.taken if needed is not None else None,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "step": step,
+                    "verdict": str(each.verdict),
+                    "rate": each.modes[0].modulus if each.modes else None,
+                    "gap": each.spectrum.gap if each.spectrum is not None else None,
+                    "forecast": needed.forecast if needed is not None else None,
+                    "taken": needed.taken if needed is not None else None,
+                }
+            )
         return rows
 
     def sentences(self) -> list[str]:
-        """How many loops the trained model needs, beside those that it was trained with; then every snapshot."""
+        """How many loops the trained model needs, beside those that it was trained with; then
+        every snapshot.
+        """
         said = [f"Trained with {self.trained_loops} loops."]
         for row in self.rows():
             rate = "no rate" if row["rate"] is None else f"rate {row['rate']:.4f}"
@@ -60,13 +68,22 @@ class Snapshots:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"trained_loops": self.trained_loops, "snapshots": self.rows(), "sentences": self.sentences()}
+        return {
+            "trained_loops": self.trained_loops,
+            "snapshots": self.rows(),
+            "sentences": self.sentences(),
+        }
 
 
 def snapshots(
-    matrices: Mapping[int, Float[np.ndarray, "d d"]], query: Float[np.ndarray, " d"], *, loops: int, norm: bool,
-    trained_loops: int, seed: int = 0,
-) -> Snapshots:  # fmt: skip
+    matrices: Mapping[int, Float[np.ndarray, "d d"]],
+    query: Float[np.ndarray, " d"],
+    *,
+    loops: int,
+    norm: bool,
+    trained_loops: int,
+    seed: int = 0,
+) -> Snapshots:
     """Diagnose the loop at every snapshot, from the same query on the same data.
 
     Args:
@@ -82,7 +99,11 @@ def snapshots(
 
     Example:
         >>> seen = snapshots(
-        ...     {0: np.diag([2.0, 1.5]), 9: np.diag([4.0, 1.0])}, np.ones(2), loops=64, norm=True, trained_loops=3
+        ...     {0: np.diag([2.0, 1.5]), 9: np.diag([4.0, 1.0])},
+        ...     np.ones(2),
+        ...     loops=64,
+        ...     norm=True,
+        ...     trained_loops=3,
         ... )
         >>> [round(row["rate"], 6) for row in seen.rows()]
         [0.75, 0.25]
@@ -90,5 +111,8 @@ def snapshots(
     if not matrices:
         raise InputError("there is no snapshot to diagnose")
     make = normalized_map if norm else linear_map
-    found = {step: diagnose(make(matrices[step], query), loops=loops, seed=seed) for step in sorted(matrices)}
+    found = {
+        step: diagnose(make(matrices[step], query), loops=loops, seed=seed)
+        for step in sorted(matrices)
+    }
     return Snapshots(found=found, trained_loops=trained_loops)

@@ -1,6 +1,8 @@
-"""Where different starts end: path independence, shares of ends, alignment up to sign, and maps of a slice (NumPy).
+"""Where different starts end: path independence, shares of ends, alignment up to sign, and maps of
+a slice (NumPy).
 
-    alignment = mean cos(x_i, x_j) over pairs of ends      (1: path independent, Anil et al., arXiv 2211.09961)
+    alignment = mean cos(x_i, x_j) over pairs of ends
+        (1: path independent, Anil et al., arXiv 2211.09961)
 
 An odd map, such as N(M x), has ends +-u, which are one line and two ends: |cos| stands beside cos.
 """
@@ -24,7 +26,8 @@ class Ends:
 
     Args:
         states: the last states, (starts, n).
-        labels: which end each start came to, 0 the most frequent; -1 where the state was still moving or not finite.
+        labels: which end each start came to, 0 the most frequent; -1 where the state was still
+            moving or not finite.
         shares: starts at each end, falling.
         settled: starts whose last step is below `APART`.
         cosines: of all pairs of finite ends, (s, s).
@@ -61,10 +64,15 @@ class Ends:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "starts": len(self.labels), "settled": self.settled, "ends": len(self.shares), "shares": list(self.shares),
-            "alignment": self.alignment, "alignment_up_to_sign": self.alignment_up_to_sign, "worst": self.worst,
+            "starts": len(self.labels),
+            "settled": self.settled,
+            "ends": len(self.shares),
+            "shares": list(self.shares),
+            "alignment": self.alignment,
+            "alignment_up_to_sign": self.alignment_up_to_sign,
+            "worst": self.worst,
             "loops": self.loops,
-        }  # fmt: skip
+        }
 
 
 def ends(looped: LoopedMap, starts: Float[np.ndarray, "s n"], *, loops: int, scale: float) -> Ends:
@@ -86,7 +94,10 @@ def ends(looped: LoopedMap, starts: Float[np.ndarray, "s n"], *, loops: int, sca
         ((2, 1), 1.0)
     """
     if starts.ndim != 2 or starts.shape[1] != looped.size:
-        raise InputError(f"starts have shape {starts.shape}; one row of {looped.size} numbers for each was expected")
+        raise InputError(
+            f"starts have shape {starts.shape}; one row of {looped.size} numbers for each was"
+            " expected"
+        )
     final, moving = [], []
     with np.errstate(over="ignore", invalid="ignore"):
         for x in starts:
@@ -102,9 +113,13 @@ def ends(looped: LoopedMap, starts: Float[np.ndarray, "s n"], *, loops: int, sca
     units = states[finite] / np.where(sizes > 0, sizes, 1)
     counts = np.bincount(labels[labels >= 0]) if (labels >= 0).any() else np.zeros(0, int)
     return Ends(
-        states=states, labels=labels, shares=tuple(int(count) for count in counts), settled=int(still.sum()),
-        cosines=np.clip(units @ units.T, -1, 1), loops=loops,
-    )  # fmt: skip
+        states=states,
+        labels=labels,
+        shares=tuple(int(count) for count in counts),
+        settled=int(still.sum()),
+        cosines=np.clip(units @ units.T, -1, 1),
+        loops=loops,
+    )
 
 
 def random_starts(looped: LoopedMap, count: int, *, seed: int = 0) -> Float[np.ndarray, "s n"]:
@@ -126,7 +141,8 @@ class Slice:
     """Ends of the starts on a plane.
 
     Args:
-        labels: end of each grid point, (rows, columns): row for the second direction; -1 where it was still moving.
+        labels: end of each grid point, (rows, columns): row for the second direction; -1 where it
+            was still moving.
         first: coordinates along the first direction, in lengths of the start.
         second: along the second.
         ends: of all grid points together.
@@ -138,10 +154,13 @@ class Slice:
     ends: Ends
 
 
-def slice_ends(looped: LoopedMap, *, loops: int, scale: float, points: int = 16, seed: int = 0) -> Slice:
+def slice_ends(
+    looped: LoopedMap, *, loops: int, scale: float, points: int = 16, seed: int = 0
+) -> Slice:
     """Which end each start of a two-dimensional slice comes to.
 
-    x(s, t) = s x_0 + t ||x_0|| e, with e a random unit vector orthogonal to x_0; s and t from -1.5 to 1.5.
+    x(s, t) = s x_0 + t ||x_0|| e, with e a random unit vector orthogonal to x_0; s and t from -1.5
+    to 1.5.
 
     Args:
         looped: f.
@@ -164,11 +183,15 @@ def slice_ends(looped: LoopedMap, *, loops: int, scale: float, points: int = 16,
 
 
 def _grouped(states: np.ndarray, still: np.ndarray, scale: float) -> np.ndarray:
-    """Labels by single linkage at `APART`, the largest group first; -1 for states that were still moving."""
+    """Labels by single linkage at `APART`, the largest group first; -1 for states that were
+    still moving.
+    """
     labels = np.full(len(states), -1)
     groups: list[list[int]] = []
     for i in np.flatnonzero(still):
-        close = [g for g in groups if np.linalg.norm(states[g] - states[i], axis=1).min() < APART * scale]
+        close = [
+            g for g in groups if np.linalg.norm(states[g] - states[i], axis=1).min() < APART * scale
+        ]
         merged = [i, *(j for group in close for j in group)]
         groups = [group for group in groups if group not in close] + [merged]
     for label, group in enumerate(sorted(groups, key=lambda each: (-len(each), min(each)))):

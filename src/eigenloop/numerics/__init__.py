@@ -32,8 +32,10 @@ from eigenloop.numerics.statistics import (
 )
 
 __all__ = [
-    "DEFAULT_MULTIPLICITIES", "TIE_TOLERANCE", "ModeRate", "PowerLawFit", "Rate", "bootstrap_interval",
-    "check_multiplicities", "contraction_factor", "fit_mode", "fit_power_law", "fit_rate", "jackknife", "loops_needed",
-    "normalize", "power_method", "predicted_sines", "random_orthogonal", "require_gap", "sin_angle", "sine_bounds",
-    "sorted_eigenvalues", "standard_error", "symmetric_with_spectrum", "top_multiplicity", "unit_columns_with_spectrum",
+    "DEFAULT_MULTIPLICITIES", "TIE_TOLERANCE", "ModeRate", "PowerLawFit", "Rate",
+    "bootstrap_interval", "check_multiplicities", "contraction_factor", "fit_mode",
+    "fit_power_law", "fit_rate", "jackknife", "loops_needed", "normalize", "power_method",
+    "predicted_sines", "random_orthogonal", "require_gap", "sin_angle", "sine_bounds",
+    "sorted_eigenvalues", "standard_error", "symmetric_with_spectrum", "top_multiplicity",
+    "unit_columns_with_spectrum",
 ]  # fmt: skip

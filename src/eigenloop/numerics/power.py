@@ -1,8 +1,9 @@
-"""The power method, angles to a principal subspace, contraction factors and loop counts (NumPy or JAX arrays).
+"""The power method, angles to a principal subspace, contraction factors and loop counts (NumPy or
+JAX arrays).
 
-With S = sum_i lambda_i u_i u_i^T, a start q = sum_i c_i u_i and mu_i = 1 + gamma lambda_i (one loop of a scalar model;
-mu_i = lambda_i for the power method itself), the state after k loops has coordinates mu_i^k c_i up to its norm.
-Source: arXiv 2606.00605, Thms 4.6 and 4.7 and Eq. (D.1).
+With S = sum_i lambda_i u_i u_i^T, a start q = sum_i c_i u_i and mu_i = 1 + gamma lambda_i (one loop
+of a scalar model; mu_i = lambda_i for the power method itself), the state after k loops has
+coordinates mu_i^k c_i up to its norm. Source: arXiv 2606.00605, Thms 4.6 and 4.7 and Eq. (D.1).
 """
 
 from typing import Any
@@ -19,8 +20,8 @@ Array = Any
 def normalize(vector: Array) -> Array:
     """N(z) = z / ||z||_2 along the last axis; the zero vector stays zero.
 
-    Squares must stay in the range of the dtype: for JAX arrays in float32, lengths between 1e-19 and 1e19. NumPy arrays
-    are rescaled where they leave it.
+    Squares must stay in the range of the dtype: for JAX arrays in float32, lengths between 1e-19
+    and 1e19. NumPy arrays are rescaled where they leave it.
 
     Example:
         >>> normalize(np.array([3.0, 4.0]))
@@ -56,7 +57,8 @@ def power_method(matrix: Array, start: Array, *, loops: int) -> Array:
 
 
 def sin_angle(vectors: Array, basis: Array) -> Array:
-    """Sine of the angle between vectors and a subspace, from the perpendicular part (no cancellation near 0).
+    """Sine of the angle between vectors and a subspace, from the perpendicular part (no
+    cancellation near 0).
 
     sin(phi) = ||y - U U^T y|| / ||y||.
 
@@ -79,8 +81,8 @@ def sin_angle(vectors: Array, basis: Array) -> Array:
 def contraction_factor(eigenvalues: Numbers, *, gamma: float | None = None) -> float:
     """Factor by which tan(phi) to the principal subspace falls per loop, asymptotically.
 
-    (1 + gamma lambda_{m+1}) / (1 + gamma lambda_1); lambda_{m+1} / lambda_1 for the power method (gamma = None).
-    Source: arXiv 2606.00605, Thms 4.6 and 4.7.
+    (1 + gamma lambda_{m+1}) / (1 + gamma lambda_1); lambda_{m+1} / lambda_1 for the power method
+    (gamma = None). Source: arXiv 2606.00605, Thms 4.6 and 4.7.
 
     Args:
         eigenvalues: spectrum of S, any order.
@@ -104,7 +106,9 @@ def contraction_factor(eigenvalues: Numbers, *, gamma: float | None = None) -> f
 def predicted_sines(
     eigenvalues: Numbers, coordinates: Numbers, *, loops: int, gamma: float | None = None
 ) -> np.ndarray:
-    """Exact sin(phi_k), k = 0..K, of the scalar model or the power method (arXiv 2606.00605, Eq. D.1).
+    """Exact sin(phi_k), k = 0..K, of the scalar model or the power method (arXiv 2606.00605, Eq.
+
+    D.1).
 
     sin^2(phi_k) = sum_{i>m} mu_i^{2k} c_i^2 / sum_i mu_i^{2k} c_i^2.
 
@@ -128,7 +132,8 @@ def predicted_sines(
     m = top_multiplicity(values)
     mu = _loop_eigenvalues(values, gamma)
     squares = _in_range(np.asarray(coordinates, dtype=np.float64)) ** 2
-    # relative to the largest mu_i that the start has a part in, so that the largest weight is never 0
+    # relative to the largest mu_i that the start has a part in, so that the largest weight is never
+    # 0
     first = mu[np.argmax(squares > 0, axis=-1)][..., None]
     ratios = np.where(squares > 0, np.where(first > 0, mu / np.where(first > 0, first, 1), 1), 0)
     weights = squares * ratios ** (2 * np.arange(loops + 1).reshape((-1,) + (1,) * squares.ndim))
@@ -141,12 +146,14 @@ def sine_bounds(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The two bounds of Theorem 4.6 on sin(phi_k), k = 0..K, for a unit start.
 
-    |c_{m+1}| r^k <= sin(phi_k) <= (||q_perp|| / ||q_par||) r^k with r = mu_{m+1} / mu_1; |c_{m+1}| is taken as the norm
-    of the coordinates that share lambda_{m+1}, which is the largest value that a choice of basis can give it.
+    |c_{m+1}| r^k <= sin(phi_k) <= (||q_perp|| / ||q_par||) r^k with r = mu_{m+1} / mu_1;
+    |c_{m+1}| is taken as the norm of the coordinates that share lambda_{m+1}, which is the largest
+    value that a choice of basis can give it.
 
     Args:
         eigenvalues: (d,), descending, not all equal.
-        coordinates: c_i = u_i . q, (..., d), of unit vectors q that are not orthogonal to the principal subspace.
+        coordinates: c_i = u_i . q, (..., d), of unit vectors q that are not orthogonal to the
+            principal subspace.
         loops: K >= 0.
         gamma: as for `contraction_factor`.
 
@@ -164,15 +171,21 @@ def sine_bounds(
     values = _descending(eigenvalues)
     m = top_multiplicity(values)
     c = np.asarray(coordinates, dtype=np.float64)
-    second = m + top_multiplicity(values[m:]) if values[m:].size > 1 and values[m] > 0 else values.size
-    factor = contraction_factor(values, gamma=gamma) ** np.arange(loops + 1).reshape((-1,) + (1,) * (c.ndim - 1))
+    second = (
+        m + top_multiplicity(values[m:]) if values[m:].size > 1 and values[m] > 0 else values.size
+    )
+    factor = contraction_factor(values, gamma=gamma) ** np.arange(loops + 1).reshape(
+        (-1,) + (1,) * (c.ndim - 1)
+    )
     norm = np.linalg.norm
     lower = norm(c[..., m:second], axis=-1) * factor
     upper = norm(c[..., m:], axis=-1) / norm(c[..., :m], axis=-1) * factor
     return lower, upper
 
 
-def loops_needed(eigenvalues: Numbers, *, tan_start: float, tolerance: float, gamma: float | None = None) -> int | None:
+def loops_needed(
+    eigenvalues: Numbers, *, tan_start: float, tolerance: float, gamma: float | None = None
+) -> int | None:
     """Loops that suffice for an angle of at most `tolerance` by the upper bound of Theorem 4.6.
 
     k = max(0, ceil(log(tan(phi_0) / eps) / log(mu_1 / mu_{m+1}))).
@@ -184,7 +197,8 @@ def loops_needed(eigenvalues: Numbers, *, tan_start: float, tolerance: float, ga
         gamma: as for `contraction_factor`.
 
     Returns:
-        The number of loops; None when the factor is 1 (a tight frame) or the start is orthogonal to the subspace.
+        The number of loops; None when the factor is 1 (a tight frame) or the start is orthogonal to
+        the subspace.
 
     Raises:
         InputError: tolerance <= 0.
@@ -212,14 +226,16 @@ def _descending(eigenvalues: Numbers) -> np.ndarray:
     if rises.size:
         i = int(rises[0])
         raise InputError(
-            f"eigenvalue {i + 2} is {values[i + 1]:g}, above {values[i]:g} before it; give them in descending order, "
-            "and the coordinates with them"
+            f"eigenvalue {i + 2} is {values[i + 1]:g}, above {values[i]:g} before it; give them in"
+            " descending order, and the coordinates with them"
         )
     return values
 
 
 def _in_range(vectors: np.ndarray) -> np.ndarray:
-    """Rows whose squares leave the range of the dtype, divided by their largest entry; the others as they are."""
+    """Rows whose squares leave the range of the dtype, divided by their largest entry; the
+    others as they are.
+    """
     if not np.issubdtype(vectors.dtype, np.floating):
         return vectors
     peak = np.max(np.abs(vectors), axis=-1, keepdims=True, initial=0)

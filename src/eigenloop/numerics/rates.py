@@ -1,10 +1,10 @@
 """The factor of one mode in a loop, from its left coordinate (NumPy).
 
-    x_{k+1} - x* = J (x_k - x*),    w^H J = mu w^H    gives    c_k = w^H (x_k - x*),    c_{k+1} = mu c_k
+    x_{k+1} - x* = J (x_k - x*),  w^H J = mu w^H  gives    c_k = w^H (x_k - x*),    c_{k+1} = mu c_k
 
-A distance ||x_k - x*|| holds all modes and turns with a rotating one, so that its slope is biased for hundreds of loops
-where the leader turns slowly or is nearly tied; c_k is multiplied by mu in every loop, whatever the other modes do and
-whether J is normal or not. Worked out here.
+A distance ||x_k - x*|| holds all modes and turns with a rotating one, so that its slope is biased
+for hundreds of loops where the leader turns slowly or is nearly tied; c_k is multiplied by mu in
+every loop, whatever the other modes do and whether J is normal or not. Worked out here.
 """
 
 import itertools
@@ -26,7 +26,8 @@ class ModeRate:
 
     Args:
         modulus: |mu|.
-        error: of it, from the largest difference between the modulus of a window and that of the whole.
+        error: of it, from the largest difference between the modulus of a window and that of the
+            whole.
         angle: arg mu, in (-pi, pi].
         angle_error: the same of the angle.
         first: first loop of the fit.
@@ -41,16 +42,21 @@ class ModeRate:
     points: int
 
 
-def fit_mode(coordinates: Complex[np.ndarray, "k *m"] | Float[np.ndarray, "k *m"], *, first: int = 0) -> ModeRate:
-    """The factor mu of c_{k+1} = mu c_k, its modulus from the slope of log |c_k|, its angle from the steps' mean turn.
+def fit_mode(
+    coordinates: Complex[np.ndarray, "k *m"] | Float[np.ndarray, "k *m"], *, first: int = 0
+) -> ModeRate:
+    """The factor mu of c_{k+1} = mu c_k, its modulus from the slope of log |c_k|, its angle from
+    the steps' mean turn.
 
-    Least squares' own error takes what is left for noise, which it is not where a nonlinear term or another mode fades:
-    there all points are off together. So the series is cut into `WINDOWS` parts, and the error is the largest
-    difference between the factor of one and that of the whole; where these factors drift to one side by ever smaller
-    steps, it reaches to where they go as a geometric series. It is some times too wide for noise.
+    Least squares' own error takes what is left for noise, which it is not where a nonlinear term or
+    another mode fades: there all points are off together. So the series is cut into `WINDOWS`
+    parts, and the error is the largest difference between the factor of one and that of the whole;
+    where these factors drift to one side by ever smaller steps, it reaches to where they go as a
+    geometric series. It is some times too wide for noise.
 
     Args:
-        coordinates: c_0, c_1, ..., one complex number for each loop, or m that share their mu; none of them all zero.
+        coordinates: c_0, c_1, ..., one complex number for each loop, or m that share their mu; none
+            of them all zero.
         first: the loop of the first one, for the result.
 
     Raises:
@@ -74,16 +80,24 @@ def fit_mode(coordinates: Complex[np.ndarray, "k *m"] | Float[np.ndarray, "k *m"
     windows = [slice(a, b + 1) for a, b in itertools.pairwise(ends)]
     slope, angle = _slope(logs), _angle(turns)
     slopes = np.array([_slope(logs[window]) for window in windows]) - slope
-    angles = np.array([_angle(turns[each.start : each.stop - 1] * np.exp(-1j * angle)) for each in windows])
+    angles = np.array(
+        [_angle(turns[each.start : each.stop - 1] * np.exp(-1j * angle)) for each in windows]
+    )
     modulus = float(np.exp(slope))
     return ModeRate(
-        modulus=modulus, error=modulus * _error(slopes), angle=angle, angle_error=_error(angles), first=first,
+        modulus=modulus,
+        error=modulus * _error(slopes),
+        angle=angle,
+        angle_error=_error(angles),
+        first=first,
         points=count,
-    )  # fmt: skip
+    )
 
 
 def _error(apart: np.ndarray) -> float:
-    """The largest difference to the whole, of the windows and of the limit of their drift; never below rounding."""
+    """The largest difference to the whole, of the windows and of the limit of their drift; never
+    below rounding.
+    """
     steps, limit = np.diff(apart), 0.0
     if (np.all(steps > 0) or np.all(steps < 0)) and np.all(np.diff(np.abs(steps)) < 0):
         shrinking = (steps[-1] / steps[0]) ** (1 / (len(steps) - 1))

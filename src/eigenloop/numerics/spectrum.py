@@ -1,4 +1,6 @@
-"""Spectra of S = X X^T: eigenvalues with multiplicity, and matrices with a prescribed spectrum (NumPy, float64)."""
+"""Spectra of S = X X^T: eigenvalues with multiplicity, and matrices with a prescribed spectrum
+(NumPy, float64).
+"""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -10,13 +12,18 @@ from numpy.typing import ArrayLike
 from eigenloop.system.errors import InputError
 
 Numbers: TypeAlias = ArrayLike | Sequence[float] | Sequence[int]
-"""What `numpy.asarray` reads as real numbers; NumPy's `ArrayLike` alone leaves out tuples when checked at run time."""
+"""What `numpy.asarray` reads as real numbers; NumPy's `ArrayLike` alone leaves out tuples when
+checked at run time.
+"""
 
 TIE_TOLERANCE = 1e-9
 """Two eigenvalues are equal when they differ by less than this fraction of the largest one."""
 
 DEFAULT_MULTIPLICITIES = (5, 4, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1)
-"""Task 2 at d = 16, n = 32: the only partition that gives both no-LN plateaus read off Fig. 2 of arXiv 2606.00605."""
+"""Task 2 at d = 16, n = 32: the only partition that gives both no-LN plateaus read off Fig.
+
+2 of arXiv 2606.00605.
+"""
 
 
 def sorted_eigenvalues(eigenvalues: Numbers) -> Float[np.ndarray, " d"]:
@@ -29,7 +36,8 @@ def sorted_eigenvalues(eigenvalues: Numbers) -> Float[np.ndarray, " d"]:
         float64 array lambda_1 >= ... >= lambda_d >= 0.
 
     Raises:
-        InputError: fewer than two values, a value that is negative or not finite, or all of them zero.
+        InputError: fewer than two values, a value that is negative or not finite, or all of them
+            zero.
 
     Example:
         >>> sorted_eigenvalues([1, 3, 2])
@@ -39,7 +47,10 @@ def sorted_eigenvalues(eigenvalues: Numbers) -> Float[np.ndarray, " d"]:
     if values.size < 2:
         raise InputError(f"{values.size} eigenvalue(s) given; at least 2 are needed")
     if not np.all(np.isfinite(values)):
-        raise InputError(f"eigenvalue {values[~np.isfinite(values)][0]} is not a finite number; remove or replace it")
+        raise InputError(
+            f"eigenvalue {values[~np.isfinite(values)][0]} is not a finite number; remove or"
+            " replace it"
+        )
     if values.min() < 0:
         raise InputError(f"eigenvalue {values.min():g} is negative; S = X X^T has none below 0")
     if values.max() == 0:
@@ -62,7 +73,8 @@ def top_multiplicity(eigenvalues: Numbers) -> int:
 
 
 def require_gap(eigenvalues: Numbers) -> int:
-    """`top_multiplicity`, refusing a tight frame (all eigenvalues equal), in which no direction is principal.
+    """`top_multiplicity`, refusing a tight frame (all eigenvalues equal), in which no direction is
+    principal.
 
     Raises:
         InputError: m = d.
@@ -71,21 +83,25 @@ def require_gap(eigenvalues: Numbers) -> int:
         >>> require_gap([2.0, 2.0])
         Traceback (most recent call last):
             ...
-        eigenloop.system.errors.InputError: all 2 eigenvalues equal 2: a tight frame has no principal direction to \
+        eigenloop.system.errors.InputError: all 2 eigenvalues equal 2: a tight frame has no
+        principal direction to \
 find; at least one eigenvalue must be smaller than the largest
     """
     values = sorted_eigenvalues(eigenvalues)
     multiplicity = top_multiplicity(values)
     if multiplicity == values.size:
         raise InputError(
-            f"all {values.size} eigenvalues equal {values[0]:g}: a tight frame has no principal direction to find; "
-            "at least one eigenvalue must be smaller than the largest"
+            f"all {values.size} eigenvalues equal {values[0]:g}: a tight frame has no principal"
+            " direction to find; at least one eigenvalue must be smaller than the largest"
         )
     return multiplicity
 
 
-def check_multiplicities(multiplicities: Sequence[float] | Sequence[int], *, dim: int, samples: int) -> tuple[int, ...]:
-    """The multiplicities m_1..m_d of Task 2, checked: d positive integers whose sum is n and that are not all equal.
+def check_multiplicities(
+    multiplicities: Sequence[float] | Sequence[int], *, dim: int, samples: int
+) -> tuple[int, ...]:
+    """The multiplicities m_1..m_d of Task 2, checked: d positive integers whose sum is n and that
+    are not all equal.
 
     Raises:
         InputError: names the count or the sum that does not fit, and what to change.
@@ -97,26 +113,34 @@ def check_multiplicities(multiplicities: Sequence[float] | Sequence[int], *, dim
     fraction = next((m for m in multiplicities if m != int(m)), None)
     if fraction is not None:
         raise InputError(
-            f"multiplicity {fraction:g} is not an integer; it counts equal columns, so give a whole number"
+            f"multiplicity {fraction:g} is not an integer; it counts equal columns, so give a whole"
+            " number"
         )
     values = tuple(int(m) for m in multiplicities)
     if samples < dim:
         raise InputError(
-            f"--samples is {samples}, but a planted full-rank spectrum needs at least --dim = {dim} columns; "
-            "raise --samples or lower --dim"
+            f"--samples is {samples}, but a planted full-rank spectrum needs at least --dim = {dim}"
+            " columns; raise --samples or lower --dim"
         )
     if len(values) != dim:
-        raise InputError(f"{len(values)} multiplicities given, but --dim is {dim}; give one for each dimension")
+        raise InputError(
+            f"{len(values)} multiplicities given, but --dim is {dim}; give one for each dimension"
+        )
     if min(values) < 1:
-        raise InputError(f"multiplicity {min(values)} is below 1; X0 must have full rank, so each is at least 1")
+        raise InputError(
+            f"multiplicity {min(values)} is below 1; X0 must have full rank, so each is at least 1"
+        )
     if sum(values) != samples:
-        raise InputError(f"multiplicities sum to {sum(values)}, but --samples is {samples}; change one of them")
+        raise InputError(
+            f"multiplicities sum to {sum(values)}, but --samples is {samples}; change one of them"
+        )
     require_gap(values)
     return values
 
 
 def random_orthogonal(rng: np.random.Generator, dim: int) -> Float[np.ndarray, "d d"]:
-    """An orthogonal matrix from the Haar measure on O(d): QR of a Gaussian matrix with the signs of R's diagonal.
+    """An orthogonal matrix from the Haar measure on O(d): QR of a Gaussian matrix with the signs of
+    R's diagonal.
 
     Example:
         >>> q = random_orthogonal(np.random.default_rng(0), 3)
@@ -127,7 +151,9 @@ def random_orthogonal(rng: np.random.Generator, dim: int) -> Float[np.ndarray, "
     return q * np.sign(np.diagonal(r))
 
 
-def symmetric_with_spectrum(rng: np.random.Generator, eigenvalues: Numbers) -> Float[np.ndarray, "d d"]:
+def symmetric_with_spectrum(
+    rng: np.random.Generator, eigenvalues: Numbers
+) -> Float[np.ndarray, "d d"]:
     """S = Q diag(eigenvalues) Q^T with Q Haar-distributed.
 
     Example:
@@ -140,12 +166,15 @@ def symmetric_with_spectrum(rng: np.random.Generator, eigenvalues: Numbers) -> F
     return (q * values) @ q.T
 
 
-def unit_columns_with_spectrum(rng: np.random.Generator, eigenvalues: Numbers, *, samples: int) -> np.ndarray:
-    """X in R^{d x n} with unit columns and X X^T of the given eigenvalues (Example 3.3 with any spectrum).
+def unit_columns_with_spectrum(
+    rng: np.random.Generator, eigenvalues: Numbers, *, samples: int
+) -> np.ndarray:
+    """X in R^{d x n} with unit columns and X X^T of the given eigenvalues (Example 3.3 with any
+    spectrum).
 
-    Starts from Q diag(sqrt(lambda)) R^T, whose squared column norms sum to n, and repairs one column norm per step by
-    a rotation in the plane of a column that is too long and one that is too short (Bendel and Mickey 1978), which
-    leaves X X^T as it is.
+    Starts from Q diag(sqrt(lambda)) R^T, whose squared column norms sum to n, and repairs one
+    column norm per step by a rotation in the plane of a column that is too long and one that is too
+    short (Bendel and Mickey 1978), which leaves X X^T as it is.
 
     Args:
         rng: source of the two random rotations.
@@ -160,15 +189,22 @@ def unit_columns_with_spectrum(rng: np.random.Generator, eigenvalues: Numbers, *
 
     Example:
         >>> x = unit_columns_with_spectrum(np.random.default_rng(0), [2.5, 1.0, 0.5], samples=4)
-        >>> bool(np.allclose(np.linalg.norm(x, axis=0), 1)), np.linalg.eigvalsh(x @ x.T).round(12).tolist()
+        >>> (
+        ...     bool(np.allclose(np.linalg.norm(x, axis=0), 1)),
+        ...     np.linalg.eigvalsh(x @ x.T).round(12).tolist(),
+        ... )
         (True, [0.5, 1.0, 2.5])
     """
     values = sorted_eigenvalues(eigenvalues)
     if abs(values.sum() - samples) > 1e-9 * samples:
-        raise InputError(f"eigenvalues sum to {values.sum():g}, but n unit columns need a sum of n = {samples}")
+        raise InputError(
+            f"eigenvalues sum to {values.sum():g}, but n unit columns need a sum of n = {samples}"
+        )
     rank = int(np.sum(values > 0))
     if samples < rank:
-        raise InputError(f"{rank} positive eigenvalues need at least {rank} columns, but n is {samples}")
+        raise InputError(
+            f"{rank} positive eigenvalues need at least {rank} columns, but n is {samples}"
+        )
     dim = values.size
     rotation = random_orthogonal(rng, samples)[:, :rank]
     x = random_orthogonal(rng, dim)[:, :rank] * np.sqrt(values[:rank]) @ rotation.T
@@ -182,5 +218,8 @@ def unit_columns_with_spectrum(rng: np.random.Generator, eigenvalues: Numbers, *
         a, c = norms[high] - 1, norms[low] - 1
         t = (-inner + np.copysign(np.sqrt(inner * inner - a * c), -inner)) / a if a > 0 else 0.0
         cos, sin = 1 / np.hypot(1, t), t / np.hypot(1, t)
-        x[:, low], x[:, high] = cos * x[:, low] + sin * x[:, high], cos * x[:, high] - sin * x[:, low]
+        x[:, low], x[:, high] = (
+            cos * x[:, low] + sin * x[:, high],
+            cos * x[:, high] - sin * x[:, low],
+        )
     return x / np.linalg.norm(x, axis=0)

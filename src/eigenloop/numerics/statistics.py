@@ -10,7 +10,9 @@ from eigenloop.numerics.spectrum import Numbers
 from eigenloop.system.errors import InputError
 
 WINDOW = (1e-4, 1e-11)
-"""A rate is fitted where its series is below the first and above the second, which is above round-off."""
+"""A rate is fitted where its series is below the first and above the second, which is above
+round-off.
+"""
 
 MIN_POINTS = 8
 """Fewest loops that a rate is fitted to."""
@@ -87,7 +89,9 @@ def bootstrap_interval(
     if not 0 < level < 1:
         raise InputError(f"level is {level:g}; it must be above 0 and below 1")
     rng = np.random.default_rng(seed)
-    means = np.array([array[rng.integers(0, array.size, array.size)].mean() for _ in range(resamples)])
+    means = np.array(
+        [array[rng.integers(0, array.size, array.size)].mean() for _ in range(resamples)]
+    )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -125,7 +129,9 @@ def fit_power_law(x: Numbers, y: Numbers) -> PowerLawFit:
     exponent = float(centred @ v / (centred @ centred))
     residual = v - v.mean() - exponent * centred
     stderr = float(np.sqrt(residual @ residual / (x.size - 2) / (centred @ centred)))
-    return PowerLawFit(exponent=exponent, prefactor=float(np.exp(v.mean() - exponent * u.mean())), stderr=stderr)
+    return PowerLawFit(
+        exponent=exponent, prefactor=float(np.exp(v.mean() - exponent * u.mean())), stderr=stderr
+    )
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,8 @@ class Rate:
 
 
 def fit_rate(series: Float[np.ndarray, " k"], *, window: tuple[float, float] = WINDOW) -> Rate:
-    """The factor r of s_k ~ C r^k, between where s_k stays below the window's upper end and falls below the lower.
+    """The factor r of s_k ~ C r^k, between where s_k stays below the window's upper end and falls
+    below the lower.
 
     Only the second half of these loops is fitted, because faster modes fade in the first.
 

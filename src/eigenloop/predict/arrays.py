@@ -22,20 +22,24 @@ def sheet_of_array(values: np.ndarray, source: str, names: Sequence[str] | None 
     """
     if values.dtype.names is not None:
         raise InputError(
-            f"{source} holds a structured array (fields {shortened(', '.join(values.dtype.names), 200)}); give a matrix"
+            f"{source} holds a structured array (fields"
+            f" {shortened(', '.join(values.dtype.names), 200)}); give a matrix"
         )
     if values.dtype.kind == "c":
         raise InputError(f"{source} holds complex numbers ({values.dtype}); give real ones")
     if values.dtype.kind not in "biuf":
         raise InputError(f"{source} holds values of type {values.dtype}; give real numbers")
     if values.ndim != 2:
-        raise InputError(f"{source} has shape {values.shape}; it must be a table, samples x features")
+        raise InputError(
+            f"{source} has shape {values.shape}; it must be a table, samples x features"
+        )
     named = tuple(names) if names is not None else numbered(values.shape[1])
     return Sheet(named, values.astype(np.float64))
 
 
 def _loaded(file: Any) -> Any:
-    with warnings.catch_warnings(action="ignore"):  # that Python 2 wrote the header changes nothing here
+    # that Python 2 wrote the header changes nothing here
+    with warnings.catch_warnings(action="ignore"):
         return np.load(file, allow_pickle=False)
 
 
@@ -67,10 +71,13 @@ def sheet_of_npz(file: Any, source: str, key: str | None) -> Sheet:
                 raise InputError(f"{source} holds no array; save one with numpy.savez(path, X)")
             if key is None and len(held) > 1:
                 raise InputError(
-                    f"{source} holds {len(held)} arrays ({shortened(', '.join(held), 200)}); choose one with --key NAME"
+                    f"{source} holds {len(held)} arrays ({shortened(', '.join(held), 200)}); choose"
+                    " one with --key NAME"
                 )
             if key is not None and key not in held:
-                raise InputError(f"{source} has no array {key!r}; it holds {shortened(', '.join(held), 200)}")
+                raise InputError(
+                    f"{source} has no array {key!r}; it holds {shortened(', '.join(held), 200)}"
+                )
             with warnings.catch_warnings(action="ignore"):
                 array = archive[held[0] if key is None else key]
             return sheet_of_array(array, source)
@@ -87,17 +94,22 @@ def _sparse(file: Any, source: str) -> Sheet:
     matrix: Any = sparse.load_npz(file)
     if len(matrix.shape) != 2 or matrix.dtype.kind not in "biuf":
         raise InputError(
-            f"{source} holds a sparse array of shape {matrix.shape} and type {matrix.dtype}; give a matrix"
+            f"{source} holds a sparse array of shape {matrix.shape} and type {matrix.dtype}; give a"
+            " matrix"
         )
     n, d = matrix.shape
-    require_memory(8 * n * d, f"{source}, {n} x {d} and sparse, written out,", "give fewer rows or columns")
+    require_memory(
+        8 * n * d, f"{source}, {n} x {d} and sparse, written out,", "give fewer rows or columns"
+    )
     if matrix.format in ("csr", "csc", "bsr"):
         matrix.check_format(full_check=True)  # hostile indices would be written wherever they point
     matrix = matrix.tocoo() if matrix.format != "dia" else matrix
     if matrix.format == "coo" and matrix.nnz:
         rows, columns = matrix.coords
         if rows.min() < 0 or columns.min() < 0 or rows.max() >= n or columns.max() >= d:
-            raise InputError(f"{source} is damaged: entries lie outside its {n} x {d} cells; save it again")
+            raise InputError(
+                f"{source} is damaged: entries lie outside its {n} x {d} cells; save it again"
+            )
     dense = sheet_of_array(np.asarray(matrix.toarray()), source)
     return Sheet(dense.names, dense.numbers, facts=("sparse",))
 
@@ -108,12 +120,18 @@ def sheet_of_parquet(file: Any, source: str) -> Sheet:
         import pyarrow  # pyright: ignore[reportMissingImports]
         from pyarrow import parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise InputError(f"{source} needs pyarrow to be read: pip install 'eigenloop[parquet]'") from None
+        raise InputError(
+            f"{source} needs pyarrow to be read: pip install 'eigenloop[parquet]'"
+        ) from None
     try:
         opened = parquet.ParquetFile(file)
         about = opened.metadata
         size = 8 * max(about.num_rows, 0) * about.num_columns
-        require_memory(3 * size, f"{source}, {about.num_rows} x {about.num_columns},", "give fewer rows or columns")
+        require_memory(
+            3 * size,
+            f"{source}, {about.num_rows} x {about.num_columns},",
+            "give fewer rows or columns",
+        )
         frame = opened.read().to_pandas()
     except InputError:
         raise

@@ -1,7 +1,7 @@
 """Text to a sheet: separator, decimal sign, comments, header, row names; pandas reads the cells.
 
-What decides is said in docs/tables.md. The separator is the one of `, ; tab | blanks` under which all lines have
-equally many cells, and among several the one under which most cells are numbers.
+What decides is said in docs/tables.md. The separator is the one of `, ; tab | blanks` under which
+all lines have equally many cells, and among several the one under which most cells are numbers.
 """
 
 import csv
@@ -17,7 +17,15 @@ from jaxtyping import Float
 
 from eigenloop.predict.arrays import numbered
 from eigenloop.predict.headers import FirstLine, judged
-from eigenloop.predict.sheets import THOUSANDS, Sheet, Trouble, column_of_cells, is_missing, number, shortened
+from eigenloop.predict.sheets import (
+    THOUSANDS,
+    Sheet,
+    Trouble,
+    column_of_cells,
+    is_missing,
+    number,
+    shortened,
+)
 from eigenloop.system.errors import InputError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
@@ -38,16 +46,24 @@ class _Dialect:
     def numbered_records(self, lines: Sequence[str]) -> list[tuple[int, list[str]]]:
         """Each record, blanks around its cells gone, with the number of lines read after it."""
         reader = csv.reader(
-            [line + "\n" for line in self.prepared(lines)], delimiter=self.separator, quotechar=self.quote,
+            [line + "\n" for line in self.prepared(lines)],
+            delimiter=self.separator,
+            quotechar=self.quote,
             skipinitialspace=True,
-        )  # fmt: skip
+        )
         return [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
 
     def prepared(self, lines: Sequence[str]) -> list[str]:
-        return [line.strip().replace("\t", " ") for line in lines] if self.separator == " " else list(lines)
+        return (
+            [line.strip().replace("\t", " ") for line in lines]
+            if self.separator == " "
+            else list(lines)
+        )
 
 
-def sheet_of_text(text: str, source: str, *, header: bool | None = None, chosen: Sequence[str] = ()) -> Sheet:
+def sheet_of_text(
+    text: str, source: str, *, header: bool | None = None, chosen: Sequence[str] = ()
+) -> Sheet:
     """Read a table of text.
 
     Args:
@@ -57,20 +73,26 @@ def sheet_of_text(text: str, source: str, *, header: bool | None = None, chosen:
         chosen: names that options ask for; a first line that has one of them is a header.
 
     Raises:
-        InputError: no table: lines of different length, a quote that is never closed, nothing but comments.
+        InputError: no table: lines of different length, a quote that is never closed, nothing but
+            comments.
     """
     lines, where, separator, comments = _lines(text, source)
     dialect = _dialect(lines, separator)
     try:
         records = dialect.numbered_records(lines)
     except csv.Error as error:
-        raise InputError(f"{source}: a cell cannot be read ({error}); is a quotation mark never closed?") from None
+        raise InputError(
+            f"{source}: a cell cannot be read ({error}); is a quotation mark never closed?"
+        ) from None
     title, comments = _title(comments, dialect, records)
     ends, rows = [end for end, _ in records], [row for _, row in records]
     begins = [where[begin] for begin in [0, *ends[:-1]]]
-    shorter = _require_equal(rows, begins, source, dialect, lonely=title is not None or header is False)
+    shorter = _require_equal(
+        rows, begins, source, dialect, lonely=title is not None or header is False
+    )
     raw = len(rows[-1])
-    if raw > 1 + shorter and all(row[-1] == "" for row in rows[shorter:]):  # a separator at the end of each line
+    # a separator at the end of each line
+    if raw > 1 + shorter and all(row[-1] == "" for row in rows[shorter:]):
         rows, shorter = [row[: raw - 1] for row in rows], False
     dialect = _with_decimal(dialect, rows)
     begin = 0 if title is not None else 1
@@ -78,9 +100,16 @@ def sheet_of_text(text: str, source: str, *, header: bool | None = None, chosen:
     body_lines = lines[ends[0] :] if begin else lines
     numbers, troubles = _numbers(body_lines, body, dialect, raw=raw, width=len(rows[-1]))
     sheet = _assembled(
-        first, numbers, troubles, dialect, True if shorter or title is not None else header, chosen, body[:SAMPLE],
-        quoted=_quoted(lines[: ends[0]], raw, dialect) and not _quoted(body_lines[:1], raw, dialect),
-    )  # fmt: skip
+        first,
+        numbers,
+        troubles,
+        dialect,
+        True if shorter or title is not None else header,
+        chosen,
+        body[:SAMPLE],
+        quoted=_quoted(lines[: ends[0]], raw, dialect)
+        and not _quoted(body_lines[:1], raw, dialect),
+    )
     facts = [f"separated by {SEPARATORS.get(dialect.separator, repr(dialect.separator))}"]
     facts += ["decimal comma"] if dialect.decimal == "," else []
     return _finished(sheet, body if sheet.headed else [first, *body], facts, comments, dialect)
@@ -90,7 +119,9 @@ def _lines(text: str, source: str) -> tuple[list[str], list[int], str | None, li
     """Lines that hold cells, their numbers, the separator of a line `sep=`, and the comments."""
     raw = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x1a", "").split("\n")
     separator = None
-    found = re.fullmatch(r'"?sep=(.)"?', raw[0].strip("\ufeff ")) or re.fullmatch(r"sep=(\t)", raw[0])
+    found = re.fullmatch(r'"?sep=(.)"?', raw[0].strip("\ufeff ")) or re.fullmatch(
+        r"sep=(\t)", raw[0]
+    )
     if found is not None:
         separator = " " if found.group(1) == " " else found.group(1)
         raw[0] = ""
@@ -105,9 +136,10 @@ def _lines(text: str, source: str) -> tuple[list[str], list[int], str | None, li
         where.append(i)
     if not lines:
         raise InputError(
-            f"{source} holds nothing but comments (lines that begin with #)" if comments
+            f"{source} holds nothing but comments (lines that begin with #)"
+            if comments
             else f"{source} is empty; it must hold a table with samples in rows"
-        )  # fmt: skip
+        )
     return lines, where, separator, comments
 
 
@@ -125,8 +157,10 @@ def _dialect(lines: list[str], separator: str | None) -> _Dialect:
         width = max(set(widths[1:] or widths), key=(widths[1:] or widths).count)
         if width < 2:
             continue
-        equal = sum(w == width for w in widths[1:]) + (widths[0] == width or widths[0] == width - 1 > 1)
-        cells = [cell for row in (records[1:] or records) for cell in row if not is_missing(cell)]
+        equal = sum(w == width for w in widths[1:]) + (
+            widths[0] == width or widths[0] == width - 1 > 1
+        )
+        cells = [cell for row in records[1:] or records for cell in row if not is_missing(cell)]
         numeric = sum(_is_number(cell, candidate) for cell in cells) / max(len(cells), 1)
         found = (equal / len(records), numeric, width)
         if found > score:
@@ -135,16 +169,21 @@ def _dialect(lines: list[str], separator: str | None) -> _Dialect:
 
 
 def _is_number(cell: str, separator: str) -> bool:
-    """Whether a cell speaks for a separator; 1.234,56 does too, which is refused later by its own name."""
+    """Whether a cell speaks for a separator; 1.234,56 does too, which is refused later by its
+    own name.
+    """
     if number(cell) is not None:
         return True
-    return separator != "," and (number(cell, ",") is not None or THOUSANDS.fullmatch(cell) is not None)
+    return separator != "," and (
+        number(cell, ",") is not None or THOUSANDS.fullmatch(cell) is not None
+    )
 
 
 def _with_decimal(dialect: _Dialect, rows: list[list[str]]) -> _Dialect:
     """With a decimal comma where more cells are numbers with a comma than with a point.
 
-    Where commas separate, a quoted "1,234" is one thousand and something, unless some cell can only be a decimal.
+    Where commas separate, a quoted "1,234" is one thousand and something, unless some cell can only
+    be a decimal.
     """
     commas = [cell for row in rows for cell in row if "," in cell and number(cell, ",") is not None]
     if not commas:
@@ -159,7 +198,9 @@ def _with_decimal(dialect: _Dialect, rows: list[list[str]]) -> _Dialect:
 def _title(
     comments: list[str], dialect: _Dialect, records: list[tuple[int, list[str]]]
 ) -> tuple[list[str] | None, list[str]]:
-    """A comment that names the columns, as `numpy.savetxt(header=...)` writes it, and the other comments."""
+    """A comment that names the columns, as `numpy.savetxt(header=...)` writes it, and the other
+    comments.
+    """
     width = len(records[-1][1])
     first = records[0][1]
     if width < 2 or not any(number(cell, dialect.decimal) is not None for cell in first):
@@ -174,15 +215,19 @@ def _title(
     return None, comments
 
 
-def _require_equal(rows: list[list[str]], begins: list[int], source: str, dialect: _Dialect, *, lonely: bool) -> bool:
-    """Whether the first line has one cell less, as R writes a header over row names; all others must be equal.
+def _require_equal(
+    rows: list[list[str]], begins: list[int], source: str, dialect: _Dialect, *, lonely: bool
+) -> bool:
+    """Whether the first line has one cell less, as R writes a header over row names; all others
+    must be equal.
 
     Args:
         rows: cells of all lines.
         begins: the number of each line.
         source: for messages.
         dialect: for messages.
-        lonely: whether the first line is no header, so that it must have as many cells as the others.
+        lonely: whether the first line is no header, so that it must have as many cells as the
+            others.
     """
     width = Counter(len(row) for row in rows[1:] or rows).most_common(1)[0][0]
     shorter = not lonely and len(rows) > 1 and len(rows[0]) == width - 1 and width > 2
@@ -191,33 +236,56 @@ def _require_equal(rows: list[list[str]], begins: list[int], source: str, dialec
         like = next(i for i in range(len(rows) - 1, -1, -1) if len(rows[i]) == width)
         above = bad == list(range(len(bad))) and len(rows) - len(bad) > 1
         raise InputError(
-            f"{source}: line {begins[bad[0]]} has {len(rows[bad[0]])} cell(s), but line {begins[like]} has {width}, "
-            f"separated by {SEPARATORS.get(dialect.separator, repr(dialect.separator))}; "
-            + (f"remove what stands above line {begins[len(bad)]}, if the table begins there" if above else
-               "make them equal")
-        )  # fmt: skip
+            f"{source}: line {begins[bad[0]]} has {len(rows[bad[0]])} cell(s), but line"
+            f" {begins[like]} has {width}, separated by"
+            f" {SEPARATORS.get(dialect.separator, repr(dialect.separator))}; "
+            + (
+                f"remove what stands above line {begins[len(bad)]}, if the table begins there"
+                if above
+                else "make them equal"
+            )
+        )
     return shorter
 
 
 def _numbers(
     lines: list[str], rows: list[list[str]], dialect: _Dialect, *, raw: int, width: int
 ) -> tuple[Float[np.ndarray, "n D"], dict[int, Trouble]]:
-    """The body's cells as numbers, by pandas; columns that it leaves as text are read cell by cell."""
+    """The body's cells as numbers, by pandas; columns that it leaves as text are read cell by
+    cell.
+    """
     import pandas as pd
 
     numbers, troubles = np.full((len(rows), width), np.nan), {}
     if not rows:
         return numbers, troubles
-    missing = sorted({cell for row in rows[:SAMPLE] for cell in row if is_missing(cell)} | {"", "NA", "nan", "NaN"})
+    missing = sorted(
+        {cell for row in rows[:SAMPLE] for cell in row if is_missing(cell)}
+        | {"", "NA", "nan", "NaN"}
+    )
+    # pandas splits it otherwise: odd quotes, a separator of many bytes
     try:
         frame: Any = pd.read_csv(
-            io.BytesIO("\n".join(dialect.prepared(lines)).encode()), header=None, names=list(range(raw)),
-            sep=r"\s+" if dialect.separator == " " else dialect.separator, quotechar=dialect.quote,
-            decimal=dialect.decimal, na_values=missing, keep_default_na=False, skipinitialspace=True, index_col=False,
-            engine="c", low_memory=False, float_precision="round_trip",
-        )  # fmt: skip
+            io.BytesIO("\n".join(dialect.prepared(lines)).encode()),
+            header=None,
+            names=list(range(raw)),
+            sep=r"\s+" if dialect.separator == " " else dialect.separator,
+            quotechar=dialect.quote,
+            decimal=dialect.decimal,
+            na_values=missing,
+            keep_default_na=False,
+            skipinitialspace=True,
+            index_col=False,
+            engine="c",
+            low_memory=False,
+            float_precision="round_trip",
+        )
         whole = frame.shape == (len(rows), raw)
-    except (ValueError, OverflowError, Warning):  # pandas splits it otherwise: odd quotes, a separator of many bytes
+    except (
+        ValueError,
+        OverflowError,
+        Warning,
+    ):
         whole, frame = False, None
     for j in range(width):
         kind = frame[j].dtype.kind if whole else "O"
@@ -238,12 +306,23 @@ def _quoted(lines: list[str], width: int, dialect: _Dialect) -> bool:
 
 
 def _assembled(
-    first: list[str], numbers: np.ndarray, troubles: dict[int, Trouble], dialect: _Dialect, header: bool | None,
-    chosen: Sequence[str], sample: list[list[str]], *, quoted: bool,
-) -> Sheet:  # fmt: skip
+    first: list[str],
+    numbers: np.ndarray,
+    troubles: dict[int, Trouble],
+    dialect: _Dialect,
+    header: bool | None,
+    chosen: Sequence[str],
+    sample: list[list[str]],
+    *,
+    quoted: bool,
+) -> Sheet:
     """The sheet with or without its first line as a sample."""
     width, question = numbers.shape[1], ""
-    index = (0, "the header has one name less than the lines have cells") if len(first) < width else None
+    index = (
+        (0, "the header has one name less than the lines have cells")
+        if len(first) < width
+        else None
+    )
     first = ["", *first] if index else first
     values = np.array([column_of_cells([cell], dialect.decimal)[0][0] for cell in first])
     headed = bool(header)
@@ -262,10 +341,14 @@ def _assembled(
         _, trouble = column_of_cells([cell], dialect.decimal)
         if trouble is not None:
             below[j] = replace(trouble, numbers=int(np.sum(~np.isnan(numbers[:, j]))))
-    return Sheet(numbered(width), np.vstack([values, numbers]), below, None, index, asked, False, question)
+    return Sheet(
+        numbered(width), np.vstack([values, numbers]), below, None, index, asked, False, question
+    )
 
 
-def _finished(sheet: Sheet, rows: list[list[str]], facts: list[str], comments: list[str], dialect: _Dialect) -> Sheet:
+def _finished(
+    sheet: Sheet, rows: list[list[str]], facts: list[str], comments: list[str], dialect: _Dialect
+) -> Sheet:
     more = ", ..." * (len(sheet.names) > 3)
     header = f"header {', '.join(shortened(name, 20) for name in sheet.names[:3])}{more}"
     return replace(

@@ -1,4 +1,6 @@
-"""What a table's reader may have meant otherwise, and by how much that would turn the answer (NumPy)."""
+"""What a table's reader may have meant otherwise, and by how much that would turn the answer
+(NumPy).
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,13 +17,17 @@ CHANCE = 0.01
 """A column of whole numbers is in order by chance less often than this before anything is said."""
 
 SEPARATELY = 3
-"""Up to so many such columns are doubted one by one, each with its own angle; more in one sentence."""
+"""Up to so many such columns are doubted one by one, each with its own angle; more in one
+sentence.
+"""
 
 IDENTIFIER = re.compile(
-    r"(.*[\W_])?(id|ids|identifier|index|idx|code|key|number|nr|no|uuid|obs|row[._]?names?|row)", re.IGNORECASE
+    r"(.*[\W_])?(id|ids|identifier|index|idx|code|key|number|nr|no|uuid|obs|row[._]?names?|row)",
+    re.IGNORECASE,
 )
 ROW_NUMBER = re.compile(
-    r"(unnamed: ?0|index|level_0|id|no|nr|row|row[._]?names?|obs|observation|#|column 1)\.?", re.IGNORECASE
+    r"(unnamed: ?0|index|level_0|id|no|nr|row|row[._]?names?|obs|observation|#|column 1)\.?",
+    re.IGNORECASE,
 )
 
 
@@ -42,14 +48,17 @@ class Doubt:
     columns: tuple[int, ...]
 
 
-def doubts_of(sheet: Sheet, kept: Sequence[int], whole: np.ndarray, *, asked: bool) -> tuple[Doubt, ...]:
+def doubts_of(
+    sheet: Sheet, kept: Sequence[int], whole: np.ndarray, *, asked: bool
+) -> tuple[Doubt, ...]:
     """The doubts of a table.
 
     Args:
         sheet: that it is from.
         kept: its columns.
         whole: (n,), its rows.
-        asked: whether its columns were named one by one, so that none of them can be there by mistake.
+        asked: whether its columns were named one by one, so that none of them can be there by
+            mistake.
     """
     rows = sheet.numbers[whole][:, list(kept)]
     everything = tuple(range(len(kept)))
@@ -59,35 +68,61 @@ def doubts_of(sheet: Sheet, kept: Sequence[int], whole: np.ndarray, *, asked: bo
         readable = not np.isnan(line).any()
         if sheet.headed:
             other = (lambda: np.vstack([line, rows])) if readable else None
-            found.append(Doubt(sheet.question, "--no-header reads it as a sample", other, everything))
+            found.append(
+                Doubt(sheet.question, "--no-header reads it as a sample", other, everything)
+            )
         elif readable and whole[0]:
-            found.append(Doubt(sheet.question, "--header reads it as names", lambda: rows[1:], everything))
+            found.append(
+                Doubt(sheet.question, "--header reads it as names", lambda: rows[1:], everything)
+            )
     if sheet.thousands is not None:
         scaled = sheet.thousands[whole][:, list(kept)]
         found.append(
-            Doubt("every comma was read as a decimal comma, although each may separate thousands (1,234 as 1234)",
-                  "write such numbers without separators", lambda: scaled, everything)
-        )  # fmt: skip
-    suspects = [] if asked else [k for k, j in enumerate(kept) if _may_be_an_identifier(sheet.names[j], rows[:, k])]
+            Doubt(
+                "every comma was read as a decimal comma, although each may separate thousands"
+                " (1,234 as 1234)",
+                "write such numbers without separators",
+                lambda: scaled,
+                everything,
+            )
+        )
+    suspects = (
+        []
+        if asked
+        else [k for k, j in enumerate(kept) if _may_be_an_identifier(sheet.names[j], rows[:, k])]
+    )
     for group in [[k] for k in suspects] if len(suspects) <= SEPARATELY else [suspects]:
-        names = ", ".join(repr(shortened(sheet.names[kept[k]], 30)) for k in group[:5]) + ", ..." * (len(group) > 5)
+        names = ", ".join(
+            repr(shortened(sheet.names[kept[k]], 30)) for k in group[:5]
+        ) + ", ..." * (len(group) > 5)
         others = tuple(k for k in everything if k not in group)
-        words = ("columns {}", "them", "were read as features") if len(group) > 1 else (
-            "column {}", "it", "was read as a feature")  # fmt: skip
+        words = (
+            ("columns {}", "them", "were read as features")
+            if len(group) > 1
+            else ("column {}", "it", "was read as a feature")
+        )
         found.append(
-            Doubt(f"{words[0].format(names)} may number the rows or be a time or a label, and {words[2]}",
-                  f"--drop {','.join(str(kept[k] + 1) for k in group)} leaves {words[1]} out",
-                  _without(rows, others) if len(others) > 1 else None, others)
-        )  # fmt: skip
+            Doubt(
+                f"{words[0].format(names)} may number the rows or be a time or a label, and"
+                f" {words[2]}",
+                f"--drop {','.join(str(kept[k] + 1) for k in group)} leaves {words[1]} out",
+                _without(rows, others) if len(others) > 1 else None,
+                others,
+            )
+        )
     return tuple(found)
 
 
-def _without(rows: Float[np.ndarray, "n d"], others: tuple[int, ...]) -> Callable[[], Float[np.ndarray, "n e"]]:
+def _without(
+    rows: Float[np.ndarray, "n d"], others: tuple[int, ...]
+) -> Callable[[], Float[np.ndarray, "n e"]]:
     return lambda: rows[:, others]
 
 
 def warnings(
-    doubts: Sequence[Doubt], direction: Callable[[np.ndarray], np.ndarray], basis: Float[np.ndarray, "d m"]
+    doubts: Sequence[Doubt],
+    direction: Callable[[np.ndarray], np.ndarray],
+    basis: Float[np.ndarray, "d m"],
 ) -> list[str]:
     """The doubts in words, with the angle where it is more than a degree.
 
@@ -106,8 +141,12 @@ def warnings(
             except InputError:
                 pass
             else:
-                turned = np.degrees(np.arcsin(min(1.0, float(np.linalg.norm(other - basis @ (basis.T @ other))))))
-                words += f", which turns the component by {turned:.0f} degrees" if turned > 1 else ""
+                turned = np.degrees(
+                    np.arcsin(min(1.0, float(np.linalg.norm(other - basis @ (basis.T @ other)))))
+                )
+                words += (
+                    f", which turns the component by {turned:.0f} degrees" if turned > 1 else ""
+                )
         said.append(words)
     return said
 
@@ -120,21 +159,24 @@ def is_row_number(name: str, values: Float[np.ndarray, " n"]) -> bool:
         (True, False)
     """
     return bool(
-        ROW_NUMBER.fullmatch(name.strip()) and len(values) > 1 and values[0] in (0, 1)
+        ROW_NUMBER.fullmatch(name.strip())
+        and len(values) > 1
+        and values[0] in (0, 1)
         and np.array_equal(values, values[0] + np.arange(len(values)))
-    )  # fmt: skip
+    )
 
 
 def _may_be_an_identifier(name: str, values: Float[np.ndarray, " n"]) -> bool:
-    """Whole numbers in an order that chance would not give, or all different under the name of an identifier."""
+    """Whole numbers in an order that chance would not give, or all different under the name of
+    an identifier.
+    """
     if np.any(values != np.rint(values)):
         return False
     _, counts = np.unique(values, return_counts=True)
     if len(counts) < 2:
         return False
-    if np.all(values[1:] >= values[:-1]) or np.all(
-        values[1:] <= values[:-1]
-    ):  # two of the n!/(c_1! c_2! ...) orders of such values
+    # two of the n!/(c_1! c_2! ...) orders of such values
+    if np.all(values[1:] >= values[:-1]) or np.all(values[1:] <= values[:-1]):
         orders = lgamma(len(values) + 1) - sum(lgamma(count + 1.0) for count in counts)
         return log(2) - orders < log(CHANCE)
     return len(counts) == len(values) > 3 and IDENTIFIER.fullmatch(name.strip()) is not None

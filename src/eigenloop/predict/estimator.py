@@ -1,7 +1,7 @@
 """`LoopedPCA`: the trained looped transformer as a scikit-learn estimator (NumPy float64).
 
-What it applies is in `eigenloop.predict.prediction`, how that is trained in `eigenloop.predict.recipes`; both are found
-here as well.
+What it applies is in `eigenloop.predict.prediction`, how that is trained in
+`eigenloop.predict.recipes`; both are found here as well.
 """
 
 import warnings
@@ -38,41 +38,59 @@ from eigenloop.predict.recipes import (
 )
 
 __all__ = [
-    "ORIENTATION", "PLATEAU_REASON", "Blocks", "LoopedPCA", "Prediction", "Target", "blocks_of_run",
-    "cached_blocks", "check_settings", "predict", "train_blocks", "training_recipe",
-]  # fmt: skip
+    "ORIENTATION",
+    "PLATEAU_REASON",
+    "Blocks",
+    "LoopedPCA",
+    "Prediction",
+    "Target",
+    "blocks_of_run",
+    "cached_blocks",
+    "check_settings",
+    "predict",
+    "train_blocks",
+    "training_recipe",
+]
 
 
 class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """The first principal component, found by a looped transformer trained on synthetic data of the same dimension.
+    """The first principal component, found by a looped transformer trained on synthetic data of the
+    same dimension.
 
-    By default the top direction of unit-norm, uncentred rows, as in arXiv 2606.00605; `center=True, normalize=False`
-    gives the usual principal component. A zero row weighs nothing. The model is trained on the first fit of its
-    dimension and kept in memory and in the cache that `eigenloop predict` uses ($XDG_CACHE_HOME/eigenloop), so that
-    other processes need not train it again; in a forked process it is trained by a fresh Python.
+    By default the top direction of unit-norm, uncentred rows, as in arXiv 2606.00605;
+    `center=True, normalize=False` gives the usual principal component. A zero row weighs nothing.
+    The model is trained on the first fit of its dimension and kept in memory and in the cache that
+    `eigenloop predict` uses ($XDG_CACHE_HOME/eigenloop), so that other processes need not train it
+    again; in a forked process it is trained by a fresh Python.
 
     Args:
         n_components: 1; the query of a looped transformer leaves with one direction.
         center: subtract the mean row.
         normalize: divide each row by its norm, when fitting and when transforming.
         loops: K >= 1.
-        tol: angle in radians to the exact component; a larger one after the loops is a `ConvergenceWarning`.
-        training_steps: length of the training; 2,000 leaves an angle of about 1e-3 to the exact component.
-        random_state: an integer decides the training and the start q_0. Otherwise the model of training seed 0 is used,
-            and the start comes from the generator (None: NumPy's global one).
+        tol: angle in radians to the exact component; a larger one after the loops is a
+            `ConvergenceWarning`.
+        training_steps: length of the training; 2,000 leaves an angle of about 1e-3 to the exact
+            component.
+        random_state: an integer decides the training and the start q_0. Otherwise the model of
+            training seed 0 is used, and the start comes from the generator (None: NumPy's global
+            one).
 
     Attributes:
-        components_: (1, d), unit. Its sign is that of the exact component whose first entry within 1e-6 (relative) of
-            its largest absolute one is positive, so that neither seed nor order of the rows changes it.
+        components_: (1, d), unit. Its sign is that of the exact component whose first entry within
+            1e-6 (relative) of its largest absolute one is positive, so that neither seed nor order
+            of the rows changes it.
         mean_: (d,), what is subtracted; zeros without centring.
-        explained_variance_: (1,), component^T S component / (n - 1), S of the treated rows (of unit length where
-            they are normalised); the variance along the component for `center=True, normalize=False`.
+        explained_variance_: (1,), component^T S component / (n - 1), S of the treated rows (of unit
+            length where they are normalised); the variance along the component for
+            `center=True, normalize=False`.
         explained_variance_ratio_: (1,), component^T S component / tr S.
         singular_values_: (1,), the square root of component^T S component.
         noise_variance_: mean of the variances across the component, as in `PCA`.
         angle_: angle in radians to the exact component after the loops.
         converged_: whether it is at most `tol`.
-        plateau_angle_: angle where the loops end, by the noise that training leaves; NaN where they have no limit.
+        plateau_angle_: angle where the loops end, by the noise that training leaves; NaN where they
+            have no limit.
         loops_taken_: first loop after which the angle is at most `tol`; None if none is.
         n_iter_: loops applied.
         n_components_: 1.
@@ -98,7 +116,8 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def __init__(
         self,
-        n_components=1,  # no annotations: scikit-learn wants any value taken here and checked by fit
+        # no annotations: scikit-learn wants any value taken here and checked by fit
+        n_components=1,
         *,
         center=False,
         normalize=True,
@@ -130,14 +149,16 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             y: ignored.
 
         Raises:
-            ValueError: no such table, only zero rows, all eigenvalues of S equal, or a parameter out of range.
+            ValueError: no such table, only zero rows, all eigenvalues of S equal, or a parameter
+                out of range.
         """
         del y
         self._validate_params()
         if self.n_components != 1:
             raise ValueError(
-                f"n_components is {self.n_components}, but a looped transformer finds one direction, the first "
-                "principal component; give 1, or use sklearn.decomposition.PCA"
+                f"n_components is {self.n_components}, but a looped transformer finds one"
+                " direction, the first principal component; give 1, or use"
+                " sklearn.decomposition.PCA"
             )
         rows = _validated(self, X, ensure_min_samples=2, ensure_min_features=2)
         n, d = rows.shape
@@ -147,7 +168,9 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         seed = int(state) if whole else 0
         blocks = _remembered(d, int(self.training_steps), seed)
         start = seed if whole else check_random_state(state).randint(2**31)
-        found = predict(target, blocks, loops=int(self.loops), tolerance=float(self.tol), seed=start)
+        found = predict(
+            target, blocks, loops=int(self.loops), tolerance=float(self.tol), seed=start
+        )
         self.components_ = found.component[None]
         self._treatment = Treatment.of(rows, center=self.center, normalize=self.normalize)
         self.mean_ = self._treatment.mean * self._treatment.peak
@@ -158,30 +181,36 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.plateau_angle_ = np.nan if found.plateau_angle is None else found.plateau_angle
         self.loops_taken_ = found.loops_taken
         if not self.converged_:
-            why = found.reasons.get("loops_taken", f"it was after {found.loops_taken} loops, and left again")
+            why = found.reasons.get(
+                "loops_taken", f"it was after {found.loops_taken} loops, and left again"
+            )
             warnings.warn(
-                f"LoopedPCA is at an angle of {self.angle_:.2g} to the exact component, above tol={self.tol:g}: {why}",
+                f"LoopedPCA is at an angle of {self.angle_:.2g} to the exact component, above"
+                f" tol={self.tol:g}: {why}",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         return self
 
     def transform(self, X: Any) -> Float[np.ndarray, "n 1"]:
-        """Coordinates along the component of the rows, treated as in the fit (centred, normalised; zero stays zero).
+        """Coordinates along the component of the rows, treated as in the fit (centred, normalised;
+        zero stays zero).
 
         Args:
             X: (n, d), rows = samples.
         """
         rows = self._rows_like_those_of_the_fit(X)
         size = 1.0 if self.normalize else self._treatment.peak
-        coordinates = [size * (block @ self.components_.T) for block in self._treatment.blocks(rows)]
+        coordinates = [
+            size * (block @ self.components_.T) for block in self._treatment.blocks(rows)
+        ]
         return np.concatenate(coordinates).astype(rows.dtype, copy=False)
 
     def inverse_transform(self, X: Any) -> Float[np.ndarray, "n d"]:
         """Rows from their coordinates: t component + mean.
 
-        Where rows are normalised their lengths are gone, and with them the scale on which a mean could be added: then
-        t component, next to the unit rows.
+        Where rows are normalised their lengths are gone, and with them the scale on which a mean
+        could be added: then t component, next to the unit rows.
 
         Args:
             X: (n, 1), from `transform`.
@@ -190,21 +219,26 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         coordinates = np.asarray(X, dtype=np.float64)
         if coordinates.ndim != 2 or coordinates.shape[1] != 1:
             raise ValueError(
-                f"coordinates have shape {coordinates.shape}; they must be (n, 1), as transform gives them"
+                f"coordinates have shape {coordinates.shape}; they must be (n, 1), as transform"
+                " gives them"
             )
         return coordinates @ self.components_ + (0.0 if self.normalize else self.mean_)
 
     def get_covariance(self) -> Float[np.ndarray, "d d"]:
-        """Covariance of the probabilistic model: noise I + (explained variance - noise) component component^T.
+        """Covariance of the probabilistic model: noise I + (explained variance - noise) component
+        component^T.
 
         Source: Tipping and Bishop 1999, as `PCA.get_covariance`; of the treated rows.
         """
         check_is_fitted(self)
         (component,), excess = self.components_, self.explained_variance_[0] - self.noise_variance_
-        return excess * np.outer(component, component) + self.noise_variance_ * np.eye(component.size)
+        return excess * np.outer(component, component) + self.noise_variance_ * np.eye(
+            component.size
+        )
 
     def score_samples(self, X: Any) -> Float[np.ndarray, " n"]:
-        """Log-likelihood of each row under a normal law of covariance `get_covariance`, about the mean.
+        """Log-likelihood of each row under a normal law of covariance `get_covariance`, about the
+        mean.
 
         Args:
             X: (n, d), rows = samples, treated as in the fit.
@@ -213,9 +247,15 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             ValueError: no variance is left across the component, so that there is no density.
         """
         rows = self._rows_like_those_of_the_fit(X)
-        along, across, d = self.explained_variance_[0], self.noise_variance_, self.components_.shape[1]
+        along, across, d = (
+            self.explained_variance_[0],
+            self.noise_variance_,
+            self.components_.shape[1],
+        )
         if not (across > 0 and along > 0):
-            raise ValueError("all rows lie on the component: the model has no density and no likelihood")
+            raise ValueError(
+                "all rows lie on the component: the model has no density and no likelihood"
+            )
         size, found = (1.0 if self.normalize else self._treatment.peak), []
         for block in self._treatment.blocks(rows):
             coordinates = size * (block @ self.components_[0])
@@ -254,7 +294,9 @@ class LoopedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
 
 def _validated(estimator: BaseEstimator, X: Any, **options: Any) -> Any:
-    return validate_data(estimator, X, dtype=[np.float64, np.float32], accept_sparse="csr", **options)
+    return validate_data(
+        estimator, X, dtype=[np.float64, np.float32], accept_sparse="csr", **options
+    )
 
 
 @lru_cache(maxsize=16)

@@ -1,10 +1,11 @@
 """Whether the first line of a table of text names the columns, where it holds numbers (NumPy).
 
-A line of numbers is taken as a header on two kinds of evidence, and as a sample with a question on one. Evidence: it is
-evenly spaced (four numbers or more, and no other row is), or in order (rows are exchangeable as far as a reader knows:
-if k of the n others are in order too, the first is so by chance with probability (k + 1)/(n + 1), which must be at
-most `CHANCE`); it lies outside each column's range by more than that range; its numbers are written otherwise than
-those below; it stands in quotation marks.
+A line of numbers is taken as a header on two kinds of evidence, and as a sample with a question on
+one. Evidence: it is evenly spaced (four numbers or more, and no other row is), or in order (rows
+are exchangeable as far as a reader knows: if k of the n others are in order too, the first is so by
+chance with probability (k + 1)/(n + 1), which must be at most `CHANCE`); it lies outside each
+column's range by more than that range; its numbers are written otherwise than those below; it
+stands in quotation marks.
 """
 
 import re
@@ -39,7 +40,11 @@ class FirstLine:
     @property
     def texts(self) -> list[int]:
         """Positions of the cells that hold text."""
-        return [j for j, cell in enumerate(self.cells) if np.isnan(self.values[j]) and not is_missing(cell)]
+        return [
+            j
+            for j, cell in enumerate(self.cells)
+            if np.isnan(self.values[j]) and not is_missing(cell)
+        ]
 
     @property
     def numbers(self) -> list[int]:
@@ -53,7 +58,10 @@ class FirstLine:
 
 
 def judged(
-    line: FirstLine, body: Float[np.ndarray, "n D"], written: list[list[str]], texts: AbstractSet[int]
+    line: FirstLine,
+    body: Float[np.ndarray, "n D"],
+    written: list[list[str]],
+    texts: AbstractSet[int],
 ) -> tuple[bool, str]:
     """Whether the first line is a header, and the question that remains ("" for none).
 
@@ -67,26 +75,38 @@ def judged(
         return bool(line.texts), ""
     among = f"the first line was read as column names although some are numbers ({line})"
     counting = is_counting([line.cells[j] for j in line.numbers])
-    filled = np.any(np.logical_not(np.isnan(body)), axis=0).tolist() if len(body) else [False] * len(line.cells)
+    filled = (
+        np.any(np.logical_not(np.isnan(body)), axis=0).tolist()
+        if len(body)
+        else [False] * len(line.cells)
+    )
     if line.named or any(filled[j] and j not in texts for j in line.texts):
         return True, "" if line.named else among
-    if line.cells[0] == "" and len(body) and (0 in texts or not np.isnan(body[:, 0]).any()):  # over row names
+    # over row names
+    if line.cells[0] == "" and len(body) and (0 in texts or not np.isnan(body[:, 0]).any()):
         return True, "" if counting else among
     if counting and len(line.numbers) == len(line.cells):
         whole = not any(_is_fraction(cell) for row in written for cell in row)
         if len(body) < 2 or (len(line.cells) < 3 and whole):
             return False, f"the first line ({line}) counts the columns and was read as a sample"
-        return True, f"the first line ({line}) counts the columns and was read as a header" if whole else ""
+        return (
+            True,
+            f"the first line ({line}) counts the columns and was read as a header" if whole else "",
+        )
     columns = line.numbers
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite entries, and differences beyond float64
+    # infinite entries, and differences beyond float64
+    with np.errstate(over="ignore", invalid="ignore"):
         evidence = _evidence(line, body[:, columns], [[row[j] for j in columns] for row in written])
     if not evidence:
         return False, ""
     headed = len(body) >= 2 and len(evidence) > (0 if line.texts else 1)
     because = "because" if headed else "although"
-    return headed, (
-        f"the first line holds numbers ({line}) and was read as a {'header' if headed else 'sample'}, {because} "
-        f"{' and '.join(evidence)}"
+    return (
+        headed,
+        (
+            f"the first line holds numbers ({line}) and was read as a"
+            f" {'header' if headed else 'sample'}, {because} {' and '.join(evidence)}"
+        ),
     )
 
 
@@ -97,10 +117,14 @@ def is_counting(cells: list[str]) -> bool:
         >>> is_counting(["0", "1", "2"]), is_counting(["1", "2"]), is_counting(["2", "3"])
         (True, True, False)
     """
-    return len(cells) > 1 and any(cells == [str(j) for j in range(start, start + len(cells))] for start in (0, 1))
+    return len(cells) > 1 and any(
+        cells == [str(j) for j in range(start, start + len(cells))] for start in (0, 1)
+    )
 
 
-def _evidence(line: FirstLine, rows: Float[np.ndarray, "n c"], written: list[list[str]]) -> list[str]:
+def _evidence(
+    line: FirstLine, rows: Float[np.ndarray, "n c"], written: list[list[str]]
+) -> list[str]:
     """What speaks for a header, each in words."""
     head, (n, d), found = line.values[line.numbers], rows.shape, []
     if n < 1 or d < 2:

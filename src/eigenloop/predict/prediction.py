@@ -1,12 +1,15 @@
-"""A trained looped transformer applied to a table: its component, with a certificate (NumPy float64).
+"""A trained looped transformer applied to a table: its component, with a certificate (NumPy
+float64).
 
-    q_l = N(q_{l-1} + A S B q_{l-1}),   S = X X^T,   A, B the trained matrices themselves (never their traces)
+    q_l = N(q_{l-1} + A S B q_{l-1}),   S = X X^T,
+        A, B the trained matrices themselves (never their traces)
 
-Training does not see the table: the model learns from synthetic data of its dimension (Task 1, arXiv 2606.00605,
-Section 5) and is then applied to the table's S (Assumption 4.4, out of distribution).
+Training does not see the table: the model learns from synthetic data of its dimension (Task 1,
+arXiv 2606.00605, Section 5) and is then applied to the table's S (Assumption 4.4, out of
+distribution).
 
-Cost: S, A and B are d x d, and the exact eigenvectors and the plateau are dense decompositions: O(d^2) memory and
-O(d^3) time.
+Cost: S, A and B are d x d, and the exact eigenvectors and the plateau are dense decompositions:
+O(d^2) memory and O(d^3) time.
 """
 
 from collections.abc import Iterator
@@ -24,13 +27,25 @@ from eigenloop.system.memory import require_memory
 LOOPS = 100
 
 ESTIMATES = {
-    (False, True): "the top direction of unit-norm, uncentred rows, as in the paper "
-    "(--center --no-normalize gives the usual principal component)",
+    (False, True): (
+        "the top direction of unit-norm, uncentred rows, as in the paper "
+        "(--center --no-normalize gives the usual principal component)"
+    ),
     (True, True): "the top direction of centred rows, each divided by its norm",
-    (False, False): "the top direction of uncentred rows of any length (S rescaled to trace n, which moves no "
-    "direction)",
-    (True, False): "the usual principal component: centred rows of any length (S rescaled to trace n, which moves no "
-    "direction)",
+    (
+        False,
+        False,
+    ): (
+        "the top direction of uncentred rows of any length (S rescaled to trace n, which moves no "
+        "direction)"
+    ),
+    (
+        True,
+        False,
+    ): (
+        "the usual principal component: centred rows of any length (S rescaled to trace n, which"
+        " moves no direction)"
+    ),
 }
 """What is estimated, by (center, normalize)."""
 
@@ -39,14 +54,16 @@ SCALED = "; each centred column divided by its standard deviation first"
 ORIENTATION = "rows of the table are samples; they became the columns of X, once"
 
 SIGN_TIE = 1e-6
-"""Entries within this fraction of the largest one count as large as it, so that rounding does not choose among them."""
+"""Entries within this fraction of the largest one count as large as it, so that rounding does
+not choose among them.
+"""
 
 BLOCK = 2**22
 """Entries of a sparse matrix that are written out at once."""
 
 PLATEAU_REASON = (
-    "the trained A, B are not exact multiples of I, so the loops converge to the dominant eigenvector of I + A S B, "
-    "not to u_1"
+    "the trained A, B are not exact multiples of I, so the loops converge to the dominant"
+    " eigenvector of I + A S B, not to u_1"
 )
 
 
@@ -64,7 +81,9 @@ class Blocks:
 
     @property
     def gamma(self) -> float:
-        """Scalar summary gamma = tr(AB)/d: used for the prediction of Theorem 4.6 only, never to apply the model."""
+        """Scalar summary gamma = tr(AB)/d: used for the prediction of Theorem 4.6 only, never to
+        apply the model.
+        """
         return float(np.sum(self.a * self.b.T)) / self.dim
 
     def states(
@@ -73,7 +92,9 @@ class Blocks:
         """q_0..q_K of q_l = N(q_{l-1} + A S B q_{l-1}), unit rows, q_0 = N(start).
 
         Example:
-            >>> Blocks(np.eye(2), np.eye(2)).states(np.diag([1.0, 0.0]), np.array([1.0, 1.0]), loops=1).round(4)
+            >>> Blocks(np.eye(2), np.eye(2)).states(
+            ...     np.diag([1.0, 0.0]), np.array([1.0, 1.0]), loops=1
+            ... ).round(4)
             array([[0.7071, 0.7071],
                    [0.8944, 0.4472]])
         """
@@ -86,11 +107,12 @@ class Blocks:
     def plateau_angle(
         self, gram: Float[np.ndarray, "d d"], basis: Float[np.ndarray, "d m"]
     ) -> tuple[float | None, str | None]:
-        """Angle in radians between the limit of the loops and the principal subspace; None with a reason if undefined.
+        """Angle in radians between the limit of the loops and the principal subspace; None with a
+        reason if undefined.
 
-        The limit is the dominant eigenvector of I + A S B, which is u_1 for every S only if A, B are multiples of I. A
-        tie that noise turns into a complex pair makes the loops rotate in a plane: for m >= 2 the plane's largest angle
-        to PS is given.
+        The limit is the dominant eigenvector of I + A S B, which is u_1 for every S only if A, B
+        are multiples of I. A tie that noise turns into a complex pair makes the loops rotate in a
+        plane: for m >= 2 the plane's largest angle to PS is given.
 
         Args:
             gram: S.
@@ -106,7 +128,13 @@ class Blocks:
         if np.imag(values[top]) == 0:
             return _angle(np.real(vector), basis), None
         if basis.shape[1] < 2:
-            return None, "I + A S B has a complex dominant pair, so the loops rotate and have no limit; train longer"
+            return (
+                None,
+                (
+                    "I + A S B has a complex dominant pair, so the loops rotate and have no limit;"
+                    " train longer"
+                ),
+            )
         plane = np.linalg.qr(np.stack([np.real(vector), np.imag(vector)], axis=1))[0]
         outside = np.linalg.norm(plane - basis @ (basis.T @ plane), ord=2)
         return float(np.arcsin(min(outside, 1.0))), None
@@ -129,15 +157,21 @@ class Target:
     """Rows that are zero (from 0) and weigh nothing."""
 
     @classmethod
-    def from_rows(cls, rows: Any, *, center: bool = False, normalize: bool = True, scale: bool = False) -> "Target":
-        """S = X X^T of the rows, which become the columns of X here, once. A zero row weighs nothing.
+    def from_rows(
+        cls, rows: Any, *, center: bool = False, normalize: bool = True, scale: bool = False
+    ) -> "Target":
+        """S = X X^T of the rows, which become the columns of X here, once.
+
+        A zero row weighs nothing.
 
         Args:
-            rows: (n, d), finite, an array or a sparse matrix of SciPy, which is taken apart into blocks of rows.
+            rows: (n, d), finite, an array or a sparse matrix of SciPy, which is taken apart into
+                blocks of rows.
             center: subtract the mean row first (the usual principal component).
-            normalize: divide each row by its norm (the paper's unit columns); otherwise S <- S n / tr S.
-            scale: subtract the mean row and divide each column by its standard deviation first; a constant column
-                stays 0.
+            normalize: divide each row by its norm (the paper's unit columns); otherwise S <- S n /
+                tr S.
+            scale: subtract the mean row and divide each column by its standard deviation first; a
+                constant column stays 0.
 
         Raises:
             InputError: nothing but zeros, all rows the same, or all eigenvalues equal.
@@ -148,7 +182,9 @@ class Target:
         """
         n, d = rows.shape
         require_memory(
-            6 * 8 * d * d, f"S = X X^T of {d} features, with its eigenvectors,", "give a table with fewer features"
+            6 * 8 * d * d,
+            f"S = X X^T of {d} features, with its eigenvectors,",
+            "give a table with fewer features",
         )
         treatment = Treatment.of(rows, center=center, normalize=normalize, scale=scale)
         gram, zero, begin = np.zeros((d, d)), [], 0
@@ -160,7 +196,10 @@ class Target:
             after = " once the mean is subtracted" if center or scale else ""
             raise InputError(f"all {n} rows are zero{after}; there is no direction to find")
         if n > 1 and _constant(rows):  # centred ones are refused above
-            raise InputError(f"all {n} rows are the same, so that the only direction is that row: nothing to find")
+            raise InputError(
+                f"all {n} rows are the same, so that the only direction is that row: nothing to"
+                " find"
+            )
         length = 1.0
         if not normalize:
             length = float(np.sqrt(np.trace(gram) / n)) * treatment.peak
@@ -173,9 +212,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to rows before they enter S: the mean taken away, columns scaled, rows normalised.
+    """What is done to rows before they enter S: the mean taken away, columns scaled, rows
+    normalised.
 
-    Only directions matter, and squares must stay in range: rows are divided by the table's largest entry.
+    Only directions matter, and squares must stay in range: rows are divided by the table's largest
+    entry.
     """
 
     peak: float
@@ -206,7 +247,9 @@ class Treatment:
         size = max(1, BLOCK // rows.shape[1]) if hasattr(rows, "toarray") else rows.shape[0]
         for begin in range(0, rows.shape[0], size):
             part = rows[begin : begin + size]
-            block = np.asarray(part.toarray() if hasattr(part, "toarray") else part, dtype=np.float64)
+            block = np.asarray(
+                part.toarray() if hasattr(part, "toarray") else part, dtype=np.float64
+            )
             block = treated(block / self.peak - self.mean, rounding=self.rounding, unit=False)
             block = block if self.deviation is None else block / self.deviation
             yield treated(block, rounding=0.0, unit=True) if self.normalize else block
@@ -215,7 +258,11 @@ class Treatment:
 def _constant(rows: Any) -> bool:
     """Whether each column has one value only."""
     high, low = rows.max(axis=0), rows.min(axis=0)
-    return bool(np.all((high - low).toarray() == 0)) if hasattr(rows, "toarray") else bool(np.all(high == low))
+    return (
+        bool(np.all((high - low).toarray() == 0))
+        if hasattr(rows, "toarray")
+        else bool(np.all(high == low))
+    )
 
 
 def _mean(rows: Any, peak: float) -> Float[np.ndarray, " d"]:
@@ -227,7 +274,10 @@ def _mean(rows: Any, peak: float) -> Float[np.ndarray, " d"]:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted component with its certificate. Angles in radians, to the exact principal subspace."""
+    """A predicted component with its certificate.
+
+    Angles in radians, to the exact principal subspace.
+    """
 
     component: Float[np.ndarray, " d"]
     """q_K, unit, its sign that of `oriented`."""
@@ -257,8 +307,17 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; never NaN."""
-        plain = {**vars(self), "component": self.component.tolist(), "angle_to_exact": list(self.angle_to_exact)}
-        return {**plain, "converged": self.converged, "plateau_reason": PLATEAU_REASON, "orientation": ORIENTATION}
+        plain = {
+            **vars(self),
+            "component": self.component.tolist(),
+            "angle_to_exact": list(self.angle_to_exact),
+        }
+        return {
+            **plain,
+            "converged": self.converged,
+            "plateau_reason": PLATEAU_REASON,
+            "orientation": ORIENTATION,
+        }
 
 
 def check_settings(*, loops: int, tolerance: float) -> None:
@@ -270,7 +329,9 @@ def check_settings(*, loops: int, tolerance: float) -> None:
     if loops < 1:
         raise InputError(f"--loops is {loops}; it must be at least 1")
     if not 0 < tolerance < np.pi / 2:
-        raise InputError(f"--tolerance is {tolerance:g}; it is an angle in radians, above 0 and below pi/2")
+        raise InputError(
+            f"--tolerance is {tolerance:g}; it is an angle in radians, above 0 and below pi/2"
+        )
 
 
 def predict(
@@ -297,7 +358,10 @@ def predict(
     check_settings(loops=loops, tolerance=tolerance)
     dim = target.gram.shape[0]
     if blocks.dim != dim:
-        raise InputError(f"the model has dimension {blocks.dim}, but the data have {dim} features; they must be equal")
+        raise InputError(
+            f"the model has dimension {blocks.dim}, but the data have {dim} features; they must be"
+            " equal"
+        )
     start = np.random.default_rng(seed).standard_normal(dim)
     states = blocks.states(target.gram, start, loops=loops)
     angles = [_angle(state, target.basis) for state in states]
@@ -310,11 +374,14 @@ def predict(
     why = f"gamma = tr(AB)/d is {gamma:g}: Theorem 4.6 needs it positive; train longer"
     if gamma > 0:
         why = (
-            "the bound of Theorem 4.6 never falls to the tolerance: the start is orthogonal to the principal "
-            "direction, or the two largest eigenvalues are too close; take another seed"
+            "the bound of Theorem 4.6 never falls to the tolerance: the start is orthogonal to the"
+            " principal direction, or the two largest eigenvalues are too close; take another seed"
         )
         predicted = loops_needed(
-            target.eigenvalues, tan_start=float(np.tan(angles[0])), tolerance=float(np.sin(tolerance)), gamma=gamma
+            target.eigenvalues,
+            tan_start=float(np.tan(angles[0])),
+            tolerance=float(np.sin(tolerance)),
+            gamma=gamma,
         )
     if predicted is None:
         reasons["loops_predicted"] = why
@@ -323,20 +390,39 @@ def predict(
     component = oriented(states[-1], target.basis)
     explained = float(component @ target.gram @ component / np.trace(target.gram))
     return Prediction(
-        component, angles[0], tuple(angles[1:]), plateau, predicted, taken, explained, dim, target.samples, loops,
-        tolerance, gamma, ESTIMATES[target.center, target.normalized] + SCALED * target.scaled, reasons,
-    )  # fmt: skip
+        component,
+        angles[0],
+        tuple(angles[1:]),
+        plateau,
+        predicted,
+        taken,
+        explained,
+        dim,
+        target.samples,
+        loops,
+        tolerance,
+        gamma,
+        ESTIMATES[target.center, target.normalized] + SCALED * target.scaled,
+        reasons,
+    )
 
 
-def oriented(vector: Float[np.ndarray, " d"], basis: Float[np.ndarray, "d m"]) -> Float[np.ndarray, " d"]:
-    """One of v and -v: that on the side of u_1, whose first entry within `SIGN_TIE` of its largest |entry| is positive.
+def oriented(
+    vector: Float[np.ndarray, " d"], basis: Float[np.ndarray, "d m"]
+) -> Float[np.ndarray, " d"]:
+    """One of v and -v: that on the side of u_1, whose first entry within `SIGN_TIE` of its largest
+    |entry| is positive.
 
-    u_1 is exact, so that neither the noise of a training nor the order of the rows chooses. Where v is no estimate of
-    one u_1 (a tied top eigenvalue, or an angle above 45 degrees), the rule is applied to v itself. The boundary: where
-    two entries of u_1 differ by nearly `SIGN_TIE` of the largest, rounding of the table decides which of them counts.
+    u_1 is exact, so that neither the noise of a training nor the order of the rows chooses. Where v
+    is no estimate of one u_1 (a tied top eigenvalue, or an angle above 45 degrees), the rule is
+    applied to v itself. The boundary: where two entries of u_1 differ by nearly `SIGN_TIE` of the
+    largest, rounding of the table decides which of them counts.
 
     Example:
-        >>> oriented(np.array([-0.8, 0.6]), np.eye(2)[:, :1]), oriented(np.array([-0.7, 0.7]), np.eye(2))
+        >>> (
+        ...     oriented(np.array([-0.8, 0.6]), np.eye(2)[:, :1]),
+        ...     oriented(np.array([-0.7, 0.7]), np.eye(2)),
+        ... )
         (array([ 0.8, -0.6]), array([ 0.7, -0.7]))
     """
     leading = basis[:, 0]
@@ -346,8 +432,11 @@ def oriented(vector: Float[np.ndarray, " d"], basis: Float[np.ndarray, "d m"]) -
     return vector if decides[first] > 0 else -vector
 
 
-def treated(rows: Float[np.ndarray, "n d"], *, rounding: float, unit: bool) -> Float[np.ndarray, "n d"]:
-    """Rows as they enter S: those whose entries are all within `rounding` of 0 become 0; divided by their norms or not.
+def treated(
+    rows: Float[np.ndarray, "n d"], *, rounding: float, unit: bool
+) -> Float[np.ndarray, "n d"]:
+    """Rows as they enter S: those whose entries are all within `rounding` of 0 become 0; divided by
+    their norms or not.
 
     Example:
         >>> treated(np.array([[3.0, 4.0], [1e-17, 0.0]]), rounding=1e-15, unit=True)
@@ -356,7 +445,8 @@ def treated(rows: Float[np.ndarray, "n d"], *, rounding: float, unit: bool) -> F
     """
     sizes = np.abs(rows).max(axis=1, keepdims=True)
     kept = np.where(sizes > rounding, rows, 0.0)
-    return normalize(kept / np.where(sizes > 0, sizes, 1.0)) if unit else kept  # so that no square underflows
+    # so that no square underflows
+    return normalize(kept / np.where(sizes > 0, sizes, 1.0)) if unit else kept
 
 
 def rounding_of_mean(dim: int) -> float:
@@ -370,6 +460,11 @@ def _angle(vector: np.ndarray, basis: np.ndarray) -> float:
 
 def _not_reached(tolerance: float, loops: int, plateau: float | None, predicted: int | None) -> str:
     if plateau is not None and plateau > tolerance:
-        return f"the plateau angle {plateau:.2g} is above the tolerance {tolerance:g}: {PLATEAU_REASON}"
-    advice = f" (Theorem 4.6 gives {predicted})" if predicted is not None and predicted > loops else ""
+        return (
+            f"the plateau angle {plateau:.2g} is above the tolerance {tolerance:g}:"
+            f" {PLATEAU_REASON}"
+        )
+    advice = (
+        f" (Theorem 4.6 gives {predicted})" if predicted is not None and predicted > loops else ""
+    )
     return f"the angle was not within {tolerance:g} after {loops} loops; raise --loops{advice}"

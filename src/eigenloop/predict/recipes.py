@@ -1,8 +1,10 @@
-"""Where trained blocks come from: a recipe, trained now or kept in a cache, or a run of the user's own.
+"""Where trained blocks come from: a recipe, trained now or kept in a cache, or a run of the user's
+own.
 
-Cost: a training holds `BATCH` matrices S in float32 at once, 4 BATCH d^2 bytes for each copy (2 MB at d = 64, 300 MB at
-d = 784, 2 GB at d = 2000). Measured on 2 busy cores: d = 64 trains in 11 to 14 s; d = 784 takes 0.9 s a step (half an
-hour for 2,000, once; an interrupted training starts again) and 1.2 GB at its peak.
+Cost: a training holds `BATCH` matrices S in float32 at once, 4 BATCH d^2 bytes for each copy (2 MB
+at d = 64, 300 MB at d = 784, 2 GB at d = 2000). Measured on 2 busy cores: d = 64 trains in 11 to 14
+s; d = 784 takes 0.9 s a step (half an hour for 2,000, once; an interrupted training starts again)
+and 1.2 GB at its peak.
 """
 
 import fcntl
@@ -37,7 +39,9 @@ from eigenloop.system.forks import forked
 BATCH = 128
 TRAINING_STEPS = 2000
 MAX_COLUMNS = 32
-"""Most columns of a training X: what a step costs beyond it buys no accuracy (see `training_recipe`)."""
+"""Most columns of a training X: what a step costs beyond it buys no accuracy (see
+`training_recipe`).
+"""
 
 
 def silent(message: str) -> None:
@@ -45,17 +49,19 @@ def silent(message: str) -> None:
 
 
 def training_recipe(dim: int, *, steps: int = TRAINING_STEPS, seed: int = 0) -> TrainConfig:
-    """How the model that `predict` applies is trained: one layer with LN, layerwise, on fresh samples of Task 1.
+    """How the model that `predict` applies is trained: one layer with LN, layerwise, on fresh
+    samples of Task 1.
 
-    The learning rate starts at d, since the gradient of a d x d block at a multiple of I has 1/d of the trace's
-    derivative, and falls to 0 along a cosine, which averages the noise in A and B away. Plateau angles on the digits
-    (d = 64, 2,000 steps, seed 0, 2 busy cores): with 128 columns and batch 64, 0.0077 at a constant rate d/4, 0.0029
-    with the cosine, 0.0009 with the cosine from d (16 to 26 s); with 32 columns and batch 128, from d, 0.0014 (11 s).
+    The learning rate starts at d, since the gradient of a d x d block at a multiple of I has 1/d of
+    the trace's derivative, and falls to 0 along a cosine, which averages the noise in A and B away.
+    Plateau angles on the digits (d = 64, 2,000 steps, seed 0, 2 busy cores): with 128 columns and
+    batch 64, 0.0077 at a constant rate d/4, 0.0029 with the cosine, 0.0009 with the cosine from d
+    (16 to 26 s); with 32 columns and batch 128, from d, 0.0014 (11 s).
 
-    X has min(2d, 32) columns: beyond 32 a step mostly pays for drawing X and forming S. Assumption 3.2 (A3),
-    E[1/lambda_d] < infinity, fails with n < d + 2; it is sufficient only, and what Theorem 4.3 needs of it,
-    Y2 = E[(||q||^2 ||Sq||^2 - (q.Sq)^2) / ||Sq||^4] < infinity, holds here, as ||Sq||^2 >= ||X^T q||^4 and
-    E[1/||X^T q||^4] is finite from n = 5 columns on.
+    X has min(2d, 32) columns: beyond 32 a step mostly pays for drawing X and forming S. Assumption
+    3.2 (A3), E[1/lambda_d] < infinity, fails with n < d + 2; it is sufficient only, and what
+    Theorem 4.3 needs of it, Y2 = E[(||q||^2 ||Sq||^2 - (q.Sq)^2) / ||Sq||^4] < infinity, holds
+    here, as ||Sq||^2 >= ||X^T q||^4 and E[1/||X^T q||^4] is finite from n = 5 columns on.
 
     Args:
         dim: d >= 2.
@@ -67,15 +73,26 @@ def training_recipe(dim: int, *, steps: int = TRAINING_STEPS, seed: int = 0) -> 
         (32, 8)
     """
     return TrainConfig.create(
-        dim=dim, samples=min(2 * dim, MAX_COLUMNS), objective="layerwise", loops=1, fresh=True, steps=steps,
-        learning_rate=float(dim), batch=BATCH, test_size=BATCH, seed=seed,
-    )  # fmt: skip
+        dim=dim,
+        samples=min(2 * dim, MAX_COLUMNS),
+        objective="layerwise",
+        loops=1,
+        fresh=True,
+        steps=steps,
+        learning_rate=float(dim),
+        batch=BATCH,
+        test_size=BATCH,
+        seed=seed,
+    )
 
 
-def train_blocks(config: TrainConfig, *, report: Callable[[Progress], None] = lambda progress: None) -> Blocks:
+def train_blocks(
+    config: TrainConfig, *, report: Callable[[Progress], None] = lambda progress: None
+) -> Blocks:
     """Train by a `training_recipe`, with its cosine schedule.
 
-    In a forked process JAX may wait for ever for threads that the fork has not copied; there a fresh Python trains.
+    In a forked process JAX may wait for ever for threads that the fork has not copied; there a
+    fresh Python trains.
     """
     if forked():
         return _trained_elsewhere(config)
@@ -84,7 +101,9 @@ def train_blocks(config: TrainConfig, *, report: Callable[[Progress], None] = la
         phase = jnp.pi * step.astype(jnp.float32) / config.total_steps
         return config.learning_rate * 0.5 * (1 + jnp.cos(phase))
 
-    model = TwoBlock.from_full(train(config, optimizer=optax.sgd(learning_rate), report=report).model)
+    model = TwoBlock.from_full(
+        train(config, optimizer=optax.sgd(learning_rate), report=report).model
+    )
     return _checked_blocks(np.asarray(model.a[0]), np.asarray(model.b[0]), "the training")
 
 
@@ -97,7 +116,9 @@ keep_trained(sys.stdin.read(), Path(sys.argv[1]))
 
 
 def keep_trained(config: str, path: Path) -> None:
-    """Train by a configuration in JSON and write the blocks to a file: what a fresh Python does for a forked one."""
+    """Train by a configuration in JSON and write the blocks to a file: what a fresh Python does
+    for a forked one.
+    """
     _keep(path, train_blocks(TrainConfig.model_validate_json(config)))
 
 
@@ -105,12 +126,18 @@ def _trained_elsewhere(config: TrainConfig) -> Blocks:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "blocks.safetensors"
         done = subprocess.run(
-            [sys.executable, "-c", FRESH, str(path)], input=config.model_dump_json(), capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}, check=False,
-        )  # fmt: skip
+            [sys.executable, "-c", FRESH, str(path)],
+            input=config.model_dump_json(),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            check=False,
+        )
         if done.returncode != 0 or not path.exists():
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise RuntimeError(f"a forked process cannot train by itself, and a fresh Python failed to: {said}")
+            raise RuntimeError(
+                f"a forked process cannot train by itself, and a fresh Python failed to: {said}"
+            )
         return _kept(path, config.dim)
 
 
@@ -127,18 +154,22 @@ def cached_blocks(
 
     Args:
         config: from `training_recipe`.
-        folder: the cache; None for `cache_directory()`. Files are named by version, dimension and configuration.
+        folder: the cache; None for `cache_directory()`. Files are named by version, dimension and
+            configuration.
         report: called while training.
         note: told in one line when an entry is damaged (it is trained again) or cannot be kept.
     """
     schedule = f"{config.model_dump_json()} cosine {jax.__version__}"
     digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
-    path = (folder or cache_directory()) / f"predict-{__version__}-d{config.dim}-{digest}.safetensors"
+    path = (
+        folder or cache_directory()
+    ) / f"predict-{__version__}-d{config.dim}-{digest}.safetensors"
     found = _entry(path, config.dim, note)
     if found is not None:
         return found
     with _held(path):
-        for leftover in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while it wrote
+        # of a process that was killed while it wrote
+        for leftover in path.parent.glob(f".{path.name}.*"):
             leftover.unlink(missing_ok=True)
         found = _entry(path, config.dim, silent)  # another process may have trained it meanwhile
         if found is not None:
@@ -147,7 +178,10 @@ def cached_blocks(
         try:
             _keep(path, blocks)
         except (InputError, OSError):
-            note(f"the trained model is not kept: {path.parent} cannot be written; set XDG_CACHE_HOME to another")
+            note(
+                f"the trained model is not kept: {path.parent} cannot be written; set"
+                " XDG_CACHE_HOME to another"
+            )
         return blocks
 
 
@@ -174,7 +208,10 @@ def _keep(path: Path, blocks: Blocks) -> None:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """One process at a time; a lock ends with the process that has it. Nothing is held where nothing can be written."""
+    """One process at a time; a lock ends with the process that has it.
+
+    Nothing is held where nothing can be written.
+    """
     lock = path.with_suffix(".lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +252,9 @@ def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = si
             f"train one with --dim {dim} or leave --run out"
         )
     folder = Path(directory)
-    weights, checkpoint = (folder / name for name in (RunDirectory.WEIGHTS, RunDirectory.CHECKPOINT))
+    weights, checkpoint = (
+        folder / name for name in (RunDirectory.WEIGHTS, RunDirectory.CHECKPOINT)
+    )
     if weights.exists() and not checkpoint.exists():
         full = load_weights(folder, config)
     else:
@@ -223,8 +262,8 @@ def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = si
         full = run.model
         if run.done < config.total_steps:
             note(
-                f"{directory} is unfinished: the model applied is that of step {run.done:,} of {config.total_steps:,}; "
-                "start its training again to finish it"
+                f"{directory} is unfinished: the model applied is that of step {run.done:,} of"
+                f" {config.total_steps:,}; start its training again to finish it"
             )
     model = TwoBlock.from_full(full)
     return _checked_blocks(np.asarray(model.a[0]), np.asarray(model.b[0]), str(directory))
@@ -232,5 +271,7 @@ def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = si
 
 def _checked_blocks(a: np.ndarray, b: np.ndarray, source: str) -> Blocks:
     if not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
-        raise InputError(f"{source} gave matrices that are not finite; train with a smaller learning rate")
+        raise InputError(
+            f"{source} gave matrices that are not finite; train with a smaller learning rate"
+        )
     return Blocks(a.astype(np.float64), b.astype(np.float64))

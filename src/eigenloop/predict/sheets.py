@@ -28,18 +28,26 @@ MISSING = frozenset(
         "--",
     )
 )
-"""Cells that stand for a missing value, in small letters: of pandas, R, SAS, spreadsheets and the UCI archive."""
+"""Cells that stand for a missing value, in small letters: of pandas, R, SAS, spreadsheets and
+the UCI archive.
+"""
 
 DATE = re.compile(
-    r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T].*)?|\d{1,2}:\d{2}(:\d{2}.*)?|\d{4}[-: ]?[QqMmWw]\d{1,2}|\d{4}-\d{1,2}|"
-    r"([A-Za-z]{3,9}[ -]\d{1,2},?[ -]\d{2,4}|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4})( .*)?|[A-Z][a-z]{2,8}[ -]\d{2,4}"
+    r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T].*)?|\d{1,2}:\d{2}(:\d{2}.*)?|\d{4}[-:"
+    r" ]?[QqMmWw]\d{1,2}|\d{4}-\d{1,2}|"
+    r"([A-Za-z]{3,9}[ -]\d{1,2},?[ -]\d{2,4}|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4})("
+    r" .*)?|[A-Z][a-z]{2,8}[ -]\d{2,4}"
 )
-THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3}(?:\1\d{3})*)(?:[.,]\d+)?|[+-]?\d{1,3}(?:[.,]\d{3})+")
+THOUSANDS = re.compile(
+    r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3}(?:\1\d{3})*)(?:[.,]\d+)?|[+-]?\d{1,3}(?:[.,]\d{3})+"
+)
 
 SEPARATED = "numbers with thousands separators"
 """The kind of a column with such a cell."""
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
+NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,12 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in MISSING
 
 
-def column_of_cells(cells: list[str], decimal: str = ".") -> tuple[Float[np.ndarray, " n"], Trouble | None]:
-    """Values of a column of text, NaN where missing or no number, and what is wrong with it. True is 1 and false 0.
+def column_of_cells(
+    cells: list[str], decimal: str = "."
+) -> tuple[Float[np.ndarray, " n"], Trouble | None]:
+    """Values of a column of text, NaN where missing or no number, and what is wrong with it.
+
+    True is 1 and false 0.
 
     Example:
         >>> column_of_cells(["1", "NA", "x"])
@@ -125,7 +137,9 @@ def column_of_cells(cells: list[str], decimal: str = ".") -> tuple[Float[np.ndar
     """
     values, bad = np.full(len(cells), np.nan), None
     small = [cell.strip().lower() for cell in cells]
-    if {"true", "false"} & set(small) and all(cell in ("true", "false") or is_missing(cell) for cell in small):
+    if {"true", "false"} & set(small) and all(
+        cell in ("true", "false") or is_missing(cell) for cell in small
+    ):
         return np.array([{"true": 1.0, "false": 0.0}.get(cell, np.nan) for cell in small]), None
     for i, cell in enumerate(cells):
         value = number(cell, decimal)
@@ -135,7 +149,9 @@ def column_of_cells(cells: list[str], decimal: str = ".") -> tuple[Float[np.ndar
             bad = i
     if bad is None:
         return values, None
-    return values, Trouble(_kind(cells[bad].strip()), cells[bad].strip(), bad + 1, int(np.sum(~np.isnan(values))))
+    return values, Trouble(
+        _kind(cells[bad].strip()), cells[bad].strip(), bad + 1, int(np.sum(~np.isnan(values)))
+    )
 
 
 def shortened(text: str, most: int = 40) -> str:

@@ -1,8 +1,9 @@
-"""Tables at the edge: text, NumPy files, Parquet and scikit-learn's bundled data sets, rows = samples (float64).
+"""Tables at the edge: text, NumPy files, Parquet and scikit-learn's bundled data sets, rows =
+samples (float64).
 
-What is read and what is refused is described in docs/tables.md. Here: the kinds of files, and which columns and rows of
-a sheet make the table. `eigenloop.predict.dialects` reads text, `eigenloop.predict.doubts` says what may have been
-meant otherwise.
+What is read and what is refused is described in docs/tables.md. Here: the kinds of files, and which
+columns and rows of a sheet make the table. `eigenloop.predict.dialects` reads text,
+`eigenloop.predict.doubts` says what may have been meant otherwise.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from eigenloop.predict.arrays import sheet_of_array, sheet_of_npy, sheet_of_npz, sheet_of_parquet, suffix_of
+from eigenloop.predict.arrays import (
+    sheet_of_array,
+    sheet_of_npy,
+    sheet_of_npz,
+    sheet_of_parquet,
+    suffix_of,
+)
 from eigenloop.predict.dialects import sheet_of_text
 from eigenloop.predict.doubts import Doubt, doubts_of, is_row_number
 from eigenloop.predict.files import PACKED, SHARE, SUFFIXES, TEXT, decoded, opened
@@ -22,7 +29,9 @@ from eigenloop.system.errors import InputError
 from eigenloop.system.memory import require_memory
 
 DATASETS = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
-"""Names of the tables that scikit-learn ships; only their features are read, never their targets."""
+"""Names of the tables that scikit-learn ships; only their features are read, never their
+targets.
+"""
 
 GIVE = "give a .csv, .tsv, .txt, .npy, .npz or .parquet file (text also as .gz or .zip)"
 
@@ -55,10 +64,12 @@ class Reading:
     Args:
         header: whether the first line names the columns; None: decided by what stands in it.
         index_column: a column that names the rows: its name or its position from 1.
-        columns: names or positions, and ranges of positions as 2-5, separated by commas: only these are read, in order.
+        columns: names or positions, and ranges of positions as 2-5, separated by commas: only these
+            are read, in order.
         drop: the same, left out.
         missing: "error" refuses a missing value, "drop" leaves its row out.
-        key: which array of an .npz file, or which file of a .zip archive; not needed where it holds only one.
+        key: which array of an .npz file, or which file of a .zip archive; not needed where it holds
+            only one.
 
     Example:
         >>> read_table("iris", Reading(columns="1,3-4")).names
@@ -80,7 +91,11 @@ class Reading:
             >>> Reading(columns="a").selecting
             ['--columns']
         """
-        given = {"--index-column": self.index_column, "--columns": self.columns, "--drop": self.drop}
+        given = {
+            "--index-column": self.index_column,
+            "--columns": self.columns,
+            "--drop": self.drop,
+        }
         return [name for name, text in given.items() if text is not None]
 
     @property
@@ -90,7 +105,9 @@ class Reading:
         return tuple(part for text in given for part in (text, *_parts(text)))
 
 
-def read_table(source: str | Path, reading: Reading | None = None, *, key: str | None = None) -> Table:
+def read_table(
+    source: str | Path, reading: Reading | None = None, *, key: str | None = None
+) -> Table:
     """Read and check a table whose rows are samples.
 
     A name of `DATASETS` stands for scikit-learn's table (write ./digits for a file of that name).
@@ -101,7 +118,8 @@ def read_table(source: str | Path, reading: Reading | None = None, *, key: str |
         key: short for `Reading(key=...)`.
 
     Raises:
-        InputError: nothing there, not a table of finite real numbers, or fewer than 2 rows or 2 columns.
+        InputError: nothing there, not a table of finite real numbers, or fewer than 2 rows or 2
+            columns.
 
     Example:
         >>> read_table("iris").rows.shape
@@ -112,7 +130,9 @@ def read_table(source: str | Path, reading: Reading | None = None, *, key: str |
     if not shown or "\x00" in shown:
         raise InputError(f"no table was named; {GIVE} or one of {', '.join(DATASETS)}")
     if reading.key is not None and path.suffix.lower() not in (".npz", ".zip"):
-        raise InputError(f"--key is {reading.key!r}, but {shown} is no .npz or .zip file; leave --key out")
+        raise InputError(
+            f"--key is {reading.key!r}, but {shown} is no .npz or .zip file; leave --key out"
+        )
     if shown in DATASETS:
         return _table(_bundled(shown), shown, reading)
     try:
@@ -121,7 +141,10 @@ def read_table(source: str | Path, reading: Reading | None = None, *, key: str |
         if not path.exists():
             if path.suffix or path.name != shown:
                 raise InputError(f"{shown} does not exist; {GIVE} or one of {', '.join(DATASETS)}")
-            raise InputError(f"unknown data set {shown!r}; the known ones are {', '.join(DATASETS)} (or give a file)")
+            raise InputError(
+                f"unknown data set {shown!r}; the known ones are {', '.join(DATASETS)} (or give a"
+                " file)"
+            )
         if path.suffix.lower() not in (*SUFFIXES, *PACKED, ""):
             raise InputError(f"{shown} ends in {path.suffix}; {GIVE}")
         if path.stat().st_size == 0:
@@ -145,11 +168,17 @@ def _sheet(path: Path, shown: str, reading: Reading) -> Sheet:
         if suffix == ".npy":
             sheet = sheet_of_npy(file, shown)
         elif suffix == ".npz":
-            sheet = sheet_of_npz(file, shown, reading.key if path.suffix.lower() == ".npz" else None)
+            sheet = sheet_of_npz(
+                file, shown, reading.key if path.suffix.lower() == ".npz" else None
+            )
         elif suffix == ".parquet":
             sheet = sheet_of_parquet(file, shown)
         elif suffix in (*TEXT, ""):
-            require_memory(SHARE * path.stat().st_size, f"{shown} as a table", "cut it into parts or save it as .npy")
+            require_memory(
+                SHARE * path.stat().st_size,
+                f"{shown} as a table",
+                "cut it into parts or save it as .npy",
+            )
             text, encoding = decoded(file.read(), shown)
             sheet = sheet_of_text(text, shown, header=reading.header, chosen=reading.chosen)
             if encoding == "Windows-1252":
@@ -159,7 +188,10 @@ def _sheet(path: Path, shown: str, reading: Reading) -> Sheet:
         else:
             raise InputError(f"{shown} holds {name}; {GIVE}")
     if suffix in (".npy", ".npz", ".parquet") and reading.header is not None:
-        raise InputError(f"--header and --no-header are for text, but {shown} holds a {suffix} file; leave them out")
+        raise InputError(
+            f"--header and --no-header are for text, but {shown} holds a {suffix} file; leave"
+            " them out"
+        )
     return replace(sheet, facts=(*unpacked, *sheet.facts))
 
 
@@ -183,9 +215,15 @@ def _table(sheet: Sheet, source: str, reading: Reading) -> Table:
     bad = np.argwhere(~np.isfinite(rows))
     if bad.size:
         i, j = int(np.flatnonzero(whole)[bad[0][0]]), int(bad[0][1])
-        raise InputError(f"{source}: row {i + 1}, column {_shown(names[j], kept[j])} is {everything[i, j]}; "
-                         "remove or replace it")  # fmt: skip
-    facts = [f"{n:,} rows x {d:,} columns", *sheet.facts, f"left out: {'; '.join(left) or 'nothing'}"]
+        raise InputError(
+            f"{source}: row {i + 1}, column {_shown(names[j], kept[j])} is {everything[i, j]}; "
+            "remove or replace it"
+        )
+    facts = [
+        f"{n:,} rows x {d:,} columns",
+        *sheet.facts,
+        f"left out: {'; '.join(left) or 'nothing'}",
+    ]
     doubts = doubts_of(sheet, kept, whole, asked=reading.columns is not None)
     return Table(rows, names, source, f"{source}: {', '.join(facts)}", sheet.notes, doubts)
 
@@ -206,7 +244,9 @@ def _kept(sheet: Sheet, source: str, reading: Reading) -> tuple[list[int], list[
         kept = list(range(len(sheet.names)))
         guessed = _index(sheet) if reading.index_column is None else None
         if guessed is not None:
-            left.append(f"column {guessed[0] + 1} as row names, because {guessed[1]} (--columns keeps it)")
+            left.append(
+                f"column {guessed[0] + 1} as row names, because {guessed[1]} (--columns keeps it)"
+            )
             out.append(guessed[0])
     if reading.drop is not None:
         dropped = _positions(reading.drop, sheet, source, "--drop")
@@ -235,11 +275,14 @@ def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str, reading: Re
         there = len(sheet.names) - len(sheet.troubles)
         if len(kept) < 2 <= there and reading.selecting:
             raise InputError(
-                f"{source} has {there} columns of numbers, but with {' and '.join(reading.selecting)} {len(kept)} "
-                "feature(s) are left; at least 2 are needed"
+                f"{source} has {there} columns of numbers, but with"
+                f" {' and '.join(reading.selecting)} {len(kept)} feature(s) are left; at least 2"
+                " are needed"
             )
         if len(kept) < 2:
-            raise InputError(f"{source} has {len(kept)} feature(s) of numbers; at least 2 are needed")
+            raise InputError(
+                f"{source} has {len(kept)} feature(s) of numbers; at least 2 are needed"
+            )
         return
     said = [f"column {_shown(sheet.names[j], j)} holds {sheet.troubles[j]}" for j in bad[:2]]
     said += [f"{len(bad) - 2} more column(s) hold no numbers"] if len(bad) > 2 else []
@@ -248,7 +291,10 @@ def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str, reading: Re
         remedy = "row 1 seems to be a second header line: remove it"
         if sheet.headed is False:
             given = reading.header is False
-            remedy = f"row 1 seems to be the header: {'leave out --no-header' if given else 'give --header'}"
+            remedy = (
+                "row 1 seems to be the header:"
+                f" {'leave out --no-header' if given else 'give --header'}"
+            )
     elif "\n" in first.cell:
         remedy = "a quotation mark seems to be never closed: close it"
     elif len(good) < 2 and all(sheet.troubles[j].kind == SEPARATED for j in bad):
@@ -257,7 +303,10 @@ def _require_numbers(sheet: Sheet, kept: Sequence[int], source: str, reading: Re
         remedy = f"only {len(good)} column(s) hold numbers, and at least 2 are needed"
     else:
         remedy = "correct it, or " if len(bad) == 1 and 2 * first.numbers >= n else ""
-        remedy += f"leave {'it' if len(bad) == 1 else 'them'} out with --drop {_listed(sheet, bad)}, or choose with "
+        remedy += (
+            f"leave {'it' if len(bad) == 1 else 'them'} out with --drop {_listed(sheet, bad)}, or"
+            " choose with "
+        )
         remedy += f"--columns {_listed(sheet, good)}"
     raise InputError(f"{source}: {', '.join(said)}; {remedy}")
 
@@ -268,10 +317,12 @@ def _missing(sheet: Sheet, kept: Sequence[int], holes: np.ndarray, source: str) 
     cell = sheet.cell(i, kept[j]).strip() if sheet.cell is not None else "nan"
     n = int(holes.any(axis=1).sum())
     some = (
-        f"leave out the {n} of {len(holes)} row(s) with missing values with --missing drop, or the column with --drop"
+        f"leave out the {n} of {len(holes)} row(s) with missing values with --missing drop, or the"
+        " column with --drop"
     )
     return InputError(
-        f"{source}: row {i + 1}, column {_shown(sheet.names[kept[j]], kept[j])} is {cell or 'empty'}; fill it in, or "
+        f"{source}: row {i + 1}, column {_shown(sheet.names[kept[j]], kept[j])} is"
+        f" {cell or 'empty'}; fill it in, or "
         + (some if n + 2 <= len(holes) else "leave the column out with --drop")
     )
 
@@ -281,9 +332,13 @@ def _shown(name: str, j: int) -> str:
 
 
 def _listed(sheet: Sheet, positions: Sequence[int]) -> str:
-    """Columns as an option takes them: names where they are plain and few, else positions in ranges."""
+    """Columns as an option takes them: names where they are plain and few, else positions in
+    ranges.
+    """
     names = [sheet.names[j] for j in positions]
-    plain = [name.isidentifier() or name == str(j + 1) for name, j in zip(names, positions, strict=True)]
+    plain = [
+        name.isidentifier() or name == str(j + 1) for name, j in zip(names, positions, strict=True)
+    ]
     if len(names) <= 8 and all(plain) and all(sheet.names.count(name) == 1 for name in names):
         return ",".join(names)
     runs: list[list[int]] = []
@@ -302,10 +357,12 @@ def _positions(text: str, sheet: Sheet, source: str, option: str) -> list[int]:
     for part in [text] if text in sheet.names else _parts(text):
         here = [j for j, name in enumerate(sheet.names) if name == part]
         if len(here) > 1:
-            places = [str(j + 1) if str(j + 1) not in sheet.names else f"{j + 1}-{j + 1}" for j in here]
+            places = [
+                str(j + 1) if str(j + 1) not in sheet.names else f"{j + 1}-{j + 1}" for j in here
+            ]
             raise InputError(
-                f"{option}: {source} has {len(here)} columns named {shortened(part)!r}; give positions instead, of "
-                f"{', '.join(places[:20])}{', ...' * (len(places) > 20)}"
+                f"{option}: {source} has {len(here)} columns named {shortened(part)!r}; give"
+                f" positions instead, of {', '.join(places[:20])}{', ...' * (len(places) > 20)}"
             )
         if not here:
             begin, _, end = part.partition("-")
@@ -314,9 +371,12 @@ def _positions(text: str, sheet: Sheet, source: str, option: str) -> list[int]:
                 if 1 <= first <= last <= len(sheet.names):
                     here = list(range(first - 1, last))
         if not here:
-            known = ", ".join(shortened(name) for name in sheet.names[:10]) + ", ..." * (len(sheet.names) > 10)
+            known = ", ".join(shortened(name) for name in sheet.names[:10]) + ", ..." * (
+                len(sheet.names) > 10
+            )
             raise InputError(
-                f"{option}: {source} has no column {part!r}; it has {known} (or positions, 1 to {len(sheet.names)})"
+                f"{option}: {source} has no column {part!r}; it has {known} (or positions, 1 to"
+                f" {len(sheet.names)})"
             )
         found += [j for j in here if j not in found]
     if not found:

@@ -1,8 +1,7 @@
 """Plain values to one self-contained HTML page: no network, no framework, opens from disk.
 
-A `Page` holds `Section`s; a section holds items: a paragraph (`str`), `Note`, `Facts`, `Command`, `Table`,
-`Figure` or `Gallery`.
-`render` gives the HTML, `write` puts it on disk in one step.
+A `Page` holds `Section`s; a section holds items: a paragraph (`str`), `Note`, `Facts`, `Command`,
+`Table`, `Figure` or `Gallery`. `render` gives the HTML, `write` puts it on disk in one step.
 
 Example:
     >>> page = Page("A run", "What it shows.", (Section("Result", ("It converged.",)),))

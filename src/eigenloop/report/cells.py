@@ -1,4 +1,6 @@
-"""Single values and how they read: numbers with few digits, a dash with its reason where there is none."""
+"""Single values and how they read: numbers with few digits, a dash with its reason where there
+is none.
+"""
 
 import math
 import re
@@ -44,12 +46,16 @@ class Link:
         # Browsers ignore control characters and leading blanks when they look for the scheme.
         scheme = SCHEME.match(re.sub(r"[\x00-\x20]", "", self.url))
         if scheme and scheme[1].lower() not in {"http", "https", "mailto"}:
-            raise ValueError(f"link {self.url!r} has scheme {scheme[1]!r}; use http, https, mailto or a relative path")
+            raise ValueError(
+                f"link {self.url!r} has scheme {scheme[1]!r}; use http, https, mailto or a relative"
+                " path"
+            )
 
 
 @dataclass(frozen=True)
 class Tag:
-    """A short word with a tone, such as a verdict; the tone shows as a sign and a colour, never colour alone.
+    """A short word with a tone, such as a verdict; the tone shows as a sign and a colour, never
+    colour alone.
 
     Args:
         text: the word.
@@ -62,7 +68,8 @@ class Tag:
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Words that are not ours: names, paths, tokens, texts; shown letter by letter, formulas in them not looked for.
+    """Words that are not ours: names, paths, tokens, texts; shown letter by letter, formulas in
+    them not looked for.
 
     Args:
         text: the words.

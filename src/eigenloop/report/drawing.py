@@ -1,4 +1,6 @@
-"""How every drawing of the package looks, on a light and on a dark page, and its content as a file (Matplotlib)."""
+"""How every drawing of the package looks, on a light and on a dark page, and its content as a
+file (Matplotlib).
+"""
 
 import io
 from collections.abc import Callable, Iterator
@@ -10,7 +12,9 @@ import numpy as np
 from eigenloop.report.formulas import mathtext
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette without black and yellow: told apart by every eye, on white and on dark."""
+"""Okabe and Ito's palette without black and yellow: told apart by every eye, on white and on
+dark.
+"""
 DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -52,7 +56,9 @@ _ON_DARK = ("#8cc8ff", "#2f7dbd", "#20262e", "#c04a1a", "#ffab7a")
 
 
 def diverging() -> Any:
-    """The colours of a heat map from -1 to 1 for the look that is in force: 0 is near the ground of the page."""
+    """The colours of a heat map from -1 to 1 for the look that is in force: 0 is near the ground
+    of the page.
+    """
     import matplotlib as mpl
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -63,7 +69,8 @@ def diverging() -> Any:
 
 @contextmanager
 def in_look(look: dict[str, Any]) -> Iterator[None]:
-    """Draw by Matplotlib's own defaults and a look, whatever a matplotlibrc, a notebook or a style has set.
+    """Draw by Matplotlib's own defaults and a look, whatever a matplotlibrc, a notebook or a style
+    has set.
 
     Args:
         look: `LIGHT` or `DARK`; settings are as before when the block ends.
@@ -91,7 +98,8 @@ def file_content(figure: Any, suffix: str, **options: Any) -> bytes:
 
 
 def both_looks(draw: Callable[[Any], None], size: tuple[float, float]) -> tuple[str, str]:
-    """A drawing of one pair of axes as SVG text, light and dark, with a transparent ground and its legend below.
+    """A drawing of one pair of axes as SVG text, light and dark, with a transparent ground and its
+    legend below.
 
     Args:
         draw: draws into `matplotlib.axes.Axes`; called in each look.
@@ -121,16 +129,20 @@ def positive(values: Any) -> np.ndarray:
 
 
 def legend_below(figure: Any) -> None:
-    """A legend under the axes, its formulas typeset, in as many columns, three at most, as fit the drawing's width.
+    """A legend under the axes, its formulas typeset, in as many columns, three at most, as fit the
+    drawing's width.
 
     Args:
-        figure: a `matplotlib.figure.Figure` in constrained layout, with everything labelled that it lists.
+        figure: a `matplotlib.figure.Figure` in constrained layout, with everything labelled that it
+            lists.
     """
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     handles = [handle for each, _ in found for handle in each]
     words = [mathtext(label) for _, each in found for label in each]
     for columns in range(min(3, len(words)), 0, -1):
-        legend = figure.legend(handles, words, loc="outside lower center", ncols=columns, handlelength=2.8)
+        legend = figure.legend(
+            handles, words, loc="outside lower center", ncols=columns, handlelength=2.8
+        )
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             return
         legend.remove()
@@ -139,7 +151,8 @@ def legend_below(figure: Any) -> None:
 def label_logarithms(axes: Any) -> None:
     """Labels of logarithmic axes that never run into each other.
 
-    Powers of ten over two decades and more, 2 and 5 as well over fewer, and a few plain numbers within a factor of 5.
+    Powers of ten over two decades and more, 2 and 5 as well over fewer, and a few plain numbers
+    within a factor of 5.
 
     Args:
         axes: `matplotlib.axes.Axes`, with everything drawn that decides their limits.

@@ -1,10 +1,12 @@
-"""Formulas in plain text as a page, a drawing or an attribute shows them: t^(1/4), V_21 and lambda_1 are typeset.
+"""Formulas in plain text as a page, a drawing or an attribute shows them: t^(1/4), V_21 and
+lambda_1 are typeset.
 
-Statements, captions and findings are plain text, for JSON, CSV and a terminal. Where such a text goes to a page, and
-there only, its formulas are found and set: powers and indices are raised and lowered, Greek letters, sums, integrals,
-roots, norms, relations and minus signs get their signs. What is no formula stays as it is: an index hangs on one
-letter (or a Greek one, or a norm), so that names such as `claims_json` are left alone, and paths, addresses, file
-names, options, and whatever stands in quotes or backticks are not looked into.
+Statements, captions and findings are plain text, for JSON, CSV and a terminal. Where such a text
+goes to a page, and there only, its formulas are found and set: powers and indices are raised and
+lowered, Greek letters, sums, integrals, roots, norms, relations and minus signs get their signs.
+What is no formula stays as it is: an index hangs on one letter (or a Greek one, or a norm), so that
+names such as `claims_json` are left alone, and paths, addresses, file names, options, and whatever
+stands in quotes or backticks are not looked into.
 """
 
 import re
@@ -15,12 +17,14 @@ from typing import TypeAlias
 from markupsafe import Markup, escape
 
 GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eps": "ε", "epsilon": "ε", "eta": "η", "theta": "θ",
-    "kappa": "κ", "lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ",
-    "omega": "ω", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ", "Phi": "Φ", "Omega": "Ω",
-    "Upsilon": "Υ",  # noqa: RUF001
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eps": "ε", "epsilon": "ε", "eta": "η",
+    "theta": "θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ",
+    "tau": "τ", "phi": "φ", "psi": "ψ", "omega": "ω", "Theta": "Θ", "Lambda": "Λ", "Sigma": "Σ",
+    "Phi": "Φ", "Omega": "Ω", "Upsilon": "Υ",  # noqa: RUF001
 }  # fmt: skip
-"""Names of letters; they stand for their letters where no other letter, digit or point touches them."""
+"""Names of letters; they stand for their letters where no other letter, digit or point touches
+them.
+"""
 WORDS = frozenset({"inf", "max", "min", "eff", "head", "par", "perp"})
 """Words that may be an index."""
 NUMBERED = frozenset({"mu2", "beta1", "beta2", "Y1", "Y2", "X0", "a1", "a2", "b1", "b2"})
@@ -37,7 +41,7 @@ _KEPT = re.compile(
     | (?<![\w./-])[\w.-]*\w\.(?:{_ENDINGS})\b )                # a file
     """,
     re.VERBOSE,
-)  # fmt: skip
+)
 _STEPS = re.compile(r"(?<![\w./~-])[\w.~-]+(?:/[\w.~-]+)+/?(?![\w(^*{|])")
 """What may be a path, or a quotient: `_is_path` tells."""
 _BASE = re.compile(rf"(?:(?<![\w.])(?<!\w-)(?:{_LETTER}|[A-Za-z])|\|\||xbar)\*?'*$")
@@ -57,7 +61,12 @@ _SIGNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     (re.compile(r"\|\|"), "‖"),
     (re.compile(r"(?:(?<=[\w)\]}|‖*'])|^) \. (?=[\w(‖])"), " · "),
     (re.compile(r"(?<= )-(?= )"), "−"),
-    (re.compile(rf"(?:(?<=[\s(\[=/|])|^)-(?=(?:{_LETTER}|[A-Za-z])?[\d(\[_|]|(?:{_LETTER}|[A-Za-z])\b)"), "−"),
+    (
+        re.compile(
+            rf"(?:(?<=[\s(\[=/|])|^)-(?=(?:{_LETTER}|[A-Za-z])?[\d(\[_|]|(?:{_LETTER}|[A-Za-z])\b)"
+        ),
+        "−",
+    ),
     (re.compile(r"(?<![\w-])([A-Za-z])-(?=\d+\b)"), r"\1−"),
     (re.compile(r"\bsqrt\((\w+)\)"), r"√\1"),
     (re.compile(r"\bsqrt\("), "√("),
@@ -66,7 +75,13 @@ _SIGNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     (re.compile(rf"(?<![\w.])(?<!\w-)({_LETTER})(?![\w.]*\w|-\w)"), lambda found: GREEK[found[1]]),
 )
 _UP = dict(zip("0123456789+-−()/=kLTHhntdi", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁽⁾ᐟ⁼ᵏᴸᵀᴴʰⁿᵗᵈⁱ", strict=True))
-_DOWN = dict(zip("0123456789+-−()=aehijklmnoprstuvxβγρφ", "₀₁₂₃₄₅₆₇₈₉₊₋₋₍₎₌ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩ", strict=True))
+_DOWN = dict(
+    zip(
+        "0123456789+-−()=aehijklmnoprstuvxβγρφ",
+        "₀₁₂₃₄₅₆₇₈₉₊₋₋₍₎₌ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩ",
+        strict=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,8 @@ def typeset(text: str) -> Markup:
 
 
 def unicode(text: str) -> str:
-    """The same in characters alone, for attributes and for titles; what Unicode cannot raise stays as it was written.
+    """The same in characters alone, for attributes and for titles; what Unicode cannot raise stays
+    as it was written.
 
     Example:
         >>> unicode("||W_O|| <= lambda_1 t^(1/4)")
@@ -111,7 +127,10 @@ def mathtext(text: str) -> str:
         >>> print(mathtext("gamma_t, t^(1/4)"))
         γ$_{\mathrm{t}}$, t$^{\mathrm{1/4}}$
     """
-    return "".join(part.replace("$", r"\$") if isinstance(part, str) else f"${_tex(part)}$" for part in parts(text))
+    return "".join(
+        part.replace("$", r"\$") if isinstance(part, str) else f"${_tex(part)}$"
+        for part in parts(text)
+    )
 
 
 def parts(text: str) -> tuple[Part, ...]:
@@ -136,9 +155,13 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _is_path(words: str) -> bool:
-    """Whether words with slashes between them are a path: where one of them is no letter, number, index or "name"."""
+    """Whether words with slashes between them are a path: where one of them is no letter,
+    number, index or "name".
+    """
     steps = words.rstrip(".").split("/")
-    return any(len(step) > 1 and step not in GREEK and not _QUANTITY.fullmatch(step) for step in steps)
+    return any(
+        len(step) > 1 and step not in GREEK and not _QUANTITY.fullmatch(step) for step in steps
+    )
 
 
 def _raised(text: str) -> list[Part]:
@@ -153,13 +176,18 @@ def _raised(text: str) -> list[Part]:
             at += 1
             continue
         inside, end = content
-        found += [_signs(text[begin:at], text[at]), Raised(tuple(_raised(inside)), text[at] == "^", text[at:end])]
+        found += [
+            _signs(text[begin:at], text[at]),
+            Raised(tuple(_raised(inside)), text[at] == "^", text[at:end]),
+        ]
         begin = at = end
     return [part for part in [*found, _signs(text[begin:], "")] if part != ""]
 
 
 def _content(text: str, at: int) -> tuple[str, int] | None:
-    """What is raised or lowered by the sign at a place, and where it ends; None where the sign is none."""
+    """What is raised or lowered by the sign at a place, and where it ends; None where the sign
+    is none.
+    """
     before, up = text[:at], text[at] == "^"
     if up:
         if not re.search(r"[\w)\]}|*']$", before):
@@ -200,11 +228,15 @@ def _closing(text: str, start: int) -> int | None:
 def _numbered(text: str) -> str:
     """Y1 as Y_1, for the letters that are indexed so."""
     names = "|".join(sorted(NUMBERED))
-    return re.sub(rf"(?<![\w.])({names})(?![\w.]*\w)", lambda found: f"{found[0][:-1]}_{found[0][-1]}", text)
+    return re.sub(
+        rf"(?<![\w.])({names})(?![\w.]*\w)", lambda found: f"{found[0][:-1]}_{found[0][-1]}", text
+    )
 
 
 def _signs(text: str, after: str) -> str:
-    """Signs and Greek letters; `after` is the sign that follows: "sum" is one before an index only."""
+    """Signs and Greek letters; `after` is the sign that follows: "sum" is one before an index
+    only.
+    """
     if after == "_":
         text = re.sub(r"(?<!\w)sum$", "∑", text)
     for pattern, sign in _SIGNS:

@@ -46,7 +46,9 @@ def render(page: Page) -> str:
         script_hash=f"sha256-{digest}",
         names=_Names(),
     )
-    return text.encode(errors="backslashreplace").decode()  # names of files may hold bytes that are no text
+    return text.encode(
+        errors="backslashreplace"
+    ).decode()  # names of files may hold bytes that are no text
 
 
 def write(page: Page, path: str | os.PathLike[str]) -> Path:
@@ -69,7 +71,9 @@ def write(page: Page, path: str | os.PathLike[str]) -> Path:
 
 
 class _Names:
-    """Unique names for a page's drawings and tables; underscores keep them apart from section anchors."""
+    """Unique names for a page's drawings and tables; underscores keep them apart from section
+    anchors.
+    """
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
@@ -113,7 +117,9 @@ def _environment() -> Environment:
 
 
 def _alignments(table: Table) -> list[str]:
-    """One of "left" and "right" per column: numbers to the right, unless the column says otherwise."""
+    """One of "left" and "right" per column: numbers to the right, unless the column says
+    otherwise.
+    """
     result = []
     for index, column in enumerate(table.columns):
         kinds = {shown(row.cells[index], column.format).kind for row in table.body} - {"missing"}
@@ -125,11 +131,15 @@ def _alignments(table: Table) -> list[str]:
 SHORT, LONG = 12, 30
 """Letters of a cell that never breaks, and of one beyond which it keeps a width of its own."""
 LETTER, PADDING, PHONE, LEAST = 7.5, 22, 356, 128
-"""Pixels: of a letter, between two columns, of a phone's page, and the width that a long text keeps there."""
+"""Pixels: of a letter, between two columns, of a phone's page, and the width that a long text
+keeps there.
+"""
 
 
 def _stacks(table: Table) -> bool:
-    """Whether the columns do not fit side by side on a phone, so that each row becomes a card there."""
+    """Whether the columns do not fit side by side on a phone, so that each row becomes a card
+    there.
+    """
     needed = 0.0
     for index, column in enumerate(table.columns):
         cells = [shown(row.cells[index], column.format) for row in table.body]
@@ -154,21 +164,29 @@ def _natural_width(drawing: str) -> float:
 def _missing_reasons(table: Table) -> list[str]:
     """Every reason given for an empty cell, once, in order: a touch screen shows no titles."""
     cells = (
-        shown(cell, column.format) for row in table.body for cell, column in zip(row.cells, table.columns, strict=True)
+        shown(cell, column.format)
+        for row in table.body
+        for cell, column in zip(row.cells, table.columns, strict=True)
     )
-    return list(dict.fromkeys(cell.title for cell in cells if cell.kind == "missing" and cell.title))
+    return list(
+        dict.fromkeys(cell.title for cell in cells if cell.kind == "missing" and cell.title)
+    )
 
 
 def _filter_values(table: Table) -> list[list[str]]:
     """What each filter's column shows in each row."""
     names = [column.name for column in table.columns]
     chosen = [names.index(name) for name in table.filters]
-    return [[shown(row.cells[i], table.columns[i].format).text for row in table.body] for i in chosen]
+    return [
+        [shown(row.cells[i], table.columns[i].format).text for row in table.body] for i in chosen
+    ]
 
 
 def _downloads(paths: Sequence[str | PurePath]) -> list[dict[str, str]]:
     """Files as links, named by kind (CSV, PNG) where that tells them apart, else by file name."""
-    files = [PurePosixPath(path.as_posix() if isinstance(path, PurePath) else path) for path in paths]
+    files = [
+        PurePosixPath(path.as_posix() if isinstance(path, PurePath) else path) for path in paths
+    ]
     labels = [file.suffix.removeprefix(".").upper() for file in files]
     return [
         {
@@ -181,7 +199,9 @@ def _downloads(paths: Sequence[str | PurePath]) -> list[dict[str, str]]:
 
 
 def _words(command: str) -> list[tuple[str, str]]:
-    """A command's words, each after the blanks before it, so that lines break between words only."""
+    """A command's words, each after the blanks before it, so that lines break between words
+    only.
+    """
     return re.findall(r"(\s*)(\S+)", command)
 
 

@@ -8,7 +8,9 @@ from markupsafe import Markup
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
-_SHAPES = frozenset({"path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "image", "use"})
+_SHAPES = frozenset(
+    {"path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "image", "use"}
+)
 _TEXTS = frozenset({"text", "tspan", "textPath"})
 _GROUPS = frozenset({"svg", "g", "defs", "symbol", "style", "clipPath", "mask", "marker"})
 _PAINTS = frozenset({"pattern", "linearGradient", "radialGradient", "stop"})
@@ -22,16 +24,24 @@ _SELECTOR = re.compile(r"[\w\s.#*>+~-]+")
 _INLINE_IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")
 _ROOT_STYLE = re.compile(r"(fill|stroke|font|color|background|text|shape)[\w-]*\s*:")
 _LENGTH = re.compile(r"([\d.]+)\s*(px|pt|pc|in|cm|mm)?")
-_PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
+_PIXELS = {
+    "": 1.0,
+    "px": 1.0,
+    "pt": 4 / 3,
+    "pc": 16.0,
+    "in": 96.0,
+    "cm": 96 / 2.54,
+    "mm": 96 / 25.4,
+}
 _MAX_DEPTH = 100
 
 
 def inline_svg(source: str, *, prefix: str) -> Markup:
     """Check a drawing and make it inlinable in a page that holds others.
 
-    Every id, class and reference gets the prefix, style rules are confined to the drawing, and the size
-    becomes a `viewBox` with the natural width in the CSS variable `--width`, so that the page decides how
-    wide it is drawn. Titles, metadata and attributes of other vocabularies are dropped.
+    Every id, class and reference gets the prefix, style rules are confined to the drawing, and the
+    size becomes a `viewBox` with the natural width in the CSS variable `--width`, so that the page
+    decides how wide it is drawn. Titles, metadata and attributes of other vocabularies are dropped.
 
     Args:
         source: SVG text, as Matplotlib's `savefig(..., format="svg")` writes it.
@@ -41,13 +51,13 @@ def inline_svg(source: str, *, prefix: str) -> Markup:
         The `<svg>` element as HTML markup, without XML declaration.
 
     Raises:
-        ValueError: if the text is not SVG, or holds scripts, event handlers, foreign content or references
-            to anything outside it.
+        ValueError: if the text is not SVG, or holds scripts, event handlers, foreign content or
+            references to anything outside it.
 
     Example:
         >>> drawing = '<svg viewBox="0 0 9 9"><path id="a" d="M 0 0 9 9"/></svg>'
-        >>> inline_svg(drawing, prefix="one")
-        Markup('<svg viewBox="0 0 9 9" id="one" style="--width:9px"><path id="one_a" d="M 0 0 9 9" /></svg>')
+        >>> print(*inline_svg(drawing, prefix="one").split("><"))
+        <svg viewBox="0 0 9 9" id="one" style="--width:9px" path id="one_a" d="M 0 0 9 9" / /svg>
     """
     if "<!ENTITY" in source:
         raise ValueError("SVG declares an XML entity; save it without a document type")
@@ -78,7 +88,9 @@ def _walk(root: ElementTree.Element) -> Iterator[ElementTree.Element]:
 
 
 def _local(tag: str) -> str:
-    """The name of an SVG element; a name of another vocabulary stays as it is and matches none of ours."""
+    """The name of an SVG element; a name of another vocabulary stays as it is and matches none
+    of ours.
+    """
     return tag.removeprefix(f"{{{_SVG}}}")
 
 
@@ -102,7 +114,9 @@ def _clean_attributes(element: ElementTree.Element, prefix: str) -> Iterator[tup
     for name, raw in element.attrib.items():
         value = " ".join(raw.split())
         if name.lower().startswith("on"):
-            raise ValueError(f"SVG has an event handler, {name}={_short(value)}, on <{element.tag}>; remove it")
+            raise ValueError(
+                f"SVG has an event handler, {name}={_short(value)}, on <{element.tag}>; remove it"
+            )
         if name in {"href", _XLINK_HREF}:
             yield "href", _clean_reference(element.tag, value, prefix)
         elif name.startswith("{"):
@@ -123,7 +137,8 @@ def _clean_reference(tag: str, value: str, prefix: str) -> str:
     if tag == "image" and _INLINE_IMAGE.fullmatch(value):
         return value
     raise ValueError(
-        f"SVG refers to {_short(value)} from <{tag}>; only #ids and, in <image>, inlined pictures can stay"
+        f"SVG refers to {_short(value)} from <{tag}>; only #ids and, in <image>, inlined pictures"
+        " can stay"
     )
 
 
@@ -142,7 +157,9 @@ def _clean_stylesheet(text: str, prefix: str) -> str:
         raise ValueError(f"SVG has {_short(rest)} in <style>, which is not a plain rule; remove it")
     rules = []
     for selectors, declarations in _CSS_RULE.findall(text):
-        confined = ", ".join(_confine(selector.strip(), prefix) for selector in selectors.split(","))
+        confined = ", ".join(
+            _confine(selector.strip(), prefix) for selector in selectors.split(",")
+        )
         rules.append(f"{confined} {{{_clean_css(declarations.strip(), prefix)}}}")
     return " ".join(rules)
 
@@ -150,17 +167,24 @@ def _clean_stylesheet(text: str, prefix: str) -> str:
 def _confine(selector: str, prefix: str) -> str:
     """Make a selector match inside this drawing only, without changing its specificity."""
     if not _SELECTOR.fullmatch(selector):
-        raise ValueError(f"SVG has the style selector {_short(selector)}; use element, class and id selectors only")
+        raise ValueError(
+            f"SVG has the style selector {_short(selector)}; use element, class and id selectors"
+            " only"
+        )
     renamed = re.sub(r"([.#])(?=[A-Za-z_])", rf"\1{prefix}_", selector)
     return f"{renamed}:where(#{prefix}, #{prefix} *)"
 
 
 def _fit_root(root: ElementTree.Element, prefix: str) -> None:
-    """Give the root its id and natural width; take away what would fix its size or place on the page."""
+    """Give the root its id and natural width; take away what would fix its size or place on the
+    page.
+    """
     width, height = (_pixels(root.attrib.pop(name, "")) for name in ("width", "height"))
     if "viewBox" not in root.attrib:
         if not (width and height):
-            raise ValueError("SVG has neither a viewBox nor a width and height; it cannot be scaled")
+            raise ValueError(
+                "SVG has neither a viewBox nor a width and height; it cannot be scaled"
+            )
         root.set("viewBox", f"0 0 {width:g} {height:g}")
     box = root.attrib["viewBox"].replace(",", " ").split()
     try:
@@ -169,7 +193,8 @@ def _fit_root(root: ElementTree.Element, prefix: str) -> None:
         numbers = []
     if len(numbers) != 4 or not (numbers[2] > 0 and numbers[3] > 0):
         raise ValueError(
-            f"SVG has viewBox={_short(root.attrib['viewBox'])}; it needs four numbers, the last two positive"
+            f"SVG has viewBox={_short(root.attrib['viewBox'])}; it needs four numbers, the last two"
+            " positive"
         )
     declarations = [part.strip() for part in root.attrib.pop("style", "").split(";")]
     kept = [part for part in declarations if _ROOT_STYLE.match(part)]

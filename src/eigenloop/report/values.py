@@ -98,7 +98,8 @@ class Command:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; on a phone each row is a card, a line for each column, where the columns do not fit side by side.
+    """A table; on a phone each row is a card, a line for each column, where the columns do not fit
+    side by side.
 
     On a wide page it scrolls inside its own box where it is wider than the page.
 
@@ -106,8 +107,8 @@ class Table:
         header: column names, or `Column` where a format or an alignment is wanted.
         rows: sequences of cells, or `Row` where a row opens to its evidence.
         caption: one sentence above the table.
-        filters: names of the columns whose values become filter buttons; a row shows where it passes all of them, and
-            without JavaScript always.
+        filters: names of the columns whose values become filter buttons; a row shows where it
+            passes all of them, and without JavaScript always.
         details_label: the word a row opens with.
         downloads: relative paths of the same data as files.
 
@@ -115,7 +116,9 @@ class Table:
         ValueError: if a row has the wrong length, or a filter names no column.
 
     Example:
-        >>> Table(("claim", "verdict"), (("Thm 1", Tag("holds", "good")),), filters=["verdict"]).filters
+        >>> Table(
+        ...     ("claim", "verdict"), (("Thm 1", Tag("holds", "good")),), filters=["verdict"]
+        ... ).filters
         ('verdict',)
     """
 
@@ -137,7 +140,10 @@ class Table:
         _freeze(self, "downloads")
         for number, row in enumerate(self.body, start=1):
             if len(row.cells) != len(self.header):
-                raise ValueError(f"row {number} has {len(row.cells)} cells, but the header has {len(self.header)}")
+                raise ValueError(
+                    f"row {number} has {len(row.cells)} cells, but the header has"
+                    f" {len(self.header)}"
+                )
         _freeze(self, "filters")
         names = [column.name for column in self.columns]
         for name in self.filters:
@@ -175,8 +181,9 @@ class Key:
 class Figure:
     """A drawing with its caption, the paper's statement beside this run's, and its files.
 
-    It is one drawing, or rows of panels that stand side by side where there is room and below one another where there
-    is not. Where there is a dark drawing too, save both with a transparent background: the page's own shows through.
+    It is one drawing, or rows of panels that stand side by side where there is room and below one
+    another where there is not. Where there is a dark drawing too, save both with a transparent
+    background: the page's own shows through.
 
     Args:
         svg: the drawing as SVG text; checked and made safe to inline when the page is rendered.
@@ -264,8 +271,8 @@ class Section:
         anchor: the id links point to; made from the title if empty.
 
     Raises:
-        ValueError: if the anchor is not of lower-case letters, digits and hyphens, letter first, or none can
-            be made from the title.
+        ValueError: if the anchor is not of lower-case letters, digits and hyphens, letter first, or
+            none can be made from the title.
 
     Example:
         >>> Section("Figure 3: phases", ()).anchor
@@ -280,11 +287,14 @@ class Section:
         _freeze(self, "body")
         _check_items(self.body)
         if not self.anchor:
-            plain = unicodedata.normalize("NFKD", self.title).encode("ascii", "ignore").decode().lower()
+            plain = (
+                unicodedata.normalize("NFKD", self.title).encode("ascii", "ignore").decode().lower()
+            )
             _set(self, "anchor", re.sub(r"[^a-z0-9]+", "-", plain).strip("-"))
         if not _ANCHOR.fullmatch(self.anchor):
             raise ValueError(
-                f"section {self.title!r} has anchor {self.anchor!r}; pass anchor= with a-z, 0-9 and -, letter first"
+                f"section {self.title!r} has anchor {self.anchor!r}; pass anchor= with a-z, 0-9 and"
+                " -, letter first"
             )
 
 
@@ -298,7 +308,8 @@ class Page:
         sections: the parts.
         facts: pairs (name, value): what was run, with which seed.
         command: the exact shell command that repeats the run and writes this page again.
-        origin: which versions made it, on what, when and for how long; shown at the foot, with the command.
+        origin: which versions made it, on what, when and for how long; shown at the foot, with the
+            command.
         links: sources, shown in the footer with their addresses.
 
     Raises:
@@ -320,7 +331,9 @@ class Page:
         anchors = [section.anchor for section in self.sections]
         for anchor in anchors:
             if anchors.count(anchor) > 1:
-                raise ValueError(f"two sections have the anchor {anchor!r}; give one of them another anchor=")
+                raise ValueError(
+                    f"two sections have the anchor {anchor!r}; give one of them another anchor="
+                )
 
 
 def _set(value: object, name: str, content: Any) -> None:
@@ -332,20 +345,26 @@ def _freeze(value: object, *names: str) -> None:
     for name in names:
         content = getattr(value, name)
         if isinstance(content, str):
-            raise TypeError(f"{type(value).__name__}.{name} is a single str; pass a sequence, such as ({content!r},)")
+            raise TypeError(
+                f"{type(value).__name__}.{name} is a single str; pass a sequence, such as"
+                f" ({content!r},)"
+            )
         _set(value, name, tuple(content))
 
 
 def _check_cell(cell: object) -> None:
     if not (cell is None or isinstance(cell, str | Real | Missing | Link | Tag | Verbatim)):
-        raise TypeError(f"a cell is of type {type(cell).__name__}; convert it with float(...) or str(...)")
+        raise TypeError(
+            f"a cell is of type {type(cell).__name__}; convert it with float(...) or str(...)"
+        )
 
 
 def _check_items(items: Sequence[object]) -> None:
     for item in items:
         if not isinstance(item, str | Note | Facts | Command | Table | Figure | Gallery):
             raise TypeError(
-                f"an item is of type {type(item).__name__}; use str, Note, Facts, Command, Table, Figure or Gallery"
+                f"an item is of type {type(item).__name__}; use str, Note, Facts, Command, Table,"
+                " Figure or Gallery"
             )
 
 

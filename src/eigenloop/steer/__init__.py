@@ -1,4 +1,5 @@
-"""Steering: turn what a layer amplifies towards a direction by an edit of its weights, and measure what it costs.
+"""Steering: turn what a layer amplifies towards a direction by an edit of its weights, and measure
+what it costs.
 
 Stands on `eigenloop.lens`. Nothing here loads torch until something is run.
 """

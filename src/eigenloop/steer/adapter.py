@@ -1,8 +1,9 @@
-"""An edit as a LoRA adapter in the form that PEFT loads: low-rank changes of W_V and W_O, and of b_O (NumPy).
+"""An edit as a LoRA adapter in the form that PEFT loads: low-rank changes of W_V and W_O, and of
+b_O (NumPy).
 
-PEFT keeps for a linear map W x + b two factors and, with `lora_bias`, a vector: W x + b + B (A x) + c. An edit
-changes W_V and W_O by low rank, so this form holds it exactly; the stored factors are rounded to float32. A change of
-b_V or b_O becomes c (PEFT 0.14 or newer).
+PEFT keeps for a linear map W x + b two factors and, with `lora_bias`, a vector: W x + b + B (A x) +
+c. An edit changes W_V and W_O by low rank, so this form holds it exactly; the stored factors are
+rounded to float32. A change of b_V or b_O becomes c (PEFT 0.14 or newer).
 """
 
 import json
@@ -59,15 +60,17 @@ def adapter(stack: Stack, edits: Sequence[Edit]) -> tuple[dict[str, np.ndarray],
     ranks: dict[str, int] = {}
     changes = dict(_changes(stack, edits))
     if not changes:
-        raise InputError("the edit changes nothing, so there is no adapter to write; raise --strength")
+        raise InputError(
+            "the edit changes nothing, so there is no adapter to write; raise --strength"
+        )
     biased = any(np.any(bias) for _, bias in changes.values())
     for module, (weight, bias) in changes.items():
         down, up = factors(weight)
         ranks[module] = down.shape[1]
         if ranks[module] > LARGEST_RANK:
             raise InputError(
-                f"{module} changes by rank {ranks[module]}, which is no small adapter (at most {LARGEST_RANK}); leave "
-                "--adapter out"
+                f"{module} changes by rank {ranks[module]}, which is no small adapter (at most"
+                f" {LARGEST_RANK}); leave --adapter out"
             )
         place = f"base_model.model.{module}"
         tensors[f"{place}.lora_A.weight"] = up.astype(np.float32)
@@ -76,14 +79,26 @@ def adapter(stack: Stack, edits: Sequence[Edit]) -> tuple[dict[str, np.ndarray],
             tensors[f"{place}.lora_B.bias"] = bias.astype(np.float32)
     largest = max(ranks.values())
     config = {
-        "peft_type": "LORA", "task_type": None, "base_model_name_or_path": stack.weights.source,
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": stack.weights.source,
         "inference_mode": True,
-        "r": largest, "lora_alpha": largest, "lora_dropout": 0.0, "bias": "none", "lora_bias": biased,
-        "fan_in_fan_out": stack.layout.transposed, "target_modules": sorted(changes),
-        "rank_pattern": ranks, "alpha_pattern": ranks, "init_lora_weights": True, "use_rslora": False,
+        "r": largest,
+        "lora_alpha": largest,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "lora_bias": biased,
+        "fan_in_fan_out": stack.layout.transposed,
+        "target_modules": sorted(changes),
+        "rank_pattern": ranks,
+        "alpha_pattern": ranks,
+        "init_lora_weights": True,
+        "use_rslora": False,
         "use_dora": False,
-        "modules_to_save": None, "layers_to_transform": None, "layers_pattern": None,
-    }  # fmt: skip
+        "modules_to_save": None,
+        "layers_to_transform": None,
+        "layers_pattern": None,
+    }
     return tensors, config
 
 
@@ -98,11 +113,15 @@ def save_adapter(stack: Stack, directory: Path, edits: Sequence[Edit]) -> dict[s
     """
     tensors, config = adapter(stack, edits)
     save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
-    (directory / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (directory / "adapter_config.json").write_text(
+        json.dumps(config, indent=1) + "\n", encoding="utf-8"
+    )
     return dict.fromkeys(tensors, "float32")
 
 
-def _changes(stack: Stack, edits: Sequence[Edit]) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+def _changes(
+    stack: Stack, edits: Sequence[Edit]
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     """Each linear map that changes: (outputs x inputs, change of its bias)."""
     new: Mapping[str, np.ndarray] = changed_tensors(stack, edits)
     tensors = stack.weights.tensors

@@ -1,11 +1,13 @@
-"""What a signed edit reads with: the vector mu with mu . x > 0 for every token, chosen on a text and tested beside it.
+"""What a signed edit reads with: the vector mu with mu . x > 0 for every token, chosen on a text
+and tested beside it.
 
-    mu  ~  (C + rho tr(C)/d I)^(-1) xbar        xbar and C the mean and covariance of the layer's inputs
+    mu  ~  (C + rho tr(C)/d I)^(-1) xbar    xbar and C the mean and covariance of the layer's inputs
 
-rho -> infinity gives the normalised mean itself; a smaller rho gives a steadier mu . x: where the normalisation before
-the attention has a bias, P diag(1/gain) (x - bias) sums to zero, so mu ~ 1/gain reads sum_i bias_i/gain_i from every
-token, without any spread. rho is chosen on tokens that C does not know, and a third part, kept aside, says for how many
-tokens mu . x > 0. Source: worked out here.
+rho -> infinity gives the normalised mean itself; a smaller rho gives a steadier mu . x: where the
+normalisation before the attention has a bias, P diag(1/gain) (x - bias) sums to zero, so mu ~
+1/gain reads sum_i bias_i/gain_i from every token, without any spread. rho is chosen on tokens that
+C does not know, and a third part, kept aside, says for how many tokens mu . x > 0. Source: worked
+out here.
 """
 
 from dataclasses import dataclass
@@ -59,7 +61,9 @@ def choose_mu(x: Float[np.ndarray, "n d"]) -> Choice:
     coordinates, scale = vectors.T @ mean, values.mean() or 1.0
     best: Choice | None = None
     for ridge in RIDGES:
-        raw = mean if np.isinf(ridge) else vectors @ (coordinates / (values.clip(0) + ridge * scale))
+        raw = (
+            mean if np.isinf(ridge) else vectors @ (coordinates / (values.clip(0) + ridge * scale))
+        )
         mu = raw / np.linalg.norm(raw) if np.any(raw) else np.eye(len(raw))[0]
         seen = choose @ mu
         spread = float(seen.std() / seen.mean()) if seen.mean() > 0 else float("inf")
@@ -78,6 +82,12 @@ def reading(x: Float[np.ndarray, "n d"], lengths: Float[np.ndarray, " n"]) -> Re
     """
     choice = choose_mu(x)
     return Reading(
-        mean=x.mean(0), covariance=np.cov(x.T), size=float(lengths.mean()), mu=choice.mu,
-        push=float((x @ choice.mu).mean()), positive=choice.positive, spread=choice.spread, ridge=choice.ridge,
-    )  # fmt: skip
+        mean=x.mean(0),
+        covariance=np.cov(x.T),
+        size=float(lengths.mean()),
+        mu=choice.mu,
+        push=float((x @ choice.mu).mean()),
+        positive=choice.positive,
+        spread=choice.spread,
+        ridge=choice.ridge,
+    )

@@ -1,7 +1,8 @@
-"""A steered model as an ordinary checkpoint: the source's files with some bytes of some tensors replaced (NumPy).
+"""A steered model as an ordinary checkpoint: the source's files with some bytes of some tensors
+replaced (NumPy).
 
-Every tensor that is not edited keeps its bytes, its name and its kind of number, and so does every entry of an edited
-one that stays. Files that hold weights in another form, or code, are not copied.
+Every tensor that is not edited keeps its bytes, its name and its kind of number, and so does every
+entry of an edited one that stays. Files that hold weights in another form, or code, are not copied.
 """
 
 import json
@@ -31,7 +32,8 @@ COPIED = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe", ".
 
 
 def output_directory(out: Path, source: Path | None = None) -> OutputDirectory:
-    """Where `eigenloop steer` writes: a new or an empty directory, or one that holds only what it wrote.
+    """Where `eigenloop steer` writes: a new or an empty directory, or one that holds only what it
+    wrote.
 
     Directories of earlier versions bear no mark; their record is recognised.
 
@@ -44,24 +46,36 @@ def output_directory(out: Path, source: Path | None = None) -> OutputDirectory:
         if source is not None and source.exists():
             ours, theirs = out.resolve(), source.resolve()
             if ours == theirs or ours in theirs.parents or theirs in ours.parents:
-                raise InputError(f"--out {out} is the model itself, holds it or lies in it; choose another directory")
+                raise InputError(
+                    f"--out {out} is the model itself, holds it or lies in it; choose another"
+                    " directory"
+                )
         if out.is_symlink():
             raise InputError(f"{out} is a file; --out must be a directory")
         marked, found = place.owners().get(place.command, ()), _files(out)
         if found and not marked and not _is_ours(out):
-            raise InputError(f"{out} exists and was not written by eigenloop steer; choose a new directory")
+            raise InputError(
+                f"{out} exists and was not written by eigenloop steer; choose a new directory"
+            )
         theirs = sorted({*found} - {*marked, *_written(out)})
         if theirs:
-            raise InputError(f"{out} holds {theirs[0]}, which eigenloop steer did not write; choose a new directory")
+            raise InputError(
+                f"{out} holds {theirs[0]}, which eigenloop steer did not write; choose a new"
+                " directory"
+            )
 
     place = OutputDirectory(out, "steer", (MARK, STAGED), refuse=refuse)
     return place
 
 
-def write_directory(place: OutputDirectory, fill: Callable[[Path], None], record: Mapping[str, Any]) -> None:
-    """Fill a folder inside a held directory, then move all of it to its place; nothing is left after an error.
+def write_directory(
+    place: OutputDirectory, fill: Callable[[Path], None], record: Mapping[str, Any]
+) -> None:
+    """Fill a folder inside a held directory, then move all of it to its place; nothing is left
+    after an error.
 
-    While it is moved, the directory has no configuration and no record, so that no mixture of two checkpoints loads.
+    While it is moved, the directory has no configuration and no record, so that no mixture of two
+    checkpoints loads.
 
     Args:
         place: from `output_directory`; what an earlier run wrote there is replaced.
@@ -99,15 +113,24 @@ def write_directory(place: OutputDirectory, fill: Callable[[Path], None], record
 
 
 def _files(directory: Path) -> list[str]:
-    """Every file below a directory by its path there, without the lock and the folder that is being filled."""
-    paths = (path.relative_to(directory) for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
+    """Every file below a directory by its path there, without the lock and the folder that is
+    being filled.
+    """
+    paths = (
+        path.relative_to(directory)
+        for path in directory.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    )
     return sorted(path.as_posix() for path in paths if path.parts[0] not in (LOCK, STAGED))
 
 
 def _written(directory: Path) -> list[str]:
     """The files that a directory of ours was written with."""
     try:
-        return [str(name) for name in json.loads((directory / MARK).read_text(encoding="utf-8")).get("files", [])]
+        return [
+            str(name)
+            for name in json.loads((directory / MARK).read_text(encoding="utf-8")).get("files", [])
+        ]
     except (OSError, ValueError, AttributeError, TypeError):
         return []
 
@@ -118,7 +141,8 @@ def save_checkpoint(
     """Write the steered checkpoint: weights as safetensors, configuration and tokenizer copied.
 
     Args:
-        source: the directory of the model; safetensors files, or .bin files (which become safetensors).
+        source: the directory of the model; safetensors files, or .bin files (which become
+            safetensors).
         directory: where to; it exists.
         edits: at most one for each block.
         stack: of the source, where its weights are open already.
@@ -132,7 +156,8 @@ def save_checkpoint(
     stack = stack or locate(source)
     tensors, changed = stack.weights.tensors, changed_tensors(stack, edits)
     copy_settings(source, directory)
-    (directory / "model.safetensors.index.json").unlink(missing_ok=True)  # a stale one would name other files
+    # a stale one would name other files
+    (directory / "model.safetensors.index.json").unlink(missing_ok=True)
     files = weight_files(source)
     if files.pickled:
         return _from_bin(tensors, changed, directory)
@@ -148,7 +173,9 @@ def save_checkpoint(
                 begin, end = header[name]["data_offsets"]
                 content = rounded(changed[name], kinds[name]).tobytes()
                 if len(content) != end - begin:
-                    raise InputError(f"{file}: {name} has another size than its header says; download it again")
+                    raise InputError(
+                        f"{file}: {name} has another size than its header says; download it again"
+                    )
                 stream.seek(8 + length + begin)
                 stream.write(content)
     if files.index is not None:
@@ -157,11 +184,19 @@ def save_checkpoint(
 
 
 def copy_settings(source: Path, directory: Path) -> None:
-    """Copy configuration and tokenizer, subdirectories of settings included; no weights, no code."""
+    """Copy configuration and tokenizer, subdirectories of settings included; no weights, no
+    code.
+    """
     for file in sorted(source.rglob("*")):
         inside = file.relative_to(source)
         hidden = any(part.startswith(".") for part in inside.parts)
-        if hidden or len(inside.parts) > 2 or not file.is_file() or file.suffix not in COPIED or inside.name == MARK:
+        if (
+            hidden
+            or len(inside.parts) > 2
+            or not file.is_file()
+            or file.suffix not in COPIED
+            or inside.name == MARK
+        ):
             continue
         if inside.name.endswith(".bin.index.json"):
             continue
@@ -174,23 +209,32 @@ def model_card(about: Mapping[str, Any], base: str, command: str) -> str:
 
     Args:
         about: the record that is written as `MARK`.
-        base: the model that was edited; named as `base_model` where it is a name on the hub, never by a path.
+        base: the model that was edited; named as `base_model` where it is a name on the hub, never
+            by a path.
         command: what wrote it; absolute paths in it become names.
     """
     rows = "\n".join(
-        f"| {layer['layer']} | {', '.join(map(str, layer['heads']))} | {layer['edit_size']['output']:.3g} | "
-        f"{layer['edit_size']['value']:.3g} | {layer['edit_size']['layer']:.3g} |"
+        f"| {layer['layer']} | {', '.join(map(str, layer['heads']))} |"
+        f" {layer['edit_size']['output']:.3g} | {layer['edit_size']['value']:.3g} |"
+        f" {layer['edit_size']['layer']:.3g} |"
         for layer in about["edits"]
     )
     tensors = "\n".join(f"- `{name}`" for name in about["tensors"])
     local = Path(base).exists() or base.count("/") > 1 or base.startswith((".", "/", "~"))
     name = Path(base).resolve().name if local else base
     base_model = "" if local else f"base_model: {json.dumps(base)}\n"
-    command = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
+    command = shlex.join(
+        Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command)
+    )
     what = "Weights of attention sublayers were changed"
     if about["adapter"]:
-        what = "A LoRA adapter for PEFT, to be loaded into the model with its head: it changes attention sublayers"
-    before, after = (number(about[f"signed_cos_{when}"], missing="not measured") for when in ("before", "after"))
+        what = (
+            "A LoRA adapter for PEFT, to be loaded into the model with its head: it changes"
+            " attention sublayers"
+        )
+    before, after = (
+        number(about[f"signed_cos_{when}"], missing="not measured") for when in ("before", "after")
+    )
     return f"""---
 {base_model}library_name: {"peft" if about["adapter"] else "transformers"}
 tags: [eigenloop, steering]
@@ -199,7 +243,8 @@ tags: [eigenloop, steering]
 # {name}, steered towards {about["direction"]}
 
 {what} so that the residual stream tilts towards a direction; the tensors below, and nothing else.
-Method `{about["method"]}`, strength {about["strength"]:.6g}, direction: {about["direction_source"]}.
+Method `{about["method"]}`, strength {about["strength"]:.6g},
+direction: {about["direction_source"]}.
 
     {command}
 
@@ -207,20 +252,23 @@ Method `{about["method"]}`, strength {about["strength"]:.6g}, direction: {about[
 |---|---|---|---|---|
 {rows}
 
-Changes are relative to the weights of the heads in question (F: of the whole layer), in the Frobenius norm. Tensors
-that differ from those of the base model:
+Changes are relative to the weights of the heads in question (F: of the whole layer), in the
+Frobenius norm. Tensors that differ from those of the base model:
 
 {tensors}
 
-All others are identical, bit for bit. Signed cosine of the final states with the direction, on held-out text:
-{before} before, {after} after; `steer.json` has every number
+All others are identical, bit for bit. Signed cosine of the final states with the direction, on
+held-out text: {before} before, {after} after; `steer.json` has every number
 and `report.html` what it costs. Written by eigenloop {about["version"]}.
 """
 
 
 def _is_ours(directory: Path) -> bool:
     try:
-        return "eigenloop steer" in json.loads((directory / MARK).read_text(encoding="utf-8"))["command"]
+        return (
+            "eigenloop steer"
+            in json.loads((directory / MARK).read_text(encoding="utf-8"))["command"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -62,7 +62,9 @@ class Overlaid:
         """The kind of number it is stored as."""
         return self.below.stored(name)
 
-    def read(self, name: str, rows: slice | None = None, columns: slice | None = None) -> np.ndarray:
+    def read(
+        self, name: str, rows: slice | None = None, columns: slice | None = None
+    ) -> np.ndarray:
         """It, or a block of it."""
         if name not in self.above:
             return self.below.read(name, rows, columns)
@@ -71,7 +73,9 @@ class Overlaid:
         return whole if columns is None else whole[:, columns]
 
 
-def check_saved(before: Stack, after: Stack, edits: Sequence[Edit], changed: Iterable[str], kind: str) -> list[Check]:
+def check_saved(
+    before: Stack, after: Stack, edits: Sequence[Edit], changed: Iterable[str], kind: str
+) -> list[Check]:
     """Compare what was saved with what it was made from and with what was intended.
 
     Args:
@@ -97,7 +101,9 @@ def check_saved(before: Stack, after: Stack, edits: Sequence[Edit], changed: Ite
         found += _check_edit(edit, circuits(after, edit.layer), kind)
         times = before.schedule.count(edit.layer)
         if times > 1:
-            found.append(Check(f"layer {edit.layer} is shared", None, f"its edit acts in {times} layers"))
+            found.append(
+                Check(f"layer {edit.layer} is shared", None, f"its edit acts in {times} layers")
+            )
     return found
 
 
@@ -110,16 +116,18 @@ def require_passed(checks: Iterable[Check]) -> None:
     for check in checks:
         if check.passed is False:
             raise InputError(
-                f"the steered weights are not what was intended ({check.name}: {check.detail}), so nothing was "
-                "written; save the model again with save_pretrained and steer that"
+                f"the steered weights are not what was intended ({check.name}: {check.detail}), so"
+                " nothing was written; save the model again with save_pretrained and steer that"
             )
 
 
 def check_effect(effect: Float[np.ndarray, " prompts"]) -> Check:
-    """Say whether the direction moves the mean signed cosine at all: by more than `NO_EFFECT`, clear of 0.
+    """Say whether the direction moves the mean signed cosine at all: by more than `NO_EFFECT`,
+    clear of 0.
 
     Args:
-        effect: on each prompt, as `Evidence.effect`; what an edit takes away whatever its direction is not in it.
+        effect: on each prompt, as `Evidence.effect`; what an edit takes away whatever its direction
+            is not in it.
 
     Example:
         >>> check_effect(np.zeros(3)).passed
@@ -132,10 +140,12 @@ def check_effect(effect: Float[np.ndarray, " prompts"]) -> Check:
 
 
 def intended_error(edit: Edit, saved: Circuit, kind: str) -> tuple[float, float]:
-    """(the largest error, what rounding to the saved kind of number allows) of F_h' = F_h + L R over the edited heads.
+    """(the largest error, what rounding to the saved kind of number allows) of F_h' = F_h + L R
+    over the edited heads.
 
-    Both are Frobenius norms over that of F_h'. Rounding W_O and W_V by half a spacing each moves their product by at
-    most the spacing times ||W_O|| ||W_V||, and as much again comes from what is computed in between.
+    Both are Frobenius norms over that of F_h'. Rounding W_O and W_V by half a spacing each moves
+    their product by at most the spacing times ||W_O|| ||W_V||, and as much again comes from what is
+    computed in between.
     """
     found = [(0.0, 1.0)]
     for head, (left, right) in edit.change.items():
@@ -157,22 +167,31 @@ def _check_edit(edit: Edit, saved: Circuit, kind: str) -> list[Check]:
     )
     checks = [
         Check(
-            f"layer {layer}: heads that share no edited row are identical, bit for bit", bool(kept),
+            f"layer {layer}: heads that share no edited row are identical, bit for bit",
+            bool(kept),
             f"{len(heads)} of {old.heads} heads",
         )
-    ]  # fmt: skip
+    ]
     if edit.change:
         error, bound = intended_error(edit, saved, kind)
         checks.append(
             Check(
-                f"layer {layer}: F is F + the intended change to the precision of {kind}", error <= bound,
+                f"layer {layer}: F is F + the intended change to the precision of {kind}",
+                error <= bound,
                 f"relative error {error:.2g}, allowed {bound:.2g}",
             )
-        )  # fmt: skip
+        )
     if edit.kappa and len(edit.heads) > 1:
-        sizes = [np.linalg.norm(left @ right) / np.linalg.norm(old.head(h)) for h, (left, right) in edit.change.items()]
-        listed = ", ".join(f"{head}: {size:.3g}" for head, size in zip(edit.change, sizes, strict=True))
-        checks.append(Check(f"layer {layer}: heads that share W_V change together", None, f"of F_h, {listed}"))
+        sizes = [
+            np.linalg.norm(left @ right) / np.linalg.norm(old.head(h))
+            for h, (left, right) in edit.change.items()
+        ]
+        listed = ", ".join(
+            f"{head}: {size:.3g}" for head, size in zip(edit.change, sizes, strict=True)
+        )
+        checks.append(
+            Check(f"layer {layer}: heads that share W_V change together", None, f"of F_h, {listed}")
+        )
     if edit.is_identity:
         checks.append(Check(f"layer {layer}: nothing changes", None, "the strength is zero"))
     return checks

@@ -1,14 +1,18 @@
-"""Steering in simulated layers, as claims of eigenloop's own: `eigenloop verify --only steer` (NumPy).
+"""Steering in simulated layers, as claims of eigenloop's own: `eigenloop verify --only steer`
+(NumPy).
 
-The abstract of arXiv 2605.25619 says that the analogy with the power method "suggests a method to steer the output of
-the transformer towards an arbitrary desired direction"; the method itself is not in what we have of that paper.
+The abstract of arXiv 2605.25619 says that the analogy with the power method "suggests a method to
+steer the output of the transformer towards an arbitrary desired direction"; the method itself is
+not in what we have of that paper.
 
-One layer, shared, under full attention with normalised tokens. With P = I - u u^T, F' = P F P + kappa u mu^T keeps the
-complement of u to itself, y <- (I + P F P) y, and drives the coordinate along u:
+One layer, shared, under full attention with normalised tokens. With P = I - u u^T, F' = P F P +
+kappa u mu^T keeps the complement of u to itself, y <- (I + P F P) y, and drives the coordinate
+along u:
 
     u . x <- (1 + kappa mu . u) u . x + kappa mu . y
 
-mu = u gives the threshold kappa* = max |1 + eig(P F P)| - 1 over the complement. Source: worked out here.
+mu = u gives the threshold kappa* = max |1 + eig(P F P)| - 1 over the complement. Source: worked out
+here.
 """
 
 from dataclasses import replace
@@ -26,9 +30,15 @@ ledger = Ledger("arXiv 2605.25619")
 DIM, TOKENS = 32, 8
 
 
-def complement(rng: np.random.Generator, u: np.ndarray, *, leader: float, rest: float = 0.7) -> np.ndarray:
-    """P F P with growth factors of largest modulus `leader`, the next at 0.9 of it, on the complement of u."""
-    inner = with_spectrum(rng, growth_spectrum(DIM - 1, gap=0.9, leader=leader, rest=rest), condition=3.0)
+def complement(
+    rng: np.random.Generator, u: np.ndarray, *, leader: float, rest: float = 0.7
+) -> np.ndarray:
+    """P F P with growth factors of largest modulus `leader`, the next at 0.9 of it, on the
+    complement of u.
+    """
+    inner = with_spectrum(
+        rng, growth_spectrum(DIM - 1, gap=0.9, leader=leader, rest=rest), condition=3.0
+    )
     basis = np.linalg.svd(u[None])[2][1:].T
     return basis @ inner @ basis.T
 
@@ -52,8 +62,8 @@ def tokens(rng: np.random.Generator) -> np.ndarray:
 
 @ledger.claim(
     "steer.symmetric.threshold",
-    "With shared weights and full attention, tokens turn to u under P F P + kappa u u^T exactly where kappa is above "
-    "kappa* = max |1 + eig(P F P)| - 1.",
+    "With shared weights and full attention, tokens turn to u under P F P + kappa u u^T exactly"
+    " where kappa is above kappa* = max |1 + eig(P F P)| - 1.",
     place="steering",
     provenance="ours",
 )
@@ -72,15 +82,22 @@ def symmetric_threshold(effort: Effort) -> Finding:
                 curves.append(Curve(f"(1 + kappa)/(1 + kappa*) = {factor}", range(901), found))
         passed += bool(ends[0] < 1e-6 and ends[1] > 1 - 1e-6)
     return every(
-        passed, size, justification="0.96^900 and 1.04^-900 are below 1e-15, times conditions of 10 and 1/|u . x|",
-        plot=Plot(curves, "loop", "|cos| of the mean token with u", xscale="linear", yscale="linear"),
-    )  # fmt: skip
+        passed,
+        size,
+        justification=(
+            "0.96^900 and 1.04^-900 are below 1e-15, times conditions of 10 and 1/|u . x|"
+        ),
+        plot=Plot(
+            curves, "loop", "|cos| of the mean token with u", xscale="linear", yscale="linear"
+        ),
+    )
 
 
 @ledger.claim(
     "steer.symmetric.steps",
-    "Above the threshold u overtakes an even complement after log tan(phi_0) / log((1 + kappa)/(1 + kappa*)) loops, "
-    "phi_0 the angle to u at the start: about log d / (2 log((1 + kappa)/(1 + kappa*))) without preference.",
+    "Above the threshold u overtakes an even complement after log tan(phi_0) / log((1 + kappa)/(1 +"
+    " kappa*)) loops, phi_0 the angle to u at the start: about log d / (2 log((1 + kappa)/(1 +"
+    " kappa*))) without preference.",
     place="steering",
     provenance="ours",
 )
@@ -105,16 +122,25 @@ def symmetric_steps(effort: Effort) -> Finding:
         numbers[f"median loops over log d / (2 log {ratio})"] = float(np.median(found) / law)
         curves.append(Curve(f"ratio {ratio}", np.sort(found), np.linspace(0, 1, len(found))))
     return within(
-        measured=worst, expected=0.0, tolerance=1e-9, relative=False, numbers=numbers,
-        justification="the tangent falls by the ratio in every loop; loops up to 100 round by 1e-13 in the sine",
-        plot=Plot(curves, "loops until u overtakes", "share of starts", xscale="linear", yscale="linear"),
-    )  # fmt: skip
+        measured=worst,
+        expected=0.0,
+        tolerance=1e-9,
+        relative=False,
+        numbers=numbers,
+        justification=(
+            "the tangent falls by the ratio in every loop; loops up to 100 round by 1e-13 in the"
+            " sine"
+        ),
+        plot=Plot(
+            curves, "loops until u overtakes", "share of starts", xscale="linear", yscale="linear"
+        ),
+    )
 
 
 @ledger.claim(
     "steer.symmetric.sign",
-    "P F P + kappa u u^T above the threshold takes tokens to +u or -u with the sign that u . x has at the start: half "
-    "of random tokens go the wrong way.",
+    "P F P + kappa u u^T above the threshold takes tokens to +u or -u with the sign that u . x has"
+    " at the start: half of random tokens go the wrong way.",
     place="steering",
     provenance="ours",
 )
@@ -128,15 +154,18 @@ def symmetric_sign(effort: Effort) -> Finding:
         same += int(np.sign(final) == np.sign(start.mean(0) @ u))
     half = abs(up / size - 0.5) < 5 * 0.5 / np.sqrt(size)
     return every(
-        same if half else 0, size, numbers={"share that goes to +u (1/2 within 5 standard errors)": up / size},
+        same if half else 0,
+        size,
+        numbers={"share that goes to +u (1/2 within 5 standard errors)": up / size},
         justification="the coordinate u . x is multiplied by 1 + kappa > 0 in every loop",
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "steer.signed.threshold",
-    "Under P F P + kappa u mu^T with mu . u > 0 the threshold is kappa*/(mu . u), and above it tokens go to +u where "
-    "l . x > 0, l the left vector of the eigenvalue kappa mu . u, and to -u otherwise.",
+    "Under P F P + kappa u mu^T with mu . u > 0 the threshold is kappa*/(mu . u), and above it"
+    " tokens go to +u where l . x > 0, l the left vector of the eigenvalue kappa mu . u, and to -u"
+    " otherwise.",
     place="steering",
     provenance="ours",
 )
@@ -162,16 +191,21 @@ def signed_threshold(effort: Effort) -> Finding:
         below = abs(ends[0][-1]) < 1 - 1e-3
         passed += bool(below and sign * ends[1][-1] > 1 - 1e-6)
     return every(
-        passed, size, justification="1.04^-900 is below 1e-15; below the threshold the complement leads",
+        passed,
+        size,
+        justification="1.04^-900 is below 1e-15; below the threshold the complement leads",
         numbers={"starts that go to +u": float(positive / size)},
-        plot=Plot(curves, "loop", "signed cos of the mean token with u", xscale="linear", yscale="linear"),
-    )  # fmt: skip
+        plot=Plot(
+            curves, "loop", "signed cos of the mean token with u", xscale="linear", yscale="linear"
+        ),
+    )
 
 
 @ledger.claim(
     "steer.signed.tilt",
-    "With mu . u = 0 the signed edit has no threshold: the tangent of the tilt towards u is kappa mu . v_1 / lambda_1, "
-    "proportional to kappa, with the sign of mu . x for a leader lambda_1 > 0.",
+    "With mu . u = 0 the signed edit has no threshold: the tangent of the tilt towards u is kappa"
+    " mu . v_1 / lambda_1, proportional to kappa, with the sign of mu . x for a leader lambda_1"
+    " > 0.",
     place="steering",
     provenance="ours",
 )
@@ -195,19 +229,26 @@ def signed_tilt(effort: Effort) -> Finding:
         expected = kappas * abs(mu @ v) / value
         worst = max(worst, float(np.max(np.abs(np.abs(tangents) / expected - 1))))
         if index == 0:
-            curves = [Curve("measured", kappas, np.abs(tangents), points=True), Curve("predicted", kappas, expected)]
+            curves = [
+                Curve("measured", kappas, np.abs(tangents), points=True),
+                Curve("predicted", kappas, expected),
+            ]
     return within(
-        measured=worst + wrong, expected=0.0, tolerance=1e-6, relative=False,
+        measured=worst + wrong,
+        expected=0.0,
+        tolerance=1e-6,
+        relative=False,
         justification="0.9^400 is below 1e-18, times conditions of 10^2; no sign may be wrong",
         plot=Plot(curves, "kappa", "tangent of the tilt"),
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "steer.unshared.threshold",
-    "Where every layer has weights of its own, u takes over under kappa u u^T in all of them exactly where 1 + kappa "
-    "is above the growth rate of their product on the complement, exp(E log ||(I + P F P) z||) for isotropic "
-    "eigenbases: far below the largest growth factor of any one layer, which would decide with shared weights.",
+    "Where every layer has weights of its own, u takes over under kappa u u^T in all of them"
+    " exactly where 1 + kappa is above the growth rate of their product on the complement, exp(E"
+    " log ||(I + P F P) z||) for isotropic eigenbases: far below the largest growth factor of any"
+    " one layer, which would decide with shared weights.",
     place="steering",
     provenance="ours",
 )
@@ -216,34 +257,46 @@ def unshared_threshold(effort: Effort) -> Finding:
     axis, grown = np.eye(DIM)[0], []
     for z in rng.standard_normal((effort.pick(1_000, 5_000), DIM)) * (1 - axis):
         z = normalize(z)
-        grown.append(float(np.log(np.linalg.norm(z + complement(rng, axis, leader=edge, rest=0.99) @ z))))
+        grown.append(
+            float(np.log(np.linalg.norm(z + complement(rng, axis, leader=edge, rest=0.99) @ z)))
+        )
     rate, measured, passed, curves = float(np.exp(np.mean(grown))), [], 0, []
     for _ in range(size):
         u, start = normalize(rng.standard_normal(DIM)), tokens(rng)
         stack, cosine = [complement(rng, u, leader=edge, rest=0.99) for _ in range(depth)], {}
         for factor in (0.9, 1.1):
             added = (factor * rate - 1) * np.outer(u, u)
-            run = simulate([Layer(heads=(matrix + added)[None], norm=Unit()) for matrix in stack], start)
+            run = simulate(
+                [Layer(heads=(matrix + added)[None], norm=Unit()) for matrix in stack], start
+            )
             cosine[factor] = np.abs(normalize(run.means) @ u)
         passed += bool(cosine[0.9][-1] < 1e-3 and cosine[1.1][-1] > 1 - 1e-3)
-        first, last = np.sqrt(1 - cosine[0.9][[0, -1]] ** 2) / cosine[0.9][[0, -1]]  # tangents grow by rate/(1 + kappa)
+        # tangents grow by rate/(1 + kappa)
+        first, last = np.sqrt(1 - cosine[0.9][[0, -1]] ** 2) / cosine[0.9][[0, -1]]
         measured.append(np.log(0.9 * rate) + np.log(last / first) / depth)
-        curves = curves or [Curve(f"(1 + kappa)/rate = {name}", range(depth + 1), y) for name, y in cosine.items()]
+        curves = curves or [
+            Curve(f"(1 + kappa)/rate = {name}", range(depth + 1), y) for name, y in cosine.items()
+        ]
     error = float(np.hypot(standard_error(measured), standard_error(grown)))
     found = within_sigmas(
-        measured=float(np.mean(measured)), expected=float(np.log(rate)), standard_error=error,
-        numbers={"threshold of kappa": rate - 1, "kappa* with shared weights": edge - 1,
-                 "stacks where u takes over 10 % above it and not 10 % below": f"{passed} of {size}"},
+        measured=float(np.mean(measured)),
+        expected=float(np.log(rate)),
+        standard_error=error,
+        numbers={
+            "threshold of kappa": rate - 1,
+            "kappa* with shared weights": edge - 1,
+            "stacks where u takes over 10 % above it and not 10 % below": f"{passed} of {size}",
+        },
         plot=Plot(curves, "layer", "|cos| of the mean token with u", "linear", "linear"),
-    )  # fmt: skip
+    )
     good = passed == size and np.log(rate) + 5 * error < np.log(edge)
     return found if good else replace(found, kind="fails", note="u does not take over there")
 
 
 @ledger.claim(
     "steer.attention.odd",
-    "Attention without biases is odd, o(-X) = -o(X), whatever its matrices; so no edit of them pushes tokens that are "
-    "as likely as their negatives one way on average.",
+    "Attention without biases is odd, o(-X) = -o(X), whatever its matrices; so no edit of them"
+    " pushes tokens that are as likely as their negatives one way on average.",
     place="steering",
     provenance="ours",
 )
@@ -256,6 +309,9 @@ def attention_odd(effort: Effort) -> Finding:
         up, down = layer.attend(x), layer.attend(-x)
         worst = max(worst, float(np.linalg.norm(up + down) / np.linalg.norm(up)))
     return within(
-        measured=worst, expected=0.0, tolerance=1e-14, relative=False,
+        measured=worst,
+        expected=0.0,
+        tolerance=1e-14,
+        relative=False,
         justification="scores are even in X and values odd; only the order of sums may differ",
-    )  # fmt: skip
+    )

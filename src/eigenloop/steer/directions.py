@@ -52,10 +52,10 @@ class Direction:
 def toward_token(model: Model, text: str) -> Direction:
     """The direction that a single token stands for.
 
-    For a model that predicts tokens from its final normalised states by one matrix W_U, the direction that raises the
-    token's score against all others: P diag(g) (w - mean w) with w its row of W_U and g the gain of the final
-    normalisation (no P for RMSNorm). For every other model its input embedding, projected to the stream where their
-    widths differ.
+    For a model that predicts tokens from its final normalised states by one matrix W_U, the
+    direction that raises the token's score against all others: P diag(g) (w - mean w) with w its
+    row of W_U and g the gain of the final normalisation (no P for RMSNorm). For every other model
+    its input embedding, projected to the stream where their widths differ.
 
     Args:
         model: a model that runs, with its tokenizer.
@@ -74,10 +74,17 @@ def toward_token(model: Model, text: str) -> Direction:
             raised = (rows[token].double() - rows.double().mean(0)).cpu().numpy()
             norm = model.outside(model.stack.layout.final_norm)
             if norm is not None and getattr(norm, "weight", None) is not None:
-                raised = raised * (norm.weight.detach().double().cpu().numpy() + model.stack.layout.gain_offset)
+                raised = raised * (
+                    norm.weight.detach().double().cpu().numpy() + model.stack.layout.gain_offset
+                )
             if norm is not None and model.stack.layout.norm_kind == "layer":
                 raised = raised - raised.mean()
-            return Direction(_unit(raised, name), name, "output embedding, through the final normalisation", token)
+            return Direction(
+                _unit(raised, name),
+                name,
+                "output embedding, through the final normalisation",
+                token,
+            )
     embedding = model.outside(model.stack.layout.embedding)
     if embedding is None:
         raise InputError(f"{model.source} has no embedding of tokens; give --direction FILE.npy")
@@ -104,11 +111,13 @@ def single_token(model: Model, text: str) -> int:
         pieces = ", ".join(repr(tokenizer.decode([i])) for i in ids)
         what = f"{len(ids)} tokens ({pieces})" if ids else "no token"
         raise InputError(
-            f'--toward "{text}" is {what}; choose a text that is one token (often a word with a blank before it), or '
-            "use --contrast"
+            f'--toward "{text}" is {what}; choose a text that is one token (often a word with a'
+            " blank before it), or use --contrast"
         )
     if ids[0] == tokenizer.unk_token_id and text != tokenizer.unk_token:
-        raise InputError(f'--toward "{text}" is unknown to the tokenizer of {model.source}; choose another word')
+        raise InputError(
+            f'--toward "{text}" is unknown to the tokenizer of {model.source}; choose another word'
+        )
     return int(ids[0])
 
 
@@ -130,12 +139,17 @@ def contrast(model: Model, first: str, second: str) -> Direction:
         prompt = encode(tokenizer, text)
         size = prompt.ids.shape[1]
         if model.context is not None and size > model.context:
-            raise InputError(f"the prompt has {size} tokens, and the model reads {model.context} at most; shorten it")
+            raise InputError(
+                f"the prompt has {size} tokens, and the model reads {model.context} at most;"
+                " shorten it"
+            )
         states = [state[0, prompt.words] for state, _ in forward(model, prompt, trunk=True)]
         means.append(states[0].double().mean(0).cpu().numpy())
     name = f'"{first}" against "{second}"'
     if np.linalg.norm(means[0] - means[1]) <= 1e-6 * np.linalg.norm(means[0]):
-        raise InputError(f"--contrast {name}: both end in the same states; give two prompts that differ")
+        raise InputError(
+            f"--contrast {name}: both end in the same states; give two prompts that differ"
+        )
     return Direction(_unit(means[0] - means[1], name), name, "difference of mean final states")
 
 
@@ -143,30 +157,36 @@ def from_file(model: Model, path: Path) -> Direction:
     """A vector from a .npy file.
 
     Raises:
-        InputError: no such file, not a .npy of numbers, another length than the stream's, zero, NaN or infinite.
+        InputError: no such file, not a .npy of numbers, another length than the stream's, zero, NaN
+            or infinite.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
             vector = np.load(file, allow_pickle=False)
     except MemoryError:
         raise InputError(
-            f"{path} says that it holds more numbers than memory does; the stream of {model.source} has "
-            f"{model.stack.width} entries"
+            f"{path} says that it holds more numbers than memory does; the stream of {model.source}"
+            f" has {model.stack.width} entries"
         ) from None
     except (OSError, *NO_ARRAY) as error:
         reason = getattr(error, "strerror", None) or "no .npy file of numbers"
         raise InputError(f"cannot read {path}: {reason}; save the vector by numpy.save") from None
     if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "fiu":
-        raise InputError(f"{path} holds no real numbers; save one vector of {model.stack.width} by numpy.save")
-    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite or NaN is refused as such below
+        raise InputError(
+            f"{path} holds no real numbers; save one vector of {model.stack.width} by numpy.save"
+        )
+    # what becomes infinite or NaN is refused as such below
+    with np.errstate(over="ignore", invalid="ignore"):
         vector = np.squeeze(vector.astype(np.float64))
     if vector.shape != (model.stack.width,):
         raise InputError(
-            f"{path} has shape {vector.shape}; the stream of {model.source} has {model.stack.width} entries"
+            f"{path} has shape {vector.shape}; the stream of {model.source} has {model.stack.width}"
+            " entries"
         )
     if not np.all(np.isfinite(vector)):
         raise InputError(
-            f"{path} holds {int(np.sum(~np.isfinite(vector)))} number(s) that are NaN or infinite; repair it"
+            f"{path} holds {int(np.sum(~np.isfinite(vector)))} number(s) that are NaN or infinite;"
+            " repair it"
         )
     return Direction(_unit(vector, str(path)), f"vector {path.name}", "file")
 
@@ -182,6 +202,7 @@ def _unit(vector: np.ndarray, name: str) -> np.ndarray:
 def _tokenizer(model: Model, option: str) -> Any:
     if model.tokenizer is None:
         raise InputError(
-            f"{model.source} has no tokenizer, which {option} needs; add one, or give --direction FILE.npy"
+            f"{model.source} has no tokenizer, which {option} needs; add one, or give --direction"
+            " FILE.npy"
         )
     return model.tokenizer

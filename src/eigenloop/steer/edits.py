@@ -1,7 +1,8 @@
-"""What a method of steering gives back: new weights of one layer, what they were meant to be, their cost (NumPy).
+"""What a method of steering gives back: new weights of one layer, what they were meant to be, their
+cost (NumPy).
 
-Column vectors, as in `eigenloop.lens.circuits`: F_h = W_O^h W_V^g(h), F = sum_h F_h. Everything is float64 until it is
-stored.
+Column vectors, as in `eigenloop.lens.circuits`: F_h = W_O^h W_V^g(h), F = sum_h F_h. Everything is
+float64 until it is stored.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,8 @@ class Reading:
         mean: mean of its inputs x, (d,), float64.
         covariance: of its inputs, (d, d), float64.
         size: mean length |x| of the stream that the sublayer's output is added to.
-        mu: the unit vector that a signed edit reads with, (d,); mu . x > 0 on the tokens that it was not made from.
+        mu: the unit vector that a signed edit reads with, (d,); mu . x > 0 on the tokens that it
+            was not made from.
         push: mean of mu . x.
         positive: share of the tokens kept aside with mu . x > 0.
         spread: standard deviation of mu . x over its mean, on tokens that mu was not made from.
@@ -45,7 +47,9 @@ class Reading:
 
     def typical(self, direction: Float[np.ndarray, " d"]) -> float:
         """sqrt(mean (u . x)^2), how much of a direction a token has."""
-        return float(np.sqrt(direction @ self.covariance @ direction + (direction @ self.mean) ** 2))
+        return float(
+            np.sqrt(direction @ self.covariance @ direction + (direction @ self.mean) ** 2)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,8 @@ class Edit:
         kappa: the factor of the rank-one term, 0 where there is none.
         change: for each head the factors (L, R), (d, k) and (k, d), with F_h' = F_h + L R exactly.
         bias: what is added to b_eff, (d,).
-        loss: what a token loses with a removed component, its root mean square over the stream's length.
+        loss: what a token loses with a removed component, its root mean square over the stream's
+            length.
         note: what a reader should know.
     """
 
@@ -122,11 +127,13 @@ class Edit:
         return all(np.array_equal(old, new) for old, new in pairs)
 
     def sizes(self) -> dict[str, float]:
-        """Relative Frobenius size of the change, of each kind of weight in the heads that change, and of F as a whole.
+        """Relative Frobenius size of the change, of each kind of weight in the heads that change,
+        and of F as a whole.
 
         Returns:
-            "output", "value": ||W' - W|| / ||W|| over the edited heads and their groups; "layer": the same of F (NaN
-            where F is zero); "bias": length of the change of b_eff over the length of b_O + 1.
+            "output", "value": ||W' - W|| / ||W|| over the edited heads and their groups; "layer":
+            the same of F (NaN where F is zero); "bias": length of the change of b_eff over the
+            length of b_O + 1.
         """
         groups = sorted({self.before.group(head) for head in self.heads})
         heads = list(self.heads)
@@ -135,14 +142,18 @@ class Edit:
         return {
             "output": _relative(self.before.output[heads], self.after.output[heads]),
             "value": _relative(self.before.value[groups], self.after.value[groups]),
-            "layer": float(np.linalg.norm(left @ right) / np.linalg.norm(whole)) if self.change else 0.0,
+            "layer": float(np.linalg.norm(left @ right) / np.linalg.norm(whole))
+            if self.change
+            else 0.0,
         }
 
     def joint(self) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, "k d"]]:
         """(L, R) with F' - F = L R."""
         d = self.before.width
         pairs = list(self.change.values()) or [(np.zeros((d, 0)), np.zeros((0, d)))]
-        return np.concatenate([left for left, _ in pairs], axis=1), np.concatenate([right for _, right in pairs])
+        return np.concatenate([left for left, _ in pairs], axis=1), np.concatenate(
+            [right for _, right in pairs]
+        )
 
     def predicted(self) -> Mode:
         """The principal mode of F + L R, the change as intended, by the largest |1 + lambda|."""
@@ -176,12 +187,17 @@ def leading(circuit: Circuit) -> Mode:
 
 
 def describe(mode: Mode, direction: Float[np.ndarray, " d"]) -> dict[str, Any]:
-    """A principal mode as plain values, with |cos| of its right vector (or plane) to a unit direction."""
+    """A principal mode as plain values, with |cos| of its right vector (or plane) to a unit
+    direction.
+    """
     return {
-        "eigenvalue": [mode.eigenvalue.real, mode.eigenvalue.imag], "flag": mode.flag, "growth": mode.growth,
-        "gap": mode.gap, "residual": mode.residual,
+        "eigenvalue": [mode.eigenvalue.real, mode.eigenvalue.imag],
+        "flag": mode.flag,
+        "growth": mode.growth,
+        "gap": mode.gap,
+        "residual": mode.residual,
         "cosine": float(np.linalg.norm(mode.plane().T @ direction)),
-    }  # fmt: skip
+    }
 
 
 def _relative(old: np.ndarray, new: np.ndarray) -> float:

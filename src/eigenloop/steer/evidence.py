@@ -1,8 +1,9 @@
-"""Effect beside damage: a steered model, activation addition at equal effect, and a random direction (NumPy and torch).
+"""Effect beside damage: a steered model, activation addition at equal effect, and a random
+direction (NumPy and torch).
 
-Everything is measured on prompts that calibration did not see, prompt by prompt; intervals are bootstraps over prompts.
-Activation addition adds c |stream| u to the output of the same blocks by hooks, its strength searched until the mean
-signed cosine is the edit's.
+Everything is measured on prompts that calibration did not see, prompt by prompt; intervals are
+bootstraps over prompts. Activation addition adds c |stream| u to the output of the same blocks by
+hooks, its strength searched until the mean signed cosine is the edit's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,9 @@ EQUAL_RUNS = 7
 
 RESAMPLES = 2000
 SAME_COSINE = 1e-5
-"""Two runs of one model in float32 differ by rounding: some 100 spacings over the sums of a few layers."""
+"""Two runs of one model in float32 differ by rounding: some 100 spacings over the sums of a few
+layers.
+"""
 
 NEW_TOKENS = 12
 SHOWN_TEXTS = 2
@@ -65,10 +68,11 @@ class Evidence:
         edit: the edit's points by strength, the chosen one among them.
         chosen: index of the chosen strength in `edit`.
         addition: activation addition at other strengths, by strength.
-        equal: activation addition at the effect of the chosen edit; None where no strength reaches it.
+        equal: activation addition at the effect of the chosen edit; None where no strength reaches
+            it.
         null: the chosen edit towards a random direction, measured along u.
-        mirror: the chosen edit with the opposite sign, which takes the same component away from the heads; None where
-            the method has no sign.
+        mirror: the chosen edit with the opposite sign, which takes the same component away from the
+            heads; None where the method has no sign.
         texts: (prompt, unsteered, edited, added) for causal models.
     """
 
@@ -87,16 +91,20 @@ class Evidence:
         return self.edit[self.chosen]
 
     def effect(self) -> np.ndarray:
-        """Of the direction on the signed cosine, by prompt: half of edit minus mirror, or edit minus before."""
+        """Of the direction on the signed cosine, by prompt: half of edit minus mirror, or edit
+        minus before.
+        """
         if self.mirror is None:
             return self.after.values["cosine"] - self.before.values["cosine"]
         return (self.after.values["cosine"] - self.mirror.values["cosine"]) / 2
 
     def damage_difference(self) -> tuple[float, float, float] | None:
-        """Median over prompts of the edit's 1 - keep minus activation addition's at equal effect, and its interval.
+        """Median over prompts of the edit's 1 - keep minus activation addition's at equal effect,
+        and its interval.
 
         Returns:
-            (median, low, high), 95 % bootstrap over prompts; None without an addition of equal effect.
+            (median, low, high), 95 % bootstrap over prompts; None without an addition of equal
+            effect.
         """
         if self.equal is None:
             return None
@@ -105,13 +113,16 @@ class Evidence:
         return float(np.median(difference)), low, high
 
 
-def median_interval(values: np.ndarray, *, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+def median_interval(
+    values: np.ndarray, *, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the median.
 
     Args:
-        values: (prompts,), or (directions, prompts): then rows and columns are drawn again each by itself, for the
-            prompts of a direction have it in common, and the directions a prompt (the pigeonhole bootstrap,
-            doi 10.1214/07-AOAS122: somewhat too wide, never too narrow where either varies).
+        values: (prompts,), or (directions, prompts): then rows and columns are drawn again each by
+            itself, for the prompts of a direction have it in common, and the directions a prompt
+            (the pigeonhole bootstrap, doi 10.1214/07-AOAS122: somewhat too wide, never too narrow
+            where either varies).
         seed: of the draws.
         level: of the interval.
 
@@ -128,7 +139,8 @@ def median_interval(values: np.ndarray, *, seed: int = 0, level: float = 0.95) -
 
 
 def read_back(bench: Bench, evidence: Evidence, written: Model) -> tuple[Evidence, Check]:
-    """The point at the chosen strength again, measured on the checkpoint that was written, as its users will load it.
+    """The point at the chosen strength again, measured on the checkpoint that was written, as its
+    users will load it.
 
     Args:
         bench: of the evidence, with the unsteered model, which stays the reference.
@@ -139,12 +151,18 @@ def read_back(bench: Bench, evidence: Evidence, written: Model) -> tuple[Evidenc
         the evidence with that point from the file, and the check that both points are one.
     """
     point = Point(evidence.after.strength, replace(bench, model=written).measure())
-    apart = max(float(np.max(np.abs(point.values[kind] - evidence.after.values[kind]))) for kind in ("cosine", "keep"))
+    apart = max(
+        float(np.max(np.abs(point.values[kind] - evidence.after.values[kind])))
+        for kind in ("cosine", "keep")
+    )
     check = Check(
-        "the written checkpoint, loaded again, does what was measured", apart <= SAME_COSINE,
+        "the written checkpoint, loaded again, does what was measured",
+        apart <= SAME_COSINE,
         f"cosines differ by at most {apart:.2g}, allowed {SAME_COSINE:.2g}",
-    )  # fmt: skip
-    edit = tuple(point if index == evidence.chosen else other for index, other in enumerate(evidence.edit))
+    )
+    edit = tuple(
+        point if index == evidence.chosen else other for index, other in enumerate(evidence.edit)
+    )
     return replace(evidence, edit=edit), check
 
 
@@ -160,7 +178,8 @@ def gather(
 
     Args:
         session: calibrated on other prompts.
-        bench: the unsteered model on the prompts for evaluation; its seed is that of the random direction too.
+        bench: the unsteered model on the prompts for evaluation; its seed is that of the random
+            direction too.
         strength: c, the chosen strength.
         multiples: strengths of the curves in units of c.
         report: told how many runs are done.
@@ -169,7 +188,9 @@ def gather(
         InputError: the method cannot take a strength.
     """
     model, done = session.model, 0
-    strengths = sorted({m * strength for m in multiples if session.allows(m * strength)} | {strength})
+    strengths = sorted(
+        {m * strength for m in multiples if session.allows(m * strength)} | {strength}
+    )
     total = 4 + 2 * len(strengths) + EQUAL_RUNS
 
     def tell(runs: int = 1) -> None:
@@ -206,13 +227,22 @@ def gather(
     texts = _texts(session, bench.prompts, strength, equal) if vocabulary(model) == "causal" else ()
     tell(total)
     return Evidence(
-        before=before, edit=tuple(points), chosen=chosen, equal=equal, null=null, mirror=mirror, texts=texts,
+        before=before,
+        edit=tuple(points),
+        chosen=chosen,
+        equal=equal,
+        null=null,
+        mirror=mirror,
+        texts=texts,
         addition=tuple(sorted(addition, key=lambda point: point.strength)),
-    )  # fmt: skip
+    )
 
 
-def equal_effect(session: Session, bench: Bench, before: Point, after: Point, *, tell: Any = None) -> Point | None:
-    """Activation addition whose mean signed cosine is that of an edit, within 1 % of the edit's effect.
+def equal_effect(
+    session: Session, bench: Bench, before: Point, after: Point, *, tell: Any = None
+) -> Point | None:
+    """Activation addition whose mean signed cosine is that of an edit, within 1 % of the edit's
+    effect.
 
     Args:
         session: for the layers and their sizes.
@@ -238,7 +268,13 @@ def equal_effect(session: Session, bench: Bench, before: Point, after: Point, *,
         return float((tried[strength].values["cosine"] - before.values["cosine"]).mean()) * sign
 
     try:
-        found = search(measure, abs(effect), start=abs(after.strength) or 0.05, most=EQUAL_RUNS, name="equal effect")
+        found = search(
+            measure,
+            abs(effect),
+            start=abs(after.strength) or 0.05,
+            most=EQUAL_RUNS,
+            name="equal effect",
+        )
     except InputError:
         return None
     return tried[found.strength]
@@ -247,7 +283,9 @@ def equal_effect(session: Session, bench: Bench, before: Point, after: Point, *,
 def _texts(
     session: Session, prompts: Prompts, strength: float, equal: Point | None
 ) -> tuple[tuple[str, str, str, str], ...]:
-    """What a causal model goes on with, greedily: unsteered, edited, and with activation addition."""
+    """What a causal model goes on with, greedily: unsteered, edited, and with activation
+    addition.
+    """
     model, ids = session.model, prompts.ids[:SHOWN_TEXTS]
     plain = _generate(model, ids)
     with session.applied(strength):

@@ -2,12 +2,14 @@
 
     cosine     mean over tokens of the signed cos(x, u) of final states x
     moved      share of tokens whose cos(x, u) is larger than before
-    keep       mean over tokens of cos(x', x0) with u taken out of both, x0 the unsteered final state
+    keep      mean over tokens of cos(x', x0) with u taken out of both, x0 the unsteered final state
     kl         mean over positions of KL(unsteered || steered), nats
-    nll        mean negative log-likelihood of the text's own tokens (masked models: at hidden positions)
-    logit, probability, rank    of the target token; rank 1 is the most likely; its median over positions
+    nll   mean negative log-likelihood of the text's own tokens (masked models: at hidden positions)
+    logit, probability, rank    of the target token; rank 1 is the most likely; its median over
+                                positions
 
-A causal model is asked at every position of a prompt, a masked one at `HIDDEN` positions, hidden one at a time.
+A causal model is asked at every position of a prompt, a masked one at `HIDDEN` positions, hidden
+one at a time.
 """
 
 from collections.abc import Mapping
@@ -30,7 +32,9 @@ KINDS = ("cosine", "moved", "keep", "kl", "nll", "logit", "probability", "rank")
 
 
 def vocabulary(model: Model) -> str | None:
-    """How the model speaks: "causal", "masked", or None where it has no head over the vocabulary."""
+    """How the model speaks: "causal", "masked", or None where it has no head over the
+    vocabulary.
+    """
     name = type(model.module).__name__
     if name.endswith(("LMHeadModel", "ForCausalLM")):
         return "causal"
@@ -39,7 +43,8 @@ def vocabulary(model: Model) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """Prompts, a direction and what the unsteered model does with them; `measure()` is run inside an edit.
+    """Prompts, a direction and what the unsteered model does with them; `measure()` is run inside
+    an edit.
 
     Args:
         model: a model that runs.
@@ -72,20 +77,37 @@ class Bench:
         """Run the unsteered model."""
         empty = cls(model, prompts, direction, token, (), (), seed)
         ran = list(empty._run())
-        return cls(model, prompts, direction, token, tuple(s for s, _, _ in ran), tuple(p for _, p, _ in ran), seed)
+        return cls(
+            model,
+            prompts,
+            direction,
+            token,
+            tuple(s for s, _, _ in ran),
+            tuple(p for _, p, _ in ran),
+            seed,
+        )
 
     def measure(self) -> dict[str, np.ndarray]:
-        """Every kind of `KINDS` that there is, one value for each prompt, of the model as it is now."""
+        """Every kind of `KINDS` that there is, one value for each prompt, of the model as it is
+        now.
+        """
         found: dict[str, list[np.ndarray]] = {}
         u = torch.as_tensor(self.direction, device=self.model.device)
-        for (states, scores, answers), before, old in zip(self._run(), self.states, self.scores, strict=True):
-            values = {**_states(states.double(), before.double(), u), **_scores(scores, old, answers, self.token)}
+        for (states, scores, answers), before, old in zip(
+            self._run(), self.states, self.scores, strict=True
+        ):
+            values = {
+                **_states(states.double(), before.double(), u),
+                **_scores(scores, old, answers, self.token),
+            }
             for name, value in values.items():
                 found.setdefault(name, []).append(value.cpu().numpy().astype(np.float64))
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _run(self) -> Any:
-        """Batches of (final states of the words, log-probabilities (prompts, positions, vocabulary), the answers)."""
+        """Batches of (final states of the words, log-probabilities (prompts, positions,
+        vocabulary), the answers).
+        """
         kind = vocabulary(self.model)
         words = self.prompts.words
         hidden = self._hidden() if kind == "masked" else None
@@ -96,10 +118,15 @@ class Bench:
             scores = answers = None
             if kind == "causal":
                 scores = returned.logits[:, words].float().log_softmax(-1)
-                ids = torch.as_tensor(self.prompts.ids[done : done + size], device=states.device)[:, words]
+                ids = torch.as_tensor(self.prompts.ids[done : done + size], device=states.device)[
+                    :, words
+                ]
                 answers = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -1)], 1)
             elif hidden is not None:
-                logits, places = [], torch.as_tensor(hidden[1][done * HIDDEN : (done + size) * HIDDEN])
+                logits, places = (
+                    [],
+                    torch.as_tensor(hidden[1][done * HIDDEN : (done + size) * HIDDEN]),
+                )
                 while sum(map(len, logits)) < size * HIDDEN:
                     logits.append(next(masked)[1].logits)
                 here = torch.cat(logits)[torch.arange(size * HIDDEN), places]
@@ -113,7 +140,9 @@ class Bench:
         """Each prompt `HIDDEN` times with one position hidden in each, and the positions."""
         rng = np.random.default_rng([self.seed, 1])
         words = np.arange(self.prompts.ids.shape[1])[self.prompts.words]
-        places = np.stack([rng.choice(words, HIDDEN, replace=False) for _ in range(len(self.prompts))]).ravel()
+        places = np.stack(
+            [rng.choice(words, HIDDEN, replace=False) for _ in range(len(self.prompts))]
+        ).ravel()
         ids = np.repeat(self.prompts.ids, HIDDEN, axis=0)
         ids[np.arange(len(ids)), places] = _mask(self.model)
         return Prompts(ids, self.prompts.first, self.prompts.last), places

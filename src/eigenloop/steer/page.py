@@ -1,4 +1,6 @@
-"""The page and the tables of a steered model: effect beside damage, what was edited, what was checked."""
+"""The page and the tables of a steered model: effect beside damage, what was edited, what was
+checked.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,10 +28,15 @@ from eigenloop.system.files import save_table
 from eigenloop.system.versions import LENS
 
 KINDS: Mapping[str, str] = {
-    "cosine": "signed cosine", "moved": "share moved towards u", "keep": "keep", "kl": "KL to unsteered, nats",
-    "nll": "negative log-likelihood", "logit": "target's score above the mean", "probability": "target's probability",
+    "cosine": "signed cosine",
+    "moved": "share moved towards u",
+    "keep": "keep",
+    "kl": "KL to unsteered, nats",
+    "nll": "negative log-likelihood",
+    "logit": "target's score above the mean",
+    "probability": "target's probability",
     "rank": "target's rank",
-}  # fmt: skip
+}
 """What is measured, in words."""
 
 CURVES = ("curve", "strength", *(f"{kind}{end}" for kind in KINDS for end in ("", "_low", "_high")))
@@ -37,43 +44,74 @@ PROMPTS = ("curve", "strength", "prompt", *KINDS)
 FILES = ("curves.csv", "prompts.csv", "edits.csv")
 
 LEAD = (
-    "Weights of attention heads were changed so that the tokens of this model tilt towards one direction u of its "
-    "residual stream. Everything below is measured on prompts that calibration did not see. "
+    "Weights of attention heads were changed so that the tokens of this model tilt towards one"
+    " direction u of its residual stream. Everything below is measured on prompts that calibration"
+    " did not see. "
 )
 TERMS = (
-    "signed cosine: mean of cos(x, u) over tokens, x the stream after the last block (before a final normalisation). "
-    "keep: cosine between the steered and the unsteered state with u taken out of both; 1 - keep is the damage. "
-    "Activation addition: c |stream| u added to the output of the same blocks by hooks, at the strength where its mean "
-    "signed cosine equals the edit's. Random direction: a signed edit at the same strength towards a random vector "
-    "(written untuned), measured along u. Bands and brackets: 95 % bootstrap intervals over prompts. Strength c is "
-    "relative to the mean "
-    "length of the stream at each edited layer."
+    "signed cosine: mean of cos(x, u) over tokens, x the stream after the last block (before a"
+    " final normalisation). keep: cosine between the steered and the unsteered state with u taken"
+    " out of both; 1 - keep is the damage. Activation addition: c |stream| u added to the output of"
+    " the same blocks by hooks, at the strength where its mean signed cosine equals the edit's."
+    " Random direction: a signed edit at the same strength towards a random vector (written"
+    " untuned), measured along u. Bands and brackets: 95 % bootstrap intervals over prompts."
+    " Strength c is relative to the mean length of the stream at each edited layer."
 )
 
 
 def save_tables(directory: Path, evidence: Evidence, edits: Sequence[Mapping[str, Any]]) -> None:
     """Write curves.csv, prompts.csv and edits.csv."""
-    save_table(directory / "curves.csv", CURVES, [_row(name, point) for name, point in named_points(evidence)])
+    save_table(
+        directory / "curves.csv",
+        CURVES,
+        [_row(name, point) for name, point in named_points(evidence)],
+    )
     rows = []
     for name, point in named_points(evidence):
         for i in range(len(point.values["cosine"])):
-            values = [float(point.values[kind][i]) if kind in point.values else None for kind in KINDS]
+            values = [
+                float(point.values[kind][i]) if kind in point.values else None for kind in KINDS
+            ]
             rows.append([name, point.strength, i, *values])
     save_table(directory / "prompts.csv", PROMPTS, rows)
     header = (
-        "layer", "heads", "kappa", "loss", "size_output", "size_value", "size_layer", "mu_spread", "mu_positive",
-        "was_re", "was_im", "predicted_re", "predicted_im", "measured_re", "measured_im", "cosine_predicted",
+        "layer",
+        "heads",
+        "kappa",
+        "loss",
+        "size_output",
+        "size_value",
+        "size_layer",
+        "mu_spread",
+        "mu_positive",
+        "was_re",
+        "was_im",
+        "predicted_re",
+        "predicted_im",
+        "measured_re",
+        "measured_im",
+        "cosine_predicted",
         "cosine_measured",
-    )  # fmt: skip
+    )
     table = [
         [
-            edit["layer"], " ".join(map(str, edit["heads"])), edit["kappa"], edit["loss"],
-            *(edit["edit_size"][part] for part in ("output", "value", "layer")), edit["mu_spread"], edit["mu_positive"],
-            *(part for key in ("was", "predicted", "measured") for part in edit["spectrum"][key]["eigenvalue"]),
-            edit["spectrum"]["predicted"]["cosine"], edit["spectrum"]["measured"]["cosine"],
+            edit["layer"],
+            " ".join(map(str, edit["heads"])),
+            edit["kappa"],
+            edit["loss"],
+            *(edit["edit_size"][part] for part in ("output", "value", "layer")),
+            edit["mu_spread"],
+            edit["mu_positive"],
+            *(
+                part
+                for key in ("was", "predicted", "measured")
+                for part in edit["spectrum"][key]["eigenvalue"]
+            ),
+            edit["spectrum"]["predicted"]["cosine"],
+            edit["spectrum"]["measured"]["cosine"],
         ]
         for edit in edits
-    ]  # fmt: skip
+    ]
     save_table(directory / "edits.csv", header, table)
 
 
@@ -84,7 +122,9 @@ def named_points(evidence: Evidence) -> list[tuple[str, Point]]:
     return [*edited, *added, ("random direction", evidence.null)]
 
 
-def steering_page(record: Mapping[str, Any], evidence: Evidence, checks: Sequence[Check]) -> report.Page:
+def steering_page(
+    record: Mapping[str, Any], evidence: Evidence, checks: Sequence[Check]
+) -> report.Page:
     """The page.
 
     Args:
@@ -94,7 +134,10 @@ def steering_page(record: Mapping[str, Any], evidence: Evidence, checks: Sequenc
     """
     kinds = [kind for kind in KINDS if kind in evidence.before.values]
     sections = [
-        report.Section("Effect beside damage", (_verdict(record, evidence), _main_table(evidence, kinds), TERMS)),
+        report.Section(
+            "Effect beside damage",
+            (_verdict(record, evidence), _main_table(evidence, kinds), TERMS),
+        ),
         report.Section("Dose and response", (*_figures(evidence), _points_table(evidence, kinds))),
         report.Section("What was edited", tuple(_edited(record))),
         report.Section("Checks on the saved weights", (_check_table(checks),)),
@@ -104,11 +147,12 @@ def steering_page(record: Mapping[str, Any], evidence: Evidence, checks: Sequenc
     facts: list[tuple[str, Cell]] = [
         ("model", report.Verbatim(str(record["model"]))),
         ("direction", report.Verbatim(f"{record['direction']}: {record['direction_source']}")),
-        ("method", str(record["method"])), ("layers", ", ".join(map(str, record["layers"]))),
+        ("method", str(record["method"])),
+        ("layers", ", ".join(map(str, record["layers"]))),
         ("strength", float(record["strength"])),
         ("prompts", f"{record['prompts']} of {record['prompt_length']} tokens"),
         ("calibration", f"{record['calibration_tokens']:,} tokens of other text"),
-    ]  # fmt: skip
+    ]
     return report.Page(
         f"Steering towards {record['direction']}",
         LEAD + _sentence(record),
@@ -116,14 +160,22 @@ def steering_page(record: Mapping[str, Any], evidence: Evidence, checks: Sequenc
         facts=facts,
         command=str(record["command"]),
         origin=report.Origin.here(float(record["seconds"]), LENS),
-        links=[report.Link("Li and Altafini, arXiv 2605.25619", "https://arxiv.org/abs/2605.25619")],
+        links=[
+            report.Link("Li and Altafini, arXiv 2605.25619", "https://arxiv.org/abs/2605.25619")
+        ],
     )
 
 
 def _sentence(record: Mapping[str, Any]) -> str:
-    text = f"Signed cosine {record['signed_cos_before']:.3f} before, {record['signed_cos_after']:.3f} after"
+    text = (
+        f"Signed cosine {record['signed_cos_before']:.3f} before, {record['signed_cos_after']:.3f}"
+        " after"
+    )
     if record["token_rank_after"] is not None:
-        text += f"; rank of the target {record['token_rank_before']:.0f} before, {record['token_rank_after']:.0f} after"
+        text += (
+            f"; rank of the target {record['token_rank_before']:.0f} before,"
+            f" {record['token_rank_after']:.0f} after"
+        )
     return text + "."
 
 
@@ -131,16 +183,29 @@ def _verdict(record: Mapping[str, Any], evidence: Evidence) -> report.Note:
     difference = evidence.damage_difference()
     if difference is None or evidence.equal is None:
         return report.Note(
-            "No strength of activation addition has the edit's effect, so the two are not compared.", "warn"
+            "No strength of activation addition has the edit's effect, so the two are not"
+            " compared.",
+            "warn",
         )
     median, low, high = difference
-    tuned = " The edit is tuned for small 1 - keep, activation addition is not." if record["method"] == "tuned" else ""
-    where = f"median difference of 1 - keep {median:.2g} [{low:.2g}, {high:.2g}] over prompts, at equal effect"
+    tuned = (
+        " The edit is tuned for small 1 - keep, activation addition is not."
+        if record["method"] == "tuned"
+        else ""
+    )
+    where = (
+        f"median difference of 1 - keep {median:.2g} [{low:.2g}, {high:.2g}] over prompts, at equal"
+        " effect"
+    )
     if high <= 0:
-        return report.Note(f"The edit does less damage than activation addition: {where}.{tuned}", "good")
+        return report.Note(
+            f"The edit does less damage than activation addition: {where}.{tuned}", "good"
+        )
     if low > 0:
         return report.Note(f"The edit does more damage than activation addition: {where}.", "bad")
-    return report.Note(f"The edit and activation addition do about the same damage: {where}.", "neutral")
+    return report.Note(
+        f"The edit and activation addition do about the same damage: {where}.", "neutral"
+    )
 
 
 def _main_table(evidence: Evidence, kinds: Sequence[str]) -> report.Table:
@@ -149,10 +214,16 @@ def _main_table(evidence: Evidence, kinds: Sequence[str]) -> report.Table:
         columns.append(("activation addition", evidence.equal))
     columns.append(("random direction", evidence.null))
     rows: list[list[Cell]] = [["strength", *(point.strength for _, point in columns)]]
-    rows += [[KINDS[kind], *(_with_interval(point, kind) for _, point in columns)] for kind in kinds]
+    rows += [
+        [KINDS[kind], *(_with_interval(point, kind) for _, point in columns)] for kind in kinds
+    ]
     if "nll" in kinds:
-        rows.append(["perplexity", *(float(np.exp(point.mean("nll") or 0.0)) for _, point in columns)])
-    return report.Table(("", *(name for name, _ in columns)), rows, caption="Means over prompts at equal effect")
+        rows.append(
+            ["perplexity", *(float(np.exp(point.mean("nll") or 0.0)) for _, point in columns)]
+        )
+    return report.Table(
+        ("", *(name for name, _ in columns)), rows, caption="Means over prompts at equal effect"
+    )
 
 
 def _points_table(evidence: Evidence, kinds: Sequence[str]) -> report.Table:
@@ -168,20 +239,40 @@ def _edited(record: Mapping[str, Any]) -> list[report.Item]:
     rows = []
     for edit in record["edits"]:
         size, found = edit["edit_size"], edit["spectrum"]
-        rows.append([
-            edit["layer"], _some(edit["heads"]), size["output"], size["value"], size["layer"], edit["loss"],
-            *(_mode(found[key]) for key in ("was", "predicted", "measured")), found["measured"]["cosine"],
-        ])  # fmt: skip
+        rows.append(
+            [
+                edit["layer"],
+                _some(edit["heads"]),
+                size["output"],
+                size["value"],
+                size["layer"],
+                edit["loss"],
+                *(_mode(found[key]) for key in ("was", "predicted", "measured")),
+                found["measured"]["cosine"],
+            ]
+        )
     header = (
-        "layer", "heads", "change of W_O", "of W_V", "of F", "lost", "leading eigenvalue", "predicted", "measured",
+        "layer",
+        "heads",
+        "change of W_O",
+        "of W_V",
+        "of F",
+        "lost",
+        "leading eigenvalue",
+        "predicted",
+        "measured",
         "its |cos| to u",
-    )  # fmt: skip
+    )
     caption = (
-        "Changes relative to the weights of the edited heads (F: of the layer); lost: what makes room, root mean "
-        "square relative to the stream; the leading eigenvalue of F has the largest |1 + lambda|"
+        "Changes relative to the weights of the edited heads (F: of the layer); lost: what makes"
+        " room, root mean square relative to the stream; the leading eigenvalue of F has the"
+        " largest |1 + lambda|"
     )
     items: list[report.Item] = [report.Table(header, rows, caption=caption, downloads=FILES[2:])]
-    items += [report.Note(f"Layer {layer} is not edited: {why}", "warn") for layer, why in record["left"].items()]
+    items += [
+        report.Note(f"Layer {layer} is not edited: {why}", "warn")
+        for layer, why in record["left"].items()
+    ]
     items += [report.Note(note) for note in record["notes"]]
     return items
 
@@ -207,7 +298,10 @@ def _text_table(evidence: Evidence) -> report.Table:
 
 
 def _figures(evidence: Evidence) -> list[report.Figure]:
-    pairs = [("strength", "cosine", "strength c", KINDS["cosine"]), ("cosine", "damage", KINDS["cosine"], "1 - keep")]
+    pairs = [
+        ("strength", "cosine", "strength c", KINDS["cosine"]),
+        ("cosine", "damage", KINDS["cosine"], "1 - keep"),
+    ]
     if "kl" in evidence.before.values:
         pairs.append(("cosine", "kl", KINDS["cosine"], KINDS["kl"]))
     if "rank" in evidence.before.values:
@@ -217,24 +311,46 @@ def _figures(evidence: Evidence) -> list[report.Figure]:
         looks = []
         for look in (LIGHT, DARK):
             with in_look(look):
-                looks.append(file_content(_draw(evidence, x, y, xlabel, ylabel), "svg", facecolor="none").decode())
+                looks.append(
+                    file_content(
+                        _draw(evidence, x, y, xlabel, ylabel), "svg", facecolor="none"
+                    ).decode()
+                )
         caption = f"{ylabel[0].upper()}{ylabel[1:]} against {xlabel}"
-        figures.append(report.Figure(looks[0], alt=f"{caption}: edit and activation addition", caption=caption,
-                                     svg_dark=looks[1], downloads=FILES[:1]))  # fmt: skip
+        figures.append(
+            report.Figure(
+                looks[0],
+                alt=f"{caption}: edit and activation addition",
+                caption=caption,
+                svg_dark=looks[1],
+                downloads=FILES[:1],
+            )
+        )
     return figures
 
 
 def _draw(evidence: Evidence, x: str, y: str, xlabel: str, ylabel: str) -> Figure:
     figure = Figure(figsize=(4.8, 3.1), layout="constrained")
     axes = figure.add_subplot(facecolor="none")
-    axes.set(xlabel=report.mathtext(xlabel), ylabel=report.mathtext(ylabel), yscale="log" if y == "rank" else "linear")
+    axes.set(
+        xlabel=report.mathtext(xlabel),
+        ylabel=report.mathtext(ylabel),
+        yscale="log" if y == "rank" else "linear",
+    )
     curves = (
         ("edit", sorted([evidence.before, *evidence.edit], key=lambda point: point.strength)),
-        ("activation addition", sorted([evidence.before, *evidence.addition], key=lambda point: point.strength)),
+        (
+            "activation addition",
+            sorted([evidence.before, *evidence.addition], key=lambda point: point.strength),
+        ),
         ("random direction", [evidence.null]),
     )
     for index, (name, points) in enumerate(curves):
-        style: dict[str, Any] = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 4.5}
+        style: dict[str, Any] = {
+            "color": COLOURS[index],
+            "marker": MARKERS[index],
+            "markersize": 4.5,
+        }
         across = [_value(point, x)[0] for point in points]
         up = np.array([_value(point, y) for point in points])
         axes.plot(across, up[:, 0], linestyle=DASHES[index], label=name, **style)

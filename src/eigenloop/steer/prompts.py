@@ -1,7 +1,8 @@
-"""Prompts cut from a text, and the rule that calibration and evaluation never see the same words (NumPy).
+"""Prompts cut from a text, and the rule that calibration and evaluation never see the same words
+(NumPy).
 
-A prompt is a window of consecutive tokens, with the special tokens that the model's tokenizer puts around a text. All
-have one length, so that nothing is padded.
+A prompt is a window of consecutive tokens, with the special tokens that the model's tokenizer puts
+around a text. All have one length, so that nothing is padded.
 """
 
 import re
@@ -22,10 +23,14 @@ SHINGLE = 8
 """Texts share words when this many come in the same order in both."""
 
 RUN = 16
-"""Characters that texts are compared by where one of them has no words: every RUN-th run of one, any of the other."""
+"""Characters that texts are compared by where one of them has no words: every RUN-th run of one,
+any of the other.
+"""
 
 LONGEST_WORD = 16
-"""Characters of a text for each word in it, on average, above which it has no spaces between words."""
+"""Characters of a text for each word in it, on average, above which it has no spaces between
+words.
+"""
 
 LARGEST = 1 << 24
 """Bytes of a text that are read."""
@@ -67,7 +72,9 @@ def read_text(path: Path) -> str:
     """
     try:
         if path.stat().st_size > LARGEST:
-            raise InputError(f"{path} has {path.stat().st_size:,} bytes; a text may have {LARGEST:,}: cut it")
+            raise InputError(
+                f"{path} has {path.stat().st_size:,} bytes; a text may have {LARGEST:,}: cut it"
+            )
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
@@ -79,7 +86,8 @@ def read_text(path: Path) -> str:
 
 
 def shipped() -> tuple[str, str]:
-    """The packaged text in two parts that share no sentence: for calibration (two thirds) and for evaluation.
+    """The packaged text in two parts that share no sentence: for calibration (two thirds) and for
+    evaluation.
 
     Example:
         >>> calibration, evaluation = shipped()
@@ -97,7 +105,8 @@ TEXT = "alice.txt"
 
 
 def check_disjoint(calibration: str, evaluation: str) -> None:
-    """Refuse texts that share `SHINGLE` words in a row; without spaces between words, 2 `RUN` - 1 characters.
+    """Refuse texts that share `SHINGLE` words in a row; without spaces between words, 2 `RUN` - 1
+    characters.
 
     Raises:
         InputError: they do; shows the words.
@@ -106,25 +115,37 @@ def check_disjoint(calibration: str, evaluation: str) -> None:
         >>> check_disjoint("a b c", "A, b; c!")
         Traceback (most recent call last):
             ...
-        eigenloop.system.errors.InputError: calibration and evaluation text share "a b c"; take different texts, or \
+        eigenloop.system.errors.InputError: calibration and evaluation text share "a b c"; take
+        different texts, or \
 the evaluation would know the answers
     """
     texts, between, size = (_words(calibration), _words(evaluation)), " ", SHINGLE
-    if any(len(text) > LONGEST_WORD * len(words) for text, words in zip((calibration, evaluation), texts, strict=True)):
+    if any(
+        len(text) > LONGEST_WORD * len(words)
+        for text, words in zip((calibration, evaluation), texts, strict=True)
+    ):
         texts, between, size = (_characters(calibration), _characters(evaluation)), "", RUN
     first, second = texts
     size = max(1, min(size, len(first), len(second)))
-    known = {tuple(first[i : i + size]) for i in range(0, len(first) - size + 1, 1 if between else size)}
+    known = {
+        tuple(first[i : i + size]) for i in range(0, len(first) - size + 1, 1 if between else size)
+    }
     for i in range(len(second) - size + 1):
         if tuple(second[i : i + size]) in known:
             raise InputError(
-                f'calibration and evaluation text share "{between.join(second[i : i + size])}"; take different texts, '
-                "or the evaluation would know the answers"
+                f'calibration and evaluation text share "{between.join(second[i : i + size])}";'
+                " take different texts, or the evaluation would know the answers"
             )
 
 
 def cut(
-    tokenizer: Any, text: str, *, count: int, length: int = LENGTH, at_least: int = 2, name: str = "text"
+    tokenizer: Any,
+    text: str,
+    *,
+    count: int,
+    length: int = LENGTH,
+    at_least: int = 2,
+    name: str = "text",
 ) -> Prompts:
     """Windows of a text, spread evenly over it, without overlap.
 
@@ -143,8 +164,8 @@ def cut(
     there = len(ids) // length
     if there < at_least:
         raise InputError(
-            f"the {name} has {len(ids)} tokens, enough for {there} prompts of {length}; at least {at_least} are "
-            "needed: give a longer text"
+            f"the {name} has {len(ids)} tokens, enough for {there} prompts of {length}; at least"
+            f" {at_least} are needed: give a longer text"
         )
     starts = np.linspace(0, there - 1, min(count, there)).round().astype(int) * length
     before, after = _around(tokenizer)
@@ -174,7 +195,9 @@ def _around(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     plain, whole = _encode(tokenizer, "the", False), _encode(tokenizer, "the", True)
     for start in range(len(whole) - len(plain) + 1):
         if whole[start : start + len(plain)] == plain:
-            return np.array(whole[:start], np.int64), np.array(whole[start + len(plain) :], np.int64)
+            return np.array(whole[:start], np.int64), np.array(
+                whole[start + len(plain) :], np.int64
+            )
     return np.zeros(0, np.int64), np.zeros(0, np.int64)
 
 

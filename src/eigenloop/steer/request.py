@@ -53,15 +53,23 @@ class Request:
 
     def __post_init__(self) -> None:
         """Check what needs no model."""
-        ways = [name for name in ("toward", "direction", "contrast") if getattr(self, name) is not None]
+        ways = [
+            name for name in ("toward", "direction", "contrast") if getattr(self, name) is not None
+        ]
         if len(ways) != 1:
             said = " and ".join(f"--{name}" for name in ways) or "none"
-            raise InputError(f"one of --toward, --direction and --contrast says where to steer; {said} was given")
-        doses = [name for name in ("strength", "target", "budget") if getattr(self, name) is not None]
+            raise InputError(
+                f"one of --toward, --direction and --contrast says where to steer; {said} was given"
+            )
+        doses = [
+            name for name in ("strength", "target", "budget") if getattr(self, name) is not None
+        ]
         if len(doses) > 1:
             raise InputError(f"--{' and --'.join(doses)} exclude one another; give one of them")
         if self.method not in METHOD_NAMES:
-            raise InputError(f"--method {self.method} does not exist; choose {', '.join(METHOD_NAMES)}")
+            raise InputError(
+                f"--method {self.method} does not exist; choose {', '.join(METHOD_NAMES)}"
+            )
         for name, low, high in (("target", -1.0, 1.0), ("budget", 0.0, np.inf)):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and low <= value <= high):

@@ -1,4 +1,5 @@
-"""Running a model for steering: what its layers read, where its tokens end, and activation addition (torch).
+"""Running a model for steering: what its layers read, where its tokens end, and activation addition
+(torch).
 
 The final state of a token is the stream after the last block, before a final normalisation.
 """
@@ -33,7 +34,8 @@ class Inputs:
 
 
 def layer_inputs(model: Model, prompts: Prompts, blocks: Sequence[int]) -> dict[int, Inputs]:
-    """Run the prompts, and keep what the attention of some blocks reads; shared blocks read several times.
+    """Run the prompts, and keep what the attention of some blocks reads; shared blocks read several
+    times.
 
     Args:
         model: a model that runs.
@@ -42,7 +44,9 @@ def layer_inputs(model: Model, prompts: Prompts, blocks: Sequence[int]) -> dict[
     """
     layout = model.stack.layout
     pre = layout.placement_in(model.stack.weights.config) == "pre"
-    kept: dict[tuple[int, str], list[np.ndarray]] = {(b, kind): [] for b in blocks for kind in ("x", "stream")}
+    kept: dict[tuple[int, str], list[np.ndarray]] = {
+        (b, kind): [] for b in blocks for kind in ("x", "stream")
+    }
 
     def keep(place: tuple[int, str]) -> Any:
         def hook(module: Any, arguments: tuple, named: Mapping[str, Any]) -> None:
@@ -53,7 +57,11 @@ def layer_inputs(model: Model, prompts: Prompts, blocks: Sequence[int]) -> dict[
 
     with ExitStack() as stack:
         for block in blocks:
-            _hooked(stack, model.submodule(block, layout.value).register_forward_pre_hook, keep((block, "x")))
+            _hooked(
+                stack,
+                model.submodule(block, layout.value).register_forward_pre_hook,
+                keep((block, "x")),
+            )
             norm = model.submodule(block, layout.norm) if pre else None
             if norm is not None:
                 _hooked(stack, norm.register_forward_pre_hook, keep((block, "stream")))
@@ -68,7 +76,8 @@ def layer_inputs(model: Model, prompts: Prompts, blocks: Sequence[int]) -> dict[
 
 
 def forward(model: Model, prompts: Prompts, *, trunk: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Run batch by batch: the final states (torch, float32 or float64) and what the module returned.
+    """Run batch by batch: the final states (torch, float32 or float64) and what the module
+    returned.
 
     Args:
         model: a model that runs.
@@ -79,7 +88,8 @@ def forward(model: Model, prompts: Prompts, *, trunk: bool = False) -> Iterator[
     for start in range(0, len(prompts), BATCH):
         ids = torch.as_tensor(prompts.ids[start : start + BATCH], device=model.device)
         seen: list[Any] = []
-        # entered for each batch: a suspended generator must not leave gradients off, or a hook, to its caller
+        # entered for each batch: a suspended generator must not leave gradients off, or a hook, to
+        # its caller
         with model.running() as base, ExitStack() as stack:
             stack.callback(last.register_forward_hook(_keeper(seen)).remove)
             returned = (base if trunk else model.module)(ids, attention_mask=torch.ones_like(ids))
@@ -88,7 +98,8 @@ def forward(model: Model, prompts: Prompts, *, trunk: bool = False) -> Iterator[
 
 @contextmanager
 def activation_addition(model: Model, vectors: Mapping[int, np.ndarray]) -> Iterator[None]:
-    """Add a vector to the output of blocks by hooks, for as long as the block lasts; gone after an exception too.
+    """Add a vector to the output of blocks by hooks, for as long as the block lasts; gone after an
+    exception too.
 
     Args:
         model: a model that runs.
@@ -116,4 +127,6 @@ def _hooked(stack: ExitStack, register: Any, hook: Any) -> None:
 
 
 def _keeper(seen: list[Any]) -> Any:
-    return lambda module, arguments, result: seen.append(result[0] if isinstance(result, tuple) else result)
+    return lambda module, arguments, result: seen.append(
+        result[0] if isinstance(result, tuple) else result
+    )

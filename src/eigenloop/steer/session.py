@@ -1,4 +1,5 @@
-"""A model made ready to be steered: calibrated once, then any number of edits, strengths and searches (torch).
+"""A model made ready to be steered: calibrated once, then any number of edits, strengths and
+searches (torch).
 
 session = Session.of(model, direction, layers="late")
 edits = session.edits(0.05)
@@ -24,7 +25,9 @@ from eigenloop.steer.writing import applied, has_bias
 from eigenloop.system.errors import InputError
 
 METHOD_NAMES = ("tuned", *METHODS)
-"""Every method: those of `methods`, and "tuned", a signed edit that writes what `tuning` finds in the place of u."""
+"""Every method: those of `methods`, and "tuned", a signed edit that writes what `tuning` finds
+in the place of u.
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,7 +88,12 @@ class Session:
         for block in blocks:
             output, value = has_bias(model.stack, block)
             seen = reading(inputs[block].x, inputs[block].lengths)
-            site = Site(circuit=circuits(model.stack, block), reading=seen, output_bias=output, value_bias=value)
+            site = Site(
+                circuit=circuits(model.stack, block),
+                reading=seen,
+                output_bias=output,
+                value_bias=value,
+            )
             try:
                 METHODS["signed" if method == "tuned" else method](
                     site, unit, strength=min(max(abs(strength), 1e-3), 1)
@@ -96,9 +104,14 @@ class Session:
         if not sites:
             raise InputError(next(iter(left.values())))
         session = cls(
-            model=model, sites=sites, direction=unit, method=method, calibration=calibration,
-            written=dict.fromkeys(sites, unit), left=left,
-        )  # fmt: skip
+            model=model,
+            sites=sites,
+            direction=unit,
+            method=method,
+            calibration=calibration,
+            written=dict.fromkeys(sites, unit),
+            left=left,
+        )
         return session.tuned(strength) if method == "tuned" and strength else session
 
     def tuned(self, strength: float) -> "Session":
@@ -125,16 +138,24 @@ class Session:
             InputError: the method cannot take this strength.
         """
         method = METHODS["signed" if self.method == "tuned" else self.method]
-        made = (method(site, self.written[block], strength=strength) for block, site in self.sites.items())
+        made = (
+            method(site, self.written[block], strength=strength)
+            for block, site in self.sites.items()
+        )
         return tuple(replace(edit, method=self.method) for edit in made)
 
     def applied(self, strength: float) -> AbstractContextManager[Model]:
-        """Steer the model at a strength c while the block lasts, with the numbers that a checkpoint would hold."""
+        """Steer the model at a strength c while the block lasts, with the numbers that a
+        checkpoint would hold.
+        """
         return applied(self.model, self.edits(strength), self.kinds)
 
     def additions(self, strength: float) -> dict[int, np.ndarray]:
         """The vectors c |stream| u of ordinary activation addition at the same layers."""
-        return {block: strength * site.reading.size * self.direction for block, site in self.sites.items()}
+        return {
+            block: strength * site.reading.size * self.direction
+            for block, site in self.sites.items()
+        }
 
 
 Report = Callable[[str, int, int], None]

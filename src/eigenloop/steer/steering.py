@@ -1,4 +1,6 @@
-"""From a model and a direction to a written checkpoint with its evidence: what `eigenloop steer` does (torch)."""
+"""From a model and a direction to a written checkpoint with its evidence: what `eigenloop steer`
+does (torch).
+"""
 
 import json
 import shlex
@@ -17,7 +19,12 @@ from eigenloop.lens.model.sources import directory_of
 from eigenloop.lens.model.stack import Stack
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.steer.adapter import save_adapter
-from eigenloop.steer.checkpoint import model_card, output_directory, save_checkpoint, write_directory
+from eigenloop.steer.checkpoint import (
+    model_card,
+    output_directory,
+    save_checkpoint,
+    write_directory,
+)
 from eigenloop.steer.checks import Check, Overlaid, check_effect, check_saved, require_passed
 from eigenloop.steer.directions import Direction, contrast, from_file, toward_token
 from eigenloop.steer.edits import Edit, describe, leading
@@ -36,7 +43,9 @@ from eigenloop.system.errors import InputError
 from eigenloop.system.wording import finite
 
 CALIBRATION, EVALUATION, SEARCHED = 64, 24, 2 * BATCH
-"""Prompts to calibrate on, to evaluate on, and to search a strength on (the last of the calibration prompts)."""
+"""Prompts to calibrate on, to evaluate on, and to search a strength on (the last of the
+calibration prompts).
+"""
 
 DEFAULT_STRENGTH = 0.05
 
@@ -95,7 +104,8 @@ class Written:
     """What was written, read back.
 
     Args:
-        subject: the steered weights, as they lie in the files; of an adapter, its sum with the model.
+        subject: the steered weights, as they lie in the files; of an adapter, its sum with the
+            model.
         tensors: name of each tensor that was written -> the kind of number it is stored as.
         checks: on these weights.
     """
@@ -116,14 +126,20 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
     Raises:
         InputError: something cannot be used; nothing has been written then.
     """
-    source = directory_of(request.model, *SETTINGS)  # resolved once: what is measured is what is written
+    # resolved once: what is measured is what is written
+    source = directory_of(request.model, *SETTINGS)
     place = output_directory(request.out, source if Path(request.model).is_dir() else None)
     with place.held():
         return _steered(request, source, place, command=command, report=report)
 
 
 def _steered(
-    request: Request, source: Path, place: OutputDirectory, *, command: str | None, report: Report | None
+    request: Request,
+    source: Path,
+    place: OutputDirectory,
+    *,
+    command: str | None,
+    report: Report | None,
 ) -> Steered:
     """Everything that `steer` does in a directory that is held."""
     began = time.monotonic()
@@ -132,24 +148,40 @@ def _steered(
     model = subject.model
     direction = _direction(model, request)
     if model.tokenizer is None:
-        raise InputError(f"{model.source} has no tokenizer, which calibration needs; add one to its directory")
-    calibration = cut(model.tokenizer, calibration_text, count=CALIBRATION, at_least=4, name="calibration text")
+        raise InputError(
+            f"{model.source} has no tokenizer, which calibration needs; add one to its directory"
+        )
+    calibration = cut(
+        model.tokenizer, calibration_text, count=CALIBRATION, at_least=4, name="calibration text"
+    )
     evaluation = cut(model.tokenizer, evaluation_text, count=EVALUATION, name="evaluation text")
     for prompts in (calibration, evaluation):
         _check_fits(model, prompts)
     start = DEFAULT_STRENGTH if request.strength is None else request.strength
     session = Session.of(
-        model, direction.vector, calibration, method=request.method, layers=request.layers, strength=start
+        model,
+        direction.vector,
+        calibration,
+        method=request.method,
+        layers=request.layers,
+        strength=start,
     )
     if not request.adapter:  # whose factors are float32, beside weights that stay as they are
         session = replace(session, kinds=stored_kinds(model.stack, subject.stack))
     session, found = _searched(session, request)
     strength = start if found is None else found.strength
     plan = Plan(
-        request=request, source=source, subject=subject, session=session, direction=direction, found=found,
-        strength=strength, edits=session.edits(strength),
-        command=command or f"eigenloop steer {shlex.quote(request.model)} --out {shlex.quote(str(request.out))}",
-    )  # fmt: skip
+        request=request,
+        source=source,
+        subject=subject,
+        session=session,
+        direction=direction,
+        found=found,
+        strength=strength,
+        edits=session.edits(strength),
+        command=command
+        or f"eigenloop steer {shlex.quote(request.model)} --out {shlex.quote(str(request.out))}",
+    )
     changed_tensors(model.stack, plan.edits)  # refuses what this model has no tensor for
     bench = Bench.of(model, evaluation, session.direction, token=direction.token, seed=request.seed)
     evidence = gather(session, bench, strength=strength, report=report)
@@ -169,7 +201,11 @@ def _steered(
         (directory / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
         save_tables(directory, measured, about["edits"])
         _write_page(directory, about, measured, checks)
-        result.append(Steered(session=session, edits=plan.edits, record=about, evidence=measured, checks=checks))
+        result.append(
+            Steered(
+                session=session, edits=plan.edits, record=about, evidence=measured, checks=checks
+            )
+        )
 
     record: dict[str, Any] = {}
     write_directory(place, fill, record)
@@ -181,13 +217,13 @@ def _check_fits(model: Model, prompts: Prompts) -> None:
     ids, rows = prompts.ids, int(model.module.get_input_embeddings().weight.shape[0])
     if ids.max() >= rows:
         raise InputError(
-            f"the tokenizer of {model.source} gives token {ids.max()}, and the model embeds {rows}; they do not belong "
-            "together"
+            f"the tokenizer of {model.source} gives token {ids.max()}, and the model embeds {rows};"
+            " they do not belong together"
         )
     if model.context is not None and ids.shape[1] > model.context:
         raise InputError(
-            f"{model.source} reads {model.context} tokens, fewer than the {ids.shape[1]} of a prompt; it is too short "
-            "to steer"
+            f"{model.source} reads {model.context} tokens, fewer than the {ids.shape[1]} of a"
+            " prompt; it is too short to steer"
         )
 
 
@@ -211,15 +247,21 @@ def _direction(model: Model, request: Request) -> Direction:
 
 
 def _searched(session: Session, request: Request) -> tuple[Session, Found | None]:
-    """The strength for --target or --budget, found on calibration prompts, and the session that it was found with.
+    """The strength for --target or --budget, found on calibration prompts, and the session that it
+    was found with.
 
-    What is written is tuned for a strength: first the untuned edit says about which, then the tuned one is searched.
+    What is written is tuned for a strength: first the untuned edit says about which, then the tuned
+    one is searched.
     """
     if request.target is None and request.budget is None:
         return session, None
     if request.budget is not None and vocabulary(session.model) is None:
-        raise InputError(f"--budget needs a model that predicts tokens; {session.model.source} has no such head")
-    bench = Bench.of(session.model, session.calibration.part(slice(-SEARCHED, None)), session.direction)
+        raise InputError(
+            f"--budget needs a model that predicts tokens; {session.model.source} has no such head"
+        )
+    bench = Bench.of(
+        session.model, session.calibration.part(slice(-SEARCHED, None)), session.direction
+    )
     kind = "cosine" if request.budget is None else "kl"
     goal = request.target if request.budget is None else request.budget
     assert goal is not None
@@ -232,10 +274,14 @@ def _searched(session: Session, request: Request) -> tuple[Session, Found | None
                 return float(bench.measure()[kind].mean())
 
         return search(
-            measure, goal, start=start, largest=high,
-            name="--target" if kind == "cosine" else "--budget", not_above=kind == "kl",
+            measure,
+            goal,
+            start=start,
+            largest=high,
+            name="--target" if kind == "cosine" else "--budget",
+            not_above=kind == "kl",
             away=kind == "cosine" and low < 0,
-        )  # fmt: skip
+        )
 
     if request.method != "tuned":
         return session, found(session)
@@ -250,7 +296,9 @@ def _save(plan: Plan, directory: Path) -> Written:
     if plan.request.adapter:
         kinds = save_adapter(model.stack, directory, edits)
         merged = _merged(model.stack, directory)
-        after = Subject.of(Weights(model.stack.weights.config, merged, f"{model.source} with the adapter"))
+        after = Subject.of(
+            Weights(model.stack.weights.config, merged, f"{model.source} with the adapter")
+        )
         changed = list(changed_tensors(model.stack, edits))
         checks = check_saved(model.stack, after.stack, edits, changed, "float32")
     else:
@@ -273,11 +321,15 @@ def _merged(stack: Stack, directory: Path) -> Overlaid:
     above: dict[str, np.ndarray] = {}
     for module in config["target_modules"]:
         place = f"base_model.model.{module}"
-        change = tensors[f"{place}.lora_B.weight"].astype(np.float64) @ tensors[f"{place}.lora_A.weight"]
+        change = (
+            tensors[f"{place}.lora_B.weight"].astype(np.float64) @ tensors[f"{place}.lora_A.weight"]
+        )
         change = change.T if config["fan_in_fan_out"] else change
         above[f"{module}.weight"] = stack.weights.tensors.read(f"{module}.weight") + change
         if config["lora_bias"] and np.any(tensors[f"{place}.lora_B.bias"]):
-            above[f"{module}.bias"] = stack.weights.tensors.read(f"{module}.bias") + tensors[f"{place}.lora_B.bias"]
+            above[f"{module}.bias"] = (
+                stack.weights.tensors.read(f"{module}.bias") + tensors[f"{place}.lora_B.bias"]
+            )
     return Overlaid(stack.weights.tensors, above)
 
 
@@ -290,41 +342,73 @@ def _record(
     difference = evidence.damage_difference()
     pairs = [(edit, session.sites[edit.layer].reading) for edit in edits]
     return {
-        "version": __version__, "command": plan.command, "model": request.model, "model_type": session.model.model_type,
-        "method": request.method, "adapter": request.adapter, "direction": direction.name,
-        "direction_source": direction.source, "token": direction.token, "layers": [edit.layer for edit in edits],
-        "head_per_layer": {str(edit.layer): list(edit.heads) for edit in edits}, "strength": plan.strength,
+        "version": __version__,
+        "command": plan.command,
+        "model": request.model,
+        "model_type": session.model.model_type,
+        "method": request.method,
+        "adapter": request.adapter,
+        "direction": direction.name,
+        "direction_source": direction.source,
+        "token": direction.token,
+        "layers": [edit.layer for edit in edits],
+        "head_per_layer": {str(edit.layer): list(edit.heads) for edit in edits},
+        "strength": plan.strength,
         "edit_size": max((max(edit.sizes().values()) for edit in edits), default=0.0),
-        "signed_cos_before": before.mean("cosine"), "signed_cos_after": after.mean("cosine"),
-        "signed_cos_interval": after.interval("cosine"), "moved": after.mean("moved"), "keep": after.mean("keep"),
-        "keep_interval": after.interval("keep"), "kl": after.mean("kl"), "perplexity_before": _perplexity(before),
-        "perplexity_after": _perplexity(after), "token_rank_before": before.mean("rank"),
-        "token_rank_after": after.mean("rank"), "token_probability_before": before.mean("probability"),
+        "signed_cos_before": before.mean("cosine"),
+        "signed_cos_after": after.mean("cosine"),
+        "signed_cos_interval": after.interval("cosine"),
+        "moved": after.mean("moved"),
+        "keep": after.mean("keep"),
+        "keep_interval": after.interval("keep"),
+        "kl": after.mean("kl"),
+        "perplexity_before": _perplexity(before),
+        "perplexity_after": _perplexity(after),
+        "token_rank_before": before.mean("rank"),
+        "token_rank_after": after.mean("rank"),
+        "token_probability_before": before.mean("probability"),
         "token_probability_after": after.mean("probability"),
         "activation_addition": None if evidence.equal is None else _outcome(evidence.equal),
         "random_direction": _outcome(evidence.null),
-        "damage_difference": None if difference is None else
-        {"median": difference[0], "low": difference[1], "high": difference[2]},
+        "damage_difference": (
+            None
+            if difference is None
+            else {"median": difference[0], "low": difference[1], "high": difference[2]}
+        ),
         "search": None if plan.found is None else [list(point) for point in plan.found.curve],
         "edits": [
             {
-                "layer": edit.layer, "heads": list(edit.heads), "kappa": edit.kappa, "loss": edit.loss,
-                "edit_size": edit.sizes(), "mu_spread": finite(seen.spread), "mu_positive": seen.positive,
+                "layer": edit.layer,
+                "heads": list(edit.heads),
+                "kappa": edit.kappa,
+                "loss": edit.loss,
+                "edit_size": edit.sizes(),
+                "mu_spread": finite(seen.spread),
+                "mu_positive": seen.positive,
                 "note": edit.note,
                 "spectrum": {
                     "was": describe(edit.was(), session.direction),
                     "predicted": describe(edit.predicted(), session.direction),
-                    "measured": describe(leading(written.subject.circuit(edit.layer)), session.direction),
+                    "measured": describe(
+                        leading(written.subject.circuit(edit.layer)), session.direction
+                    ),
                 },
             }
             for edit, seen in pairs
         ],
-        "left": {str(block): why for block, why in session.left.items()}, "tensors": sorted(written.tensors),
-        "checks": [{"check": check.name, "passed": check.passed, "measured": check.detail} for check in checks],
-        "notes": _notes(session, request, edits), "prompts": len(evidence.before.values["cosine"]),
+        "left": {str(block): why for block, why in session.left.items()},
+        "tensors": sorted(written.tensors),
+        "checks": [
+            {"check": check.name, "passed": check.passed, "measured": check.detail}
+            for check in checks
+        ],
+        "notes": _notes(session, request, edits),
+        "prompts": len(evidence.before.values["cosine"]),
         "prompt_length": session.calibration.ids.shape[1],
-        "calibration_tokens": int(session.calibration.ids.size), "seconds": seconds, "seed": request.seed,
-    }  # fmt: skip
+        "calibration_tokens": int(session.calibration.ids.size),
+        "seconds": seconds,
+        "seed": request.seed,
+    }
 
 
 def _notes(session: Session, request: Request, edits: Sequence[Edit]) -> list[str]:
@@ -332,20 +416,25 @@ def _notes(session: Session, request: Request, edits: Sequence[Edit]) -> list[st
     spreads = [session.sites[edit.layer].reading.spread for edit in edits]
     if request.method in ("signed", "tuned") and spreads and max(spreads) < 0.05:
         notes.append(
-            f"mu . x varies by {100 * max(spreads):.2g} % between tokens, so on text like this the edit acts as a "
-            "constant vector added to the sublayer's output would, without a hook and in weights alone"
+            f"mu . x varies by {100 * max(spreads):.2g} % between tokens, so on text like this the"
+            " edit acts as a constant vector added to the sublayer's output would, without a hook"
+            " and in weights alone"
         )
     if request.method == "bias":
-        notes.append("a bias-only edit is activation addition at the sublayer's output, stored as weights")
+        notes.append(
+            "a bias-only edit is activation addition at the sublayer's output, stored as weights"
+        )
     if request.method in ("swap", "swap-heads", "symmetric", "brauer"):
-        notes.append("this method has no sign: tokens go to +u or -u with the sign of their own coordinate")
+        notes.append(
+            "this method has no sign: tokens go to +u or -u with the sign of their own coordinate"
+        )
     if request.adapter:
         notes.append("biases are stored as lora_bias, which PEFT reads from version 0.14 on")
         stack = session.model.stack
         if any(sum(has_bias(stack, edit.layer)) == 1 for edit in edits):
             notes.append(
-                "one of W_V and W_O has no bias in this model, so PEFT runs the adapter but cannot merge it; to have "
-                "it merged, write the checkpoint"
+                "one of W_V and W_O has no bias in this model, so PEFT runs the adapter but cannot"
+                " merge it; to have it merged, write the checkpoint"
             )
     if all(edit.is_identity for edit in edits):
         notes.append("the strength is zero: every weight is as it was")
@@ -354,10 +443,14 @@ def _notes(session: Session, request: Request, edits: Sequence[Edit]) -> list[st
 
 def _outcome(point: Point) -> dict[str, Any]:
     return {
-        "strength": point.strength, "signed_cos_after": point.mean("cosine"), "moved": point.mean("moved"),
-        "keep": point.mean("keep"), "kl": point.mean("kl"), "perplexity": _perplexity(point),
+        "strength": point.strength,
+        "signed_cos_after": point.mean("cosine"),
+        "moved": point.mean("moved"),
+        "keep": point.mean("keep"),
+        "kl": point.mean("kl"),
+        "perplexity": _perplexity(point),
         "token_rank_after": point.mean("rank"),
-    }  # fmt: skip
+    }
 
 
 def _perplexity(point: Point) -> float | None:
@@ -365,5 +458,7 @@ def _perplexity(point: Point) -> float | None:
     return None if value is None else finite(float(np.exp(value)))
 
 
-def _write_page(directory: Path, about: Mapping[str, Any], evidence: Evidence, checks: Sequence[Check]) -> None:
+def _write_page(
+    directory: Path, about: Mapping[str, Any], evidence: Evidence, checks: Sequence[Check]
+) -> None:
     report.write(steering_page(about, evidence, checks), directory / "report.html")

@@ -43,8 +43,9 @@ def search(
 ) -> Found:
     """The smallest strength at which a measure that rises from strength 0 reaches a goal.
 
-    The strength is doubled until the goal is passed, then the bracket is narrowed by regula falsi (Illinois). A goal
-    below the value at strength 0 is met by strengths below 0: the same search for -measure(-c) and -goal.
+    The strength is doubled until the goal is passed, then the bracket is narrowed by regula falsi
+    (Illinois). A goal below the value at strength 0 is met by strengths below 0: the same search
+    for -measure(-c) and -goal.
 
     Args:
         measure: strength -> value.
@@ -57,8 +58,8 @@ def search(
         away: strengths below 0 may be tried.
 
     Raises:
-        InputError: the goal is below the value at strength 0 and `away` is not given, not reached at the largest
-            strength tried, or (a budget) passed at every strength tried.
+        InputError: the goal is below the value at strength 0 and `away` is not given, not reached
+            at the largest strength tried, or (a budget) passed at every strength tried.
 
     Example:
         >>> round(search(lambda c: c * c, 0.09).strength, 2)
@@ -69,7 +70,10 @@ def search(
     before = measure(0.0)
     sign = -1.0 if away and goal < before else 1.0
     if sign * goal <= sign * before:
-        raise InputError(f"{name} is {goal:g}, and without any edit the model has {before:.4g}; ask for more than that")
+        raise InputError(
+            f"{name} is {goal:g}, and without any edit the model has {before:.4g}; ask for more"
+            " than that"
+        )
     wanted, seen = sign * goal, {0.0: sign * before}
 
     def value_at(strength: float) -> float:
@@ -86,8 +90,9 @@ def search(
         best = max(seen, key=lambda c: seen[c])
         further = "up to" if sign > 0 else "down to"
         raise InputError(
-            f"{name} is {goal:g}, but strength {sign * best + 0.0:g} reaches {sign * seen[best]:.4g} and no strength "
-            f"{further} {sign * high:g} more; ask for less, or edit more --layers"
+            f"{name} is {goal:g}, but strength {sign * best + 0.0:g} reaches"
+            f" {sign * seen[best]:.4g} and no strength {further} {sign * high:g} more; ask for"
+            " less, or edit more --layers"
         )
     below, above = seen[low] - wanted, seen[high] - wanted
     while len(seen) < most and abs(seen[high] - wanted) > ACCURACY * abs(wanted):
@@ -104,7 +109,8 @@ def search(
         if high == 0.0:
             least = min(strength for strength in seen if strength > 0)
             raise InputError(
-                f"{name} is {goal:g}, and strength {least:.3g} has {seen[least]:.4g} already; ask for more"
+                f"{name} is {goal:g}, and strength {least:.3g} has {seen[least]:.4g} already; ask"
+                " for more"
             )
     curve = tuple(sorted((sign * strength + 0.0, sign * value) for strength, value in seen.items()))
     return Found(sign * high, sign * seen[high], curve)

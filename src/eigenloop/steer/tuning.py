@@ -1,12 +1,14 @@
 """What to write, layer by layer, for the same signed effect at the least damage (torch).
 
-Writing u itself is not the cheapest way to turn final states towards u: what comes after an edited sublayer answers it.
-With w_l added to the output of each edited sublayer, relative to the stream there, and x'(w) the final states,
+Writing u itself is not the cheapest way to turn final states towards u: what comes after an edited
+sublayer answers it. With w_l added to the output of each edited sublayer, relative to the stream
+there, and x'(w) the final states,
 
     minimise    mean (1 - keep)(w) / (mean cos(x'(w), u) - mean cos(x0, u))^2
 
-by L-BFGS from w_l = u, on a few calibration prompts; the scale of w is then set for the effect wanted. The result is
-written by the signed rank-one edit in the place of u. Source: worked out here.
+by L-BFGS from w_l = u, on a few calibration prompts; the scale of w is then set for the effect
+wanted. The result is written by the signed rank-one edit in the place of u. Source: worked out
+here.
 """
 
 from collections.abc import Mapping
@@ -47,7 +49,8 @@ def tune(
         sites: the layers that are edited.
         direction: u, (d,), unit.
         prompts: calibration prompts, of which the first `PROMPTS` are used.
-        strength: c, the size at which u would be written; the effect is kept at that of writing c u.
+        strength: c, the size at which u would be written; the effect is kept at that of writing c
+            u.
         rounds: of L-BFGS; 0 gives u back.
 
     Returns:
@@ -66,21 +69,33 @@ def tune(
             optimiser.zero_grad()
             with torch.enable_grad():
                 effect, damage = outcome(_final(model, prompts, _named(sites, weights), sizes))
-                # effect^2 makes it free of scale; the second term keeps the scale where the model is to be used
+                # effect^2 makes it free of scale; the second term keeps the scale where the model
+                # is to be used
                 value = damage * wanted**2 / effect**2 / first + (effect / wanted - 1) ** 2
                 value.backward()
             return value
 
-        first = max(float(outcome(_final(model, prompts, _named(sites, weights), sizes))[1].detach()), 1e-12)
+        first = max(
+            float(outcome(_final(model, prompts, _named(sites, weights), sizes))[1].detach()), 1e-12
+        )
         optimiser = torch.optim.LBFGS(
-            [weights], lr=1.0, max_iter=STEPS, max_eval=2 * STEPS, history_size=20, line_search_fn="strong_wolfe"
+            [weights],
+            lr=1.0,
+            max_iter=STEPS,
+            max_eval=2 * STEPS,
+            history_size=20,
+            line_search_fn="strong_wolfe",
         )
         for _ in range(rounds if abs(wanted) > 1e-9 else 0):
             before_round = float(optimiser.step(loss))
             if not float(loss().detach()) < (1 - ENOUGH) * before_round:
                 break
     found = weights.detach().double().cpu().numpy() / strength
-    return dict(zip(sites, found, strict=True)) if np.all(np.isfinite(found)) else dict.fromkeys(sites, direction)
+    return (
+        dict(zip(sites, found, strict=True))
+        if np.all(np.isfinite(found))
+        else dict.fromkeys(sites, direction)
+    )
 
 
 class _Outcome:
@@ -101,7 +116,9 @@ def _named(sites: Mapping[int, Site], weights: Any) -> dict[int, Any]:
     return dict(zip(sites, weights, strict=True))
 
 
-def _final(model: Model, prompts: Prompts, written: Mapping[int, Any], sizes: Mapping[int, float]) -> Any:
+def _final(
+    model: Model, prompts: Prompts, written: Mapping[int, Any], sizes: Mapping[int, float]
+) -> Any:
     """Final states of the words, with vectors added to the outputs of attention sublayers."""
     seen: list[Any] = []
     last = model.blocks[model.stack.schedule[-1]]

@@ -1,4 +1,5 @@
-"""Edits as tensors: the inverse of `Stack.projection` and `Stack.output`, for files and for loaded models.
+"""Edits as tensors: the inverse of `Stack.projection` and `Stack.output`, for files and for loaded
+models.
 
 Only entries that differ are replaced, so that everything else in a tensor keeps its bits.
 """
@@ -18,8 +19,11 @@ from eigenloop.steer.edits import Edit
 from eigenloop.system.errors import InputError
 
 KINDS: Mapping[str, Any] = {
-    "float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,
-}  # fmt: skip
+    "float64": np.float64,
+    "float32": np.float32,
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+}
 
 
 def has_bias(stack: Stack, layer: int) -> tuple[bool, bool]:
@@ -31,7 +35,9 @@ def has_bias(stack: Stack, layer: int) -> tuple[bool, bool]:
 
 
 def value_features(stack: Stack) -> np.ndarray:
-    """Where W_V's output features stand in the stored (possibly fused) map, (groups * head_dim,)."""
+    """Where W_V's output features stand in the stored (possibly fused) map, (groups *
+    head_dim,).
+    """
     sizes = {"part": len(ROLES), "head": stack.groups, "dim": stack.head_dim}
     shape = tuple(sizes[axis] for axis in stack.layout.rows)
     features = np.arange(int(np.prod(shape))).reshape(shape)
@@ -88,18 +94,24 @@ def stored_kinds(stack: Stack, source: Stack) -> dict[str, str]:
             for end in ("weight", "bias"):
                 name = f"{source.module(layer, part)}.{end}"
                 if name in names:
-                    kinds[f"{stack.module(layer, part)}.{end}"] = source.weights.tensors.stored(name)
+                    kinds[f"{stack.module(layer, part)}.{end}"] = source.weights.tensors.stored(
+                        name
+                    )
     return kinds
 
 
 @contextmanager
-def applied(model: Model, edits: Sequence[Edit], kinds: Mapping[str, str] | None = None) -> Iterator[Model]:
-    """Steer a loaded model for as long as the block lasts; its weights come back bit for bit, after an exception too.
+def applied(
+    model: Model, edits: Sequence[Edit], kinds: Mapping[str, str] | None = None
+) -> Iterator[Model]:
+    """Steer a loaded model for as long as the block lasts; its weights come back bit for bit, after
+    an exception too.
 
     Args:
         model: a model that runs, in float32 or float64.
         edits: at most one for each block, made from this model's weights.
-        kinds: name -> the kind of number that a tensor will be stored as, to which it is rounded here already.
+        kinds: name -> the kind of number that a tensor will be stored as, to which it is rounded
+            here already.
 
     Raises:
         InputError: as for `changed_tensors`.
@@ -113,7 +125,11 @@ def applied(model: Model, edits: Sequence[Edit], kinds: Mapping[str, str] | None
     with torch.no_grad():
         try:
             for name, tensor in tensors.items():
-                values = rounded(new[name], kinds[name]).astype(np.float64) if kinds and name in kinds else new[name]
+                values = (
+                    rounded(new[name], kinds[name]).astype(np.float64)
+                    if kinds and name in kinds
+                    else new[name]
+                )
                 tensor.copy_(torch.from_numpy(values))
             yield model
         finally:
@@ -127,14 +143,21 @@ def _changed(stack: Stack, edit: Edit) -> Iterator[tuple[str, np.ndarray]]:
     features, width = value_features(stack), stack.width
     for name, old, new, place in (
         (f"{output}.weight", _columns(edit.before), _columns(edit.after), slice(None)),
-        (f"{value}.weight", edit.before.value.reshape(-1, width), edit.after.value.reshape(-1, width), features),
+        (
+            f"{value}.weight",
+            edit.before.value.reshape(-1, width),
+            edit.after.value.reshape(-1, width),
+            features,
+        ),
         (f"{output}.bias", edit.before.output_bias, edit.after.output_bias, slice(None)),
         (f"{value}.bias", edit.before.value_bias.ravel(), edit.after.value_bias.ravel(), features),
     ):
         if np.array_equal(old, new):
             continue
         if name not in tensors.names():
-            raise InputError(f"{stack.weights.source} has no {name}, which the edit would have to change")
+            raise InputError(
+                f"{stack.weights.source} has no {name}, which the edit would have to change"
+            )
         whole = tensors.read(name).astype(np.float64)
         view = whole.T if whole.ndim == 2 and layout.transposed else whole
         view[place] = np.where(np.asarray(old, np.float64) == new, view[place], new)

@@ -1,9 +1,11 @@
-"""An output directory: whose it is, one process at a time, and nothing left of a killed one (standard library only).
+"""An output directory: whose it is, one process at a time, and nothing left of a killed one
+(standard library only).
 
-    .lock    {"train": ["config.toml", ...]}: the commands whose directory it is, and the names that each of them
-             writes there; locked while one of them works
+    .lock    {"train": ["config.toml", ...]}: the commands whose directory it is, and the names that
+             each of them writes there; locked while one of them works
 
-A killed process leaves its lock free and temporary files of its own names inside, which the next start removes.
+A killed process leaves its lock free and temporary files of its own names inside, which the next
+start removes.
 """
 
 import fcntl
@@ -28,7 +30,9 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}")
 TRIES = 100
 """How often a directory is made again that another process removes as it fails."""
 PATIENCE_SECONDS = 2.5
-"""How long a lock is waited for: the workers of a killed process may have it for two seconds more."""
+"""How long a lock is waited for: the workers of a killed process may have it for two seconds
+more.
+"""
 
 _Identity = tuple[int, int]
 _held: dict[Path, _Identity] = {}
@@ -48,7 +52,8 @@ class OutputDirectory:
         command: whose it is: "train".
         names: of the files that the command writes, when all is written.
         beside: commands that may write there too, other names.
-        refuse: raises InputError for what else the command cannot use; asked before and after the lock is taken.
+        refuse: raises InputError for what else the command cannot use; asked before and after the
+            lock is taken.
 
     Example:
         >>> import tempfile
@@ -66,7 +71,8 @@ class OutputDirectory:
     refuse: Callable[[], None] = nothing
 
     def owners(self) -> dict[str, list[str]]:
-        """Commands that have marked the directory -> the names that they write; none in an unmarked one.
+        """Commands that have marked the directory -> the names that they write; none in an unmarked
+        one.
 
         Raises:
             InputError: the mark is somebody else's file.
@@ -75,7 +81,9 @@ class OutputDirectory:
             text = (self.path / LOCK).read_text(encoding="utf-8")
             if not text:  # an earlier version's, or that of a process killed at once
                 return {}
-            return {str(command): list(map(str, names)) for command, names in json.loads(text).items()}
+            return {
+                str(command): list(map(str, names)) for command, names in json.loads(text).items()
+            }
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (ValueError, AttributeError, TypeError):
@@ -90,7 +98,8 @@ class OutputDirectory:
         """Find out, before anything is computed, that the directory can be used; makes nothing.
 
         Raises:
-            InputError: it is a file, cannot be written to, or is another command's; what `refuse` raises.
+            InputError: it is a file, cannot be written to, or is another command's; what `refuse`
+                raises.
         """
         try:
             require_writable(self.path)
@@ -98,22 +107,28 @@ class OutputDirectory:
                 if command == self.command:
                     continue
                 if command not in self.beside:
-                    raise InputError(f"{self.path} was written by eigenloop {command}; choose another --out")
+                    raise InputError(
+                        f"{self.path} was written by eigenloop {command}; choose another --out"
+                    )
                 taken = sorted({*names} & {*self.names})
                 if taken:
-                    raise InputError(f"{self.path / taken[0]} is eigenloop {command}'s; choose another --out")
+                    raise InputError(
+                        f"{self.path / taken[0]} is eigenloop {command}'s; choose another --out"
+                    )
             self.refuse()
         except OSError as error:
             raise _unusable(self.path, error) from None
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make, lock and mark the directory while the block runs; what a killed process left in it is removed.
+        """Make, lock and mark the directory while the block runs; what a killed process left in it
+        is removed.
 
         A directory that was made here and stays empty is removed again after an error.
 
         Raises:
-            InputError: as for `check`; another process holds it; it was removed while the block ran.
+            InputError: as for `check`; another process holds it; it was removed while the block
+                ran.
         """
         self.check()
         place = Path(os.path.abspath(self.path))
@@ -128,7 +143,9 @@ class OutputDirectory:
                 self.check()  # again: what was there may have been another process's first moments
                 self.mark()
                 for leftover in self.leftovers():
-                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(
+                        missing_ok=True
+                    )
                 yield
                 require_there(place)
             except BaseException:
@@ -146,21 +163,29 @@ class OutputDirectory:
         """Say in the mark which names the command writes; the directory must be held."""
         content = json.dumps({**self.owners(), self.command: sorted(set(names))}).encode()
         try:
-            with open(self.path / LOCK, "r+b", buffering=0) as file:  # never replaced: the lock is on this very file
+            with open(
+                self.path / LOCK, "r+b", buffering=0
+            ) as file:  # never replaced: the lock is on this very file
                 file.write(content)
                 file.truncate()
         except OSError as error:
             raise _unusable(self.path, error) from None
 
     def leftovers(self) -> list[Path]:
-        """What a killed process left: files that were not yet whole, and a folder that was not yet in its place."""
+        """What a killed process left: files that were not yet whole, and a folder that was not
+        yet in its place.
+        """
         mine = {*self.names, *self.owners().get(self.command, ())}
 
         def left(name: str) -> bool:
             temporary = _TEMPORARY.fullmatch(name)
-            return (name if temporary is None else temporary[1]) in (mine if temporary else mine & {STAGED})
+            return (name if temporary is None else temporary[1]) in (
+                mine if temporary else mine & {STAGED}
+            )
 
-        return [path for path in self.path.iterdir() if left(path.name)] if self.path.is_dir() else []
+        return (
+            [path for path in self.path.iterdir() if left(path.name)] if self.path.is_dir() else []
+        )
 
 
 def require_writable(directory: Path) -> None:
@@ -179,7 +204,8 @@ def require_writable(directory: Path) -> None:
 
 
 def make(directory: Path) -> None:
-    """Make a directory where it is missing, but none that this process holds, or below one, and that was removed.
+    """Make a directory where it is missing, but none that this process holds, or below one, and
+    that was removed.
 
     Raises:
         InputError: it was removed while this process held it.
@@ -228,12 +254,16 @@ def _locked(directory: Path) -> int:
             continue  # another process has just removed what it had made
         if not _taken(lock):
             os.close(lock)
-            raise InputError(f"{directory} is in use by another process; wait for it or choose another --out")
+            raise InputError(
+                f"{directory} is in use by another process; wait for it or choose another --out"
+            )
         with suppress(OSError):
             if _identity(os.stat(directory / LOCK)) == _identity(os.fstat(lock)):
                 return lock
         os.close(lock)  # the lock of a directory that was removed in between
-    raise InputError(f"{directory} is removed by another process again and again; choose another --out")
+    raise InputError(
+        f"{directory} is removed by another process again and again; choose another --out"
+    )
 
 
 def _taken(lock: int) -> bool:

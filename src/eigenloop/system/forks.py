@@ -1,6 +1,7 @@
 """Whether this process was forked from one in which JAX had begun to work.
 
-A fork copies JAX's state but none of its threads, and what they should do is waited for without end.
+A fork copies JAX's state but none of its threads, and what they should do is waited for without
+end.
 """
 
 import os
@@ -27,8 +28,8 @@ def refuse_forked() -> None:
     """
     if forked():
         raise InputError(
-            "this process was forked from one in which JAX had begun to work, and JAX would wait for ever in it; start "
-            'processes by multiprocessing.get_context("spawn")'
+            "this process was forked from one in which JAX had begun to work, and JAX would wait"
+            ' for ever in it; start processes by multiprocessing.get_context("spawn")'
         )
 
 
@@ -39,7 +40,9 @@ def _begun() -> bool:
 
 
 def _alone() -> bool:
-    """Whether this process has no thread but Python's own; JAX has a dozen others once it has begun."""
+    """Whether this process has no thread but Python's own; JAX has a dozen others once it has
+    begun.
+    """
     return TASKS.is_dir() and len(list(TASKS.iterdir())) <= threading.active_count()
 
 

@@ -1,8 +1,9 @@
 """Ctrl-C that waits for a safe moment (standard library only).
 
-An exception raised in the middle of XLA's compiler ends the process with a segmentation fault. So the command line
-keeps in mind that Ctrl-C was pressed, long computations ask by `check` between their pieces, and a second Ctrl-C ends
-the process at once, whatever it is doing. Nothing here is in force until `handled` is entered.
+An exception raised in the middle of XLA's compiler ends the process with a segmentation fault. So
+the command line keeps in mind that Ctrl-C was pressed, long computations ask by `check` between
+their pieces, and a second Ctrl-C ends the process at once, whatever it is doing. Nothing here is in
+force until `handled` is entered.
 """
 
 import os
@@ -22,9 +23,11 @@ _asked, _deferring = threading.Event(), threading.Event()
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Take Ctrl-C over while the block runs: the first raises KeyboardInterrupt, where `deferred` at the next `check`.
+    """Take Ctrl-C over while the block runs: the first raises KeyboardInterrupt, where `deferred`
+    at the next `check`.
 
-    Where Ctrl-C is ignored or has another handler, and outside the main thread, everything stays as it is.
+    Where Ctrl-C is ignored or has another handler, and outside the main thread, everything stays as
+    it is.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -92,7 +95,9 @@ def _listen(reader: int) -> None:
         if first is None:
             first = time.monotonic()
             if _deferring.is_set():
-                os.write(2, b"\nnote: stopping at the next safe moment; Ctrl-C again stops at once\n")
+                os.write(
+                    2, b"\nnote: stopping at the next safe moment; Ctrl-C again stops at once\n"
+                )
         elif time.monotonic() - first > TOGETHER_SECONDS:
             os.write(2, b"\nerror: interrupted twice; stopped at once\n")
             os._exit(INTERRUPTED)

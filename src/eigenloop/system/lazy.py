@@ -1,4 +1,6 @@
-"""Public names of a package, imported when they are first used (PEP 562), so that importing it costs nothing."""
+"""Public names of a package, imported when they are first used (PEP 562), so that importing it
+costs nothing.
+"""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -16,7 +18,9 @@ def lazy_names(
         others: public names that the package imports or defines itself.
 
     Example:
-        >>> find, listing, public = lazy_names("eigenloop.numerics", {"spectrum": "top_multiplicity"})
+        >>> find, listing, public = lazy_names(
+        ...     "eigenloop.numerics", {"spectrum": "top_multiplicity"}
+        ... )
         >>> public, find("top_multiplicity")([3.0, 3.0, 1.0])
         (['top_multiplicity'], 2)
     """

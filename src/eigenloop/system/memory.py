@@ -1,4 +1,6 @@
-"""How much memory this process may take, and refusing what would take more (standard library only)."""
+"""How much memory this process may take, and refusing what would take more (standard library
+only).
+"""
 
 import os
 import resource
@@ -11,7 +13,9 @@ CONTROL_GROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 
 def memory_limit() -> int:
-    """Bytes of the machine's memory, or of a smaller limit set on this process or its control group."""
+    """Bytes of the machine's memory, or of a smaller limit set on this process or its control
+    group.
+    """
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for file in CONTROL_GROUPS:
         try:
@@ -38,13 +42,15 @@ def require_memory(needed: int, what: str, remedy: str, *, limit: int | None = N
         >>> require_memory(2**40, "this training", "lower --dim", limit=2**33)
         Traceback (most recent call last):
             ...
-        eigenloop.system.errors.InputError: this training needs at least 1,024 GiB of memory, and there are 8 GiB; \
+        eigenloop.system.errors.InputError: this training needs at least 1,024 GiB of memory, and
+        there are 8 GiB; \
 lower --dim
     """
     there = memory_limit() if limit is None else limit
     if needed > there:
         raise InputError(
-            f"{what} needs at least {_gib(needed)} GiB of memory, and there are {_gib(there)} GiB; {remedy}"
+            f"{what} needs at least {_gib(needed)} GiB of memory, and there are {_gib(there)} GiB;"
+            f" {remedy}"
         )
 
 

@@ -1,4 +1,6 @@
-"""Progress bars on standard error, with time left; a line every 10 % where standard error is no terminal."""
+"""Progress bars on standard error, with time left; a line every 10 % where standard error is no
+terminal.
+"""
 
 import threading
 import time
@@ -6,7 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 PATIENCE = 1.0
 """Seconds that lines are held back: what is refused within them is refused in one line alone."""
@@ -21,7 +30,8 @@ class Bars:
         self._held: dict[str, str] = {}
         self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._timer = threading.Timer(PATIENCE, self.say)  # work that says nothing more would stay unseen
+        # work that says nothing more would stay unseen
+        self._timer = threading.Timer(PATIENCE, self.say)
         self._timer.daemon = True
 
     def tell(self, name: str, done: int, total: int) -> None:
@@ -59,9 +69,13 @@ def bars() -> Iterator[Bars]:
     """Show bars while the block runs; lines that are held back are dropped where it fails."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         shown = Bars(progress)
         try:

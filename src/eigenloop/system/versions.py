@@ -8,11 +8,15 @@ from contextlib import suppress
 LAB = ("eigenloop", "jax", "jaxlib", "numpy")
 """Packages that decide the bits of a training run or a claim."""
 LENS = ("eigenloop", "numpy", "scipy", "safetensors", "torch", "transformers", "tokenizers")
-"""Packages that decide the bits of what is found in a pretrained model; the last three only where it runs."""
+"""Packages that decide the bits of what is found in a pretrained model; the last three only
+where it runs.
+"""
 
 
 def versions(packages: Sequence[str] = LAB) -> dict[str, str]:
-    """Versions that decide a run's bits: of the packages that are installed, of Python, and the machine's kind."""
+    """Versions that decide a run's bits: of the packages that are installed, of Python, and the
+    machine's kind.
+    """
     found = {}
     for name in packages:
         with suppress(importlib.metadata.PackageNotFoundError):
@@ -27,4 +31,6 @@ def software(packages: Sequence[str] = LAB) -> str:
         >>> software(("numpy",)).startswith("numpy ")
         True
     """
-    return ", ".join(f"{name} {version}" for name, version in versions(packages).items() if name != "machine")
+    return ", ".join(
+        f"{name} {version}" for name, version in versions(packages).items() if name != "machine"
+    )

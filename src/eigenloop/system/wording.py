@@ -27,7 +27,8 @@ def listed(numbers: Sequence[int], *, most: int = 12) -> str:
 
 
 def number(value: complex | None, *, digits: int = 4, missing: str = "") -> str:
-    """A real number, or a complex one that stands for a conjugate pair, with so many significant digits.
+    """A real number, or a complex one that stands for a conjugate pair, with so many significant
+    digits.
 
     Example:
         >>> number(-1.5 + 0.25j), number(2 / 3), number(None, missing="not measured")

@@ -1,4 +1,6 @@
-"""Worker processes: fresh Pythons that leave Ctrl-C to their parent and end when it is gone (standard library only)."""
+"""Worker processes: fresh Pythons that leave Ctrl-C to their parent and end when it is gone
+(standard library only).
+"""
 
 import multiprocessing
 import os
@@ -23,8 +25,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def processes(workers: int, begin: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
-    """A pool of fresh Python processes, deaf to Ctrl-C (their parent decides), that end when their parent is gone.
+def processes(
+    workers: int, begin: Callable[..., None] | None = None, *arguments: Any
+) -> ProcessPoolExecutor:
+    """A pool of fresh Python processes, deaf to Ctrl-C (their parent decides), that end when their
+    parent is gone.
 
     Args:
         workers: how many.
@@ -49,7 +54,8 @@ def gather(
         meanwhile: called some five times a second.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed. What is not yet begun is cancelled, as after every other error.
+        KeyboardInterrupt: Ctrl-C was pressed. What is not yet begun is cancelled, as after every
+            other error.
     """
     waiting = set(futures)
     try:
@@ -65,7 +71,8 @@ def gather(
 
 
 def work_alone(stop: Any) -> None:
-    """Prepare a worker for one-threaded arithmetic on the CPU, and for ending at once when `stop` is set.
+    """Prepare a worker for one-threaded arithmetic on the CPU, and for ending at once when `stop`
+    is set.
 
     NumPy and JAX read these settings when they are first imported, which is after this.
 

@@ -1,4 +1,6 @@
-"""The theory of arXiv 2606.00605 in numbers: expectations, limits, dynamics, stability (NumPy/SciPy, float64)."""
+"""The theory of arXiv 2606.00605 in numbers: expectations, limits, dynamics, stability
+(NumPy/SciPy, float64).
+"""
 
 from eigenloop.system.lazy import lazy_names
 

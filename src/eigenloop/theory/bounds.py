@@ -1,4 +1,6 @@
-"""Bounds of the lemmas of arXiv 2606.00605 on losses, slopes, gamma* and ||Sq||: closed forms and exact integrals."""
+"""Bounds of the lemmas of arXiv 2606.00605 on losses, slopes, gamma* and ||Sq||: closed forms
+and exact integrals.
+"""
 
 import numpy as np
 from scipy.special import beta
@@ -8,16 +10,18 @@ from eigenloop.theory.integrals import Estimate, log_expectation, log_sum
 
 
 def tail_exponent(dim: int, samples: int) -> float:
-    """alpha in P(lambda_d < x) ~ x^alpha, x -> 0, for n columns uniform on the sphere: (n - d + 1)/2.
+    """alpha in P(lambda_d < x) ~ x^alpha, x -> 0, for n columns uniform on the sphere: (n - d +
+    1)/2.
 
-    lambda_d's density goes like x^{(n-d-1)/2}, so E[1/lambda_d], (A3) of Assumption 3.2, is finite exactly when
-    alpha > 1, n >= d + 2.
+    lambda_d's density goes like x^{(n-d-1)/2}, so E[1/lambda_d], (A3) of Assumption 3.2, is finite
+    exactly when alpha > 1, n >= d + 2.
     """
     return (samples - dim + 1) / 2
 
 
 def slope_bound(values: np.ndarray, *, loops: int) -> np.ndarray:
-    """(L/2)(1/lambda_d - 1/lambda_1): what gamma^2 |d/d gamma| of one sample's end-to-end loss stays below (Lemma A.4).
+    """(L/2)(1/lambda_d - 1/lambda_1): what gamma^2 |d/d gamma| of one sample's end-to-end loss
+    stays below (Lemma A.4).
 
     Args:
         values: eigenvalues of S, descending and positive, (..., d).
@@ -30,7 +34,8 @@ def slope_bound(values: np.ndarray, *, loops: int) -> np.ndarray:
 
 
 def loss_bound(gram: np.ndarray, query: np.ndarray, gammas: np.ndarray) -> np.ndarray:
-    """What one sample's loss stays below in one layer with LN: twice sin^2 of the angle's bound (Lemma C.6).
+    """What one sample's loss stays below in one layer with LN: twice sin^2 of the angle's bound
+    (Lemma C.6).
 
         2 G/(gamma^2 ||Sq||^4),    G = ||q||^2 ||Sq||^2 - (q.Sq)^2
 
@@ -84,8 +89,8 @@ def inverse_square_constant(dim: int) -> float:
 
     With x = c_1^2 ~ Beta(1/2, (d-1)/2), u = x/(1-x) and e = lambda_d/lambda_1,
 
-        lambda_1 lambda_d E[1/||Sq||^2] <= e E[1/(x + e^2 (1-x))]
-                                         = e/B int_0^inf u^{-1/2} (1+u)^{-(d-2)/2} / (u + e^2) du <= pi/B.
+        lambda_1 lambda_d E[1/||Sq||^2] <= e E[1/(x + e^2 (1-x))] = e/B int_0^inf u^{-1/2}
+                                         (1+u)^{-(d-2)/2} / (u + e^2) du <= pi/B.
 
     Example:
         >>> round(inverse_square_constant(2), 12), round(inverse_square_constant(3), 12)
@@ -95,7 +100,8 @@ def inverse_square_constant(dim: int) -> float:
 
 
 def inverse_square(rows: np.ndarray) -> Estimate:
-    """E[1/||Sq||^2] = int_0^inf P(t) sum_i u_i dt with weights lambda_i^2, all positive (Lemma F.4).
+    """E[1/||Sq||^2] = int_0^inf P(t) sum_i u_i dt with weights lambda_i^2, all positive (Lemma
+    F.4).
 
     Args:
         rows: spectra of full rank, descending, (B, d).
@@ -105,5 +111,7 @@ def inverse_square(rows: np.ndarray) -> Estimate:
     """
     top = rows[:, :1]
     log_weights = 2 * np.log(rows / top)
-    found = log_expectation(lambda nodes: log_sum(nodes.log_v - log_weights[:, None, :]), log_weights, p=1.0)
+    found = log_expectation(
+        lambda nodes: log_sum(nodes.log_v - log_weights[:, None, :]), log_weights, p=1.0
+    )
     return Estimate(np.exp(found.value) / top[:, 0] ** 2, found.error)

@@ -1,8 +1,10 @@
-"""Population gradient descent for (a, b): step by step, and to any time by the recursion's own continuous flow.
+"""Population gradient descent for (a, b): step by step, and to any time by the recursion's own
+continuous flow.
 
-    a_{t+1} = a_t - (eta/d) b_t f'(gamma_t),    b_{t+1} = b_t - (eta/d) a_t f'(gamma_t),    gamma = a b
+    a_{t+1} = a_t - (eta/d) b_t f'(gamma_t),  b_{t+1} = b_t - (eta/d) a_t f'(gamma_t),   gamma = a b
 
-(the 1/d: a block whose gradient is g I has trace d g). With k = -(eta/d) f'(gamma), s = a^2 + b^2 and c = a^2 - b^2,
+(the 1/d: a block whose gradient is g I has trace d g). With k = -(eta/d) f'(gamma), s = a^2 + b^2
+and c = a^2 - b^2,
 
     gamma' = gamma (1 + k^2) + k s,    c' = c (1 - k^2),    s = (c^2 + 4 gamma^2)^{1/2}.
 
@@ -27,16 +29,24 @@ DEGREE = 14
 NEGLIGIBLE = 1e-13
 WIDEST, NARROWEST = 0.5, 1e-4
 SMOOTH_FROM = 10_000
-"""Steps done one by one before the flow takes over: by then a step changes gamma by less than 1e-4 of itself."""
+"""Steps done one by one before the flow takes over: by then a step changes gamma by less than
+1e-4 of itself.
+"""
 ORDER = 4
 """Forward differences in the flow's velocity."""
 STEPWISE = 2_000_000
-"""The most steps that are done one by one; longer runs follow the recursion's own flow, whose error is estimated."""
+"""The most steps that are done one by one; longer runs follow the recursion's own flow, whose
+error is estimated.
+"""
 MOST_STEPS = 1e18
 ROUNDING = 4e-15
-"""Times the root of the number of steps: what rounding adds up to, the standstill just before gamma* included."""
+"""Times the root of the number of steps: what rounding adds up to, the standstill just before
+gamma* included.
+"""
 SMOOTH = 0.5
-"""Without LN the flow takes over where a step shrinks gamma's error by less than this part of it."""
+"""Without LN the flow takes over where a step shrinks gamma's error by less than this part of
+it.
+"""
 CONVERGED = 40.0
 """Without LN gamma is at its limit where its error is e^-40 = 4e-18 of what it was at the start."""
 
@@ -58,10 +68,11 @@ class Path(NamedTuple):
 
 
 class SlopeTable:
-    """f'(gamma) by piecewise Chebyshev interpolation of log(-f') in log(1 + gamma lambda_1), built where it is needed.
+    """f'(gamma) by piecewise Chebyshev interpolation of log(-f') in log(1 + gamma lambda_1), built
+    where it is needed.
 
-    Each piece is halved until its last coefficients fall below 1e-13, so the table is as exact as f' itself. For many
-    spectra it holds the mean of their slopes.
+    Each piece is halved until its last coefficients fall below 1e-13, so the table is as exact as
+    f' itself. For many spectra it holds the mean of their slopes.
     """
 
     def __init__(self, setting: EndToEnd | LayerwiseNorm) -> None:
@@ -87,9 +98,14 @@ class SlopeTable:
         while True:
             if low not in self._known or self._known[low][0] > width:
                 coefficients = self._fit(low, width)
-                small = np.abs(coefficients[-3:]).max() < NEGLIGIBLE * max(1.0, float(np.abs(coefficients).max()))
+                small = np.abs(coefficients[-3:]).max() < NEGLIGIBLE * max(
+                    1.0, float(np.abs(coefficients).max())
+                )
                 if small or width < NARROWEST:
-                    self._known[low] = width, tuple(map(float, chebyshev.cheb2poly(coefficients)[::-1]))
+                    self._known[low] = (
+                        width,
+                        tuple(map(float, chebyshev.cheb2poly(coefficients)[::-1])),
+                    )
             known = self._known.get(low)
             if known is not None and known[0] <= width and y < low + known[0]:
                 self._low, self._high, self._half = low, low + known[0], known[0] / 2
@@ -132,13 +148,16 @@ def recursion(
         slope: the setting's `slope_function`, to be shared between several paths.
 
     Returns:
-        The path at 0, at log-spaced steps and at the end. A step too large makes it diverge: the rest is then infinite.
+        The path at 0, at log-spaced steps and at the end. A step too large makes it diverge: the
+        rest is then infinite.
 
     Raises:
         InputError: a learning rate or a number of steps without meaning.
 
     Example:
-        >>> path = recursion(LayerwiseLinear([2.0, 1.0], target="unnormalized"), learning_rate=0.1, steps=500)
+        >>> path = recursion(
+        ...     LayerwiseLinear([2.0, 1.0], target="unnormalized"), learning_rate=0.1, steps=500
+        ... )
         >>> round(float(path.gamma[-1]), 9)
         0.4
     """
@@ -152,7 +171,9 @@ def recursion(
             following = next(recorded, steps + 1)
         k = -rate * slope(a * b) if abs(a * b) < 1e150 else math.inf
         if not math.isfinite(k):
-            rows += [(later, math.inf, math.inf) for later in (following, *recorded) if later <= steps]
+            rows += [
+                (later, math.inf, math.inf) for later in (following, *recorded) if later <= steps
+            ]
             break
         following_state = a + k * b, b + k * a
         if following_state == (a, b):  # rounding lets it move no more
@@ -163,13 +184,15 @@ def recursion(
     return Path(found[0], found[1], found[2], ROUNDING * math.sqrt(steps))
 
 
-def long_run(setting: Setting, *, learning_rate: float, steps: float, start: tuple[float, float] = START) -> Path:
+def long_run(
+    setting: Setting, *, learning_rate: float, steps: float, start: tuple[float, float] = START
+) -> Path:
     """Gradient descent to very long times, up to 10^12 steps and beyond.
 
-    The recursion M has an exact continuous interpolation, the flow of log M: with forward differences along its own
-    iterates, velocity = D x - (1/2) D^2 x + (1/3) D^3 x - ..., whose n-th term is of the order of t^-n. The first steps
-    are done one by one; then the flow is solved in log t. The error is that of leaving out the last difference, plus
-    the solver's.
+    The recursion M has an exact continuous interpolation, the flow of log M: with forward
+    differences along its own iterates, velocity = D x - (1/2) D^2 x + (1/3) D^3 x - ..., whose n-th
+    term is of the order of t^-n. The first steps are done one by one; then the flow is solved in
+    log t. The error is that of leaving out the last difference, plus the solver's.
 
     Args:
         setting: as for `recursion`.
@@ -178,8 +201,9 @@ def long_run(setting: Setting, *, learning_rate: float, steps: float, start: tup
         start: (a_0, b_0).
 
     Returns:
-        The path at log-spaced steps and at the end. Without LN gamma is followed until it is gamma* to rounding. Steps
-        so large that it still oscillates about gamma* after `STEPWISE` of them have no value at later ones: nan.
+        The path at log-spaced steps and at the end. Without LN gamma is followed until it is gamma*
+        to rounding. Steps so large that it still oscillates about gamma* after `STEPWISE` of them
+        have no value at later ones: nan.
     """
     first = int(min(steps, SMOOTH_FROM))
     head = recursion(setting, learning_rate=learning_rate, steps=first, start=start)
@@ -205,16 +229,25 @@ def long_run(setting: Setting, *, learning_rate: float, steps: float, start: tup
 
 
 def _linear_run(
-    setting: LayerwiseLinear, head: Path, times: np.ndarray, learning_rate: float, start: tuple[float, float]
+    setting: LayerwiseLinear,
+    head: Path,
+    times: np.ndarray,
+    learning_rate: float,
+    start: tuple[float, float],
 ) -> Path:
-    """Without LN: the flow of (log |e|, c), e = gamma* - gamma, whose differences are in closed form.
+    """Without LN: the flow of (log |e|, c), e = gamma* - gamma, whose differences are in closed
+    form.
 
-    With kappa = 2 eta mu2/d: k = kappa e, e' = e (1 - kappa s - kappa^2 gamma e), c' = c (1 - k^2). Once e is below
-    rounding, gamma = gamma*. Large steps overshoot, and an e of changing sign has no flow: those are done one by one,
-    as far as that goes.
+    With kappa = 2 eta mu2/d: k = kappa e, e' = e (1 - kappa s - kappa^2 gamma e), c' = c (1 - k^2).
+    Once e is below rounding, gamma = gamma*. Large steps overshoot, and an e of changing sign has
+    no flow: those are done one by one, as far as that goes.
     """
     mu2, best = _linear(setting)
-    kappa, first, gamma = 2 * learning_rate * mu2 / setting.dim, float(head.steps[-1]), float(head.gamma[-1])
+    kappa, first, gamma = (
+        2 * learning_rate * mu2 / setting.dim,
+        float(head.steps[-1]),
+        float(head.gamma[-1]),
+    )
     apart, before = best - gamma, abs(best - start[0] * start[1])
     c = head.a[-1] ** 2 - head.b[-1] ** 2
     if abs(apart) <= before * math.exp(-CONVERGED):
@@ -224,16 +257,24 @@ def _linear_run(
         found = recursion(setting, learning_rate=learning_rate, steps=most, start=start)
         settled = most == times[-1] or abs(best - found.gamma[-1]) <= 1e-12 * abs(best)
         end = (float(found.a[-1]), float(found.b[-1])) if settled else (math.nan, math.nan)
-        a, b = (np.interp(times, found.steps, x, right=last) for x, last in zip(found[1:3], end, strict=True))
+        a, b = (
+            np.interp(times, found.steps, x, right=last)
+            for x, last in zip(found[1:3], end, strict=True)
+        )
         return _continued(head, times, a, b, found.error if settled else math.inf)
 
     def increments(log_apart: float, c: float) -> tuple[float, float]:
         e = math.copysign(math.exp(log_apart), apart)
         gamma = best - e
-        return math.log1p(-kappa * (math.hypot(c, 2 * gamma) + kappa * gamma * e)), -c * (kappa * e) ** 2
+        return (
+            math.log1p(-kappa * (math.hypot(c, 2 * gamma) + kappa * gamma * e)),
+            -c * (kappa * e) ** 2,
+        )
 
     begin, least = np.array([math.log(abs(apart)), c]), math.log(before) - CONVERGED
-    state, rougher = (_flow(increments, begin, int(first), times, order, least) for order in (ORDER, ORDER - 1))
+    state, rougher = (
+        _flow(increments, begin, int(first), times, order, least) for order in (ORDER, ORDER - 1)
+    )
     e = np.copysign(np.exp(state[0]), apart)
     a, b = _weights(best - e, state[1], head)
     off = abs(float(np.copysign(np.exp(rougher[0, -1]), apart) - e[-1])) + 1e-11 * abs(float(e[-1]))
@@ -241,10 +282,16 @@ def _linear_run(
 
 
 def _flow(
-    increments: Callable[[float, float], tuple[float, float]], begin: np.ndarray, first: int, times: np.ndarray,
-    order: int, least: float = -math.inf,
-) -> np.ndarray:  # fmt: skip
-    """The flow of the map x -> x + increments(x) from step `first`, at `times`; constant once x[0] is below `least`."""
+    increments: Callable[[float, float], tuple[float, float]],
+    begin: np.ndarray,
+    first: int,
+    times: np.ndarray,
+    order: int,
+    least: float = -math.inf,
+) -> np.ndarray:
+    """The flow of the map x -> x + increments(x) from step `first`, at `times`; constant once
+    x[0] is below `least`.
+    """
 
     def velocity(log_time: float, state: np.ndarray) -> np.ndarray:
         return math.exp(log_time) * _log_of_map(increments, state, order)
@@ -255,24 +302,37 @@ def _flow(
     ended.terminal = True  # type: ignore[attr-defined]  # read by solve_ivp
     logs = np.log(times)
     found = solve_ivp(
-        velocity, (math.log(first), logs[-1]), begin, method="DOP853", t_eval=logs, rtol=1e-12, atol=1e-14,
+        velocity,
+        (math.log(first), logs[-1]),
+        begin,
+        method="DOP853",
+        t_eval=logs,
+        rtol=1e-12,
+        atol=1e-14,
         events=ended if math.isfinite(least) else None,
-    )  # fmt: skip
-    reached = np.reshape(found.y, (len(begin), -1))  # an empty list where it ended before the first of the times
+    )
+    # an empty list where it ended before the first of the times
+    reached = np.reshape(found.y, (len(begin), -1))
     if reached.shape[1] == len(times):
         return reached
     last = found.y_events[0][0]
-    return np.concatenate([reached, np.repeat(last[:, None], len(times) - reached.shape[1], axis=1)], axis=1)
+    return np.concatenate(
+        [reached, np.repeat(last[:, None], len(times) - reached.shape[1], axis=1)], axis=1
+    )
 
 
 def _weights(gamma: np.ndarray, c: np.ndarray, head: Path) -> tuple[np.ndarray, np.ndarray]:
     """(a, b) out of gamma = ab and c = a^2 - b^2; the larger of the two never changes its sign."""
     larger = np.sqrt((np.hypot(c, 2 * gamma) + abs(c)) / 2)
-    larger = np.where(c >= 0, math.copysign(1.0, head.a[-1]), math.copysign(1.0, head.b[-1])) * larger
+    larger = (
+        np.where(c >= 0, math.copysign(1.0, head.a[-1]), math.copysign(1.0, head.b[-1])) * larger
+    )
     return np.where(c >= 0, larger, gamma / larger), np.where(c >= 0, gamma / larger, larger)
 
 
-def _continued(head: Path, times: np.ndarray, a: np.ndarray | float, b: np.ndarray | float, error: float) -> Path:
+def _continued(
+    head: Path, times: np.ndarray, a: np.ndarray | float, b: np.ndarray | float, error: float
+) -> Path:
     """The head, then (a, b) at `times`."""
     tails = (np.broadcast_to(x, times.shape) for x in (a, b))
     a, b = (np.append(x, tail) for x, tail in zip((head.a, head.b), tails, strict=True))
@@ -286,7 +346,8 @@ def asymptotic(setting: Setting, *, learning_rate: float, steps: float) -> dict[
     Layerwise with LN: gamma ~ (12 eta Y2 t/d)^{1/3}, a ~ b ~ gamma^{1/2}, f ~ Y2/gamma^2.
     Without LN: gamma*, f*, and a, b from a^2 - b^2 = 1 (kept to first order in eta).
 
-    Source: arXiv 2606.00605, Thms 4.1 to 4.3; the paper states the exponents, the constants are derived here.
+    Source: arXiv 2606.00605, Thms 4.1 to 4.3; the paper states the exponents, the constants are
+    derived here.
     """
     check_steps(learning_rate, steps)
     rate = learning_rate * steps / setting.dim
@@ -294,7 +355,12 @@ def asymptotic(setting: Setting, *, learning_rate: float, steps: float) -> dict[
         _, gamma = _linear(setting)
         s = math.hypot(1.0, 2 * gamma)
         a = math.sqrt((s + 1) / 2)
-        return {"gamma": gamma, "a": a, "b": gamma / a, "loss": float(np.mean(setting.loss(gamma).value))}
+        return {
+            "gamma": gamma,
+            "a": a,
+            "b": gamma / a,
+            "loss": float(np.mean(setting.loss(gamma).value)),
+        }
     if isinstance(setting, EndToEnd):
         constant = float(np.mean(setting.upsilon1().value))
         gamma = 2 * math.sqrt(rate * constant)
@@ -310,7 +376,9 @@ def asymptotic(setting: Setting, *, learning_rate: float, steps: float) -> dict[
 def recorded_steps(steps: float, *, after: int = -1) -> list[int]:
     """0, log-spaced whole numbers, and the last step; those beyond `after` only."""
     decades = math.log10(max(steps, 1))
-    grid = np.unique(np.round(10 ** (np.arange(0, int(decades * RECORDED_PER_DECADE) + 1) / RECORDED_PER_DECADE)))
+    grid = np.unique(
+        np.round(10 ** (np.arange(0, int(decades * RECORDED_PER_DECADE) + 1) / RECORDED_PER_DECADE))
+    )
     found = [0, *(int(step) for step in grid if step < steps), int(steps)]
     return [step for step in dict.fromkeys(found) if step > after]
 
@@ -326,10 +394,15 @@ def check_steps(learning_rate: float, steps: float) -> None:
     if not (steps >= 1 and math.isfinite(steps)):
         raise InputError(f"--steps is {steps:g}; it must be at least 1")
     if steps > MOST_STEPS:
-        raise InputError(f"--steps is {steps:g}; it must be at most {MOST_STEPS:g}, where the limits are long reached")
+        raise InputError(
+            f"--steps is {steps:g}; it must be at most {MOST_STEPS:g}, where the limits are long"
+            " reached"
+        )
 
 
-def _log_of_map(increments: Callable[[float, float], tuple[float, float]], state: np.ndarray, order: int) -> np.ndarray:
+def _log_of_map(
+    increments: Callable[[float, float], tuple[float, float]], state: np.ndarray, order: int
+) -> np.ndarray:
     """The velocity of x in steps: D - D^2/2 + D^3/3 - ... along the recursion's own iterates."""
     x, y = float(state[0]), float(state[1])
     moves = np.empty((order, 2))

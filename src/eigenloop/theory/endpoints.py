@@ -1,6 +1,7 @@
 """Where population gradient descent ends: by the asymptotic formulas, and by the recursion itself.
 
-Source: arXiv 2606.00605, Thms 4.1 to 4.3; the constants of the formulas are derived here (see `theory.dynamics`).
+Source: arXiv 2606.00605, Thms 4.1 to 4.3; the constants of the formulas are derived here (see
+`theory.dynamics`).
 """
 
 from collections.abc import Callable
@@ -24,16 +25,24 @@ SETTINGS = ("end_to_end", "layerwise", "no_norm_normalized", "no_norm_unnormaliz
 QUANTITIES = ("gamma", "a", "b", "loss")
 LEADING = "not known: only the leading order at many steps is given; compare with recursion"
 DRAWS, GROUPS = 32, 8
-"""Spectra of Task 1 that the models with LN are trained on (without LN: all), and groups for the standard error."""
+"""Spectra of Task 1 that the models with LN are trained on (without LN: all), and groups for the
+standard error.
+"""
 
 
 def endpoints(
-    of: Spectra, *, loops: int = 10, learning_rate: float, steps: float, report: Report | None = None
+    of: Spectra,
+    *,
+    loops: int = 10,
+    learning_rate: float,
+    steps: float,
+    report: Report | None = None,
 ) -> dict[str, Summary]:
     """gamma, a, b and the loss after gradient descent from (a, b) = (1, 0).
 
     Args:
-        of: one spectrum, or many, of which the models with LN are trained on the first `DRAWS` together.
+        of: one spectrum, or many, of which the models with LN are trained on the first `DRAWS`
+            together.
         loops: L of the end-to-end model.
         learning_rate: eta > 0.
         steps: a whole number, at least 1.
@@ -54,10 +63,20 @@ def endpoints(
     if steps != int(steps):
         raise InputError(f"--steps is {steps:g}; it must be a whole number")
     check_loops(loops)
-    tell, found = report or (lambda name, done, total: None), {"predicted": Summary(), "recursion": Summary()}
+    tell, found = (
+        report or (lambda name, done, total: None),
+        {"predicted": Summary(), "recursion": Summary()},
+    )
     for done, name in enumerate(SETTINGS):
         tell("training", done, len(SETTINGS))
-        _ends(found, name, of.rows if name.startswith("no_norm") else of.rows[:DRAWS], loops, learning_rate, steps)
+        _ends(
+            found,
+            name,
+            of.rows if name.startswith("no_norm") else of.rows[:DRAWS],
+            loops,
+            learning_rate,
+            steps,
+        )
         if name == "layerwise":
             _without_mean(found["predicted"], name, of)
     tell("training", len(SETTINGS), len(SETTINGS))
@@ -66,7 +85,12 @@ def endpoints(
 
 
 def _ends(
-    found: dict[str, Summary], name: str, rows: np.ndarray, loops: int, learning_rate: float, steps: float
+    found: dict[str, Summary],
+    name: str,
+    rows: np.ndarray,
+    loops: int,
+    learning_rate: float,
+    steps: float,
 ) -> None:
     make = _MAKERS[name]
     setting = make(rows, loops)
@@ -74,11 +98,15 @@ def _ends(
     path = _run(setting, learning_rate, steps)
     ends = {"predicted": predicted, "recursion": _end(setting, path)}
     errors = {"predicted": None, "recursion": path.error + constant_error}
-    groups = [[], []] if len(rows) < 2 * GROUPS else _group_ends(make, rows, loops, learning_rate, steps)
+    groups = (
+        [[], []] if len(rows) < 2 * GROUPS else _group_ends(make, rows, loops, learning_rate, steps)
+    )
     reasons = {"predicted": why, "recursion": _why_not(name, path)}
     for (kind, summary), apart in zip(found.items(), groups, strict=True):
         for i, quantity in enumerate(QUANTITIES):
-            spread = None if not apart else float(np.std(apart, axis=0, ddof=1)[i] / np.sqrt(len(apart)))
+            spread = (
+                None if not apart else float(np.std(apart, axis=0, ddof=1)[i] / np.sqrt(len(apart)))
+            )
             summary.put(f"{name}.{quantity}", ends[kind][i], errors[kind], spread, reasons[kind])
 
 
@@ -93,18 +121,29 @@ def _without_mean(predicted: Summary, name: str, of: Spectra) -> None:
 
 
 def _why_not(name: str, path: Path) -> str:
-    """Why there is no end: with LN gamma grows at any learning rate (Lemma A.5), but not every number is a float64."""
+    """Why there is no end: with LN gamma grows at any learning rate (Lemma A.5), but not every
+    number is a float64.
+    """
     if np.isnan(path.a[-1]):
-        return f"it still oscillates about gamma* after {STEPWISE:,} steps: the learning rate is too large"
+        return (
+            f"it still oscillates about gamma* after {STEPWISE:,} steps: the learning rate is too"
+            " large"
+        )
     if name.startswith("no_norm"):
         return "it diverges: the learning rate is too large"
     return "it leaves the range of float64: the learning rate is too large"
 
 
 def _group_ends(
-    make: Callable[[np.ndarray, int], Setting], rows: np.ndarray, loops: int, learning_rate: float, steps: float
+    make: Callable[[np.ndarray, int], Setting],
+    rows: np.ndarray,
+    loops: int,
+    learning_rate: float,
+    steps: float,
 ) -> list[list[list[float]]]:
-    """The same for each of a few groups of spectra: their scatter is that of the mean, to first order."""
+    """The same for each of a few groups of spectra: their scatter is that of the mean, to first
+    order.
+    """
     predicted, recursed = [], []
     for group in np.array_split(rows, GROUPS):
         setting = make(group, loops)
@@ -119,8 +158,12 @@ def _run(setting: Setting, learning_rate: float, steps: float) -> Path:
     return long_run(setting, learning_rate=learning_rate, steps=steps)
 
 
-def _predicted(setting: Setting, learning_rate: float, steps: float) -> tuple[list[float], str, float]:
-    """The asymptotic formulas, in the order of `QUANTITIES`; why they say nothing; the error of their constant."""
+def _predicted(
+    setting: Setting, learning_rate: float, steps: float
+) -> tuple[list[float], str, float]:
+    """The asymptotic formulas, in the order of `QUANTITIES`; why they say nothing; the error of
+    their constant.
+    """
     nothing = [np.nan] * len(QUANTITIES)
     if isinstance(setting, LayerwiseNorm):
         why = upsilon2_diverges(setting.rows)

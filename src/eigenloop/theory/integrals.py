@@ -1,14 +1,17 @@
-"""Expectations of ratios of quadratic forms in a Gaussian vector, as one-dimensional integrals (NumPy, float64).
+"""Expectations of ratios of quadratic forms in a Gaussian vector, as one-dimensional integrals
+(NumPy, float64).
 
 With z standard normal in R^d, x_i = w_i^{1/2} z_i, D = sum_i x_i^2 and h homogeneous of degree 2 q,
 
     E[h(x) / D^p] = (1 / Gamma(p)) int_{-inf}^{inf} t^{p-q} P(t) E[h(y)] ds,    t = e^s,
-    P(t) = E[e^{-tD}] = prod_i (1 + 2 t w_i)^{-1/2},    y_i ~ N(0, v_i) independent,    v_i = t w_i / (1 + 2 t w_i),
+    P(t) = E[e^{-tD}] = prod_i (1 + 2 t w_i)^{-1/2},    y_i ~ N(0, v_i) independent,
+        v_i = t w_i / (1 + 2 t w_i),
 
-because 1/D^p = (1/Gamma(p)) int t^{p-1} e^{-tD} dt and e^{-tD} tilts each Gaussian into a narrower one. Every v_i is
-below 1/2 and log v_i is exact at any scale, so weights that span thousands of decades are no difficulty. The integrand
-is analytic in the strip |Im s| < pi and falls exponentially on both sides: the trapezoidal rule in s converges
-exponentially in 1/step. Where h has degree 2p the expectation over a unit vector q = z/||z|| is the same.
+because 1/D^p = (1/Gamma(p)) int t^{p-1} e^{-tD} dt and e^{-tD} tilts each Gaussian into a narrower
+one. Every v_i is below 1/2 and log v_i is exact at any scale, so weights that span thousands of
+decades are no difficulty. The integrand is analytic in the strip |Im s| < pi and falls
+exponentially on both sides: the trapezoidal rule in s converges exponentially in 1/step. Where h
+has degree 2p the expectation over a unit vector q = z/||z|| is the same.
 """
 
 import math
@@ -23,7 +26,9 @@ CUT = 46.0
 STEP = 0.25
 """First step in s; the sum over every other node is the check."""
 AGREED = 1e-7
-"""The step is halved until it agrees this well with the doubled one: its own error is about the square of that."""
+"""The step is halved until it agrees this well with the doubled one: its own error is about the
+square of that.
+"""
 MOST_HALVINGS = 6
 CHUNK = 2_000_000
 """Most entries of an array of nodes x coordinates."""
@@ -55,12 +60,15 @@ class Nodes(NamedTuple):
 Integrand = Callable[[Nodes], np.ndarray]
 
 
-def log_expectation(log_moment: Integrand, log_weights: np.ndarray, *, p: float, q: float | None = None) -> Estimate:
+def log_expectation(
+    log_moment: Integrand, log_weights: np.ndarray, *, p: float, q: float | None = None
+) -> Estimate:
     """The logarithm of E[h(x) / D^p] for h >= 0, in logarithms throughout: nothing underflows.
 
     Args:
-        log_moment: nodes -> log E[h(y)], (B, N); every term of h is a product of factors that grow at most like v_i,
-            or like t where w_i = 0 (then the caller must know that the expectation is finite).
+        log_moment: nodes -> log E[h(y)], (B, N); every term of h is a product of factors that grow
+            at most like v_i, or like t where w_i = 0 (then the caller must know that the
+            expectation is finite).
         log_weights: log w_i, (B, d), at least one finite in every row.
         p: power of D.
         q: half the degree of h; p by default.
@@ -93,20 +101,25 @@ def log_expectation(log_moment: Integrand, log_weights: np.ndarray, *, p: float,
     return Estimate(known - gammaln(p), np.minimum(errors, 100 * errors**2) + rounding)
 
 
-def expectation(moment: Integrand, log_weights: np.ndarray, *, bound: Integrand, rise: float = 1.0) -> Estimate:
+def expectation(
+    moment: Integrand, log_weights: np.ndarray, *, bound: Integrand, rise: float = 1.0
+) -> Estimate:
     """int P(t) E[h(y)] ds for an h of either sign: Gamma(p) E[h(x) / D^p] where h has degree 2p.
 
     Args:
         moment: nodes -> E[h(y)], (R, N) or with trailing axes, (R, N, ...).
         log_weights: log w_i, (R, d).
-        bound: nodes -> logarithm, up to a constant, of a bound on |E[h(y)]|, (R, N): it chooses the window.
+        bound: nodes -> logarithm, up to a constant, of a bound on |E[h(y)]|, (R, N): it chooses the
+            window.
         rise: the integrand rises like e^{rise s} on the far left.
 
     Returns:
         Estimate, (R, ...); the error is relative to the largest entry of a row.
     """
     start, width = _window(
-        lambda s: _in_chunks(lambda nodes: nodes.log_laplace + bound(nodes), log_weights, s), log_weights, power=rise
+        lambda s: _in_chunks(lambda nodes: nodes.log_laplace + bound(nodes), log_weights, s),
+        log_weights,
+        power=rise,
     )
 
     def part(nodes: Nodes) -> np.ndarray:
@@ -119,7 +132,9 @@ def expectation(moment: Integrand, log_weights: np.ndarray, *, bound: Integrand,
         values = _in_chunks(part, log_weights, s)
         value, coarse = step * values.sum(1), 2 * step * values[:, ::2].sum(1)
         rest = tuple(range(1, value.ndim))
-        errors = abs(value - coarse).max(rest) / np.maximum(abs(value).max(rest), np.finfo(float).tiny)
+        errors = abs(value - coarse).max(rest) / np.maximum(
+            abs(value).max(rest), np.finfo(float).tiny
+        )
         if np.all(errors < AGREED):
             break
         step /= 2
@@ -129,7 +144,8 @@ def expectation(moment: Integrand, log_weights: np.ndarray, *, bound: Integrand,
 def spread_expectation(weights: np.ndarray, values: np.ndarray, *, p: float = 2.0) -> Estimate:
     """E[sum_{i<j} (l_i - l_j)^2 z_i^2 z_j^2 / (sum_i w_i z_i^2)^p], every term positive.
 
-    sum_{i<j} (l_i - l_j)^2 u_i u_j = U sum_i u_i (l_i - mean)^2 with U = sum_i u_i: a variance, no cancellation.
+    sum_{i<j} (l_i - l_j)^2 u_i u_j = U sum_i u_i (l_i - mean)^2 with U = sum_i u_i: a variance, no
+    cancellation.
 
     Args:
         weights: w, (R, d), from 0 to about 1. Finite only if three are positive wherever one is 0.
@@ -152,7 +168,9 @@ def spread_expectation(weights: np.ndarray, values: np.ndarray, *, p: float = 2.
             total = u.sum(-1)
             mean = np.einsum("rnd,rd->rn", u, np.broadcast_to(values, weights.shape)) / total
             spread = np.einsum("rnd,rnd->rn", u, (values[:, None, :] - mean[..., None]) ** 2)
-            pieces.append(p * s[:, i : i + most] - 0.5 * np.log1p(doubled).sum(-1) + safe_log(total * spread))
+            pieces.append(
+                p * s[:, i : i + most] - 0.5 * np.log1p(doubled).sum(-1) + safe_log(total * spread)
+            )
         return np.concatenate(pieces, axis=1)
 
     start, width = _window(moments, log_weights, power=p)
@@ -186,7 +204,8 @@ def safe_log(values: np.ndarray) -> np.ndarray:
 
 
 def log_norm_mean(dim: int) -> float:
-    """log E||z|| of a standard normal vector in R^d: sqrt(2) Gamma((d+1)/2) / Gamma(d/2), to rounding.
+    """log E||z|| of a standard normal vector in R^d: sqrt(2) Gamma((d+1)/2) / Gamma(d/2), to
+    rounding.
 
     Stirling's series of the quotient, (1/2) log d - 1/(4d) + 1/(24 d^3) - ..., where d is above 32.
 
@@ -219,8 +238,9 @@ def _window(
 ) -> tuple[np.ndarray, np.ndarray]:
     """First node and length of the stretch of s that matters, for each row.
 
-    To the left the integrand falls like e^{power s}. To the right it may fall slowly, or first rise for thousands of
-    units where the weights are far apart, so the stretch grows until the last of it is below every cut.
+    To the left the integrand falls like e^{power s}. To the right it may fall slowly, or first rise
+    for thousands of units where the weights are far apart, so the stretch grows until the last of
+    it is below every cut.
     """
     rows, dim = log_weights.shape
     first = -np.log(2 * dim) - log_weights.max(1)
@@ -232,8 +252,8 @@ def _window(
         values = evaluate(s)
         top = values.max(1, keepdims=True)
         settled = (values[:, -1] < top[:, 0] - CUT) & (values[:, -1] < values[:, -2])
-        # between breakpoints a term that is still rising may lie ahead: only past the last one is a fall final,
-        # unless P alone is already below the cut
+        # between breakpoints a term that is still rising may lie ahead: only past the last one is a
+        # fall final, unless P alone is already below the cut
         laplace = _in_chunks(lambda nodes: nodes.log_laplace, log_weights, s[:, -1:])[:, 0]
         most = laplace + np.maximum(s[:, -1] - first, 0) + power * np.log(dim + 1.0)
         final = (s[:, -1] > last + 2) | (most < top[:, 0] - CUT)

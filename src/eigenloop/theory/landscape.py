@@ -1,13 +1,16 @@
-"""The whole population landscape without LN: the loss of any A and B, in closed form, and its minimisers.
+"""The whole population landscape without LN: the loss of any A and B, in closed form, and its
+minimisers.
 
-    F(A, B) = E||q + A S B q - v||^2,    S = Q diag(lambda) Q^T with Q Haar, q uniform on the sphere.
+    F(A, B) = E||q + A S B q - v||^2,   S = Q diag(lambda) Q^T with Q Haar, q uniform on the sphere.
 
-Averages of products of S, q and v over rotations are isotropic tensors, so F is a polynomial in traces:
+Averages of products of S, q and v over rotations are isotropic tensors, so F is a polynomial in
+traces:
 
-    F = E||q - v||^2 + 2 (c1 (tr A tr B + tr A B^T) + c3 tr A B) + (p ||A||^2 ||B||^2 + r tr(A^T A B B^T)) / d,
+    F = E||q - v||^2 + 2 (c1 (tr A tr B + tr A B^T) + c3 tr A B) + (p ||A||^2 ||B||^2 + r tr(A^T A B
+    B^T)) / d,
 
-with p I tr X + r X = E[S X S] for symmetric X. Theorem 4.2 of arXiv 2606.00605 follows gradient descent to the best
-multiples of I; this is what surrounds that point.
+with p I tr X + r X = E[S X S] for symmetric X. Theorem 4.2 of arXiv 2606.00605 follows gradient
+descent to the best multiples of I; this is what surrounds that point.
 """
 
 from typing import NamedTuple
@@ -35,8 +38,13 @@ class Landscape(NamedTuple):
         """The constants for one spectrum and target."""
         row = setting.rows[0]
         d, trace, square = row.size, float(row.sum()), float((row**2).sum())
-        pull = row / d if setting.target == "unnormalized" else image_shares(row).value  # E[v_i q_i]
-        along, alone = float(row @ (1 / d - pull)), float(trace * (1 - pull.sum()))  # E[(q-v).Sq], E[(q-v).q tr S]
+        # E[v_i q_i]
+        pull = row / d if setting.target == "unnormalized" else image_shares(row).value
+        # E[(q-v).Sq], E[(q-v).q tr S]
+        along, alone = (
+            float(row @ (1 / d - pull)),
+            float(trace * (1 - pull.sum())),
+        )
         contractions = np.array([along, along, alone])
         system = d * np.ones((3, 3)) + (d * d - d) * np.eye(3)
         c1, _, c3 = np.linalg.solve(system, contractions)
@@ -84,12 +92,18 @@ def minimum(landscape: Landscape, *, starts: int = 8, seed: int = 0) -> Minimum:
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         a, b = flat.reshape(2, d, d)
-        return landscape.loss(a, b), np.concatenate([part.ravel() for part in landscape.gradient(a, b)])
+        return landscape.loss(a, b), np.concatenate(
+            [part.ravel() for part in landscape.gradient(a, b)]
+        )
 
     for _ in range(starts):
         begin = rng.standard_normal(2 * d * d) * 0.3
         found = minimize(
-            objective, begin, jac=True, method="L-BFGS-B", options={"maxiter": 20_000, "ftol": 1e-16, "gtol": 1e-10}
+            objective,
+            begin,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 20_000, "ftol": 1e-16, "gtol": 1e-10},
         )
         if best is None or found.fun < best.fun:
             best = found
@@ -101,8 +115,8 @@ def minimum(landscape: Landscape, *, starts: int = 8, seed: int = 0) -> Minimum:
 def split_minimum(landscape: Landscape, rank: int) -> Minimum:
     """The best A = a1 P + a2 (I - P), B = b1 P + b2 (I - P) with a projection P of this rank.
 
-    Gradient descent on the whole landscape ends in such pairs: for the normalised target A lives on one part and B on
-    the other.
+    Gradient descent on the whole landscape ends in such pairs: for the normalised target A lives on
+    one part and B on the other.
     """
     part = np.diag((np.arange(landscape.dim) < rank).astype(np.float64))
     parts = (part, np.eye(landscape.dim) - part)
@@ -116,5 +130,7 @@ def split_minimum(landscape: Landscape, rank: int) -> Minimum:
         slopes = [np.sum(gradient * part) for gradient in (of_a, of_b) for part in parts]
         return landscape.loss(a, b), np.array(slopes)
 
-    found = minimize(objective, np.array([0.5, 0.1, 0.1, 0.5]), jac=True, method="BFGS", options={"gtol": 1e-11})
+    found = minimize(
+        objective, np.array([0.5, 0.1, 0.1, 0.5]), jac=True, method="BFGS", options={"gtol": 1e-11}
+    )
     return Minimum(float(found.fun), *pair(found.x))

@@ -1,16 +1,19 @@
-"""Population descent of (a, b) by heavy-ball momentum and by Adam: step by step, then along their slow flow.
+"""Population descent of (a, b) by heavy-ball momentum and by Adam: step by step, then along their
+slow flow.
 
 With g_a = b f'(gamma)/d and g_b = a f'(gamma)/d, gamma = ab, and for each of a, b
 
-    heavy ball:  v <- beta v - eta g,                                                            a <- a + v,
+    heavy ball:  v <- beta v - eta g,                                                    a <- a + v,
     Adam:        m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2,
                  a <- a - eta (m / (1 - beta1^t)) / ((v / (1 - beta2^t))^{1/2} + eps).
 
-Both remember gradients for a fixed number of steps, while late gradients change over times of the order of t. So after
-many steps the state is a function of (a, b) alone, and these follow a differential equation, whose first term takes the
-gradient as constant over that memory and whose second takes it as linear in time. Two terms are kept.
+Both remember gradients for a fixed number of steps, while late gradients change over times of the
+order of t. So after many steps the state is a function of (a, b) alone, and these follow a
+differential equation, whose first term takes the gradient as constant over that memory and whose
+second takes it as linear in time. Two terms are kept.
 
-Source: the gradients are those of arXiv 2606.00605, Lemma A.3; heavy ball: Polyak (1964); Adam: arXiv 1412.6980.
+Source: the gradients are those of arXiv 2606.00605, Lemma A.3; heavy ball: Polyak (1964); Adam:
+arXiv 1412.6980.
 """
 
 import math
@@ -32,7 +35,9 @@ HEAVY_BALL_FROM = 10_000
 ADAM_FROM = 50_000
 """Steps that are done one by one: a thousand, and fifty, times as many as are remembered."""
 APART = 1e-3
-"""Relative difference of gamma over which the elasticity of f' is taken: its error is of second order in it."""
+"""Relative difference of gamma over which the elasticity of f' is taken: its error is of second
+order in it.
+"""
 
 
 def heavy_ball(*, learning_rate: float, momentum: float) -> Rule:
@@ -57,12 +62,15 @@ def heavy_ball(*, learning_rate: float, momentum: float) -> Rule:
     return rule
 
 
-def adam(*, learning_rate: float, epsilon: float = 1e-8, first: float = 0.9, second: float = 0.999) -> Rule:
-    """Kingma and Ba's rule (their Algorithm 1) for a and b, which every diagonal entry of A and B follows alike.
+def adam(
+    *, learning_rate: float, epsilon: float = 1e-8, first: float = 0.9, second: float = 0.999
+) -> Rule:
+    """Kingma and Ba's rule (their Algorithm 1) for a and b, which every diagonal entry of A and B
+    follows alike.
 
     Raises:
-        InputError: epsilon not positive (at b_0 = 0 the first gradient of a is 0, and its step would be 0/0); beta1
-            or beta2 outside [0, 1).
+        InputError: epsilon not positive (at b_0 = 0 the first gradient of a is 0, and its step
+            would be 0/0); beta1 or beta2 outside [0, 1).
 
     Example:
         >>> a, b = adam(learning_rate=0.001)(0.0, -5.0)
@@ -89,7 +97,11 @@ def adam(*, learning_rate: float, epsilon: float = 1e-8, first: float = 0.9, sec
 
 
 def descent(
-    setting: EndToEnd | LayerwiseNorm, rule: Rule, *, steps: int, slope: Callable[[float], float] | None = None
+    setting: EndToEnd | LayerwiseNorm,
+    rule: Rule,
+    *,
+    steps: int,
+    slope: Callable[[float], float] | None = None,
 ) -> Path:
     """Every step of a rule from (1, 0), as `dynamics.recursion` does for plain gradient descent.
 
@@ -103,7 +115,9 @@ def descent(
         (a, b) at 0, at log-spaced steps and at the end, float64.
 
     Example:
-        >>> path = descent(EndToEnd([2.0, 1.0], 1), heavy_ball(learning_rate=0.1, momentum=0.9), steps=100)
+        >>> path = descent(
+        ...     EndToEnd([2.0, 1.0], 1), heavy_ball(learning_rate=0.1, momentum=0.9), steps=100
+        ... )
         >>> bool(1 < path.a[-1] < 2)
         True
     """
@@ -122,13 +136,17 @@ def descent(
     return Path(found[0], found[1], found[2], 4e-15 * math.sqrt(steps))
 
 
-def heavy_ball_run(setting: EndToEnd | LayerwiseNorm, *, learning_rate: float, momentum: float, steps: float) -> Path:
-    """Heavy-ball momentum to very long times: `HEAVY_BALL_FROM` steps one by one, then the slow flow.
+def heavy_ball_run(
+    setting: EndToEnd | LayerwiseNorm, *, learning_rate: float, momentum: float, steps: float
+) -> Path:
+    """Heavy-ball momentum to very long times: `HEAVY_BALL_FROM` steps one by one, then the slow
+    flow.
 
-    With G = -(eta/(1 - beta)) (g_a, g_b), expanding a_{t+1} - a_t - beta (a_t - a_{t-1}) = -eta g_a in the time
-    derivatives of a gives
+    With G = -(eta/(1 - beta)) (g_a, g_b), expanding a_{t+1} - a_t - beta (a_t - a_{t-1}) = -eta g_a
+    in the time derivatives of a gives
 
-        a' = G - kappa a'',   kappa = (1 + beta) / (2 (1 - beta)),   a'' = d/dt G = (dG/da) a' + (dG/db) b' + ...
+        a' = G - kappa a'',   kappa = (1 + beta) / (2 (1 - beta)),
+            a'' = d/dt G = (dG/da) a' + (dG/db) b' + ...
 
     Args:
         setting: with LN.
@@ -137,14 +155,16 @@ def heavy_ball_run(setting: EndToEnd | LayerwiseNorm, *, learning_rate: float, m
         steps: how many.
 
     Returns:
-        (a, b) at log-spaced steps and at the end. `error`, of gamma there, is the difference from a flow begun at
-        half as many steps.
+        (a, b) at log-spaced steps and at the end. `error`, of gamma there, is the difference from a
+        flow begun at half as many steps.
 
     Raises:
         InputError: settings without meaning.
 
     Example:
-        >>> path = heavy_ball_run(EndToEnd([2.0, 1.0], 1), learning_rate=0.1, momentum=0.9, steps=1e6)
+        >>> path = heavy_ball_run(
+        ...     EndToEnd([2.0, 1.0], 1), learning_rate=0.1, momentum=0.9, steps=1e6
+        ... )
         >>> bool(path.error < 1e-6)
         True
     """
@@ -156,7 +176,8 @@ def heavy_ball_run(setting: EndToEnd | LayerwiseNorm, *, learning_rate: float, m
     def velocity(a: float, b: float) -> tuple[float, float]:
         gamma, s = a * b, a * a + b * b
         k = -rate * slope(gamma)
-        of_k = k * elasticity(slope, gamma) * k * s / gamma  # dk/dt, since gamma' = k s to leading order
+        # dk/dt, since gamma' = k s to leading order
+        of_k = k * elasticity(slope, gamma) * k * s / gamma
         return k * b - kappa * (of_k * b + k * k * a), k * a - kappa * (of_k * a + k * k * b)
 
     rule = heavy_ball(learning_rate=learning_rate, momentum=momentum)
@@ -164,12 +185,18 @@ def heavy_ball_run(setting: EndToEnd | LayerwiseNorm, *, learning_rate: float, m
 
 
 def adam_run(
-    setting: EndToEnd | LayerwiseNorm, *, learning_rate: float, steps: float, epsilon: float = 1e-8,
-    first: float = 0.9, second: float = 0.999,
-) -> Path:  # fmt: skip
+    setting: EndToEnd | LayerwiseNorm,
+    *,
+    learning_rate: float,
+    steps: float,
+    epsilon: float = 1e-8,
+    first: float = 0.9,
+    second: float = 0.999,
+) -> Path:
     """Adam to very long times: `ADAM_FROM` steps one by one, then the slow flow.
 
-    A mean that forgets with beta lags by beta/(1 - beta) steps, so with l = d log|g| / dt of either gradient
+    A mean that forgets with beta lags by beta/(1 - beta) steps, so with l = d log|g| / dt of either
+    gradient
 
         a' = -eta g (1 - l beta1/(1 - beta1)) / (|g| (1 - l beta2/(1 - beta2)) + eps).
 
@@ -204,7 +231,10 @@ def adam_run(
         of_fall = elasticity(slope, gamma) * (at_once[0] / a + at_once[1] / b)  # d log|f'| / dt
         changes = of_fall + at_once[1] / b, of_fall + at_once[0] / a
         moves = [
-            learning_rate * size * (1 - lags[0] * change) / (size * (1 - lags[1] * change) + epsilon)
+            learning_rate
+            * size
+            * (1 - lags[0] * change)
+            / (size * (1 - lags[1] * change) + epsilon)
             for size, change in zip(sizes, changes, strict=True)
         ]
         return moves[0], moves[1]
@@ -215,8 +245,8 @@ def adam_run(
 def clock_shift(path: Path, plain: Path) -> np.ndarray:
     """Steps by which `path` is ahead of `plain` (negative: behind), at every step that both record.
 
-    The difference of log gamma over what plain gradient descent adds to it in one step there; of first order in the
-    shift over t.
+    The difference of log gamma over what plain gradient descent adds to it in one step there; of
+    first order in the shift over t.
 
     Args:
         path: of any optimiser.
@@ -229,12 +259,16 @@ def clock_shift(path: Path, plain: Path) -> np.ndarray:
         InputError: the two record different steps.
 
     Example:
-        >>> path = descent(EndToEnd([2.0, 1.0], 1), heavy_ball(learning_rate=0.1, momentum=0.0), steps=100)
+        >>> path = descent(
+        ...     EndToEnd([2.0, 1.0], 1), heavy_ball(learning_rate=0.1, momentum=0.0), steps=100
+        ... )
         >>> float(abs(clock_shift(path, path)[1:]).max())
         0.0
     """
     if not np.array_equal(path.steps, plain.steps):
-        raise InputError("the two paths record different steps; run them to the same number of steps")
+        raise InputError(
+            "the two paths record different steps; run them to the same number of steps"
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         logs, times = np.log(plain.gamma), np.log(plain.steps)
         apart = np.log(path.gamma / plain.gamma)
@@ -271,13 +305,21 @@ def check_epsilon(epsilon: float) -> None:
         InputError: with its value.
     """
     if not (epsilon > 0 and math.isfinite(epsilon)):
-        raise InputError(f"epsilon is {epsilon:g}; it must be positive: the first gradient of a is 0, its step 0/0")
+        raise InputError(
+            f"epsilon is {epsilon:g}; it must be positive: the first gradient of a is 0, its"
+            " step 0/0"
+        )
 
 
 def _run(
-    setting: EndToEnd | LayerwiseNorm, rule: Rule, velocity: Velocity, *, steps: float, first: int,
+    setting: EndToEnd | LayerwiseNorm,
+    rule: Rule,
+    velocity: Velocity,
+    *,
+    steps: float,
+    first: int,
     slope: Callable[[float], float],
-) -> Path:  # fmt: skip
+) -> Path:
     """The first steps one by one, then the flow; nothing but the former where there are no more."""
     head = descent(setting, rule, steps=int(min(steps, first)), slope=slope)
     if steps <= first:
@@ -291,7 +333,9 @@ def _run(
 
 
 def _follow(velocity: Velocity, head: Path, index: int, times: np.ndarray) -> np.ndarray:
-    """(a, b) at `times`, (2, K), along the flow from the head's state of that index; solved in log t for their logs."""
+    """(a, b) at `times`, (2, K), along the flow from the head's state of that index; solved in
+    log t for their logs.
+    """
 
     def of_logs(log_time: float, logs: np.ndarray) -> np.ndarray:
         a, b = math.exp(logs[0]), math.exp(logs[1])

@@ -1,7 +1,8 @@
-"""Population objectives at A = aI, B = bI, gamma = ab, for a spectrum of S: f, f', limits and constants.
+"""Population objectives at A = aI, B = bI, gamma = ab, for a spectrum of S: f, f', limits and
+constants.
 
-Every expectation is over q uniform on the unit sphere of R^d. Eigenvalues are those of one S, (d,), or of many, (B, d),
-with one multiplicity of the largest; results are `Estimate`s, scalar or (B,).
+Every expectation is over q uniform on the unit sphere of R^d. Eigenvalues are those of one S, (d,),
+or of many, (B, d), with one multiplicity of the largest; results are `Estimate`s, scalar or (B,).
 Source: arXiv 2606.00605, Thms 4.1 to 4.3, Lemma A.4, Remark F.3.
 """
 
@@ -56,7 +57,8 @@ def spectra(eigenvalues: Numbers) -> np.ndarray:
     """(B, d) float64, each row in descending order and none a tight frame.
 
     Raises:
-        InputError: as for `eigenloop.numerics.require_gap`; rows whose largest eigenvalues differ in multiplicity.
+        InputError: as for `eigenloop.numerics.require_gap`; rows whose largest eigenvalues differ
+            in multiplicity.
     """
     values = np.asarray(eigenvalues, dtype=np.float64)
     if values.ndim == 1:
@@ -64,7 +66,9 @@ def spectra(eigenvalues: Numbers) -> np.ndarray:
     rows = np.stack([sorted_eigenvalues(row) for row in values])
     found = {require_gap(row) for row in rows}
     if len(found) > 1:
-        raise InputError(f"the largest eigenvalue has multiplicity {sorted(found)} in different rows; split them")
+        raise InputError(
+            f"the largest eigenvalue has multiplicity {sorted(found)} in different rows; split them"
+        )
     return rows
 
 
@@ -93,13 +97,19 @@ def check_loops(loops: int) -> int:
 def log_grown(rows: np.ndarray, gamma: float) -> np.ndarray:
     """log(1 + gamma lambda_i), without overflow at any gamma."""
     huge = rows > LARGEST / max(gamma, 1.0)
-    return np.where(huge, np.log(max(gamma, 1.0)) + safe_log(rows), np.log1p(gamma * np.where(huge, 0.0, rows)))
+    return np.where(
+        huge, np.log(max(gamma, 1.0)) + safe_log(rows), np.log1p(gamma * np.where(huge, 0.0, rows))
+    )
 
 
 def log_ratios(rows: np.ndarray, gamma: float) -> np.ndarray:
-    """log r_i, r_i = (1 + gamma lambda_i) / (1 + gamma lambda_1), without cancellation near 0 and near 1; (B, d)."""
+    """log r_i, r_i = (1 + gamma lambda_i) / (1 + gamma lambda_1), without cancellation near 0
+    and near 1; (B, d).
+    """
     top = rows[:, :1]
-    fall = (top - rows) / (1 / gamma + top) if gamma > 1 else gamma * (top - rows) / (1 + gamma * top)
+    fall = (
+        (top - rows) / (1 / gamma + top) if gamma > 1 else gamma * (top - rows) / (1 + gamma * top)
+    )
     near = np.log1p(-np.minimum(fall, 0.5))
     return np.where(fall < 0.5, near, log_grown(rows, gamma) - log_grown(top, gamma))
 
@@ -182,7 +192,8 @@ class EndToEnd(_OfSpectra):
     def shifted_loss(self, rho: float) -> Estimate:
         """The loss at gamma = -1/rho < 0, where the loop is the power method of S - rho I.
 
-        E[sum_{i>m} c_i^2 w_i / sum_i c_i^2 w_i], w_i = (lambda_i - rho)^{2L}; rho > 0 is no eigenvalue.
+        E[sum_{i>m} c_i^2 w_i / sum_i c_i^2 w_i], w_i = (lambda_i - rho)^{2L}; rho > 0 is no
+        eigenvalue.
         """
         log_weights = 2 * self.loops * np.log(abs(self.rows - rho))
         return _exponential(self, self._log_rest(log_weights - log_weights.max(1, keepdims=True)))
@@ -208,8 +219,8 @@ class EndToEnd(_OfSpectra):
     def upsilon1(self) -> Estimate:
         """Y1 = -lim gamma^2 f'(gamma) > 0 (Lemma A.4).
 
-        Y1 = E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 rho_i^{2L-1} (1 - rho_i) / lambda_1) / (sum_i c_i^2 rho_i^{2L})^2],
-        rho_i = lambda_i / lambda_1.
+        Y1 = E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 rho_i^{2L-1} (1 - rho_i) / lambda_1) / (sum_i
+        c_i^2 rho_i^{2L})^2], rho_i = lambda_i / lambda_1.
         """
         return _exponential(self, self._log_upsilon1())
 
@@ -219,7 +230,11 @@ class EndToEnd(_OfSpectra):
 
     def _log_upsilon1(self) -> Estimate:
         rows, log_rho = self.rows, self._log_rho()
-        factor = safe_log(rows[:, :1] - rows) - 2 * np.log(rows[:, :1]) - np.where(rows > 0, log_rho, 0.0)
+        factor = (
+            safe_log(rows[:, :1] - rows)
+            - 2 * np.log(rows[:, :1])
+            - np.where(rows > 0, log_rho, 0.0)
+        )
         return self._log_product(2 * self.loops * log_rho, factor)
 
     def _log_loss(self, gamma: float) -> Estimate:
@@ -257,15 +272,17 @@ class EndToEnd(_OfSpectra):
 
 @dataclass(frozen=True)
 class LayerwiseNorm(_OfSpectra):
-    """Theorem 4.3: one layer with LN, E||N(q + gamma Sq) - Sq/||Sq|| ||^2 = 2 E[1 - cos angle(q + gamma Sq, Sq)].
+    """Theorem 4.3: one layer with LN, E||N(q + gamma Sq) - Sq/||Sq|| ||^2 = 2 E[1 - cos angle(q +
+    gamma Sq, Sq)].
 
-    Its slope has a positive form, with G = ||q||^2 ||Sq||^2 - (q.Sq)^2 = sum_{i<j} (lambda_i - lambda_j)^2 q_i^2 q_j^2,
+    Its slope has a positive form, with G = ||q||^2 ||Sq||^2 - (q.Sq)^2 = sum_{i<j} (lambda_i -
+    lambda_j)^2 q_i^2 q_j^2,
 
-        f'(gamma) = -2 E[G / (||Sq|| ||q + gamma Sq||^3)]
-                  = -(4/pi) int_0^1 x^{-1/2} (1 - x)^{1/2} E[G / (x ||Sq||^2 + (1 - x) ||q + gamma Sq||^2)^2] dx
+        f'(gamma) = -2 E[G / (||Sq|| ||q + gamma Sq||^3)] = -(4/pi) int_0^1 x^{-1/2} (1 - x)^{1/2}
+                  E[G / (x ||Sq||^2 + (1 - x) ||q + gamma Sq||^2)^2] dx
 
-    (Feynman's parameter x leaves one positive quadratic form). The loss integrates such forms along a line,
-    because 2 - 2 E[cos] would lose every digit at large gamma.
+    (Feynman's parameter x leaves one positive quadratic form). The loss integrates such forms along
+    a line, because 2 - 2 E[cos] would lose every digit at large gamma.
 
     Example:
         >>> setting = LayerwiseNorm([2.0, 1.0])
@@ -275,19 +292,25 @@ class LayerwiseNorm(_OfSpectra):
 
     def slope(self, gamma: float) -> Estimate:
         """f'(gamma) < 0."""
-        found = refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=True, rule=rule))
+        found = refined(
+            lambda rule: self._along_line(check_gamma(gamma), ends_only=True, rule=rule)
+        )
         top = self.rows[:, 0]
-        # in units of lambda_1: G by lambda_1^2, ||Sq|| by lambda_1, ||q + gamma Sq|| by 1 + gamma lambda_1
+        # in units of lambda_1: G by lambda_1^2, ||Sq|| by lambda_1, ||q + gamma Sq|| by 1 + gamma
+        # lambda_1
         grown = _grown(top, gamma)
         return _single(self, Estimate(-found.value * top / grown / grown / grown, found.error))
 
     def loss(self, gamma: float) -> Estimate:
         """f(gamma) > 0, as a sum of positive terms at any gamma.
 
-        With v = Sq, p = q + gamma Sq (both in units of their largest factor), p_s = v + s (p - v) and
-        G' = |v|^2 |p|^2 - (v.p)^2, the angle's sine grows along the line: 1 - cos = int_0^1 s G' / (|v| |p_s|^3) ds.
+        With v = Sq, p = q + gamma Sq (both in units of their largest factor), p_s = v + s (p - v)
+        and G' = |v|^2 |p|^2 - (v.p)^2, the angle's sine grows along the line: 1 - cos = int_0^1 s
+        G' / (|v| |p_s|^3) ds.
         """
-        found = refined(lambda rule: self._along_line(check_gamma(gamma), ends_only=False, rule=rule))
+        found = refined(
+            lambda rule: self._along_line(check_gamma(gamma), ends_only=False, rule=rule)
+        )
         grown = _grown(self.rows[:, 0], gamma)
         return _single(self, Estimate(found.value / grown / grown, found.error))
 
@@ -305,19 +328,26 @@ class LayerwiseNorm(_OfSpectra):
         return _single(self, Estimate(found.value / self.rows[:, 0] ** 2, found.error))
 
     def _along_line(self, gamma: float, *, ends_only: bool, rule: "Rule") -> Estimate:
-        """2 E[G / (|v| |p|^3)], or 2 E[int_0^1 s G / (|v| |p_s|^3) ds], in units of the largest eigenvalue."""
+        """2 E[G / (|v| |p|^3)], or 2 E[int_0^1 s G / (|v| |p_s|^3) ds], in units of the largest
+        eigenvalue.
+        """
         top = self.rows[:, :1]
         rho, output = self.rows / top, np.exp(log_ratios(self.rows, gamma))
-        fall = (top - self.rows) / top  # G knows differences only, and these are exact where eigenvalues nearly agree
+        fall = (
+            top - self.rows
+        ) / top  # G knows differences only, and these are exact where eigenvalues nearly agree
         x, x_weights = rule(-0.5, 0.5)
         s, s_weights = (np.ones(1), np.ones(1)) if ends_only else rule(1.0, 0.0)
         point = rho[:, None, :] + s[:, None] * (output - rho)[:, None, :]
-        form = x[:, None] * rho[:, None, None, :] ** 2 + (1 - x)[:, None] * point[:, :, None, :] ** 2
+        form = (
+            x[:, None] * rho[:, None, None, :] ** 2 + (1 - x)[:, None] * point[:, :, None, :] ** 2
+        )
         count = len(s) * len(x)
         inner = spread_expectation(form.reshape(-1, self.dim), np.repeat(-fall, count, axis=0))
         value = inner.value.reshape(len(rho), len(s), len(x))
         return Estimate(
-            4 / np.pi * np.einsum("bsx,s,x->b", value, s_weights, x_weights), inner.error.max(keepdims=True)
+            4 / np.pi * np.einsum("bsx,s,x->b", value, s_weights, x_weights),
+            inner.error.max(keepdims=True),
         )
 
 
@@ -336,7 +366,9 @@ def _gauss(count: int) -> Rule:
 
 
 def _double_exponential(step: float) -> Rule:
-    """The trapezoidal rule in v, x = 1 / (1 + e^{-pi sinh v}): singularities near the ends do no harm."""
+    """The trapezoidal rule in v, x = 1 / (1 + e^{-pi sinh v}): singularities near the ends do no
+    harm.
+    """
 
     def rule(alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
         reach = [np.arcsinh(OUTER_CUT / (np.pi * (power + 1))) for power in (alpha, beta)]
@@ -352,12 +384,19 @@ GAUSS = (6, 12, 24, 48)
 DOUBLE_EXPONENTIAL = (0.2, 0.1, 0.05, 0.025)
 
 
-def refined(value: Callable[[Rule], Estimate], *, scale: Callable[[np.ndarray], np.ndarray] = np.abs) -> Estimate:
-    """Finer and finer rules until two agree to `AGREED`; the error of the finer one is then about its square.
+def refined(
+    value: Callable[[Rule], Estimate], *, scale: Callable[[np.ndarray], np.ndarray] = np.abs
+) -> Estimate:
+    """Finer and finer rules until two agree to `AGREED`; the error of the finer one is then about
+    its square.
 
-    They agree entry by entry, relative to `scale` of the value, which is its modulus by default; so is the error.
+    They agree entry by entry, relative to `scale` of the value, which is its modulus by default; so
+    is the error.
     """
-    for rules in ([_gauss(n) for n in GAUSS], [_double_exponential(step) for step in DOUBLE_EXPONENTIAL]):
+    for rules in (
+        [_gauss(n) for n in GAUSS],
+        [_double_exponential(step) for step in DOUBLE_EXPONENTIAL],
+    ):
         last = value(rules[0])
         for rule in rules[1:]:
             found = value(rule)
@@ -387,12 +426,16 @@ class LayerwiseLinear(_OfSpectra):
         return _exact(self, (self.rows**2).mean(1))
 
     def optimum(self) -> Estimate:
-        """gamma*: (E||Sq|| - tr S/d)/mu2 for the normalised target, 1 - (tr S/d)/mu2 for the unnormalised."""
+        """gamma*: (E||Sq|| - tr S/d)/mu2 for the normalised target, 1 - (tr S/d)/mu2 for the
+        unnormalised.
+        """
         mu2 = (self.rows**2).mean(1)
         if self.target == "unnormalized":
             terms = self.rows * (self.rows - 1)
             value = terms.mean(1) / mu2
-            return _single(self, Estimate(value, 4 * EPSILON * _ratio(abs(terms).mean(1), abs(value * mu2))))
+            return _single(
+                self, Estimate(value, 4 * EPSILON * _ratio(abs(terms).mean(1), abs(value * mu2)))
+            )
         excess = norm_excess(self.rows)
         return _single(self, Estimate(excess.value / mu2, excess.error + 4 * EPSILON))
 
@@ -426,14 +469,17 @@ class LayerwiseLinear(_OfSpectra):
 
 
 LOST = 1e-12
-"""Where a difference has a larger relative error than this, an integral of positive terms takes its place."""
+"""Where a difference has a larger relative error than this, an integral of positive terms takes
+its place.
+"""
 
 
 def norm_excess(rows: np.ndarray) -> Estimate:
-    """E||Sq|| - tr(S)/d = E[||Sq|| (1 - cos angle(q, Sq))] > 0 of spectra (B, d) in descending order.
+    """E||Sq|| - tr(S)/d = E[||Sq|| (1 - cos angle(q, Sq))] > 0 of spectra (B, d) in descending
+    order.
 
-    Where the difference cancels, nearly tight frames: with v = Sq, p_s = v + s (q - v) and G as in `LayerwiseNorm`,
-    ||v|| (1 - cos) = int_0^1 s G/||p_s||^3 ds, positive terms.
+    Where the difference cancels, nearly tight frames: with v = Sq, p_s = v + s (q - v) and G as in
+    `LayerwiseNorm`, ||v|| (1 - cos) = int_0^1 s G/||p_s||^3 ds, positive terms.
     """
     norm = _mean_power_norm(rows)
     value = norm.value - rows.mean(1)
@@ -441,7 +487,8 @@ def norm_excess(rows: np.ndarray) -> Estimate:
     lost = error > LOST
     if lost.any():
         top, fall = rows[lost, :1], (rows[lost, :1] - rows[lost]) / rows[lost, :1]
-        # in units of lambda_1: p_s = (1 - s) v/lambda_1 + s q, for the angle does not know the length of v
+        # in units of lambda_1: p_s = (1 - s) v/lambda_1 + s q, for the angle does not know the
+        # length of v
 
         def along(rule: "Rule") -> Estimate:
             s, weights = rule(1.0, 0.0)
@@ -449,7 +496,7 @@ def norm_excess(rows: np.ndarray) -> Estimate:
             count, dim = len(s), rows.shape[1]
             inner = spread_expectation(
                 point.reshape(-1, dim) ** 2, -np.repeat(fall, count, axis=0), p=1.5
-            )  # fmt: skip
+            )
             found = np.einsum("bs,s->b", inner.value.reshape(len(fall), count), weights)
             return Estimate(found, inner.error.max(keepdims=True))
 
@@ -460,7 +507,9 @@ def norm_excess(rows: np.ndarray) -> Estimate:
 
 
 def misalignment(rows: np.ndarray) -> Estimate:
-    """2 - 2 E[cos angle(q, Sq)] > 0 of spectra (B, d) in descending order; where it cancels as `LayerwiseNorm` at 0."""
+    """2 - 2 E[cos angle(q, Sq)] > 0 of spectra (B, d) in descending order; where it cancels as
+    `LayerwiseNorm` at 0.
+    """
     cosine = _log_cosine(rows)
     value = -2 * np.expm1(cosine.value)
     error = _ratio(2 * cosine.error, abs(value))
@@ -493,14 +542,19 @@ def upsilon2_diverges(rows: np.ndarray) -> str | None:
     rank = int((rows > 0).sum(1).min())
     dim = rows.shape[1]
     if rank == 1 or (rank == 2 and dim > 2):
-        return f"Upsilon_2 diverges: S has rank {rank} in dimension {dim}, so ||Sq|| is too often near 0"
+        return (
+            f"Upsilon_2 diverges: S has rank {rank} in dimension {dim}, so ||Sq|| is too often"
+            " near 0"
+        )
     return None
 
 
 def _mean_power_norm(rows: np.ndarray) -> Estimate:
     """E||Sq|| = E[D / D^{1/2}] / E||z|| with D = sum_i lambda_i^2 z_i^2."""
     top = rows[:, :1]
-    found = log_expectation(lambda nodes: log_sum(nodes.log_v), 2 * safe_log(rows / top), p=0.5, q=1.0)
+    found = log_expectation(
+        lambda nodes: log_sum(nodes.log_v), 2 * safe_log(rows / top), p=0.5, q=1.0
+    )
     return Estimate(top[:, 0] * np.exp(found.value - log_norm_mean(rows.shape[1])), found.error)
 
 

@@ -1,8 +1,9 @@
-"""gamma*, f* and mu2 without a formula for them: the regression of v - q on Sq over drawn samples (NumPy).
+"""gamma*, f* and mu2 without a formula for them: the regression of v - q on Sq over drawn samples
+(NumPy).
 
-Without LN the loss of one layer is E||q + gamma Sq - v||^2, so its best gamma is a regression's slope, f* its mean
-squared residual and mu2 its design's second moment. Standard errors are the regression's own (the sandwich), at fixed
-X or over X and q alike.
+Without LN the loss of one layer is E||q + gamma Sq - v||^2, so its best gamma is a regression's
+slope, f* its mean squared residual and mu2 its design's second moment. Standard errors are the
+regression's own (the sandwich), at fixed X or over X and q alike.
 """
 
 from typing import NamedTuple
@@ -38,14 +39,21 @@ def of_images(query: np.ndarray, image: np.ndarray, target: Target) -> Regressio
     Example:
         >>> angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 100_000)
         >>> q = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        >>> bool(np.all(of_images(q, q * [2.0, 1.0], "unnormalized").sigmas(np.array([0.4, 0.1, 2.5])) < 5))
+        >>> bool(
+        ...     np.all(
+        ...         of_images(q, q * [2.0, 1.0], "unnormalized").sigmas(np.array([0.4, 0.1, 2.5]))
+        ...         < 5
+        ...     )
+        ... )
         True
     """
     return _fitted((query * image).sum(1), (image**2).sum(1), target)
 
 
 def of_spectra(rows: np.ndarray, query: np.ndarray, target: Target) -> Regression:
-    """The same for each of many spectra, (B, d), in their eigenbases, with the queries shared; entries are (3, B)."""
+    """The same for each of many spectra, (B, d), in their eigenbases, with the queries shared;
+    entries are (3, B).
+    """
     shares = (query**2).T
     return _fitted(rows @ shares, rows**2 @ shares, target)
 
@@ -73,7 +81,11 @@ def planted_images(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     from eigenloop.lab import problems
     from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 
-    task, queries, images = problems.Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32), [], []
+    task, queries, images = (
+        problems.Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32),
+        [],
+        [],
+    )
     with jax.enable_x64(True):
         for chunk, begin in enumerate(range(0, size, CHUNK)):
             key = jax.random.fold_in(jax.random.key(seed), chunk)

@@ -1,18 +1,22 @@
-"""Step sizes of one layer without LN: when descent is monotone, when it overshoots, when it diverges (Theorem B.3).
+"""Step sizes of one layer without LN: when descent is monotone, when it overshoots, when it
+diverges (Theorem B.3).
 
-Gradient descent from (a, b) = (1, 0) on mu2 (gamma - gamma*)^2 + f* depends on the learning rate through one number,
+Gradient descent from (a, b) = (1, 0) on mu2 (gamma - gamma*)^2 + f* depends on the learning rate
+through one number,
 
     kappa = 2 eta mu2 / d,    k = kappa (gamma* - gamma),    a' = a + k b,    b' = b + k a.
 
-With s = a^2 + b^2, e = gamma* - gamma and s* = (c_inf^2 + 4 gamma*^2)^{1/2}, c_inf = lim (a^2 - b^2),
+With s = a^2 + b^2, e = gamma* - gamma and s* = (c_inf^2 + 4 gamma*^2)^{1/2}, c_inf = lim (a^2 -
+b^2),
 
     kappa <= 1/s*                                 gamma_t rises to gamma* and never passes it;
     kappa <= 8 / (1 + (1 + 16 gamma*^2)^{1/2})    iterates stay bounded; above, they diverge.
 
-The second is exact. With P = kappa (a + b)^2/4, M = kappa (a - b)^2/4, g = kappa gamma* < 2 and
-F = P/(2 + g) + M/(2 - g) one step obeys F' - 1 = (F - 1)(1 + k^2 - k g), whose last factor is positive: the sign of
-F - 1 never changes. At the start F = kappa/(4 - g^2), and F <= 1 says kappa + kappa^2 gamma*^2 <= 4. (On F = 1 itself
-the step is x -> x (3 - 4x)^2 with x = P/(2 + g), the map of sin^2 under tripling of the angle: chaotic, and bounded.)
+The second is exact. With P = kappa (a + b)^2/4, M = kappa (a - b)^2/4, g = kappa gamma* < 2 and F =
+P/(2 + g) + M/(2 - g) one step obeys F' - 1 = (F - 1)(1 + k^2 - k g), whose last factor is positive:
+the sign of F - 1 never changes. At the start F = kappa/(4 - g^2), and F <= 1 says kappa + kappa^2
+gamma*^2 <= 4. (On F = 1 itself the step is x -> x (3 - 4x)^2 with x = P/(2 + g), the map of sin^2
+under tripling of the angle: chaotic, and bounded.)
 
 Source: arXiv 2606.00605, Theorem B.3 and Corollary B.4; the two thresholds are derived here.
 """
@@ -39,7 +43,8 @@ class Run(NamedTuple):
 
 
 def descend(kappa: float, optimum: float, steps: int) -> Run:
-    """The recursion in (e, c), e = gamma* - gamma: e' = e (1 - kappa s - kappa^2 e gamma), c' = c (1 - kappa^2 e^2).
+    """The recursion in (e, c), e = gamma* - gamma: e' = e (1 - kappa s - kappa^2 e gamma), c' = c
+    (1 - kappa^2 e^2).
 
     Its factors keep their signs however small e becomes.
     """
@@ -56,10 +61,11 @@ def descend(kappa: float, optimum: float, steps: int) -> Run:
 
 
 def safe_kappa(optimum: float | np.ndarray) -> float | np.ndarray:
-    """1/(4 s_max), s_max = (1 + 16 gamma*^2)^{1/2}: what the proof of Theorem B.3 needs, with our constant.
+    """1/(4 s_max), s_max = (1 + 16 gamma*^2)^{1/2}: what the proof of Theorem B.3 needs, with our
+    constant.
 
-    On the initial level set gamma lies in [0, 2 gamma*] and s <= s_max. To first order a step changes the loss by
-    -2 kappa s (f - f*); the higher orders then take away at most half of that.
+    On the initial level set gamma lies in [0, 2 gamma*] and s <= s_max. To first order a step
+    changes the loss by -2 kappa s (f - f*); the higher orders then take away at most half of that.
     """
     return 1 / (4 * np.sqrt(1 + 16 * np.square(optimum)))
 
@@ -75,5 +81,7 @@ def divergence_kappa(optimum: float) -> float:
 
 
 def safe_rate(n: np.ndarray, dim: int, *, target: Target) -> np.ndarray:
-    """Corollary B.4: the rate d^2/(8 n^2 (1 + 16 G^2)^{1/2}), with G the bound on gamma* of Remark F.3."""
+    """Corollary B.4: the rate d^2/(8 n^2 (1 + 16 G^2)^{1/2}), with G the bound on gamma* of
+    Remark F.3.
+    """
     return dim**2 / (2 * n**2) * safe_kappa(optimum_bounds(n, dim, target=target)[1])

@@ -1,9 +1,11 @@
-"""What the theory says of one spectrum, or of Task 1: limits, constants, rates and training, as plain numbers (NumPy).
+"""What the theory says of one spectrum, or of Task 1: limits, constants, rates and training, as
+plain numbers (NumPy).
 
-For Task 1 (columns independent and uniform on the sphere) X is sampled and q is integrated exactly. Averages over X
-carry standard errors; what is a function of averages (gamma*, f*, factors at gamma*) is that function of the averages,
-never the average of the function, with the jackknife's standard error. E tr S^2 = n + n (n-1)/d is known there: mu2
-and what follows from it alone are exact, and it is the control variate of E||Sq|| and E[cos].
+For Task 1 (columns independent and uniform on the sphere) X is sampled and q is integrated exactly.
+Averages over X carry standard errors; what is a function of averages (gamma*, f*, factors at
+gamma*) is that function of the averages, never the average of the function, with the jackknife's
+standard error. E tr S^2 = n + n (n-1)/d is known there: mu2 and what follows from it alone are
+exact, and it is the control variate of E||Sq|| and E[cos].
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +37,13 @@ Report = Callable[[str, int, int], None]
 EXACT = 4 * EPSILON
 SMALLEST = float(np.finfo(np.float64).tiny)
 WIDEST = 1e60
-"""Eigenvalues are refused beyond this, and below the largest divided by it: fourth powers must not overflow."""
+"""Eigenvalues are refused beyond this, and below the largest divided by it: fourth powers must
+not overflow.
+"""
 GROUP, HARD_GROUP = 64, 1
-"""Spectra of Task 1 taken together; one by one in two-dimensional integrals, each with its own grid."""
+"""Spectra of Task 1 taken together; one by one in two-dimensional integrals, each with its own
+grid.
+"""
 
 
 @dataclass
@@ -46,7 +52,8 @@ class Summary:
 
     Args:
         values: None where there is none.
-        errors: estimated relative error of each, of the integrals and of rounding; None where it is not known.
+        errors: estimated relative error of each, of the integrals and of rounding; None where it is
+            not known.
         stderr: standard error over sampled X; None throughout for one spectrum.
         reasons: why a value is None.
     """
@@ -56,7 +63,9 @@ class Summary:
     stderr: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def put(self, name: str, value: float, error: float | None, stderr: float | None, why: str = "") -> None:
+    def put(
+        self, name: str, value: float, error: float | None, stderr: float | None, why: str = ""
+    ) -> None:
         """Keep a number, or say why there is none."""
         kept, reason = _finite(value, why)
         self.values[name] = kept
@@ -106,15 +115,21 @@ class Spectra:
         """One spectrum (Task 2, Example 3.3).
 
         Raises:
-            InputError: as for `eigenloop.numerics.require_gap`; eigenvalues whose squares leave float64's range.
+            InputError: as for `eigenloop.numerics.require_gap`; eigenvalues whose squares leave
+                float64's range.
         """
         rows = spectra(np.asarray(eigenvalues, dtype=np.float64).ravel())
         top = rows[0, 0]
         if not 1 / WIDEST <= top <= WIDEST:
-            raise InputError(f"the largest eigenvalue is {top:g}; rescale S to have it between 1e-60 and 1e60")
+            raise InputError(
+                f"the largest eigenvalue is {top:g}; rescale S to have it between 1e-60 and 1e60"
+            )
         small = rows[(rows > 0) & (rows < top / WIDEST)]
         if small.size:
-            raise InputError(f"eigenvalue {small[0]:g} is below 1e-60 of the largest, {top:g}; give 0 in its place")
+            raise InputError(
+                f"eigenvalue {small[0]:g} is below 1e-60 of the largest, {top:g}; give 0 in its"
+                " place"
+            )
         found = rows, rows**2, rows * (rows - 1), (rows - rows.mean()) ** 2
         return cls(rows, Moments(*(float(values.mean()) for values in found)))
 
@@ -131,7 +146,12 @@ class Spectra:
             >>> Spectra.sphere(dim=3, samples=5, draws=2, seed=0).rows.sum(axis=1).round(12)
             array([5., 5.])
         """
-        for name, value, least in (("dim", dim, 2), ("samples", samples, 1), ("draws", draws, 2), ("seed", seed, 0)):
+        for name, value, least in (
+            ("dim", dim, 2),
+            ("samples", samples, 1),
+            ("draws", draws, 2),
+            ("seed", seed, 0),
+        ):
             if value < least:
                 raise InputError(f"--{name} is {value}; it must be at least {least}")
         rng, rows = np.random.default_rng(seed), np.zeros((draws, dim))
@@ -141,27 +161,37 @@ class Spectra:
             singular = np.linalg.svd(columns, compute_uv=False)
             row[: singular.size] = singular**2
         trace, beside = samples / dim, (samples - 1) / dim
-        return cls(rows, Moments(trace, trace * (1 + beside), trace * beside, trace * (1 - 1 / dim)), samples)
+        return cls(
+            rows,
+            Moments(trace, trace * (1 + beside), trace * beside, trace * (1 - 1 / dim)),
+            samples,
+        )
 
     def upsilon2_mean(self) -> str:
         """Why Upsilon_2 has no mean over X, or nothing.
 
-        Task 1, all columns but for an angle of the order of e parallel: the small eigenvalues are of the order of e^2,
-        with a probability of the order of e^((d-1)(n-1)), and Upsilon_2 goes like e^-2 (in dimension 2 it is
-        (lambda_1 - lambda_2)^2/(2 lambda_1 lambda_2 (lambda_1 + lambda_2)^2)). So it has a mean if (d-1)(n-1) > 2.
+        Task 1, all columns but for an angle of the order of e parallel: the small eigenvalues are
+        of the order of e^2, with a probability of the order of e^((d-1)(n-1)), and Upsilon_2 goes
+        like e^-2 (in dimension 2 it is (lambda_1 - lambda_2)^2/(2 lambda_1 lambda_2 (lambda_1 +
+        lambda_2)^2)). So it has a mean if (d-1)(n-1) > 2.
         """
         if self.samples is None or self._freedom() > 2:
             return ""
         return (
-            f"the mean of Upsilon_2 over X is infinite at n = {self.samples} in dimension {self.rows.shape[1]}: "
-            "lambda_d is too often near 0"
+            f"the mean of Upsilon_2 over X is infinite at n = {self.samples} in dimension"
+            f" {self.rows.shape[1]}: lambda_d is too often near 0"
         )
 
     def upsilon2_variance(self) -> str:
-        """Why the mean of Upsilon_2 has no standard error, or nothing: a variance needs (d-1)(n-1) > 4."""
+        """Why the mean of Upsilon_2 has no standard error, or nothing: a variance needs
+        (d-1)(n-1) > 4.
+        """
         if self.samples is None or self._freedom() > 4:
             return ""
-        return f"infinite: Upsilon_2 has no variance over X at n = {self.samples} in dimension {self.rows.shape[1]}"
+        return (
+            f"infinite: Upsilon_2 has no variance over X at n = {self.samples} in dimension"
+            f" {self.rows.shape[1]}"
+        )
 
     def _freedom(self) -> int:
         return (self.rows.shape[1] - 1) * ((self.samples or 1) - 1)
@@ -171,7 +201,9 @@ class Spectra:
         return [self.rows[i : i + size] for i in range(0, len(self.rows), size)]
 
 
-def summarize(of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), report: Report | None = None) -> Summary:
+def summarize(
+    of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), report: Report | None = None
+) -> Summary:
     """Limits, constants and rates (theorems 4.1 to 4.3, 4.6, 4.7), and losses at `gammas`.
 
     Args:
@@ -181,9 +213,10 @@ def summarize(of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), rep
         report: told how far it is.
 
     Returns:
-        limit_loss, log_limit_loss, upsilon1, log_upsilon1, upsilon2, mean_power_norm E||Sq||, second_moment mu2,
-        gamma_star_*, plateau_* (f*), contraction_*, and with gammas the lists loss_end_to_end, slope_end_to_end, the
-        logarithms of their sizes, log_loss_end_to_end and log_slope_end_to_end, and loss_layerwise.
+        limit_loss, log_limit_loss, upsilon1, log_upsilon1, upsilon2, mean_power_norm E||Sq||,
+        second_moment mu2, gamma_star_*, plateau_* (f*), contraction_*, and with gammas the lists
+        loss_end_to_end, slope_end_to_end, the logarithms of their sizes, log_loss_end_to_end and
+        log_slope_end_to_end, and loss_layerwise.
 
     Raises:
         InputError: loops below 1, a gamma that is negative or not finite.
@@ -205,24 +238,35 @@ def _limits(found: Summary, of: Spectra, loops: int, tell: Report) -> None:
     """Theorems 4.1 and 4.3."""
     setting = EndToEnd(of.rows, loops)
     alone = "S has no eigenvalue besides the largest"
-    log_limit = _grouped(of, "limit loss", tell, lambda rows: EndToEnd(rows, loops).log_limit_loss())
+    log_limit = _grouped(
+        of, "limit loss", tell, lambda rows: EndToEnd(rows, loops).log_limit_loss()
+    )
     _put_log_mean(found, "limit_loss", log_limit, zero=f"the limit loss is exactly 0: {alone}")
-    log_constant = _grouped(of, "Upsilon_1", tell, lambda rows: EndToEnd(rows, loops).log_upsilon1())
+    log_constant = _grouped(
+        of, "Upsilon_1", tell, lambda rows: EndToEnd(rows, loops).log_upsilon1()
+    )
     _put_log_mean(found, "upsilon1", log_constant, zero=f"Upsilon_1 is exactly 0: {alone}")
     reason = upsilon2_diverges(setting.rows) or of.upsilon2_mean()
     if reason:
         found.put("upsilon2", np.nan, 0.0, None, reason)
         return
-    _put_mean(found, "upsilon2", _grouped(of, "Upsilon_2", tell, lambda rows: LayerwiseNorm(rows).upsilon2()))
+    _put_mean(
+        found,
+        "upsilon2",
+        _grouped(of, "Upsilon_2", tell, lambda rows: LayerwiseNorm(rows).upsilon2()),
+    )
     if of.upsilon2_variance():
         found.stderr["upsilon2"], found.reasons["stderr.upsilon2"] = None, of.upsilon2_variance()
 
 
 def _linear(found: Summary, of: Spectra) -> None:
-    """Theorem 4.2: where training without LN ends, and the factors per loop of theorems 4.6 and 4.7."""
+    """Theorem 4.2: where training without LN ends, and the factors per loop of theorems 4.6 and
+    4.7.
+    """
     rows, moments = of.rows, of.moments
     squares, norm = (rows**2).mean(1), mean_power_norm(rows)
-    # E||Sq|| - tr S/d and 2 - 2 E[cos] of each X, with no digits lost where S is nearly a multiple of I
+    # E||Sq|| - tr S/d and 2 - 2 E[cos] of each X, with no digits lost where S is nearly a multiple
+    # of I
     excess, start = norm_excess(rows), misalignment(rows)
     second_row = EndToEnd(rows, 1).multiplicity
     smooth = np.stack([norm.value, excess.value, start.value], axis=1)
@@ -241,7 +285,9 @@ def _linear(found: Summary, of: Spectra) -> None:
 
     def factor_of(c: np.ndarray, gamma: float) -> float:
         """The mean over X of each X's factor, at one gamma* for all of them."""
-        return float(((1 + gamma * c[:, 4]) / (1 + gamma * c[:, 3])).mean()) if gamma >= 0 else np.nan
+        return (
+            float(((1 + gamma * c[:, 4]) / (1 + gamma * c[:, 3])).mean()) if gamma >= 0 else np.nan
+        )
 
     unnormalized = moments.excess / moments.second
     found.put("second_moment", moments.second, EXACT, _none(of, 0.0))
@@ -250,19 +296,31 @@ def _linear(found: Summary, of: Spectra) -> None:
     found.put("gamma_star_unnormalized", unnormalized, error, _none(of, 0.0))
     found.put("plateau_unnormalized", moments.spread / moments.second, EXACT, _none(of, 0.0))
     norm_error = float(np.mean(norm.error * norm.value))
-    gamma_error = float(np.mean(excess.error * excess.value)) / moments.second + EXACT * gamma_of(columns)
+    gamma_error = float(np.mean(excess.error * excess.value)) / moments.second + EXACT * gamma_of(
+        columns
+    )
     start_error = float(np.mean(start.error * start.value))
-    plateau_error = start_error + moments.second * gamma_of(columns) * (2 * gamma_error + EXACT * gamma_of(columns))
+    plateau_error = start_error + moments.second * gamma_of(columns) * (
+        2 * gamma_error + EXACT * gamma_of(columns)
+    )
     for name, statistic, absolute in (
         ("mean_power_norm", norm_of, norm_error),
         ("gamma_star_normalized", gamma_of, gamma_error),
         ("plateau_normalized", plateau_of, plateau_error),
         ("contraction_power_method", lambda c: float((c[:, 4] / c[:, 3]).mean()), 0.0),
-        ("contraction_normalized", lambda c: factor_of(c, max(gamma_of(c), 0.0)), gamma_error * rows.max()),
+        (
+            "contraction_normalized",
+            lambda c: factor_of(c, max(gamma_of(c), 0.0)),
+            gamma_error * rows.max(),
+        ),
         ("contraction_unnormalized", lambda c: factor_of(c, unnormalized), 0.0),
     ):
         value, stderr = _statistic(columns, statistic)
-        why = "gamma_star_unnormalized is negative, and Theorem 4.6 is for gamma >= 0" if unnormalized < 0 else ""
+        why = (
+            "gamma_star_unnormalized is negative, and Theorem 4.6 is for gamma >= 0"
+            if unnormalized < 0
+            else ""
+        )
         error = absolute / max(abs(value), SMALLEST) + (EXACT if value else 0.0)
         found.put(name, value, error, stderr, why)
 
@@ -282,7 +340,15 @@ def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], te
                 _put_log_mean(found, part, each, sign=-1.0 if name.startswith("slope") else 1.0)
             else:
                 _put_mean(
-                    found, part, _grouped(of, said, tell, lambda rows, g=gamma: LayerwiseNorm(rows).loss(g), HARD_GROUP)
+                    found,
+                    part,
+                    _grouped(
+                        of,
+                        said,
+                        tell,
+                        lambda rows, g=gamma: LayerwiseNorm(rows).loss(g),
+                        HARD_GROUP,
+                    ),
                 )
         if gammas:
             found.gather(name, parts)
@@ -290,7 +356,9 @@ def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], te
                 found.gather(f"log_{name}", [f"log_{part}" for part in parts])
 
 
-def _put_log_mean(found: Summary, name: str, logs: Estimate, *, sign: float = 1.0, zero: str = "") -> None:
+def _put_log_mean(
+    found: Summary, name: str, logs: Estimate, *, sign: float = 1.0, zero: str = ""
+) -> None:
     """The mean of e^logs, with its sign, and the logarithm of its size: `name` and `log_name`."""
     log_mean, error, stderr = _averaged(logs, _log_mean)
     exactly_zero = log_mean == -np.inf
@@ -304,7 +372,11 @@ def _put_log_mean(found: Summary, name: str, logs: Estimate, *, sign: float = 1.
 
 
 def _grouped(
-    of: Spectra, name: str, tell: Report, function: Callable[[np.ndarray], Estimate], size: int = GROUP
+    of: Spectra,
+    name: str,
+    tell: Report,
+    function: Callable[[np.ndarray], Estimate],
+    size: int = GROUP,
 ) -> Estimate:
     """One value for each spectrum, and its error."""
     parts, groups = [], of.groups(size)
@@ -315,15 +387,21 @@ def _grouped(
     if len(groups) > 1:
         tell(name, len(groups), len(groups))
     values = np.concatenate([part.value for part in parts])
-    return Estimate(values, np.concatenate([np.broadcast_to(part.error, part.value.shape) for part in parts]))
+    return Estimate(
+        values, np.concatenate([np.broadcast_to(part.error, part.value.shape) for part in parts])
+    )
 
 
-def _averaged(rows: Estimate, statistic: Callable[[np.ndarray], float]) -> tuple[float, float, float | None]:
+def _averaged(
+    rows: Estimate, statistic: Callable[[np.ndarray], float]
+) -> tuple[float, float, float | None]:
     value, stderr = _statistic(rows.value, statistic)
     return value, float(np.max(rows.error)), stderr
 
 
-def _statistic(columns: np.ndarray, statistic: Callable[[np.ndarray], float]) -> tuple[float, float | None]:
+def _statistic(
+    columns: np.ndarray, statistic: Callable[[np.ndarray], float]
+) -> tuple[float, float | None]:
     if len(columns) == 1 or not np.isfinite(columns).all():
         return statistic(columns), None
     return jackknife(columns, statistic)
@@ -332,10 +410,13 @@ def _statistic(columns: np.ndarray, statistic: Callable[[np.ndarray], float]) ->
 def _controlled(columns: np.ndarray, control: np.ndarray) -> np.ndarray:
     """Less noise, the same mean: what a control of mean 0 explains of each column, taken away.
 
-    E||Sq|| and E[cos] of one X follow tr S^2, whose mean is known, so closely that their errors fall about tenfold.
+    E||Sq|| and E[cos] of one X follow tr S^2, whose mean is known, so closely that their errors
+    fall about tenfold.
     """
     centred = control - control.mean()
-    slopes = centred @ columns / (centred @ centred) if centred.any() else np.zeros(columns.shape[1])
+    slopes = (
+        centred @ columns / (centred @ centred) if centred.any() else np.zeros(columns.shape[1])
+    )
     return columns - np.outer(control, slopes)
 
 
@@ -346,7 +427,13 @@ def _none(of: Spectra, stderr: float) -> float | None:
 
 def _put_mean(found: Summary, name: str, rows: Estimate) -> None:
     value, error, stderr = _averaged(rows, lambda values: float(np.mean(values)))
-    found.put(name, value if value >= SMALLEST else np.nan, error, stderr, "below the smallest number of float64")
+    found.put(
+        name,
+        value if value >= SMALLEST else np.nan,
+        error,
+        stderr,
+        "below the smallest number of float64",
+    )
 
 
 def _log_mean(logs: np.ndarray) -> float:

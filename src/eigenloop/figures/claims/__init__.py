@@ -1,4 +1,6 @@
-"""Claims about the figures of arXiv 2606.00605: points read off them, its words on them, and where loops end."""
+"""Claims about the figures of arXiv 2606.00605: points read off them, its words on them, and
+where loops end.
+"""
 
 from eigenloop.figures.claims import plateau, points, text
 

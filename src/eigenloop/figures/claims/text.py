@@ -1,7 +1,9 @@
-"""What the text of arXiv 2606.00605 says of its Figures 1 to 8, judged on small runs of our own as their pages are.
+"""What the text of arXiv 2606.00605 says of its Figures 1 to 8, judged on small runs of our own as
+their pages are.
 
-Each claim calls the function of `eigenloop.figures.sentences` that gives the figure's verdict on the page. The paper's
-learning rate, batch size, seeds and numbers of loops are missing from our copy, so every statement names ours.
+Each claim calls the function of `eigenloop.figures.sentences` that gives the figure's verdict on
+the page. The paper's learning rate, batch size, seeds and numbers of loops are missing from our
+copy, so every statement names ours.
 """
 
 from fractions import Fraction
@@ -20,7 +22,10 @@ from eigenloop.lab.training import Trained
 
 ledger = Ledger("arXiv 2606.00605")
 
-RUN = "Task 1, d = 16, n = 32, SGD at learning rate 0.1 on batches of 128 out of 10,000 samples, one seed"
+RUN = (
+    "Task 1, d = 16, n = 32, SGD at learning rate 0.1 on batches of 128 out of 10,000 samples, one"
+    " seed"
+)
 LOOPED = f"ten loops, end to end, 30,000 steps; {RUN}"
 SINGLE = f"one layer with LN, 156,000 steps; {RUN}"
 
@@ -30,7 +35,8 @@ SINGLE = f"one layer with LN, 156,000 steps; {RUN}"
 
 @ledger.claim(
     "fig1ab.structure",
-    f"Fig. 1(a), (b): after training only the diagonals of V_21 and W_12 stand out of the heat maps ({LOOPED}).",
+    "Fig. 1(a), (b): after training only the diagonals of V_21 and W_12 stand out of the heat maps"
+    f" ({LOOPED}).",
     place="Fig. 1(a), (b)",
     provenance="stated",
     quote=q.STRUCTURE.quote,
@@ -38,21 +44,31 @@ SINGLE = f"one layer with LN, 156,000 steps; {RUN}"
 )
 def structure(effort: Effort) -> Finding:
     run, free = cells.looped(effort.seed), cells.free(effort)
-    found = sentences.structure(growth_rows(run, "Task 1", exponent=Fraction(1, 4)), steps=_end(run))
+    found = sentences.structure(
+        growth_rows(run, "Task 1", exponent=Fraction(1, 4)), steps=_end(run)
+    )
     inactive = float(free.metrics["inactive_max"].max())
     finding = cells.judged(
-        found, run, **{"largest entry of the six other blocks, all eight free": inactive,
-                       "steps with all eight free": _end(free)},
-    )  # fmt: skip
-    if inactive > 0:  # exactly 0 by theory, so the run above, which has no such blocks, would be another model
-        return Finding("fails", inactive, 0.0, 0.0, "exact zeros", "the other blocks move", finding.numbers)
+        found,
+        run,
+        **{
+            "largest entry of the six other blocks, all eight free": inactive,
+            "steps with all eight free": _end(free),
+        },
+    )
+    # exactly 0 by theory, so the run above, which has no such blocks, would be another model
+    if inactive > 0:
+        return Finding(
+            "fails", inactive, 0.0, 0.0, "exact zeros", "the other blocks move", finding.numbers
+        )
     return finding
 
 
 @ledger.claim(
     "fig1c.scaling",
-    f"Fig. 1(c): over the last decade ||W||_max and ||V||_max grow as Theorem 4.1 lets them over these steps, like "
-    f"t^(1/4) in the end, and not as Theorem 4.3 would, like t^(1/6) ({LOOPED}).",
+    "Fig. 1(c): over the last decade ||W||_max and ||V||_max grow as Theorem 4.1 lets them over"
+    " these steps, like t^(1/4) in the end, and not as Theorem 4.3 would, like t^(1/6)"
+    f" ({LOOPED}).",
     place="Fig. 1(c)",
     provenance="stated",
     quote=q.SCALING.quote,
@@ -60,12 +76,15 @@ def structure(effort: Effort) -> Finding:
 )
 def scaling(effort: Effort) -> Finding:
     run = cells.looped(effort.seed)
-    return _grown(run, sentences.growth(growth_rows(run, "Task 1", exponent=Fraction(1, 4)), steps=_end(run)))
+    return _grown(
+        run, sentences.growth(growth_rows(run, "Task 1", exponent=Fraction(1, 4)), steps=_end(run))
+    )
 
 
 @ledger.claim(
     "fig4.structure",
-    f"Fig. 4: the diagonals of V_21 and W_12 stand out, and every other entry is below a tenth of them ({SINGLE}).",
+    "Fig. 4: the diagonals of V_21 and W_12 stand out, and every other entry is below a tenth of"
+    f" them ({SINGLE}).",
     place="Fig. 4",
     provenance="stated",
     quote=q.SPARSE.quote,
@@ -79,8 +98,8 @@ def sparse(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig4.slope",
-    f"Fig. 4: over the last decade ||W||_max and ||V||_max grow as Theorem 4.3 lets them over these steps, like "
-    f"t^(1/6) in the end, and not as Theorem 4.1 would, like t^(1/4) ({SINGLE}).",
+    "Fig. 4: over the last decade ||W||_max and ||V||_max grow as Theorem 4.3 lets them over these"
+    f" steps, like t^(1/6) in the end, and not as Theorem 4.1 would, like t^(1/4) ({SINGLE}).",
     place="Fig. 4",
     provenance="stated",
     quote=q.SLOPE.quote,
@@ -97,8 +116,9 @@ def slope(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig2.losses",
-    "Fig. 2: within 2,000 iterations the losses with LN come nearer to zero than to either plateau, and both training "
-    "losses without LN are level (Task 1, batches of 128, the learning rates 0.031, 0.03 and 0.02 that fit Fig. 2(b)).",
+    "Fig. 2: within 2,000 iterations the losses with LN come nearer to zero than to either plateau,"
+    " and both training losses without LN are level (Task 1, batches of 128, the learning rates"
+    " 0.031, 0.03 and 0.02 that fit Fig. 2(b)).",
     place="Fig. 2",
     provenance="stated",
     quote=q.LOSSES.quote,
@@ -112,8 +132,9 @@ def losses(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig2.separation",
-    "Fig. 2: looped at test time from one fixed point, the angle with LN lies below both others at every one of 25 "
-    "loops (Task 1, batches of 128, 2,000 iterations at the learning rates 0.031, 0.03 and 0.02).",
+    "Fig. 2: looped at test time from one fixed point, the angle with LN lies below both others at"
+    " every one of 25 loops (Task 1, batches of 128, 2,000 iterations at the learning rates 0.031,"
+    " 0.03 and 0.02).",
     place="Fig. 2",
     provenance="stated",
     quote=q.SEPARATION.quote,
@@ -121,13 +142,16 @@ def losses(effort: Effort) -> Finding:
 )
 def separation(effort: Effort) -> Finding:
     own = cells.three_models(effort.seed)
-    return cells.judged(sentences.separation(figure2.loop_rows("Task 1", own), steps=PAPER_WINDOW), own["ln"])
+    return cells.judged(
+        sentences.separation(figure2.loop_rows("Task 1", own), steps=PAPER_WINDOW), own["ln"]
+    )
 
 
 @ledger.claim(
     "fig3.gap",
-    "Fig. 3: both losses of one layer with LN fall for every size, and are never farther apart than 1 % of their axis "
-    "((d, n) = (8, 16) and (16, 32); learning rate 0.1, batches of 128 out of 10,000 samples, 2,000 test samples).",
+    "Fig. 3: both losses of one layer with LN fall for every size, and are never farther apart than"
+    " 1 % of their axis ((d, n) = (8, 16) and (16, 32); learning rate 0.1, batches of 128 out of"
+    " 10,000 samples, 2,000 test samples).",
     place="Fig. 3",
     provenance="stated",
     quote=q.GAP.quote,
@@ -146,8 +170,8 @@ def gap(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig5.straight",
-    f"Fig. 5: the log error of every snapshot, looped 25 times from one fixed point, as often as in Fig. 2(c), is a "
-    f"nearly straight line ({SINGLE}).",
+    "Fig. 5: the log error of every snapshot, looped 25 times from one fixed point, as often as in"
+    f" Fig. 2(c), is a nearly straight line ({SINGLE}).",
     place="Fig. 5",
     provenance="stated",
     quote=q.STRAIGHT.quote,
@@ -160,7 +184,8 @@ def straight(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig5.bent",
-    f"Fig. 5: over 50 loops the log error of some snapshot is no straight line but bends to a plateau ({SINGLE}).",
+    "Fig. 5: over 50 loops the log error of some snapshot is no straight line but bends to a"
+    f" plateau ({SINGLE}).",
     place="cf. Fig. 5",
     provenance="ours",
     shared_run="layerwise",
@@ -172,7 +197,8 @@ def bent(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig5.longer",
-    f"Fig. 5: each later snapshot's curve is closer to the power method's (step 100, 1,000, 10,000, end; {SINGLE}).",
+    "Fig. 5: each later snapshot's curve is closer to the power method's (step 100, 1,000, 10,000,"
+    f" end; {SINGLE}).",
     place="Fig. 5",
     provenance="stated",
     quote=q.LONGER.quote,
@@ -185,8 +211,9 @@ def longer(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig8.straight",
-    f"Fig. 8: out of distribution (one spike; a geometric spectrum) and on its own test set, the looped model's median "
-    f"log error is a nearly straight line over 10 layers and over 25 ({LOOPED}).",
+    "Fig. 8: out of distribution (one spike; a geometric spectrum) and on its own test set, the"
+    " looped model's median log error is a nearly straight line over 10 layers and over 25"
+    f" ({LOOPED}).",
     place="Fig. 8",
     provenance="stated",
     quote=q.LAYERS.quote,
@@ -196,15 +223,17 @@ def longer(effort: Effort) -> Finding:
 def straight_in_layers(effort: Effort) -> Finding:
     run, rows = _layered(effort)
     shares = figure8.straight_shares(run, held_out(run.config))
-    named = {f"share of test points that are straight by themselves, {layers} layers": share
-             for layers, share in shares.items()}  # fmt: skip
+    named = {
+        f"share of test points that are straight by themselves, {layers} layers": share
+        for layers, share in shares.items()
+    }
     return cells.judged(error_curves.straight_in_layers(rows, steps=_end(run)), run, **named)
 
 
 @ledger.claim(
     "fig8.longer",
-    f"Fig. 8: each later snapshot of the looped model is closer to the power method, out of distribution and in it "
-    f"(steps 100, 1,000, 10,000, 30,000; {LOOPED}).",
+    "Fig. 8: each later snapshot of the looped model is closer to the power method, out of"
+    f" distribution and in it (steps 100, 1,000, 10,000, 30,000; {LOOPED}).",
     place="cf. Fig. 8",
     provenance="ours",
     expected_verdict="holds only",
@@ -220,9 +249,9 @@ def longer_in_layers(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig6.fixed_points",
-    "Fig. 6: without LN, Task 1, both targets, after 1,000 steps all outside V_21 and W_12 is near zero, their "
-    "diagonals stand out, and the weights are at the fixed points of Theorem 4.2 "
-    "(d = 16, n = 32, SGD at learning rate 0.1 on batches of 128, one seed).",
+    "Fig. 6: without LN, Task 1, both targets, after 1,000 steps all outside V_21 and W_12 is near"
+    " zero, their diagonals stand out, and the weights are at the fixed points of Theorem 4.2 (d ="
+    " 16, n = 32, SGD at learning rate 0.1 on batches of 128, one seed).",
     place="Fig. 6",
     provenance="stated",
     quote=q.FIXED.quote,
@@ -235,9 +264,9 @@ def fixed_points_of_task_1(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig6.leaving",
-    "Fig. 6: without LN, Task 1, after 10,000 steps the normalised target has left its fixed point, a saddle, and the "
-    "unnormalised target has not "
-    "(d = 16, n = 32, SGD at learning rate 0.1 on batches of 128, one seed).",
+    "Fig. 6: without LN, Task 1, after 10,000 steps the normalised target has left its fixed point,"
+    " a saddle, and the unnormalised target has not (d = 16, n = 32, SGD at learning rate 0.1 on"
+    " batches of 128, one seed).",
     place="cf. Fig. 6",
     provenance="ours",
     shared_run="sphere",
@@ -249,9 +278,9 @@ def leaving_of_task_1(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig7.fixed_points",
-    "Fig. 7: without LN, Task 2, both targets, after 1,000 steps all outside V_21 and W_12 is near zero, their "
-    "diagonals stand out, and the weights are at the fixed points of Theorem 4.2 "
-    "(d = 16, n = 32, SGD at learning rate 0.1 on batches of 128, one seed).",
+    "Fig. 7: without LN, Task 2, both targets, after 1,000 steps all outside V_21 and W_12 is near"
+    " zero, their diagonals stand out, and the weights are at the fixed points of Theorem 4.2 (d ="
+    " 16, n = 32, SGD at learning rate 0.1 on batches of 128, one seed).",
     place="Fig. 7",
     provenance="stated",
     quote=q.FIXED_7.quote,
@@ -264,9 +293,9 @@ def fixed_points_of_task_2(effort: Effort) -> Finding:
 
 @ledger.claim(
     "fig7.leaving",
-    "Fig. 7: without LN, Task 2, after 10,000 steps the normalised target has left its fixed point, a saddle, and the "
-    "unnormalised target has not "
-    "(d = 16, n = 32, SGD at learning rate 0.1 on batches of 128, one seed).",
+    "Fig. 7: without LN, Task 2, after 10,000 steps the normalised target has left its fixed point,"
+    " a saddle, and the unnormalised target has not (d = 16, n = 32, SGD at learning rate 0.1 on"
+    " batches of 128, one seed).",
     place="cf. Fig. 7",
     provenance="ours",
     shared_run="planted",
@@ -285,8 +314,10 @@ def _end(run: Trained) -> int:
 
 def _grown(run: Trained, found: sentences.Judgement) -> Finding:
     finding = cells.judged(found, run)
-    curves = [Curve(f"||{name}||_max", run.steps[1:], run.metrics[key][1:, 0]) for name, key in
-              (("W", "w_max"), ("V", "v_max"))]  # fmt: skip
+    curves = [
+        Curve(f"||{name}||_max", run.steps[1:], run.metrics[key][1:, 0])
+        for name, key in (("W", "w_max"), ("V", "v_max"))
+    ]
     return Finding(**{**vars(finding), "plot": Plot(curves, "step", "largest absolute entry")})
 
 
@@ -310,5 +341,9 @@ def _layered(effort: Effort) -> tuple[Trained, list[Row]]:
 def _without_ln(effort: Effort, task: Task) -> tuple[Trained, list[Row]]:
     both = cells.both_targets(effort.seed, task)
     stops = levels(both["normalized"].config)
-    rows = [row for target, run in both.items() for row in weight_rows(run, TARGETS[target], stops[target])]
+    rows = [
+        row
+        for target, run in both.items()
+        for row in weight_rows(run, TARGETS[target], stops[target])
+    ]
     return both["normalized"], rows

@@ -24,7 +24,8 @@ RATE = 0.02
 """How near a fitted factor must be to the theory's."""
 
 FITTED = (
-    "fitted in the second half of the loops from 1e-4 to 1e-11, where faster modes have faded; 2 % tells gaps apart"
+    "fitted in the second half of the loops from 1e-4 to 1e-11, where faster modes have faded; 2 %"
+    " tells gaps apart"
 )
 
 
@@ -42,12 +43,16 @@ def general(
     rng: np.random.Generator, *, gap: float, heads: int = 1, leader: float = 1.6, angle: float = 0.0
 ) -> np.ndarray:
     """Heads that sum to an F with planted growth factors that is not normal."""
-    matrix = with_spectrum(rng, growth_spectrum(DIM, gap=gap, leader=leader, angle=angle), condition=10.0)
+    matrix = with_spectrum(
+        rng, growth_spectrum(DIM, gap=gap, leader=leader, angle=angle), condition=10.0
+    )
     return split(rng, matrix, heads=heads)
 
 
 def centred(rng: np.random.Generator, *, gap: float) -> np.ndarray:
-    """One head whose P (I + F) has the planted gap: F = Q B Q^T + 1 a^T, with Q a basis of the complement of 1."""
+    """One head whose P (I + F) has the planted gap: F = Q B Q^T + 1 a^T, with Q a basis of the
+    complement of 1.
+    """
     inner = with_spectrum(rng, growth_spectrum(DIM - 1, gap=gap), condition=3.0)
     q = np.linalg.svd(np.ones((1, DIM)))[2][1:].T
     return (q @ inner @ q.T + np.outer(np.ones(DIM), rng.standard_normal(DIM)) / np.sqrt(DIM))[None]
@@ -62,14 +67,24 @@ def full_layer(rng: np.random.Generator, *, causal: bool, leader: float = 1.6) -
 
     wide = 4 * DIM
     feedforward = FeedForward(
-        up=rng.standard_normal((wide, DIM)) / np.sqrt(DIM) / 2, down=rng.standard_normal((DIM, wide)) / np.sqrt(wide),
-        up_bias=0.3 * rng.standard_normal(wide), down_bias=0.3 * rng.standard_normal(DIM), norm=norm(),
-    )  # fmt: skip
+        up=rng.standard_normal((wide, DIM)) / np.sqrt(DIM) / 2,
+        down=rng.standard_normal((DIM, wide)) / np.sqrt(wide),
+        up_bias=0.3 * rng.standard_normal(wide),
+        down_bias=0.3 * rng.standard_normal(DIM),
+        norm=norm(),
+    )
     return Layer(
-        heads=split(rng, with_spectrum(rng, growth_spectrum(DIM, gap=0.5, leader=leader), condition=3.0), heads=2),
-        scores=rng.standard_normal((2, DIM, DIM)) / DIM / 4, causal=causal, bias=0.3 * rng.standard_normal(DIM),
-        norm=norm(), feedforward=feedforward,
-    )  # fmt: skip
+        heads=split(
+            rng,
+            with_spectrum(rng, growth_spectrum(DIM, gap=0.5, leader=leader), condition=3.0),
+            heads=2,
+        ),
+        scores=rng.standard_normal((2, DIM, DIM)) / DIM / 4,
+        causal=causal,
+        bias=0.3 * rng.standard_normal(DIM),
+        norm=norm(),
+        feedforward=feedforward,
+    )
 
 
 def eigenvector(matrix: np.ndarray, eigenvalue: float) -> np.ndarray:
@@ -98,10 +113,14 @@ def worst_of(
 ) -> Finding:
     """The largest relative error; NaN, where a rate could not be fitted, fails."""
     return within(
-        measured=float(np.max(np.abs(errors))), expected=0.0, tolerance=tolerance,
-        justification=justification, relative=False,
-        numbers=numbers, plot=plot,
-    )  # fmt: skip
+        measured=float(np.max(np.abs(errors))),
+        expected=0.0,
+        tolerance=tolerance,
+        justification=justification,
+        relative=False,
+        numbers=numbers,
+        plot=plot,
+    )
 
 
 def settled(
@@ -115,4 +134,13 @@ def settled(
     plot: Plot | None = None,
 ) -> Finding:
     """`holds` where every part of a statement was measured, `fails` where one was not."""
-    return Finding("holds" if good else "fails", measured, expected, tolerance, justification, "", numbers, plot)
+    return Finding(
+        "holds" if good else "fails",
+        measured,
+        expected,
+        tolerance,
+        justification,
+        "",
+        numbers,
+        plot,
+    )

@@ -1,4 +1,6 @@
-"""Weights with planted spectra for simulated tokens: F with given eigenvalues, and heads that sum to it (NumPy)."""
+"""Weights with planted spectra for simulated tokens: F with given eigenvalues, and heads that
+sum to it (NumPy).
+"""
 
 import numpy as np
 from jaxtyping import Float, Inexact
@@ -25,8 +27,8 @@ def growth_spectrum(
 ) -> Inexact[np.ndarray, " d"]:
     """Eigenvalues of F with planted growth factors mu = 1 + lambda.
 
-    mu_1 = leader e^{i angle} (with its conjugate, where it is not real), |mu_2 / mu_1| = gap with mu_2 > 0, and the
-    others evenly from rest mu_2 down to rest mu_2 / dim.
+    mu_1 = leader e^{i angle} (with its conjugate, where it is not real), |mu_2 / mu_1| = gap with
+    mu_2 > 0, and the others evenly from rest mu_2 down to rest mu_2 / dim.
 
     Args:
         dim: d, at least 3.
@@ -40,9 +42,15 @@ def growth_spectrum(
         array([ 1.   ,  0.   , -0.5  , -0.875])
     """
     if dim < 3 or not 0 < gap < 1:
-        raise InputError(f"dim is {dim} and gap {gap:g}; dim must be at least 3, and the gap between 0 and 1")
+        raise InputError(
+            f"dim is {dim} and gap {gap:g}; dim must be at least 3, and the gap between 0 and 1"
+        )
     paired = np.sin(angle) ** 2 > 1e-24
-    first = leader * np.exp(1j * angle * np.array([1.0, -1.0])) if paired else np.array([leader * np.cos(angle)])
+    first = (
+        leader * np.exp(1j * angle * np.array([1.0, -1.0]))
+        if paired
+        else np.array([leader * np.cos(angle)])
+    )
     second = gap * leader
     others = np.linspace(rest * second, rest * second / dim, dim - first.size - 1)
     return np.concatenate([first, [second], others]) - 1
@@ -56,7 +64,8 @@ def with_spectrum(
     Args:
         rng: source of V.
         eigenvalues: d numbers, complex ones in conjugate pairs.
-        condition: of V = Q_1 D Q_2. At 1, V is orthogonal and F normal: symmetric for a real spectrum.
+        condition: of V = Q_1 D Q_2. At 1, V is orthogonal and F normal: symmetric for a real
+            spectrum.
 
     Raises:
         InputError: a complex eigenvalue without its conjugate, or a condition below 1.
@@ -69,14 +78,21 @@ def with_spectrum(
     values = np.asarray(eigenvalues, dtype=np.complex128)
     upper = values[values.imag > 0]
     lower = values[values.imag < 0]
-    if upper.size != lower.size or not np.allclose(np.sort_complex(upper.conj()), np.sort_complex(lower)):
-        raise InputError("complex eigenvalues of a real matrix come in conjugate pairs; one has no partner")
+    if upper.size != lower.size or not np.allclose(
+        np.sort_complex(upper.conj()), np.sort_complex(lower)
+    ):
+        raise InputError(
+            "complex eigenvalues of a real matrix come in conjugate pairs; one has no partner"
+        )
     if not condition >= 1:
         raise InputError(f"condition is {condition:g}; it must be at least 1")
     dim = values.size
     blocks = np.zeros((dim, dim))
     for k, value in enumerate(upper):
-        blocks[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = [[value.real, -value.imag], [value.imag, value.real]]
+        blocks[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = [
+            [value.real, -value.imag],
+            [value.imag, value.real],
+        ]
     real = np.arange(2 * upper.size, dim)
     blocks[real, real] = values[values.imag == 0].real
     scales = np.geomspace(1.0, condition, dim)
@@ -84,7 +100,9 @@ def with_spectrum(
     return basis @ blocks @ np.linalg.inv(basis)
 
 
-def split(rng: np.random.Generator, matrix: Float[np.ndarray, "d d"], *, heads: int) -> Float[np.ndarray, "H d d"]:
+def split(
+    rng: np.random.Generator, matrix: Float[np.ndarray, "d d"], *, heads: int
+) -> Float[np.ndarray, "H d d"]:
     """Random F_h of F's size that sum to F.
 
     Example:

@@ -1,9 +1,11 @@
-"""Cases of the power method in attention layers that have a theory, as claims: `eigenloop verify --only case`.
+"""Cases of the power method in attention layers that have a theory, as claims:
+`eigenloop verify --only case`.
 
-The analogy is that of arXiv 2605.25619. Of that paper we have the abstract and a summary, so that claims are
-eigenloop's own but for the few whose words stand there. mu_i = 1 + lambda_i are the factors of a loop, in order of
-falling modulus. Full attention, symmetric F, shared weights and complex pairs are here; normalisations, causal
-attention, full layers and layers that differ in `layers`.
+The analogy is that of arXiv 2605.25619. Of that paper we have the abstract and a summary, so that
+claims are eigenloop's own but for the few whose words stand there. mu_i = 1 + lambda_i are the
+factors of a loop, in order of falling modulus. Full attention, symmetric F, shared weights and
+complex pairs are here; normalisations, causal attention, full layers and layers that differ in
+`layers`.
 """
 
 import numpy as np
@@ -35,8 +37,8 @@ from eigenloop.numerics.statistics import fit_power_law
 
 @ledger.claim(
     "case.uniform.exact",
-    "Under full (uniform) attention without normalisation the mean token evolves by I + F and every deviation from it "
-    "by I, for any F.",
+    "Under full (uniform) attention without normalisation the mean token evolves by I + F and every"
+    " deviation from it by I, for any F.",
     place="full attention",
     provenance="ours",
 )
@@ -52,16 +54,21 @@ def uniform_exact(effort: Effort) -> Finding:
                 error = np.linalg.norm(state - mean - deviations) / np.linalg.norm(state)
                 errors[loop], mean = max(errors[loop], error), mean + layer.matrix @ mean
     return within(
-        measured=float(errors.max()), expected=0.0, tolerance=100 * loops * DIM * EPS, relative=False,
+        measured=float(errors.max()),
+        expected=0.0,
+        tolerance=100 * loops * DIM * EPS,
+        relative=False,
         justification="each loop rounds by d eps of a state whose condition is up to 10^2",
-        plot=Plot([Curve("largest error", range(1, loops + 1), errors[1:])], "loop", "error over ||X||"),
-    )  # fmt: skip
+        plot=Plot(
+            [Curve("largest error", range(1, loops + 1), errors[1:])], "loop", "error over ||X||"
+        ),
+    )
 
 
 @ledger.claim(
     "case.uniform.rate",
-    "Under full attention the mean token converges to the eigenvector of argmax |1 + lambda|, by |mu_2 / mu_1| in each "
-    "loop: positive and negative leaders, normal F or not.",
+    "Under full attention the mean token converges to the eigenvector of argmax |1 + lambda|, by"
+    " |mu_2 / mu_1| in each loop: positive and negative leaders, normal F or not.",
     place="full attention",
     provenance="ours",
 )
@@ -89,8 +96,8 @@ def uniform_rate(effort: Effort) -> Finding:
 
 @ledger.claim(
     "case.uniform.normalized",
-    "With every token normalised the mean token goes by N((I + F) xbar) up to the square of the tokens' spread: "
-    "exactly in consensus, and not otherwise.",
+    "With every token normalised the mean token goes by N((I + F) xbar) up to the square of the"
+    " tokens' spread: exactly in consensus, and not otherwise.",
     place="full attention, L2 normalisation",
     provenance="ours",
 )
@@ -108,18 +115,28 @@ def uniform_normalized(effort: Effort) -> Finding:
     typical = np.median(errors, axis=0)
     order = fit_power_law(sizes[4:], typical[4:]).exponent
     return within(
-        measured=order, expected=2.0, tolerance=0.05, relative=False,
-        justification="sum_i (y . d_i) d_i is quadratic in the deviations d_i, the next term cubic: 1/2 of it per "
-        "halving, below 5 % of the slope for deviations under 2^-4",
-        numbers={"sine between the two, spread 1/2": float(typical[0]), "spread 2^-10": float(typical[-1])},
-        plot=Plot([Curve("sine to N((I+F) mean)", sizes, typical)], "size of the deviations", "sine"),
-    )  # fmt: skip
+        measured=order,
+        expected=2.0,
+        tolerance=0.05,
+        relative=False,
+        justification=(
+            "sum_i (y . d_i) d_i is quadratic in the deviations d_i, the next term cubic: 1/2 of it"
+            " per halving, below 5 % of the slope for deviations under 2^-4"
+        ),
+        numbers={
+            "sine between the two, spread 1/2": float(typical[0]),
+            "spread 2^-10": float(typical[-1]),
+        },
+        plot=Plot(
+            [Curve("sine to N((I+F) mean)", sizes, typical)], "size of the deviations", "sine"
+        ),
+    )
 
 
 @ledger.claim(
     "case.left.exact",
-    "For F that is not normal the left coordinates w_i^H xbar grow by 1 + lambda_i exactly in every loop; projections "
-    "on the right eigenvectors do not.",
+    "For F that is not normal the left coordinates w_i^H xbar grow by 1 + lambda_i exactly in every"
+    " loop; projections on the right eigenvectors do not.",
     place="full attention",
     provenance="ours",
 )
@@ -131,24 +148,36 @@ def left_exact(effort: Effort) -> Finding:
         run = simulate(Layer(heads=matrix[None]), tokens(rng), loops=1)
         for side, vectors in (("left", np.linalg.inv(right).T), ("right", right.conj())):
             before, after = run.means @ vectors
-            error = abs(after - (1 + values) * before) / np.linalg.norm(vectors, axis=0) / np.linalg.norm(run.means[0])
+            error = (
+                abs(after - (1 + values) * before)
+                / np.linalg.norm(vectors, axis=0)
+                / np.linalg.norm(run.means[0])
+            )
             if side == "left":
                 worst = max(worst, float(error.max()))
             else:
                 right_error.append(float(np.median(error)))
             if len(curves) < 2:
-                curves.append(Curve(f"{side} coordinates", abs(1 + values), abs(after / before), points=True))
+                curves.append(
+                    Curve(f"{side} coordinates", abs(1 + values), abs(after / before), points=True)
+                )
     return within(
-        measured=worst, expected=0.0, tolerance=1e3 * DIM * EPS, relative=False,
-        justification="eigenvectors are computed to eps times the condition of their matrix, some 10^3",
+        measured=worst,
+        expected=0.0,
+        tolerance=1e3 * DIM * EPS,
+        relative=False,
+        justification=(
+            "eigenvectors are computed to eps times the condition of their matrix, some 10^3"
+        ),
         numbers={"the same for right eigenvectors, median": float(np.median(right_error))},
         plot=Plot(curves, "|1 + lambda|", "growth of the coordinate"),
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "case.residual.leader",
-    "The residual connection makes argmax |1 + lambda| lead, not argmax |lambda|; without it argmax |lambda| does.",
+    "The residual connection makes argmax |1 + lambda| lead, not argmax |lambda|; without it argmax"
+    " |lambda| does.",
     place="the residual connection",
     provenance="ours",
 )
@@ -158,7 +187,9 @@ def residual_leader(effort: Effort) -> Finding:
         values, start = np.r_[-1.4, 0.8, rng.uniform(-0.9, 0.4, DIM - 2)], tokens(rng)
         matrix = with_spectrum(rng, values, condition=10.0)
         for value, residual in ((-1.4, False), (0.8, True)):
-            run = simulate(Layer(heads=matrix[None], norm=Unit(), residual=residual), start, loops=150)
+            run = simulate(
+                Layer(heads=matrix[None], norm=Unit(), residual=residual), start, loops=150
+            )
             sines = run.sines_to(eigenvector(matrix, value)[:, None])
             passed += bool(sines[-1] < 1e-9)
             if len(curves) < 2:
@@ -168,18 +199,21 @@ def residual_leader(effort: Effort) -> Finding:
         values = values[values.imag >= 0]
         differ += int(np.argmax(abs(1 + values)) != np.argmax(abs(values)))
     return every(
-        passed, 2 * size,
-        justification="gaps 0.9/1.4 and 1.4/1.8 to the power 150 are below 1e-16, times conditions of 10^2",
+        passed,
+        2 * size,
+        justification=(
+            "gaps 0.9/1.4 and 1.4/1.8 to the power 150 are below 1e-16, times conditions of 10^2"
+        ),
         numbers={"share of Gaussian F, d = 16, whose leaders differ": differ / 200},
         plot=Plot(curves, "loop", "sine to the leader", xscale="linear"),
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "case.consensus.first",
-    "With shared weights and |mu_1| > 1 the spread of normalised tokens falls by 1/|mu_1| a loop and the sine to the "
-    "leader by |mu_2/mu_1|, so that consensus comes before alignment exactly where |mu_2| > 1; with |mu_1| < 1 it "
-    "never comes.",
+    "With shared weights and |mu_1| > 1 the spread of normalised tokens falls by 1/|mu_1| a loop"
+    " and the sine to the leader by |mu_2/mu_1|, so that consensus comes before alignment exactly"
+    " where |mu_2| > 1; with |mu_1| < 1 it never comes.",
     place="shared weights",
     provenance="ours",
 )
@@ -204,17 +238,22 @@ def consensus_first(effort: Effort) -> Finding:
                 for kind, series in (("spread", run.spread), ("sine", run.sines)):
                     curves.append(shown(f"{kind}, {name}", series[:50]))
     return every(
-        int(passed), of, justification=FITTED,
-        numbers={**numbers, "layers where consensus comes first": first,
-                 "largest error of the spread's factor": float(np.abs(errors).max())},
+        int(passed),
+        of,
+        justification=FITTED,
+        numbers={
+            **numbers,
+            "layers where consensus comes first": first,
+            "largest error of the spread's factor": float(np.abs(errors).max()),
+        },
         plot=Plot(curves, "loop", "spread, sine", xscale="linear"),
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "case.symmetric.bounds",
-    "For symmetric F the sine of the mean token stays between |c_2| r^k and tan(phi_0) r^k at every loop, r = "
-    "|mu_2 / mu_1|, and is what the coordinates in the eigenbasis give.",
+    "For symmetric F the sine of the mean token stays between |c_2| r^k and tan(phi_0) r^k at every"
+    " loop, r = |mu_2 / mu_1|, and is what the coordinates in the eigenbasis give.",
     place="symmetric value matrices",
     provenance="ours",
 )
@@ -231,25 +270,35 @@ def symmetric_bounds(effort: Effort) -> Finding:
         slack = 1e-9 + 1e-13 / np.maximum(sines, 1e-300)
         exact = abs(sines / predicted_sines(abs(growth), c, loops=loops) - 1)
         worst = max(worst, float(exact.max()))
-        passed += bool(np.all((low <= sines * (1 + slack)) & (sines <= high * (1 + slack)) & (exact < slack)))
-        bent = simulate(Layer(heads=with_spectrum(rng, growth - 1, condition=30.0)[None]), start, loops=loops)
+        passed += bool(
+            np.all((low <= sines * (1 + slack)) & (sines <= high * (1 + slack)) & (exact < slack))
+        )
+        bent = simulate(
+            Layer(heads=with_spectrum(rng, growth - 1, condition=30.0)[None]), start, loops=loops
+        )
         tangents = bent.sines / np.sqrt(1 - bent.sines**2)
         above += bool(np.any(bent.sines > 1.001 * tangents[0] * high / high[0]))
         if not curves:
             curves = [
-                Curve(name, range(loops + 1), y) for name, y in (("sine", sines), ("lower", low), ("upper", high))
+                Curve(name, range(loops + 1), y)
+                for name, y in (("sine", sines), ("lower", low), ("upper", high))
             ]
     return every(
-        passed, size, justification="an inequality, and an identity; 1e-9 and 1e-13 over the sine for rounding",
-        numbers={"worst error of the sine": worst, "share above the bound for F that is not normal": above / size},
+        passed,
+        size,
+        justification="an inequality, and an identity; 1e-9 and 1e-13 over the sine for rounding",
+        numbers={
+            "worst error of the sine": worst,
+            "share above the bound for F that is not normal": above / size,
+        },
         plot=Plot(curves, "loop", "sine", xscale="linear"),
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "case.shared.alignment",
-    "With shared weights the tokens align with the principal eigenvector of W_O W_V: under full attention, and under "
-    "softmax attention where tokens are not too far apart.",
+    "With shared weights the tokens align with the principal eigenvector of W_O W_V: under full"
+    " attention, and under softmax attention where tokens are not too far apart.",
     place="abstract; its conditions are missing from what we have",
     provenance="reconstructed",
 )
@@ -261,24 +310,37 @@ def shared_alignment(effort: Effort) -> Finding:
             matrix = with_spectrum(rng, values, condition=1.0 if symmetric else 10.0)
             scores = rng.standard_normal((heads, DIM, DIM)) / DIM if heads > 1 else None
             layer = Layer(heads=split(rng, matrix, heads=heads), scores=scores, norm=Unit())
-            run = simulate(layer, tokens(rng) if heads == 1 else together(rng), loops=loops_for(gap))
+            run = simulate(
+                layer, tokens(rng) if heads == 1 else together(rng), loops=loops_for(gap)
+            )
             own = eigenvector(matrix, values[np.argmax(abs(values))])[:, None]
-            sines = np.max([sin_angle(run.states[:, token], own) for token in range(TOKENS)], axis=0)
+            sines = np.max(
+                [sin_angle(run.states[:, token], own) for token in range(TOKENS)], axis=0
+            )
             ends.append(float(sines[-1]))
             if len(ends) % effort.pick(2, 10) == 1:
-                curves.append(shown(f"{heads} heads, {'symmetric' if symmetric else 'general'} F", sines))
+                curves.append(
+                    shown(f"{heads} heads, {'symmetric' if symmetric else 'general'} F", sines)
+                )
     return settled(
-        max(ends) < 1e-9, measured=max(ends), expected=0.0, tolerance=1e-9,
-        justification="of the token farthest away; 0.8^145 = 1e-14, times conditions of 10^2. lambda_1 = 1.5 leads by "
-        "|lambda| and by |1 + lambda|, whichever the paper means",
-        numbers={"runs": len(ends)}, plot=Plot(curves, "loop", "largest sine of a token to v_1", xscale="linear"),
-    )  # fmt: skip
+        max(ends) < 1e-9,
+        measured=max(ends),
+        expected=0.0,
+        tolerance=1e-9,
+        justification=(
+            "of the token farthest away; 0.8^145 = 1e-14, times conditions of 10^2. lambda_1 = 1.5"
+            " leads by |lambda| and by |1 + lambda|, whichever the paper means"
+        ),
+        numbers={"runs": len(ends)},
+        plot=Plot(curves, "loop", "largest sine of a token to v_1", xscale="linear"),
+    )
 
 
 @ledger.claim(
     "case.shared.gap",
-    "With shared weights, softmax attention and normalised tokens that are not too far apart, the sine to the leading "
-    "eigenvector falls by the planted gap 0.8, 0.9, 0.95 in each loop, for one head and for several.",
+    "With shared weights, softmax attention and normalised tokens that are not too far apart, the"
+    " sine to the leading eigenvector falls by the planted gap 0.8, 0.9, 0.95 in each loop, for one"
+    " head and for several.",
     place="shared weights",
     provenance="ours",
 )
@@ -302,8 +364,8 @@ def shared_gap(effort: Effort) -> Finding:
 
 @ledger.claim(
     "case.complex.plane",
-    "Where a complex pair leads, the mean token enters its plane by |mu_3 / mu_1| a loop, and its left coordinate "
-    "there turns by arg(1 + lambda) in every loop.",
+    "Where a complex pair leads, the mean token enters its plane by |mu_3 / mu_1| a loop, and its"
+    " left coordinate there turns by arg(1 + lambda) in every loop.",
     place="complex pair",
     provenance="ours",
 )
@@ -319,16 +381,26 @@ def complex_plane(effort: Effort) -> Finding:
             c = run.means @ leader.left.conj()
             turns = max(turns, float(abs(np.angle(c[1:] / c[:-1] * np.exp(-1j * angle))).max()))
     found = worst_of(
-        errors, tolerance=RATE, justification=FITTED, numbers={"largest error of the angle, radians": turns},
-        plot=Plot(curves[:: len(curves) // len(GAPS)], "loop", "sine to the plane", xscale="linear"),
-    )  # fmt: skip
-    return found if turns < 1e-9 else Finding("fails", turns, 0.0, 1e-9, note="the left coordinate turns otherwise")
+        errors,
+        tolerance=RATE,
+        justification=FITTED,
+        numbers={"largest error of the angle, radians": turns},
+        plot=Plot(
+            curves[:: len(curves) // len(GAPS)], "loop", "sine to the plane", xscale="linear"
+        ),
+    )
+    return (
+        found
+        if turns < 1e-9
+        else Finding("fails", turns, 0.0, 1e-9, note="the left coordinate turns otherwise")
+    )
 
 
 @ledger.claim(
     "case.complex.angle",
-    "In the plane of a leading complex pair the mean token turns by arg(1 + lambda) in every loop where F is normal; "
-    "where it is not, the token runs on an ellipse, and only its mean angle is arg(1 + lambda).",
+    "In the plane of a leading complex pair the mean token turns by arg(1 + lambda) in every loop"
+    " where F is normal; where it is not, the token runs on an ellipse, and only its mean angle is"
+    " arg(1 + lambda).",
     place="complex pair",
     provenance="ours",
 )
@@ -337,7 +409,9 @@ def complex_angle(effort: Effort) -> Finding:
     for condition in (1.0, 10.0):
         for _ in range(effort.pick(3, 30)):
             angle = float(rng.uniform(0.3, 1.5))
-            matrix = with_spectrum(rng, growth_spectrum(DIM, gap=0.5, angle=angle), condition=condition)
+            matrix = with_spectrum(
+                rng, growth_spectrum(DIM, gap=0.5, angle=angle), condition=condition
+            )
             layer = Layer(heads=matrix[None])
             run = simulate(layer, tokens(rng), loops=loops)
             seen = normalize(run.means[60:]) @ layer.leader().plane() @ np.array([1.0, 1j])
@@ -352,17 +426,24 @@ def complex_angle(effort: Effort) -> Finding:
                 skew.append(float(abs(steps - angle).max()))
                 drift = max(drift, abs(float(steps.sum()) - angle * steps.size))
     return settled(
-        normal < 1e-9 and drift < np.pi / 2 and max(skew) > 1e-2, measured=normal, expected=0.0, tolerance=1e-9,
-        justification="the largest deviation from the angle in one loop, normal F; 0.5^60 = 1e-18 is left outside the "
-        "plane. On an ellipse the sum of the angles is off by less than pi/2, however many loops",
+        normal < 1e-9 and drift < np.pi / 2 and max(skew) > 1e-2,
+        measured=normal,
+        expected=0.0,
+        tolerance=1e-9,
+        justification=(
+            "the largest deviation from the angle in one loop, normal F; 0.5^60 = 1e-18 is left"
+            " outside the plane. On an ellipse the sum of the angles is off by less than pi/2,"
+            " however many loops"
+        ),
         numbers={
             "largest deviation in one loop, F not normal (above 0.01)": max(skew),
             "largest deviation of the sum over 240 loops, F not normal (below pi/2)": drift,
         },
         plot=Plot(curves, "loop", "turn over arg(1 + lambda)", xscale="linear", yscale="linear"),
-    )  # fmt: skip
+    )
 
 
-from eigenloop.lens.cases import layers  # noqa: E402  adds its claims to the same ledger, after these
+# adds its claims to the same ledger, after these
+from eigenloop.lens.cases import layers  # noqa: E402
 
 __all__ = ["layers", "ledger"]

@@ -1,9 +1,11 @@
 """One block of a loaded model as a map of token states, in float64, with its derivative (torch).
 
-    part "layer"      x -> what the block makes of x: attention, feed-forward, normalisations, gains and biases
+    part "layer"      x -> what the block makes of x: attention, feed-forward, normalisations, gains
+                      and biases
     part "attention"  post: x -> LN(x + o(x))      pre: x -> x + o(LN(x))
 
-Masks, rotations and whatever else the model passes to a block are taken from one run of the model itself.
+Masks, rotations and whatever else the model passes to a block are taken from one run of the model
+itself.
 """
 
 import copy
@@ -30,7 +32,8 @@ class LoopedBlock:
         model: from `load`.
         block: index of the block.
         part: "layer" or "attention".
-        ids: the tokens of the run that shows what the model passes to the block; only their number matters to the map.
+        ids: the tokens of the run that shows what the model passes to the block; only their number
+            matters to the map.
 
     Raises:
         InputError: no such part, or the model never called the block or its attention's output.
@@ -58,7 +61,9 @@ class LoopedBlock:
             finally:
                 handle.remove()
             if not seen:
-                raise InputError(f"{model.source} never called block {block}; correct block in the layout")
+                raise InputError(
+                    f"{model.source} never called block {block}; correct block in the layout"
+                )
             self._block = copy.deepcopy(source).double().eval().requires_grad_(False)
         arguments, named = seen["arguments"], seen["named"]
         first = arguments[0] if arguments else named.pop("hidden_states")
@@ -72,21 +77,32 @@ class LoopedBlock:
         """The states after one loop."""
         return self._map(self._tensor(x)).cpu().numpy().reshape(x.shape)
 
-    def derivative(self, x: Float[np.ndarray, "*b n d"], v: Float[np.ndarray, "*b n d"]) -> Float[np.ndarray, "*b n d"]:
+    def derivative(
+        self, x: Float[np.ndarray, "*b n d"], v: Float[np.ndarray, "*b n d"]
+    ) -> Float[np.ndarray, "*b n d"]:
         """What a small change v of the states becomes: f'(x) v."""
         import torch
 
-        with warnings.catch_warnings():  # torch's own use of torch.jit.script, in its first derivative
-            warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.script")
+        # torch's own use of torch.jit.script, in its first derivative
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", category=DeprecationWarning, message=".*torch.jit.script"
+            )
             pushed = torch.func.jvp(self._map, (self._tensor(x),), (self._tensor(v),))[1]
         return pushed.cpu().numpy().reshape(x.shape)
 
-    def transposed(self, x: Float[np.ndarray, "*b n d"], u: Float[np.ndarray, "*b n d"]) -> Float[np.ndarray, "*b n d"]:
-        """What a functional u of the states after a loop is of those before it: f'(x)^T u, by reverse mode."""
+    def transposed(
+        self, x: Float[np.ndarray, "*b n d"], u: Float[np.ndarray, "*b n d"]
+    ) -> Float[np.ndarray, "*b n d"]:
+        """What a functional u of the states after a loop is of those before it: f'(x)^T u, by
+        reverse mode.
+        """
         import torch
 
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.script")
+            warnings.filterwarnings(
+                "ignore", category=DeprecationWarning, message=".*torch.jit.script"
+            )
             pulled = torch.func.vjp(self._map, self._tensor(x))[1](self._tensor(u))[0]
         return pulled.cpu().numpy().reshape(x.shape)
 
@@ -112,12 +128,16 @@ class LoopedBlock:
         finally:
             handle.remove()
         if len(written) != 1:
-            raise InputError(f"{self._output} was called {len(written)} times in a block; correct output in the layout")
+            raise InputError(
+                f"{self._output} was called {len(written)} times in a block; correct output in the"
+                " layout"
+            )
         moved = x + written[0]
         return self._block.get_submodule(self._norm)(moved) if self._post else moved
 
     def rounding(self, x: Float[np.ndarray, "n d"]) -> float:
-        """Noise of the map, relative to its value: some models compute norms and softmax in float32 whatever they get.
+        """Noise of the map, relative to its value: some models compute norms and softmax in float32
+        whatever they get.
 
         From second differences at a step of 1e-9, which a smooth map does not show.
         """

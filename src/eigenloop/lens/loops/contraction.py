@@ -1,9 +1,11 @@
-"""Where a looped map ends and how fast it gets there, from the map and its derivative alone (NumPy and SciPy).
+"""Where a looped map ends and how fast it gets there, from the map and its derivative alone (NumPy
+and SciPy).
 
-    x_{k+1} = f(x_k),    f(x*) = x*  or  f(f(x*)) = x*,    ||x_k - x*|| ~ r^k with r the spectral radius of f'(x*)
+    x_{k+1} = f(x_k),    f(x*) = x*  or  f(f(x*)) = x*,
+        ||x_k - x*|| ~ r^k with r the spectral radius of f'(x*)
 
-Plain iteration first; where that is slow, Newton's method with GMRES from where it stopped, which needs products with
-f'(x) only. Worked out here.
+Plain iteration first; where that is slow, Newton's method with GMRES from where it stopped, which
+needs products with f'(x) only. Worked out here.
 """
 
 from collections.abc import Callable
@@ -22,7 +24,9 @@ DENSE = 1024
 """Largest derivative whose eigenvalues are all computed."""
 
 LEFT_TOLERANCE = 1e-10
-"""Of the eigenvalues of larger ones: what a left vector lacks here, its coordinate shows as a bias."""
+"""Of the eigenvalues of larger ones: what a left vector lacks here, its coordinate shows as a
+bias.
+"""
 
 PLAIN, NEWTON = 400, 12
 """Plain iterations, and steps of Newton's method after them."""
@@ -51,7 +55,12 @@ class Attractor:
 
 
 def attractor(
-    step: Map, derivative: Derivative, start: Float[np.ndarray, " d"], *, tolerance: float = 1e-12, newton: bool = True
+    step: Map,
+    derivative: Derivative,
+    start: Float[np.ndarray, " d"],
+    *,
+    tolerance: float = 1e-12,
+    newton: bool = True,
 ) -> Attractor:
     """The fixed point, or the pair of points, that the iteration from a start comes to.
 
@@ -82,12 +91,15 @@ def attractor(
         x, residual, more = _newton(step, derivative, x, period, tolerance)
         steps += more
     points = [x] if period == 1 else [x, step(x)]
-    if period == 2 and np.linalg.norm(points[1] - x) < 1e-6 * np.linalg.norm(x):  # it came to one point in turns
+    # it came to one point in turns
+    if period == 2 and np.linalg.norm(points[1] - x) < 1e-6 * np.linalg.norm(x):
         points, residual = [x], float(np.linalg.norm(points[1] - x) / np.linalg.norm(x))
         if residual >= tolerance and newton:
             points[0], residual, more = _newton(step, derivative, x, 1, tolerance)
             steps += more
-    return Attractor(points=np.stack(points), residual=residual, converged=residual < tolerance, steps=steps)
+    return Attractor(
+        points=np.stack(points), residual=residual, converged=residual < tolerance, steps=steps
+    )
 
 
 def _newton(
@@ -111,15 +123,20 @@ def _newton(
         points = [x] if period == 1 else [x, step(x)]
 
         if x.size <= DENSE:
-            change = np.linalg.lstsq(np.eye(x.size) - _pushed(derivative, points, np.eye(x.size)).T, gap)[0]
+            change = np.linalg.lstsq(
+                np.eye(x.size) - _pushed(derivative, points, np.eye(x.size)).T, gap
+            )[0]
         else:
             system = sparse.LinearOperator(
-                (x.size, x.size), lambda v, points=points: v - _pushed(derivative, points, v[None])[0], dtype=float
+                (x.size, x.size),
+                lambda v, points=points: v - _pushed(derivative, points, v[None])[0],
+                dtype=float,
             )
             change, _ = sparse.gmres(system, gap, rtol=1e-6, restart=80, maxiter=4)
         new = x + change
         for _ in range(period):
-            new = step(new)  # back to where the map's values lie: a normalised map leaves its sphere otherwise
+            # back to where the map's values lie: a normalised map leaves its sphere otherwise
+            new = step(new)
         after_gap, after = defect(new)
         if not after < residual:
             return x, residual, k
@@ -136,7 +153,8 @@ def _pushed(derivative: Derivative, points: list[np.ndarray], rows: np.ndarray) 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LeftMode:
-    """The leading eigenvalue of a linear map and its left vector: l A = mu l, without a conjugate; c = l x.
+    """The leading eigenvalue of a linear map and its left vector: l A = mu l, without a conjugate;
+    c = l x.
 
     Args:
         value: mu, of a pair the one with a positive imaginary part.
@@ -152,7 +170,8 @@ class LeftMode:
 
 
 def leading_mode(pull: Map, size: int) -> LeftMode:
-    """The eigenvalue of largest modulus and its left vector, from products with the transposed map alone.
+    """The eigenvalue of largest modulus and its left vector, from products with the transposed map
+    alone.
 
     Args:
         pull: rows u -> u A, (m, d) to (m, d).
@@ -170,14 +189,20 @@ def leading_mode(pull: Map, size: int) -> LeftMode:
         from scipy.sparse import linalg
 
         sparse: Any = linalg
-        operator = sparse.LinearOperator((size, size), lambda u: pull(np.ravel(u)[None])[0], dtype=float)
+        operator = sparse.LinearOperator(
+            (size, size), lambda u: pull(np.ravel(u)[None])[0], dtype=float
+        )
         start = np.random.default_rng(0).standard_normal(size)
         try:
-            values, vectors = sparse.eigs(operator, k=ARPACK_COUNT, ncv=ARPACK_BASIS, v0=start, tol=LEFT_TOLERANCE)
+            values, vectors = sparse.eigs(
+                operator, k=ARPACK_COUNT, ncv=ARPACK_BASIS, v0=start, tol=LEFT_TOLERANCE
+            )
         except sparse.ArpackNoConvergence as error:
             values, vectors, converged = error.eigenvalues, error.eigenvectors, False
     if not len(values):
-        return LeftMode(value=complex(np.nan), vector=np.full(size, np.nan), residual=np.inf, converged=False)
+        return LeftMode(
+            value=complex(np.nan), vector=np.full(size, np.nan), residual=np.inf, converged=False
+        )
     first = int(np.argmax(np.abs(values)))
     value, vector = complex(values[first]), vectors[:, first]
     if value.imag == 0:

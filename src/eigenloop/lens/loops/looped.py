@@ -1,16 +1,19 @@
-"""A layer of a pretrained model applied to a text again and again: consensus, alignment, and the rate of either.
+"""A layer of a pretrained model applied to a text again and again: consensus, alignment, and the
+rate of either.
 
     spread     sqrt(mean ||x_i - xbar||^2 / mean ||x_i||^2)     0 in consensus
-    distance   ||xbar - x*|| / ||x*||                           x* the fixed point of the layer on ONE token
-    alignment  ||Q^T xbar||^2 / ||xbar||^2                      Q spans the principal mode of the attention sublayer
+    distance   ||xbar - x*|| / ||x*||                   x* the fixed point of the layer on ONE token
+    alignment  ||Q^T xbar||^2 / ||xbar||^2      Q spans the principal mode of the attention sublayer
 
-In consensus the attention patterns drop out, so that the tokens go where one token goes. Close to it the leading mode
-of either series is multiplied by one factor in a loop: an eigenvalue of the derivative on deviations between tokens, or
-of that of the one-token map. It is measured on the mode's left coordinate (`rates`), because a distance holds all modes
-and is biased where the leader turns slowly or is nearly tied. For the attention sublayer alone with post-LN and without
-biases, x* is the principal mode and the second factor its gap |mu_2 / mu_1|. With pre-LN the stream grows without end
-and no factor is constant (claim case.prenorm.rate). A rate is given only where a series went far enough to fit it.
-Source: arXiv 2605.25619 for shared weights; the rates are worked out here.
+In consensus the attention patterns drop out, so that the tokens go where one token goes. Close to
+it the leading mode of either series is multiplied by one factor in a loop: an eigenvalue of the
+derivative on deviations between tokens, or of that of the one-token map. It is measured on the
+mode's left coordinate (`rates`), because a distance holds all modes and is biased where the leader
+turns slowly or is nearly tied. For the attention sublayer alone with post-LN and without biases, x*
+is the principal mode and the second factor its gap |mu_2 / mu_1|. With pre-LN the stream grows
+without end and no factor is constant (claim case.prenorm.rate). A rate is given only where a series
+went far enough to fit it. Source: arXiv 2605.25619 for shared weights; the rates are worked out
+here.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +70,14 @@ class Loops(TabularResult):
         unit: what a block is called (`called`).
     """
 
-    COLUMNS: ClassVar[tuple[str, ...]] = ("loop", "spread", "cosine", "alignment", "enrichment", "distance")
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "loop",
+        "spread",
+        "cosine",
+        "alignment",
+        "enrichment",
+        "distance",
+    )
     """Columns of the table and of loops.csv."""
     FILE: ClassVar[str] = "loops.csv"
 
@@ -102,67 +112,115 @@ class Loops(TabularResult):
 
     def notes(self) -> list[str]:
         """What a reader has to know beside the numbers, in sentences."""
-        what = "the whole layer" if self.part == "layer" else "the attention sublayer with its residual"
+        what = (
+            "the whole layer"
+            if self.part == "layer"
+            else "the attention sublayer with its residual"
+        )
         what += f" ({self.placement}-LN) of {called(self.unit, self.layer)}"
         notes = [*self.remarks, f"looped is {what}, in float64"]
         if self.rounding > 1e-12:
-            notes.append(f"the model computes in less than float64 inside (noise {self.rounding:.1g}); fits stop above")
+            notes.append(
+                f"the model computes in less than float64 inside (noise {self.rounding:.1g}); fits"
+                " stop above"
+            )
         notes.append(
-            f"alignment is with the principal mode of {self.mode.operator}, {self.mode.flag}, gap {self.mode.gap:.4f}; "
-            f"its chance level is {self.chance:.2g}"
+            f"alignment is with the principal mode of {self.mode.operator}, {self.mode.flag}, gap"
+            f" {self.mode.gap:.4f}; its chance level is {self.chance:.2g}"
         )
         if self.part == "layer" and self.placement == "post":
-            notes.append("the whole layer goes to its fixed point on one token, which need not be the principal mode")
+            notes.append(
+                "the whole layer goes to its fixed point on one token, which need not be the"
+                " principal mode"
+            )
         if self.consensus.fitted or self.approach.fitted:
             notes.append(
-                "factors are those of the coordinate on the leading mode's left vector, which a loop multiplies by its "
-                f"eigenvalue; errors are the largest difference between one of {WINDOWS} windows and the whole"
+                "factors are those of the coordinate on the leading mode's left vector, which a"
+                " loop multiplies by its eigenvalue; errors are the largest difference between one"
+                f" of {WINDOWS} windows and the whole"
             )
         return notes
 
     def sentences(self) -> list[str]:
         """What happened, no more than the numbers say."""
         said = [
-            f"Over {self.loops} loops the spread of {self.tokens} tokens went from {self.spread[0]:.2g} to "
-            f"{self.spread[-1]:.2g}, the mean cosine between them from {self.cosine[0]:.2f} to {self.cosine[-1]:.2f}.",
-            f"The mean token's alignment with the principal mode went from {self.alignment[0] / self.chance:.2g} to "
-            f"{self.alignment[-1] / self.chance:.2g} times chance (of at most {1 / self.chance:.0f}).",
+            (
+                f"Over {self.loops} loops the spread of {self.tokens} tokens went from"
+                f" {self.spread[0]:.2g} to {self.spread[-1]:.2g}, the mean cosine between them from"
+                f" {self.cosine[0]:.2f} to {self.cosine[-1]:.2f}."
+            ),
+            (
+                "The mean token's alignment with the principal mode went from"
+                f" {self.alignment[0] / self.chance:.2g} to {self.alignment[-1] / self.chance:.2g}"
+                f" times chance (of at most {1 / self.chance:.0f})."
+            ),
         ]
-        scales = ((self.consensus, "the tokens' differences"), (self.approach, "the distance to the fixed point"))
+        scales = (
+            (self.consensus, "the tokens' differences"),
+            (self.approach, "the distance to the fixed point"),
+        )
         said += [f"{_told(scale, what)}." for scale, what in scales]
         times = self.consensus.loops, self.approach.loops
-        if self.consensus.fitted and self.approach.fitted and times[0] is not None and times[1] is not None:
-            first = "consensus comes first" if times[0] < times[1] else "consensus does not come first"
-            said.append(f"By these factors {first}: {times[0]:.2g} and {times[1]:.2g} loops for a fall by e.")
+        if (
+            self.consensus.fitted
+            and self.approach.fitted
+            and times[0] is not None
+            and times[1] is not None
+        ):
+            first = (
+                "consensus comes first" if times[0] < times[1] else "consensus does not come first"
+            )
+            said.append(
+                f"By these factors {first}: {times[0]:.2g} and {times[1]:.2g} loops for a fall"
+                " by e."
+            )
         return said
 
     def rows(self) -> list[tuple]:
         """One row for each loop, from 0, in the order of `COLUMNS`."""
         return [
             (
-                k, float(self.spread[k]), float(self.cosine[k]), float(self.alignment[k]),
-                float(self.alignment[k] / self.chance), None if self.distance is None else float(self.distance[k]),
+                k,
+                float(self.spread[k]),
+                float(self.cosine[k]),
+                float(self.alignment[k]),
+                float(self.alignment[k] / self.chance),
+                None if self.distance is None else float(self.distance[k]),
             )
             for k in range(self.loops + 1)
-        ]  # fmt: skip
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what cannot be said is null, with its reason."""
         return {
-            "model": self.source, "model_type": self.model_type, "layer": self.layer, "part": self.part,
-            "norm": self.placement, "tokens": self.tokens, "loops": self.loops, "chance": self.chance,
+            "model": self.source,
+            "model_type": self.model_type,
+            "layer": self.layer,
+            "part": self.part,
+            "norm": self.placement,
+            "tokens": self.tokens,
+            "loops": self.loops,
+            "chance": self.chance,
             "mode": {
-                "eigenvalue": pair(self.mode.eigenvalue), "flag": self.mode.flag, "gap": self.mode.gap,
+                "eigenvalue": pair(self.mode.eigenvalue),
+                "flag": self.mode.flag,
+                "gap": self.mode.gap,
                 "operator": self.mode.operator,
             },
             "attractor": {
-                "found": self.attractor.converged, "period": self.attractor.period,
-                "residual": self.attractor.residual if np.isfinite(self.attractor.residual) else None,
+                "found": self.attractor.converged,
+                "period": self.attractor.period,
+                "residual": (
+                    self.attractor.residual if np.isfinite(self.attractor.residual) else None
+                ),
             },
-            "consensus": self.consensus.as_dict(), "approach": self.approach.as_dict(),
-            "rounding": self.rounding, "notes": self.notes(), "sentences": self.sentences(),
+            "consensus": self.consensus.as_dict(),
+            "approach": self.approach.as_dict(),
+            "rounding": self.rounding,
+            "notes": self.notes(),
+            "sentences": self.sentences(),
             "by_loop": [dict(zip(self.COLUMNS, row, strict=True)) for row in self.rows()],
-        }  # fmt: skip
+        }
 
 
 def looped(
@@ -185,14 +243,15 @@ def looped(
         layer: index of the block; 0 is ALBERT's shared layer.
         loops: K.
         part: "layer", or "attention" for the sublayer with its residual and normalisation alone.
-        start: X_0, one row for each token, in place of the states that enter the layer in the model's own run.
+        start: X_0, one row for each token, in place of the states that enter the layer in the
+            model's own run.
         tokenizer: for a model that the caller holds.
         device: as for `load`.
         report: called with the loops done and their number.
 
     Raises:
-        InputError: the model cannot be run or reads no text, the layer or the part does not exist, loops is below 1, or
-            there are fewer than two tokens.
+        InputError: the model cannot be run or reads no text, the layer or the part does not exist,
+            loops is below 1, or there are fewer than two tokens.
     """
     subject = Subject.of(model, tokenizer=tokenizer, device=device)
     loaded = subject.model
@@ -205,7 +264,9 @@ def looped(
     block = LoopedBlock(loaded, layer, part, ids)
     x = block.start if start is None else np.asarray(start, np.float64)
     if x.shape != block.start.shape:
-        raise InputError(f"start has shape {x.shape}; {block.start.shape} was expected, one row for each token")
+        raise InputError(
+            f"start has shape {x.shape}; {block.start.shape} was expected, one row for each token"
+        )
     mode = subject.layer(layer).mode("layernorm")
     basis = mode.plane()
     noise = max(block.rounding(x), np.finfo(float).eps)
@@ -213,7 +274,9 @@ def looped(
     run = _run(block, x, loops, window[0], report)
     if not np.isfinite(run.means).all():
         broken = int(np.flatnonzero(~np.isfinite(run.means).all(1))[0])
-        raise InputError(f"the states are not finite after {broken} loops of {loaded.source}; give fewer loops")
+        raise InputError(
+            f"the states are not finite after {broken} loops of {loaded.source}; give fewer loops"
+        )
     alone, two = (LoopedBlock(loaded, layer, part, ids[:count]) for count in (1, 2))
     post = circuit.norm.placement == "post"
 
@@ -221,31 +284,56 @@ def looped(
         return alone.derivative(np.broadcast_to(y, v[:, None].shape), v[:, None])[:, 0]
 
     found = attractor(
-        lambda y: alone(y[None])[0], one, run.means[-1],
-        tolerance=max(1e-12, 30 * noise), newton=post,
-    )  # fmt: skip
+        lambda y: alone(y[None])[0],
+        one,
+        run.means[-1],
+        tolerance=max(1e-12, 30 * noise),
+        newton=post,
+    )
     modes = predictions((alone, two, block), found, len(ids), post=post)
     shift, distance = turn(run.means, found)
     scales = {
         "consensus": timescale(
-            "consensus", "spread", run.spread,
+            "consensus",
+            "spread",
+            run.spread,
             deviation_coordinates(block, run.kept, found, shift, loops, window[1]),
-            modes["consensus"], window, period=found.period, post=post,
+            modes["consensus"],
+            window,
+            period=found.period,
+            post=post,
         ),
         "approach": timescale(
-            "attractor", "distance", None if modes["attractor"].mode is None else distance,
+            "attractor",
+            "distance",
+            None if modes["attractor"].mode is None else distance,
             mean_coordinates(run.means, found, shift),
-            modes["attractor"], _above_the_point(window, found, modes["attractor"]), period=found.period, post=post,
+            modes["attractor"],
+            _above_the_point(window, found, modes["attractor"]),
+            period=found.period,
+            post=post,
         ),
-    }  # fmt: skip
+    }
     return Loops(
-        source=loaded.source, model_type=loaded.model_type, layer=layer, part=part, placement=circuit.norm.placement,
-        tokens=len(ids), width=loaded.stack.width, spread=run.spread, cosine=run.cosine,
-        alignment=np.linalg.norm(run.means @ basis, axis=1) ** 2 / np.linalg.norm(run.means, axis=1) ** 2,
+        source=loaded.source,
+        model_type=loaded.model_type,
+        layer=layer,
+        part=part,
+        placement=circuit.norm.placement,
+        tokens=len(ids),
+        width=loaded.stack.width,
+        spread=run.spread,
+        cosine=run.cosine,
+        alignment=np.linalg.norm(run.means @ basis, axis=1) ** 2
+        / np.linalg.norm(run.means, axis=1) ** 2,
         distance=None if modes["attractor"].mode is None else distance,
-        mode=mode, attractor=found, rounding=noise, remarks=(*loaded.notes, *remarks),
-        unit=loaded.stack.unit, **scales,
-    )  # fmt: skip
+        mode=mode,
+        attractor=found,
+        rounding=noise,
+        remarks=(*loaded.notes, *remarks),
+        unit=loaded.stack.unit,
+        **scales,
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -259,7 +347,11 @@ class _Run:
 
 
 def _run(
-    block: LoopedBlock, x: np.ndarray, loops: int, small: float, report: Callable[[int, int], None] | None
+    block: LoopedBlock,
+    x: np.ndarray,
+    loops: int,
+    small: float,
+    report: Callable[[int, int], None] | None,
 ) -> _Run:
     """Apply a block K times; stops where the states are not finite."""
     means, spreads, cosines, kept = [], [], [], (0, x)
@@ -277,10 +369,14 @@ def _run(
         if report:
             report(k, loops)
         x = block(x) if k < loops else x
-    return _Run(means=np.stack(means), spread=np.array(spreads), cosine=np.array(cosines), kept=kept)
+    return _Run(
+        means=np.stack(means), spread=np.array(spreads), cosine=np.array(cosines), kept=kept
+    )
 
 
-def _above_the_point(window: tuple[float, float], found: Attractor, mode: Prediction) -> tuple[float, float]:
+def _above_the_point(
+    window: tuple[float, float], found: Attractor, mode: Prediction
+) -> tuple[float, float]:
     """The window above what x* may be off by: its residual over 1 - |mu|."""
     factor = mode.root(found.period)[0]
     if factor is None:
@@ -297,7 +393,10 @@ def _told(scale: Timescale, what: str) -> str:
         predicted = f" (predicted factor {foretold})" if foretold else ""
         return f"No rate of {what} is given: {scale.reasons['fitted']}{predicted}"
     rate = scale.fitted
-    text = f"The leading mode of {what} is multiplied by {rate.modulus:.4f} \N{PLUS-MINUS SIGN} {rate.error:.1g}"
+    text = (
+        f"The leading mode of {what} is multiplied by {rate.modulus:.4f} \N{PLUS-MINUS SIGN}"
+        f" {rate.error:.1g}"
+    )
     text += f" in a loop{_turning(rate.angle, rate.angle_error)}; predicted {foretold}"
     if scale.differs():
         text += f", which is {scale.errors_apart:.0f} errors away"
@@ -314,25 +413,39 @@ def _turning(angle: float, error: float | None = None) -> str:
     return f" and turned by {np.degrees(angle):.2f}{within} degrees"
 
 
-def tokens_of(model: Model, text: "Path | str | Sequence[int]") -> tuple[Int[np.ndarray, " n"], list[str]]:
+def tokens_of(
+    model: Model, text: "Path | str | Sequence[int]"
+) -> tuple[Int[np.ndarray, " n"], list[str]]:
     """Ids of one sequence, no longer than the context."""
     from eigenloop.lens.text.texts import passages
 
     if not model.takes_text:
-        raise InputError(f"{model.source} ({model.model_type}) reads images; only a text model's layers can be looped")
+        raise InputError(
+            f"{model.source} ({model.model_type}) reads images; only a text model's layers can be"
+            " looped"
+        )
     if isinstance(text, Path | str):
         if model.tokenizer is None:
-            raise InputError(f"{model.source} has no tokenizer; pass tokenizer=, or token ids as the text")
+            raise InputError(
+                f"{model.source} has no tokenizer; pass tokenizer=, or token ids as the text"
+            )
         with quiet():
             ids = np.asarray(model.tokenizer(" ".join(passages(text).texts))["input_ids"])
     else:
         ids = np.asarray(text)
         size = int(model.module.config.vocab_size)
-        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer) or (ids < 0).any() or (ids >= size).any():
+        if (
+            ids.ndim != 1
+            or not np.issubdtype(ids.dtype, np.integer)
+            or (ids < 0).any()
+            or (ids >= size).any()
+        ):
             raise InputError(f"token ids must be whole numbers from 0 to {size - 1}, in one row")
     remarks = []
     if model.context and len(ids) > model.context:
-        remarks.append(f"the first {model.context} of {len(ids)} tokens are looped, the context of the model")
+        remarks.append(
+            f"the first {model.context} of {len(ids)} tokens are looped, the context of the model"
+        )
         ids = ids[: model.context]
     if len(ids) < 2:
         raise InputError(f"the text has {len(ids)} token; consensus needs at least 2")

@@ -19,10 +19,17 @@ from eigenloop.system.errors import InputError
 OTHERWISE = {
     **dict.fromkeys(
         ("hrm_text", "perceiver", "esmfold2", "funnel"),
-        "it loops by itself in a way that is not read here: write its loop as a step function (FILE.py:STEP)",
+        "it loops by itself in a way that is not read here: write its loop as a step function"
+        " (FILE.py:STEP)",
     ),
-    "esm": "ESMFold recycles through a distogram's bins, which is piecewise constant: it has no derivative",
-    "zamba2": "its shared block sits between layers of their own: one pass is no map applied again and again",
+    "esm": (
+        "ESMFold recycles through a distogram's bins, which is piecewise constant: it has no"
+        " derivative"
+    ),
+    "zamba2": (
+        "its shared block sits between layers of their own: one pass is no map applied again and"
+        " again"
+    ),
 }
 """Models that loop, or seem to, and why their own loop is not taken."""
 
@@ -54,16 +61,20 @@ def looped_map(
 
     loaded = load(model, tokenizer=tokenizer, device=device)
     if layer is None and loaded.model_type != "albert":
-        why = OTHERWISE.get(loaded.model_type, "its layers have weights of their own, so it loops nothing by itself")
-        raise InputError(f"{loaded.source} ({loaded.model_type}): {why}; loop one of its layers with --layer N")
+        why = OTHERWISE.get(
+            loaded.model_type, "its layers have weights of their own, so it loops nothing by itself"
+        )
+        raise InputError(
+            f"{loaded.source} ({loaded.model_type}): {why}; loop one of its layers with --layer N"
+        )
     count = len(loaded.blocks)
     if layer is not None and not 0 <= layer < count:
         raise InputError(f"--layer is {layer}; {loaded.source} has blocks 0 to {count - 1}")
     config = loaded.stack.weights.config
     if layer is None and int(config.get("num_hidden_groups", 1)) > 1:
         raise InputError(
-            f"{loaded.source} passes through {config['num_hidden_groups']} groups of layers, each its own map; loop "
-            "one block with --layer N"
+            f"{loaded.source} passes through {config['num_hidden_groups']} groups of layers, each"
+            " its own map; loop one block with --layer N"
         )
     ids, remarks = tokens_of(loaded, text)
     chosen = range(count) if layer is None else [layer]

@@ -1,11 +1,13 @@
-"""The two rates of a looped layer: predicted by its derivative at the fixed point, measured on left coordinates.
+"""The two rates of a looped layer: predicted by its derivative at the fixed point, measured on left
+coordinates.
 
-    approach    l J = mu l,      J  the derivative of the layer on ONE token at x*:   a_k = l (xbar_k - x*)
-    consensus   m J' = nu m,     J' that on the difference of two equal tokens:       b_ki = m (x_ki - xbar_k), all i
+    approach  l J = mu l,  J  the derivative of the layer on ONE token at x*:  a_k = l (xbar_k - x*)
+    consensus   m J' = nu m,     J' that on the difference of two equal tokens:
+        b_ki = m (x_ki - xbar_k), all i
 
-In consensus a_k is multiplied by mu and every b_ki by nu in each loop, whatever the other modes do, where all tokens
-attend alike. Whether they do is measured: the derivative on all tokens, transposed, must map these coordinates to mu
-and nu times themselves. Worked out here.
+In consensus a_k is multiplied by mu and every b_ki by nu in each loop, whatever the other modes do,
+where all tokens attend alike. Whether they do is measured: the derivative on all tokens,
+transposed, must map these coordinates to mu and nu times themselves. Worked out here.
 """
 
 from collections.abc import Callable
@@ -25,13 +27,19 @@ STEADY = 0.02
 """A factor is given where no window's differs from it by more than 2 %."""
 
 CERTIFIED = 1e-6
-"""A coordinate's factor is predicted where it is mapped to that many times itself up to this part."""
+"""A coordinate's factor is predicted where it is mapped to that many times itself up to this
+part.
+"""
 
 FORECAST = 2.0
-"""How many loops are missing is said where the last ones fell by the predicted factor, to this factor in its log."""
+"""How many loops are missing is said where the last ones fell by the predicted factor, to this
+factor in its log.
+"""
 
 VISIBLE, MANY = 5e-5, 3.0
-"""Measured and predicted are said to differ where four printed digits show it, and by more errors than this."""
+"""Measured and predicted are said to differ where four printed digits show it, and by more
+errors than this.
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,10 +49,11 @@ class Timescale:
     Args:
         name: "consensus" or "attractor".
         fitted: measured on the left coordinate; None where it cannot be said.
-        predicted: modulus of the eigenvalue; None where it cannot be said. Of two points in turn, the root of that of
-            two loops.
+        predicted: modulus of the eigenvalue; None where it cannot be said. Of two points in turn,
+            the root of that of two loops.
         angle: its argument, from 0 to pi; of two points in turn, half of that of two loops.
-        slack: what the predicted eigenvalue may be off by: the residual of its left vector, over its coordinate's part.
+        slack: what the predicted eigenvalue may be off by: the residual of its left vector, over
+            its coordinate's part.
         reasons: why something is None, by "fitted" or "predicted".
     """
 
@@ -57,7 +66,9 @@ class Timescale:
 
     @property
     def loops(self) -> float | None:
-        """Loops in which the mode falls by e, -1/log of the fitted factor, of the predicted one without a fit."""
+        """Loops in which the mode falls by e, -1/log of the fitted factor, of the predicted one
+        without a fit.
+        """
         factor = self.fitted.modulus if self.fitted else self.predicted
         return float(-1 / np.log(factor)) if factor and 0 < factor < 1 else None
 
@@ -66,7 +77,9 @@ class Timescale:
         """|measured - predicted| as complex numbers, in errors of both."""
         if self.fitted is None or self.predicted is None or self.angle is None:
             return None
-        error = np.hypot(self.fitted.error, self.fitted.modulus * self.fitted.angle_error) + self.slack
+        error = (
+            np.hypot(self.fitted.error, self.fitted.modulus * self.fitted.angle_error) + self.slack
+        )
         return float(self._apart() / error)
 
     def differs(self) -> bool:
@@ -85,12 +98,18 @@ class Timescale:
         """Plain values for JSON; angles in radians a loop."""
         fitted = self.fitted
         return {
-            "fitted": fitted.modulus if fitted else None, "error": fitted.error if fitted else None,
-            "angle": fitted.angle if fitted else None, "angle_error": fitted.angle_error if fitted else None,
-            "first_loop": fitted.first if fitted else None, "points": fitted.points if fitted else None,
-            "predicted": self.predicted, "predicted_angle": self.angle, "errors_apart": self.errors_apart,
-            "loops": self.loops, "reasons": self.reasons,
-        }  # fmt: skip
+            "fitted": fitted.modulus if fitted else None,
+            "error": fitted.error if fitted else None,
+            "angle": fitted.angle if fitted else None,
+            "angle_error": fitted.angle_error if fitted else None,
+            "first_loop": fitted.first if fitted else None,
+            "points": fitted.points if fitted else None,
+            "predicted": self.predicted,
+            "predicted_angle": self.angle,
+            "errors_apart": self.errors_apart,
+            "loops": self.loops,
+            "reasons": self.reasons,
+        }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,9 +134,14 @@ class Prediction:
 
 
 def predictions(
-    blocks: tuple[LoopedBlock, LoopedBlock, LoopedBlock], found: Attractor, tokens: int, *, post: bool
+    blocks: tuple[LoopedBlock, LoopedBlock, LoopedBlock],
+    found: Attractor,
+    tokens: int,
+    *,
+    post: bool,
 ) -> dict[str, Prediction]:
-    """The leading modes of both series at the attractor, from products with the transposed derivative.
+    """The leading modes of both series at the attractor, from products with the transposed
+    derivative.
 
     Args:
         blocks: the layer on one token, on two, and on all.
@@ -128,9 +152,15 @@ def predictions(
     alone, two, block = blocks
     if not found.converged:
         if post:
-            why = f"no fixed point on one token was found (residual {found.residual:.2g} after {found.steps} steps)"
+            why = (
+                f"no fixed point on one token was found (residual {found.residual:.2g} after"
+                f" {found.steps} steps)"
+            )
         else:
-            why = "with pre-LN one token comes to no fixed point, and while the stream grows no factor is constant"
+            why = (
+                "with pre-LN one token comes to no fixed point, and while the stream grows no"
+                " factor is constant"
+            )
         return dict.fromkeys(("attractor", "consensus"), Prediction(mode=None, why=why))
     dim, back = found.points.shape[1], found.points[::-1]
 
@@ -154,20 +184,28 @@ def predictions(
     shares = np.random.default_rng(0).standard_normal(tokens)
     shares -= shares.mean()
     result = {}
-    for name, pull, weights in (("attractor", one, np.ones(tokens)), ("consensus", difference, shares)):
+    for name, pull, weights in (
+        ("attractor", one, np.ones(tokens)),
+        ("consensus", difference, shares),
+    ):
         mode = leading_mode(pull, dim)
         factor = abs(mode.value) ** (1 / found.period)
         if name == "attractor" and factor >= 1:
             why = f"the fixed point on one token that was found repels (factor {factor:.4f})"
             return dict.fromkeys(("attractor", "consensus"), Prediction(mode=None, why=why))
         if not mode.converged:
-            result[name] = Prediction(mode=None, why="the eigenvalues of the derivative did not converge")
+            result[name] = Prediction(
+                mode=None, why="the eigenvalues of the derivative did not converge"
+            )
             continue
         functional = np.outer(weights / np.linalg.norm(weights), mode.vector)
         residual = float(np.linalg.norm(pulled(everyone, functional) - mode.value * functional))
         residual /= abs(mode.value) or 1.0
         if residual > CERTIFIED:
-            why = f"equal tokens do not attend alike, so that one token's factor is not that of {tokens}"
+            why = (
+                "equal tokens do not attend alike, so that one token's factor is not that of"
+                f" {tokens}"
+            )
             why += f" (residual {residual:.2g})"
             result[name] = Prediction(mode=None, why=why)
         else:
@@ -192,8 +230,8 @@ def timescale(
         name: "consensus" or "attractor".
         what: the series in words.
         series: it, relative to the size of the states; None where there is no fixed point.
-        coordinates: (first loop, mode) -> the loops from there on at which the coordinates are told, and these,
-            (k, m), relative as the series is.
+        coordinates: (first loop, mode) -> the loops from there on at which the coordinates are
+            told, and these, (k, m), relative as the series is.
         prediction: the leading mode.
         window: the series' upper end and the coordinates' lower one.
         period: of the attractor.
@@ -203,7 +241,13 @@ def timescale(
     reasons = {} if predicted is not None else {"predicted": prediction.why}
 
     def without(why: str) -> Timescale:
-        return Timescale(name=name, fitted=None, predicted=predicted, angle=angle, reasons={"fitted": why, **reasons})
+        return Timescale(
+            name=name,
+            fitted=None,
+            predicted=predicted,
+            angle=angle,
+            reasons={"fitted": why, **reasons},
+        )
 
     if series is None:
         return without(prediction.why)
@@ -223,47 +267,65 @@ def timescale(
     off = np.hypot(rate.error / rate.modulus, rate.angle_error)
     if off > STEADY:
         return without(
-            f"the leading mode of the {what} is not multiplied by one factor: {WINDOWS} windows of the {rate.points} "
-            f"loops fitted differ by up to {off:.1%} of it"
+            f"the leading mode of the {what} is not multiplied by one factor: {WINDOWS} windows of"
+            f" the {rate.points} loops fitted differ by up to {off:.1%} of it"
         )
     largest = float(np.max(series[loops[skipped:count]] / sizes[skipped:count]))
-    slack = max(prediction.residual * abs(prediction.mode.value), prediction.mode.residual) * largest
+    slack = (
+        max(prediction.residual * abs(prediction.mode.value), prediction.mode.residual) * largest
+    )
     fitted = _by_loop(rate, period)
-    return Timescale(name=name, fitted=fitted, predicted=predicted, angle=angle, slack=slack, reasons=reasons)
+    return Timescale(
+        name=name, fitted=fitted, predicted=predicted, angle=angle, slack=slack, reasons=reasons
+    )
 
 
 def _by_loop(rate: ModeRate, period: int) -> ModeRate:
     """The root of a factor of `period` loops."""
     modulus = rate.modulus ** (1 / period)
     return replace(
-        rate, modulus=modulus, error=modulus * rate.error / rate.modulus / period, angle=rate.angle / period,
+        rate,
+        modulus=modulus,
+        error=modulus * rate.error / rate.modulus / period,
+        angle=rate.angle / period,
         angle_error=rate.angle_error / period,
-    )  # fmt: skip
+    )
 
 
 def _not_reached(what: str, series: np.ndarray, predicted: float | None, upper: float) -> str:
-    """The series does not come close to its end; how many loops are missing, where the last ones fell as predicted."""
+    """The series does not come close to its end; how many loops are missing, where the last ones
+    fell as predicted.
+    """
     loops, last = len(series) - 1, float(series[-1])
-    why = f"not reached in {loops} loops: the {what} is {last:.2g} after them, and a rate is fitted below {upper:.0e}"
+    why = (
+        f"not reached in {loops} loops: the {what} is {last:.2g} after them, and a rate is fitted"
+        f" below {upper:.0e}"
+    )
     steps = max(1, loops // 8)
     lately = (last / float(series[-1 - steps])) ** (1 / steps)
     if predicted is not None and 0 < predicted < 1:
         if lately < 1 and 1 / FORECAST < np.log(lately) / np.log(predicted) < FORECAST:
             missing = int(np.ceil(np.log(last / upper) / -np.log(predicted))) + 2 * MIN_POINTS
             return f"{why}; at the predicted factor {missing} more loops go there"
-        why += f"; each of the last {steps} loops changed it by {lately:.4f}: it is not on the way there"
+        why += (
+            f"; each of the last {steps} loops changed it by {lately:.4f}: it is not on the way"
+            " there"
+        )
     return why
 
 
-def _too_few(what: str, series: np.ndarray, count: int, known: int, window: tuple[float, float]) -> str:
+def _too_few(
+    what: str, series: np.ndarray, count: int, known: int, window: tuple[float, float]
+) -> str:
     """Fewer coordinates than a fit takes: the run ends too early, or they are gone too fast."""
     if count == known:
         return (
-            f"not reached in {len(series) - 1} loops: too few of them bring the {what} below {window[0]:.0e}; give more"
+            f"not reached in {len(series) - 1} loops: too few of them bring the {what} below"
+            f" {window[0]:.0e}; give more"
         )
     return (
-        f"the leading mode falls below {window[1]:.0e} in fewer than {2 * MIN_POINTS} loops after the {what} is below "
-        f"{window[0]:.0e}: too fast, or the states hold next to nothing of it"
+        f"the leading mode falls below {window[1]:.0e} in fewer than {2 * MIN_POINTS} loops after"
+        f" the {what} is below {window[0]:.0e}: too fast, or the states hold next to nothing of it"
     )
 
 
@@ -281,9 +343,15 @@ def mean_coordinates(
 
 
 def deviation_coordinates(
-    block: LoopedBlock, kept: tuple[int, np.ndarray], found: Attractor, shift: int, loops: int, least: float
+    block: LoopedBlock,
+    kept: tuple[int, np.ndarray],
+    found: Attractor,
+    shift: int,
+    loops: int,
+    least: float,
 ) -> Callable[[int, LeftMode], tuple[np.ndarray, np.ndarray]]:
-    """m (x_ki - xbar_k) / (sqrt(n) ||x*||) for all tokens i, by applying the layer again from the states kept.
+    """m (x_ki - xbar_k) / (sqrt(n) ||x*||) for all tokens i, by applying the layer again from the
+    states kept.
 
     Args:
         block: the layer on all tokens.
@@ -313,7 +381,9 @@ def deviation_coordinates(
 
 
 def turn(means: Float[np.ndarray, "k d"], found: Attractor) -> tuple[int, Float[np.ndarray, " k"]]:
-    """Which of two points has its turn at loop 0, and the distance of the mean token to the one whose turn it is."""
+    """Which of two points has its turn at loop 0, and the distance of the mean token to the one
+    whose turn it is.
+    """
     size, turns = np.linalg.norm(found.points[0]), np.arange(len(means))
     series = [
         np.linalg.norm(means - found.points[(turns + shift) % found.period], axis=1) / size

@@ -1,11 +1,14 @@
-"""A model's input and output embeddings as rows in the coordinates of the residual stream, a block at a time (NumPy).
+"""A model's input and output embeddings as rows in the coordinates of the residual stream, a block
+at a time (NumPy).
 
-    input    r_t = M e_t                    M the projection from the embedding to the stream, where they differ
-    output   logit_t(x) = e_t . D x         r_t = D^T e_t, D the map from the stream to the output embedding
-             with norms: r_t = P diag(gain) D^T P' diag(gain') e_t, the final LN and the LN after D; sigma stays outside
+    input    r_t = M e_t    M the projection from the embedding to the stream, where they differ
+    output   logit_t(x) = e_t . D x
+             r_t = D^T e_t, D the map from the stream to the output embedding
+             with norms: r_t = P diag(gain) D^T P' diag(gain') e_t, the final LN and the LN after D;
+             sigma stays outside
 
-so that r_t . v is what a token's direction, or its logit, has in common with v. A matrix of 128,000 x 4,096 is never
-whole in memory: no more than a few blocks of `BLOCK` bytes are. Worked out here.
+so that r_t . v is what a token's direction, or its logit, has in common with v. A matrix of 128,000
+x 4,096 is never whole in memory: no more than a few blocks of `BLOCK` bytes are. Worked out here.
 """
 
 from collections.abc import Iterator
@@ -26,7 +29,8 @@ BLOCK = 1 << 24
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scaling:
-    """e -> P diag(gain) e for rows e: what a normalisation does to a row of the output embedding, without sigma.
+    """e -> P diag(gain) e for rows e: what a normalisation does to a row of the output embedding,
+    without sigma.
 
     Args:
         gain: (d,), float64.
@@ -51,7 +55,8 @@ class Embedding:
         side: "input" or "output".
         name: the tensor.
         size: |V|, its rows.
-        steps: what takes a row to the stream, in order: matrices (from the right) and normalisations.
+        steps: what takes a row to the stream, in order: matrices (from the right) and
+            normalisations.
         notes: what a reader has to know, in sentences.
     """
 
@@ -68,7 +73,9 @@ class Embedding:
         Raises:
             InputError: the tensor is damaged or quantised.
         """
-        rows = self.stack.weights.tensors.read(self.name, rows=slice(first, last)).astype(np.float64)
+        rows = self.stack.weights.tensors.read(self.name, rows=slice(first, last)).astype(
+            np.float64
+        )
         for step in self.steps:
             rows = step(rows) if isinstance(step, Scaling) else rows @ step
         return rows
@@ -86,7 +93,8 @@ class Embedding:
 
 
 def has_vocabulary(stack: Stack) -> bool:
-    """Whether the weights hold an input embedding of tokens: a ViT's do not, nor a checkpoint of blocks alone.
+    """Whether the weights hold an input embedding of tokens: a ViT's do not, nor a checkpoint of
+    blocks alone.
 
     Args:
         stack: any model.
@@ -96,10 +104,11 @@ def has_vocabulary(stack: Stack) -> bool:
 
 
 def input_embedding(stack: Stack) -> Embedding:
-    """What a token brings into the stream: its row of the input embedding, through the projection of ALBERT and OPT.
+    """What a token brings into the stream: its row of the input embedding, through the projection
+    of ALBERT and OPT.
 
-    A factor common to all tokens (Gemma multiplies by sqrt(d)) changes no direction and is left out; so are positions
-    and the normalisation that BERT puts after their sum.
+    A factor common to all tokens (Gemma multiplies by sqrt(d)) changes no direction and is left
+    out; so are positions and the normalisation that BERT puts after their sum.
 
     Args:
         stack: a text model.
@@ -109,7 +118,9 @@ def input_embedding(stack: Stack) -> Embedding:
     """
     name = f"{stack.prefix}{stack.layout.embedding}.weight"
     if name not in stack.weights.tensors.names():
-        raise InputError(f"{stack.weights.source} has no tensor {name}; the checkpoint is incomplete")
+        raise InputError(
+            f"{stack.weights.source} has no tensor {name}; the checkpoint is incomplete"
+        )
     size, width = _matrix(stack, name)
     steps: list[np.ndarray | Scaling] = []
     project = f"{stack.prefix}{stack.layout.projection}.weight"
@@ -122,11 +133,13 @@ def input_embedding(stack: Stack) -> Embedding:
 def output_embedding(stack: Stack, *, norm: bool = False) -> Embedding:
     """What raises a token's logit: its row of the output embedding, carried back to the stream.
 
-    Where the weights hold no output embedding the input embedding is it (tied weights), which `notes` says.
+    Where the weights hold no output embedding the input embedding is it (tied weights), which
+    `notes` says.
 
     Args:
         stack: a text model.
-        norm: fold in the gain and the centring of the final normalisation, and of the LN in a head for masked tokens.
+        norm: fold in the gain and the centring of the final normalisation, and of the LN in a head
+            for masked tokens.
 
     Raises:
         InputError: the model has no vocabulary, or a tensor is missing or does not fit.
@@ -140,7 +153,11 @@ def output_embedding(stack: Stack, *, norm: bool = False) -> Embedding:
     name = own[0] if own else into.name
     size, width = _matrix(stack, name)
     steps: list[np.ndarray | Scaling] = []
-    named = [f"{p}{layout.transform}" for p in (root, stack.prefix) if f"{p}{layout.transform}.weight" in held]
+    named = [
+        f"{p}{layout.transform}"
+        for p in (root, stack.prefix)
+        if f"{p}{layout.transform}.weight" in held
+    ]
     if not own:
         untied = stack.weights.config.get("tie_word_embeddings") is False
         notes.append(
@@ -155,21 +172,30 @@ def output_embedding(stack: Stack, *, norm: bool = False) -> Embedding:
                 steps.append(Scaling(gain=_gain(stack, beside), center=True))
         steps.append(tensors.read(f"{named[0]}.weight").astype(np.float64))
     elif width != stack.width:  # no head: back by the way in
-        notes.append("there is no map from the stream to the output embedding; the input's projection stands for it")
+        notes.append(
+            "there is no map from the stream to the output embedding; the input's projection stands"
+            " for it"
+        )
         steps.extend(into.steps)
     final = f"{stack.prefix}{layout.final_norm}"
     if norm and layout.final_norm and f"{final}.weight" in held:
-        steps.append(Scaling(gain=_gain(stack, final) + layout.gain_offset, center=layout.norm_kind == "layer"))
+        steps.append(
+            Scaling(
+                gain=_gain(stack, final) + layout.gain_offset, center=layout.norm_kind == "layer"
+            )
+        )
     _fits(stack, name, steps, width)
-    return Embedding(stack=stack, side="output", name=name, size=size, steps=tuple(steps), notes=tuple(notes))
+    return Embedding(
+        stack=stack, side="output", name=name, size=size, steps=tuple(steps), notes=tuple(notes)
+    )
 
 
 def _matrix(stack: Stack, name: str) -> tuple[int, int]:
     shape = stack.weights.tensors.shape(name)
     if len(shape) != 2 or 0 in shape:
         raise InputError(
-            f"{stack.weights.source} ({stack.weights.model_type}) has no vocabulary: {name} has shape {shape}; "
-            "only a text model's directions can be read as tokens"
+            f"{stack.weights.source} ({stack.weights.model_type}) has no vocabulary: {name} has"
+            f" shape {shape}; only a text model's directions can be read as tokens"
         )
     return shape[0], shape[1]
 

@@ -1,6 +1,8 @@
-"""A pretrained model loaded for running: its module, tokenizer and layout, in eager attention and without gradients.
+"""A pretrained model loaded for running: its module, tokenizer and layout, in eager attention and
+without gradients.
 
-torch and transformers are imported inside the functions. Code that a checkpoint brings along is never run.
+torch and transformers are imported inside the functions. Code that a checkpoint brings along is
+never run.
 """
 
 from collections.abc import Iterator
@@ -73,7 +75,9 @@ class Model:
             return None
 
     def outside(self, name: str | None) -> Any:
-        """A module outside the blocks (`layout.embedding`, `layout.final_norm`, ...); None where there is none."""
+        """A module outside the blocks (`layout.embedding`, `layout.final_norm`, ...); None where
+        there is none.
+        """
         try:
             return None if name is None else self.module.get_submodule(self.stack.prefix + name)
         except AttributeError:
@@ -86,7 +90,9 @@ class Model:
 
     @cached_property
     def context(self) -> int | None:
-        """The most tokens that fit into one input, special ones included; None where nothing says so."""
+        """The most tokens that fit into one input, special ones included; None where nothing
+        says so.
+        """
         limits = []
         positions = getattr(self.module.config, "max_position_embeddings", None)
         if positions:
@@ -98,7 +104,8 @@ class Model:
 
     @contextmanager
     def running(self) -> Iterator[Any]:
-        """Eager attention, evaluation mode and no gradients; a held module is put back as it was, also after an error.
+        """Eager attention, evaluation mode and no gradients; a held module is put back as it was,
+        also after an error.
 
         Yields:
             The trunk.
@@ -129,26 +136,31 @@ def load(
 ) -> Model:
     """A model ready to run, from a local directory, a hub name, or one that the caller holds.
 
-    What is loaded here is float32 (float64 where it is stored so), in eager attention, in evaluation mode and without
-    gradients. A held model stays on its device and in its precision, but half precision is copied to float32.
+    What is loaded here is float32 (float64 where it is stored so), in eager attention, in
+    evaluation mode and without gradients. A held model stays on its device and in its precision,
+    but half precision is copied to float32.
 
     Args:
-        model: a directory with config.json and weights, a name on the Hugging Face hub, a model of transformers, or
-            `Model`, which is given back as it is.
+        model: a directory with config.json and weights, a name on the Hugging Face hub, a model of
+            transformers, or `Model`, which is given back as it is.
         tokenizer: for a held model; a loaded one brings its own unless this is given.
-        device: "auto" (a GPU where there is one; where it is, for a held model), "cpu", "cuda", "cuda:1", ...
+        device: "auto" (a GPU where there is one; where it is, for a held model), "cpu", "cuda",
+            "cuda:1", ...
         layout: for an architecture that the lens does not know.
-        stack: of the same model, where its weights are open already; they are not opened again then.
+        stack: of the same model, where its weights are open already; they are not opened again
+            then.
 
     Raises:
-        InputError: there is no such model and nothing from the hub, its weights are incomplete or damaged, it has an
-            encoder and a decoder, its architecture is unknown, or there is no such device.
+        InputError: there is no such model and nothing from the hub, its weights are incomplete or
+            damaged, it has an encoder and a decoder, its architecture is unknown, or there is no
+            such device.
 
     Example:
         >>> load("/nowhere/at/all")
         Traceback (most recent call last):
             ...
-        eigenloop.system.errors.InputError: /nowhere/at/all does not exist; give a directory with config.json and \
+        eigenloop.system.errors.InputError: /nowhere/at/all does not exist; give a directory with
+        config.json and \
 model.safetensors, or a name on the Hugging Face hub
     """
     if isinstance(model, Model):
@@ -158,7 +170,10 @@ model.safetensors, or a name on the Hugging Face hub
     if weights.model is not None:
         return _held(files, tokenizer, device, layout)
     if isinstance(model, Weights | Stack):
-        raise InputError(f"the weights of {weights.source} cannot be run; give the directory, the name or the model")
+        raise InputError(
+            f"the weights of {weights.source} cannot be run; give the directory, the name or the"
+            " model"
+        )
     stored = files.stored()
     _require_torch()
     place, notes = _device(device), []
@@ -176,7 +191,8 @@ model.safetensors, or a name on the Hugging Face hub
 
 
 def randomised(model: Model, *, seed: int) -> Model:
-    """A copy of a model's trunk with weights drawn as its configuration says for training from scratch.
+    """A copy of a model's trunk with weights drawn as its configuration says for training from
+    scratch.
 
     torch's own generators are left as they were.
 
@@ -202,10 +218,12 @@ def randomised(model: Model, *, seed: int) -> Model:
 
 @contextmanager
 def lengthened(model: Model, loops: int) -> Iterator[Model]:
-    """The same module with its one shared block applied more often; it is put back as it was, also after an error.
+    """The same module with its one shared block applied more often; it is put back as it was, also
+    after an error.
 
-    What counts the loops is the setting of config.json that the layout calls `layers`, which a module that loops one
-    block reads at every call; one that does not is noticed when it runs (`stream`).
+    What counts the loops is the setting of config.json that the layout calls `layers`, which a
+    module that loops one block reads at every call; one that does not is noticed when it runs
+    (`stream`).
 
     Args:
         model: all of its layers apply one block.
@@ -240,7 +258,10 @@ def force_eager(module: Any) -> None:
     if attention_of(module) != "eager":
         module.set_attn_implementation("eager")
     if attention_of(module) != "eager":
-        raise InputError(f"{type(module).__name__} stays in {attention_of(module)} attention; the lens needs eager")
+        raise InputError(
+            f"{type(module).__name__} stays in {attention_of(module)} attention; the lens needs"
+            " eager"
+        )
 
 
 @contextmanager
@@ -270,7 +291,9 @@ def _held(stack: Stack, tokenizer: Any, device: str, layout: Layout | None) -> M
         notes.append(f"the model is held in {kind} and was copied to float32 once")
     place = str(next(module.parameters()).device)
     if device != "auto" and _device(device) != place:
-        raise InputError(f"the model is on {place}, not on {device}; move it with .to({device!r}) first")
+        raise InputError(
+            f"the model is on {place}, not on {device}; move it with .to({device!r}) first"
+        )
     if kind not in HALVES:
         return Model(module, tokenizer, stack, place, stack.notes, held=True)
     return Model(module, tokenizer, _stack(module, weights, layout), place, (*notes, *stack.notes))
@@ -295,7 +318,9 @@ def _require_torch() -> None:
         import torch  # noqa: F401
         import transformers  # noqa: F401
     except ImportError as error:
-        raise InputError(f"running a model needs {error.name}: pip install 'eigenloop[lens]'") from None
+        raise InputError(
+            f"running a model needs {error.name}: pip install 'eigenloop[lens]'"
+        ) from None
 
 
 def _device(device: str) -> str:
@@ -315,21 +340,28 @@ def _device(device: str) -> str:
 
 
 def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
-    """The class that the checkpoint was saved from, or the plain trunk, with every weight of the stream present."""
+    """The class that the checkpoint was saved from, or the plain trunk, with every weight of the
+    stream present.
+    """
     import torch
     import transformers
 
     classes = stack.weights.config.get("architectures")
     named = [kind for kind in classes if isinstance(kind, str)] if isinstance(classes, list) else []
-    kind: Any = getattr(transformers, named[0], transformers.AutoModel) if named else transformers.AutoModel
+    kind: Any = (
+        getattr(transformers, named[0], transformers.AutoModel) if named else transformers.AutoModel
+    )
     with quiet():
         if _is_known(stack):  # whose tensors are loaded as they are
             _require_shapes(name, kind, stack.weights)
         try:
             loaded, about = kind.from_pretrained(
-                **_where(name), attn_implementation="eager", dtype=getattr(torch, dtype), trust_remote_code=False,
+                **_where(name),
+                attn_implementation="eager",
+                dtype=getattr(torch, dtype),
+                trust_remote_code=False,
                 output_loading_info=True,
-            )  # fmt: skip
+            )
         except MemoryError:
             raise
         except Exception as error:  # settings that no model has make its code raise whatever it may
@@ -337,14 +369,20 @@ def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
     layout = stack.layout
     parts = [part for part in (layout.embedding, layout.projection, layout.final_norm) if part]
     start = layout.block.split("{}")[0]
-    missing = sorted(key for key in about["missing_keys"] if any(part in key for part in (start, *parts)))
+    missing = sorted(
+        key for key in about["missing_keys"] if any(part in key for part in (start, *parts))
+    )
     if missing:
-        raise InputError(f"{name} lacks {missing[0]} and {len(missing) - 1} more tensors; the checkpoint is incomplete")
+        raise InputError(
+            f"{name} lacks {missing[0]} and {len(missing) - 1} more tensors; the checkpoint is"
+            " incomplete"
+        )
     return loaded
 
 
 def _require_shapes(name: str, kind: Any, weights: Weights) -> None:
-    """Compare the tensors with the model that config.json describes, made without memory: it may be far too large.
+    """Compare the tensors with the model that config.json describes, made without memory: it may be
+    far too large.
 
     Raises:
         InputError: a tensor has another shape than in that model.
@@ -363,11 +401,16 @@ def _require_shapes(name: str, kind: Any, weights: Weights) -> None:
         for stored in names & {key, prefix + key, key.removeprefix(prefix)}:
             held, said = weights.tensors.shape(stored), tuple(parameter.shape)
             if held != said:
-                raise InputError(f"{stored} has shape {held}, but by config.json of {name} it has {said}; correct one")
+                raise InputError(
+                    f"{stored} has shape {held}, but by config.json of {name} it has {said};"
+                    " correct one"
+                )
 
 
 def _where(name: str) -> dict[str, Any]:
-    """A directory that is there by its full path, and nothing of it asked of the hub; else a hub name."""
+    """A directory that is there by its full path, and nothing of it asked of the hub; else a hub
+    name.
+    """
     path = Path(name)
     if not path.is_dir():
         return {"pretrained_model_name_or_path": name}
@@ -380,11 +423,23 @@ def _tokenizer(name: str) -> tuple[Any, str]:
 
     with quiet():
         try:
-            found = transformers.AutoTokenizer.from_pretrained(**_where(name), trust_remote_code=False)
+            found = transformers.AutoTokenizer.from_pretrained(
+                **_where(name), trust_remote_code=False
+            )
         except Exception as error:  # tokenizers raise errors of several libraries
-            return None, f"{name} has no tokenizer that can be loaded ({reason(error)}); texts need one"
-    # Where the files are missing, transformers makes a tokenizer without a word but its special tokens.
+            return (
+                None,
+                f"{name} has no tokenizer that can be loaded ({reason(error)}); texts need one",
+            )
+    # Where the files are missing, transformers makes a tokenizer without a word but its special
+    # tokens.
     added = {str(token) for token in found.added_tokens_decoder.values()}
     if set(found.get_vocab()) <= {*found.all_special_tokens, *added, "▁"}:
-        return None, f"{name} has no tokenizer files; texts need them beside the weights, or tokenizer= from Python"
+        return (
+            None,
+            (
+                f"{name} has no tokenizer files; texts need them beside the weights, or tokenizer="
+                " from Python"
+            ),
+        )
     return found, ""

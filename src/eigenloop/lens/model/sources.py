@@ -1,7 +1,8 @@
-"""Which files a model's name means: a directory that is there, resolved in the order of transformers, or the hub's.
+"""Which files a model's name means: a directory that is there, resolved in the order of
+transformers, or the hub's.
 
-A path that exists is never looked up on the hub. What cannot be read is refused with its true cause: an adapter,
-quantised codes, a pointer of git-lfs, another format, a model one level below.
+A path that exists is never looked up on the hub. What cannot be read is refused with its true
+cause: an adapter, quantised codes, a pointer of git-lfs, another format, a model one level below.
 """
 
 import json
@@ -18,14 +19,24 @@ LFS = b"version https://git-lfs"
 """How the text file begins that stands for a large file which git-lfs has not fetched."""
 
 FORMATS = {
-    ".gguf": "GGUF", ".ggml": "GGML", ".onnx": "ONNX", ".pt": "PyTorch pickle", ".pth": "PyTorch pickle",
-    ".ckpt": "PyTorch pickle", ".h5": "TensorFlow", ".msgpack": "Flax", ".tflite": "TensorFlow Lite",
-    ".engine": "TensorRT", ".mlmodel": "Core ML",
-}  # fmt: skip
+    ".gguf": "GGUF",
+    ".ggml": "GGML",
+    ".onnx": "ONNX",
+    ".pt": "PyTorch pickle",
+    ".pth": "PyTorch pickle",
+    ".ckpt": "PyTorch pickle",
+    ".h5": "TensorFlow",
+    ".msgpack": "Flax",
+    ".tflite": "TensorFlow Lite",
+    ".engine": "TensorRT",
+    ".mlmodel": "Core ML",
+}
 """Files that hold weights in a form that is not read, by their suffix."""
 
 SHORT = 200
-"""A pointer of git-lfs is about this long, in bytes; a file of weights is longer than a kilobyte."""
+"""A pointer of git-lfs is about this long, in bytes; a file of weights is longer than a
+kilobyte.
+"""
 
 LONGEST_NAME = 255
 """Bytes of the longest name that a file can have."""
@@ -77,8 +88,8 @@ def read_config(directory: Path) -> dict[str, Any]:
     """The settings of config.json.
 
     Raises:
-        InputError: there is none or it cannot be read, the directory holds an adapter, or a model one level below; the
-            weights are quantised.
+        InputError: there is none or it cannot be read, the directory holds an adapter, or a model
+            one level below; the weights are quantised.
     """
     file = directory / "config.json"
     if file.exists() and not file.is_file():
@@ -103,7 +114,8 @@ def weight_files(directory: Path) -> WeightFiles:
     """The files that transformers would load: one file before shards, safetensors before .bin.
 
     Raises:
-        InputError: there are none, shards are missing, or a whole set of shards stands beside a single file.
+        InputError: there are none, shards are missing, or a whole set of shards stands beside a
+            single file.
     """
     for stem in ("model.safetensors", "pytorch_model.bin"):
         single, index = directory / stem, directory / f"{stem}.index.json"
@@ -114,14 +126,19 @@ def weight_files(directory: Path) -> WeightFiles:
         named = _named(index)
         missing = [name for name in named if not (directory / name).exists()]
         if single.exists() and named != [stem]:
-            if missing:  # shards of an earlier save that are gone: the index is stale, and transformers ignores it
+            # shards of an earlier save that are gone: the index is stale, and transformers ignores
+            # it
+            if missing:
                 return WeightFiles((single,))
             raise InputError(
-                f"{directory} holds two sets of weights, {stem} and the {len(named)} files that {index.name} names; "
-                "remove the one that is not the model's"
+                f"{directory} holds two sets of weights, {stem} and the {len(named)} files that"
+                f" {index.name} names; remove the one that is not the model's"
             )
         if missing:
-            raise InputError(f"{directory} lacks {missing[0]}, one of the {len(named)} files that {index.name} names")
+            raise InputError(
+                f"{directory} lacks {missing[0]}, one of the {len(named)} files that {index.name}"
+                " names"
+            )
         return WeightFiles(tuple(directory / name for name in named), index)
     others = sorted(directory.glob("*.safetensors"))
     if len(others) == 1:
@@ -141,7 +158,9 @@ def refuse_pointer(path: Path) -> None:
     except OSError:
         return
     if begin == LFS:
-        raise InputError(f"{path} is a pointer of git-lfs, not the file; run `git lfs pull` where it was cloned")
+        raise InputError(
+            f"{path} is a pointer of git-lfs, not the file; run `git lfs pull` where it was cloned"
+        )
 
 
 def refuse_quantised(source: str, config: Mapping[str, Any]) -> None:
@@ -154,12 +173,18 @@ def refuse_quantised(source: str, config: Mapping[str, Any]) -> None:
     if about is None:
         return
     about = about if isinstance(about, dict) else {}
-    method = about.get("quant_method") or ("bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & about.keys() else None)
-    bits = about.get("bits") or (4 if about.get("load_in_4bit") else 8 if about.get("load_in_8bit") else None)
-    words = ", ".join(filter(None, [str(method or "an unnamed method"), f"{bits} bit" if bits else ""]))
+    method = about.get("quant_method") or (
+        "bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & about.keys() else None
+    )
+    bits = about.get("bits") or (
+        4 if about.get("load_in_4bit") else 8 if about.get("load_in_8bit") else None
+    )
+    words = ", ".join(
+        filter(None, [str(method or "an unnamed method"), f"{bits} bit" if bits else ""])
+    )
     raise InputError(
-        f"{source} says that the weights are quantised ({words}), and codes are not weights; load the model with "
-        "transformers, call model.dequantize(), save it, and give that directory"
+        f"{source} says that the weights are quantised ({words}), and codes are not weights; load"
+        " the model with transformers, call model.dequantize(), save it, and give that directory"
     )
 
 
@@ -171,10 +196,20 @@ def _named(index: Path) -> list[str]:
         refuse_pointer(index)
         raise InputError(f"{index} cannot be read ({error}); download it again") from None
     for name in names:
-        if not isinstance(name, str) or not name.isprintable() or PurePath(name).name != name or name == "..":
-            raise InputError(f"{index} names {name!r}, which is no file beside it; download it again")
+        if (
+            not isinstance(name, str)
+            or not name.isprintable()
+            or PurePath(name).name != name
+            or name == ".."
+        ):
+            raise InputError(
+                f"{index} names {name!r}, which is no file beside it; download it again"
+            )
         if len(name.encode()) > LONGEST_NAME:
-            raise InputError(f"{index} names a file by {len(name):,} characters, which no file has; download it again")
+            raise InputError(
+                f"{index} names a file by {len(name):,} characters, which no file has; download it"
+                " again"
+            )
     if not names:
         raise InputError(f"{index} names no file; download it again")
     return names
@@ -184,7 +219,10 @@ def _no_directory(path: Path) -> str:
     """Why a path that is a file is no model, and what to give."""
     kind = FORMATS.get(path.suffix.lower())
     if kind is not None:
-        return f"{path} is a {kind} file, which is not read; convert it to safetensors and give {SAVED}"
+        return (
+            f"{path} is a {kind} file, which is not read; convert it to safetensors and give"
+            f" {SAVED}"
+        )
     if path.is_file() and (path.parent / "config.json").is_file():
         return f"{path} is a file; give its directory, {path.parent}"
     return f"{path} is a file; give {ANY}"
@@ -202,7 +240,11 @@ def _refuse_adapter(directory: Path) -> None:
     kind = f"{about['peft_type']} adapter" if isinstance(about.get("peft_type"), str) else "adapter"
     base = about.get("base_model_name_or_path")
     of = f" of {base}" if isinstance(base, str) and base else ""
-    beside = "" if not _has_weights(directory) else ", which transformers would add to the weights beside it"
+    beside = (
+        ""
+        if not _has_weights(directory)
+        else ", which transformers would add to the weights beside it"
+    )
     raise InputError(
         f"{directory} holds a {kind}{of} ({ADAPTER}){beside}; merge it into its base model "
         "(peft: model.merge_and_unload(), then save_pretrained) and give that directory"
@@ -210,8 +252,11 @@ def _refuse_adapter(directory: Path) -> None:
 
 
 def _has_weights(directory: Path) -> bool:
-    return any((directory / f"{stem}{tail}").exists() for stem in ("model.safetensors", "pytorch_model.bin")
-               for tail in ("", ".index.json"))  # fmt: skip
+    return any(
+        (directory / f"{stem}{tail}").exists()
+        for stem in ("model.safetensors", "pytorch_model.bin")
+        for tail in ("", ".index.json")
+    )
 
 
 def _no_config(directory: Path) -> str:
@@ -223,30 +268,41 @@ def _no_config(directory: Path) -> str:
     others = [path for path in sorted(directory.iterdir()) if path.suffix.lower() in FORMATS]
     if others:
         kind = FORMATS[others[0].suffix.lower()]
-        return f"{directory} holds a {kind} file ({others[0].name}), which is not read; convert it and give {SAVED}"
+        return (
+            f"{directory} holds a {kind} file ({others[0].name}), which is not read; convert it and"
+            f" give {SAVED}"
+        )
     return f"{directory} has no config.json; give {SAVED}"
 
 
 def _latest(names: list[str]) -> str:
     """checkpoint-1000 rather than checkpoint-500; else the first."""
-    steps = {int(name.rpartition("-")[2]): name for name in names if name.rpartition("-")[2].isdecimal()}
+    steps = {
+        int(name.rpartition("-")[2]): name for name in names if name.rpartition("-")[2].isdecimal()
+    }
     return steps[max(steps)] if steps else names[0]
 
 
 def _no_weights(directory: Path, others: list[Path]) -> str:
     if others:
         return (
-            f"{directory} has {len(others)} safetensors files and no index that names them; it needs model.safetensors "
-            "or model.safetensors.index.json"
+            f"{directory} has {len(others)} safetensors files and no index that names them; it"
+            " needs model.safetensors or model.safetensors.index.json"
         )
     foreign = [path for path in sorted(directory.iterdir()) if path.suffix.lower() in FORMATS]
     if foreign:
         kind = FORMATS[foreign[0].suffix.lower()]
         name = foreign[0].name
-        return f"{directory} holds its weights as a {kind} file ({name}), which is not read; save them as safetensors"
+        return (
+            f"{directory} holds its weights as a {kind} file ({name}), which is not read; save them"
+            " as safetensors"
+        )
     below = sorted(path.parent.name for path in directory.glob("*/*.safetensors"))
     if below:
-        return f"{directory} has no weights; they lie in {directory / below[0]}, without a config.json: copy it there"
+        return (
+            f"{directory} has no weights; they lie in {directory / below[0]}, without a"
+            " config.json: copy it there"
+        )
     return f"{directory} has no weights; it needs model.safetensors or model.safetensors.index.json"
 
 
@@ -255,7 +311,9 @@ def _from_hub(name: str, patterns: tuple[str, ...]) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise InputError(f"{name} does not exist; give {ANY} (which needs: pip install 'eigenloop[lens]')") from None
+        raise InputError(
+            f"{name} does not exist; give {ANY} (which needs: pip install 'eigenloop[lens]')"
+        ) from None
     reason = "no weights in it"
     shards = "model*.safetensors", "model*.safetensors.index.json"
     for weights in (shards, ("pytorch_model*.bin", "pytorch_model*.bin.index.json")):
@@ -269,4 +327,7 @@ def _from_hub(name: str, patterns: tuple[str, ...]) -> Path:
             return directory
         if (directory / ADAPTER).exists():
             return directory
-    raise InputError(f"no directory {name} here, and nothing from the hub ({reason}); check the name or the network")
+    raise InputError(
+        f"no directory {name} here, and nothing from the hub ({reason}); check the name or the"
+        " network"
+    )

@@ -1,4 +1,6 @@
-"""A layout found in a model's weights: where the blocks are, how many heads, and in which order layers are applied."""
+"""A layout found in a model's weights: where the blocks are, how many heads, and in which order
+layers are applied.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -23,9 +25,11 @@ class Stack:
     Args:
         weights: where the tensors are.
         layout: how they are named and stored.
-        prefix: what comes before the layout's names ("transformer." in a model with a head, often nothing).
+        prefix: what comes before the layout's names ("transformer." in a model with a head, often
+            nothing).
         blocks: the dotted name of each distinct block, in order.
-        schedule: the block that each layer of the model applies; range(len(blocks)) unless weights are shared.
+        schedule: the block that each layer of the model applies; range(len(blocks)) unless weights
+            are shared.
         heads: H, attention heads of a layer.
         notes: what the layout leaves unread, in sentences.
     """
@@ -49,19 +53,29 @@ class Stack:
         name = f"{self.blocks[0]}.{self.layout.value}.weight"
         if inputs % self.heads:
             raise InputError(
-                f"{self.layout.heads} is {self.heads} in config.json, which does not divide the {inputs} inputs of W_O"
+                f"{self.layout.heads} is {self.heads} in config.json, which does not divide the"
+                f" {inputs} inputs of W_O"
             )
         head_dim = inputs // self.heads
         groups = features // (parts * head_dim)
-        if value_inputs != width or groups < 1 or features != groups * parts * head_dim or self.heads % groups:
+        if (
+            value_inputs != width
+            or groups < 1
+            or features != groups * parts * head_dim
+            or self.heads % groups
+        ):
             raise InputError(
-                f"{name} has shape {self.weights.tensors.shape(name)}, which does not fit {self.heads} heads of "
-                f"{head_dim} in a stream of {width}; check {self.layout.heads} in config.json"
+                f"{name} has shape {self.weights.tensors.shape(name)}, which does not fit"
+                f" {self.heads} heads of {head_dim} in a stream of {width}; check"
+                f" {self.layout.heads} in config.json"
             )
         for setting, value in (("num_key_value_heads", groups), ("head_dim", head_dim)):
             said = self.weights.config.get(setting)
             if said not in (None, value):
-                raise InputError(f"config.json says {setting} {said}; the shape of {name} says {value}; correct one")
+                raise InputError(
+                    f"config.json says {setting} {said}; the shape of {name} says {value};"
+                    " correct one"
+                )
         for attribute, value in (("width", width), ("head_dim", head_dim), ("groups", groups)):
             object.__setattr__(self, attribute, value)
 
@@ -72,7 +86,9 @@ class Stack:
 
     @property
     def unit(self) -> str:
-        """What a block is called: "layer"; where weights are shared, "block", or `ONE` where there is no other."""
+        """What a block is called: "layer"; where weights are shared, "block", or `ONE` where
+        there is no other.
+        """
         return ("block" if len(self.blocks) > 1 else ONE) if self.shared else "layer"
 
     def module(self, layer: int, part: str) -> str:
@@ -87,8 +103,8 @@ class Stack:
             role: which of the three.
 
         Returns:
-            (groups, head_dim, d) and (groups, head_dim), float32 or float64; a missing bias is zero. For "query",
-            groups is the number of heads.
+            (groups, head_dim, d) and (groups, head_dim), float32 or float64; a missing bias is
+            zero. For "query", groups is the number of heads.
 
         Raises:
             InputError: a tensor is missing, damaged or of another shape than in the first layer.
@@ -105,10 +121,14 @@ class Stack:
         pieces = [piece.T for piece in pieces] if self.layout.transposed else pieces
         weight = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         bias = self._vector(f"{name}.bias", total, weight.dtype)[features.ravel()]
-        return weight.reshape(groups, self.head_dim, self.width), bias.reshape(groups, self.head_dim)
+        return weight.reshape(groups, self.head_dim, self.width), bias.reshape(
+            groups, self.head_dim
+        )
 
     def features(self, role: Role) -> np.ndarray:
-        """Which output features of its module are W_Q, W_K or W_V: (groups, head_dim), more than these where fused."""
+        """Which output features of its module are W_Q, W_K or W_V: (groups, head_dim), more than
+        these where fused.
+        """
         groups = self.heads if role == "query" else self.groups
         sizes = {"part": len(ROLES), "head": groups, "dim": self.head_dim}
         shape = tuple(sizes[axis] for axis in self.layout.rows)
@@ -134,7 +154,8 @@ class Stack:
         return by_head, self._vector(f"{name}.bias", self.width, weight.dtype)
 
     def norm(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gain and bias of the normalisation beside the attention sublayer; 1 and 0 where there is none.
+        """Gain and bias of the normalisation beside the attention sublayer; 1 and 0 where there is
+        none.
 
         Returns:
             (d,) and (d,), float64.
@@ -142,7 +163,10 @@ class Stack:
         name = self.module(layer, self.layout.norm)
         if f"{name}.weight" not in self.weights.tensors.names():
             return np.ones(self.width), np.zeros(self.width)
-        gain = self._vector(f"{name}.weight", self.width, np.dtype(np.float64)) + self.layout.gain_offset
+        gain = (
+            self._vector(f"{name}.weight", self.width, np.dtype(np.float64))
+            + self.layout.gain_offset
+        )
         return gain, self._vector(f"{name}.bias", self.width, np.dtype(np.float64))
 
     def stored(self) -> tuple[str, ...]:
@@ -162,16 +186,21 @@ class Stack:
         if name not in self.weights.tensors.names():
             return np.zeros(size, kind)
         if self.weights.tensors.shape(name) != (size,):
-            raise InputError(f"{name} has shape {self.weights.tensors.shape(name)}; ({size},) was expected")
+            raise InputError(
+                f"{name} has shape {self.weights.tensors.shape(name)}; ({size},) was expected"
+            )
         return self.weights.tensors.read(name).astype(kind)
 
     def _shape(self, layer: int, part: str) -> tuple[int, int]:
         """(outputs, inputs) of a linear map."""
         name = f"{self.module(layer, part)}.weight"
         if name not in self.weights.tensors.names():
-            raise InputError(f"{self.weights.source} has no tensor {name}; the checkpoint is incomplete")
+            raise InputError(
+                f"{self.weights.source} has no tensor {name}; the checkpoint is incomplete"
+            )
         shape = self.weights.tensors.shape(name)
-        self.weights.tensors.stored(name)  # codes are refused as such before their packed shapes are misread
+        # codes are refused as such before their packed shapes are misread
+        self.weights.tensors.stored(name)
         if len(shape) != 2 or 0 in shape:
             raise InputError(f"{name} has shape {shape}; a matrix was expected")
         return (shape[1], shape[0]) if self.layout.transposed else (shape[0], shape[1])
@@ -180,8 +209,8 @@ class Stack:
         if self._shape(layer, part) != expected:
             name = f"{self.module(layer, part)}.weight"
             raise InputError(
-                f"{name} has shape {self.weights.tensors.shape(name)}, which does not fit {self.heads} heads of "
-                f"{self.head_dim} in a stream of {self.width}"
+                f"{name} has shape {self.weights.tensors.shape(name)}, which does not fit"
+                f" {self.heads} heads of {self.head_dim} in a stream of {self.width}"
             )
 
 
@@ -193,8 +222,9 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
         layout: how its weights are named, for an architecture that the lens does not know.
 
     Raises:
-        InputError: the architecture is unknown, no tensor has the layout's names, layers are missing, or the layout
-            does not account for what may change what attention adds (`examine`).
+        InputError: the architecture is unknown, no tensor has the layout's names, layers are
+            missing, or the layout does not account for what may change what attention adds
+            (`examine`).
     """
     if isinstance(model, Stack):
         return model
@@ -205,20 +235,30 @@ def locate(model: Any, layout: Layout | None = None) -> Stack:
     names = list(weights.tensors.names())
     for row in rows:
         pattern = re.escape(f"{row.block}.{row.value}.weight").replace(r"\{\}", r"(\d+)")
-        found = [match for match in (re.fullmatch(rf"((?:.*\.)?){pattern}", name) for name in names) if match]
+        found = [
+            match
+            for match in (re.fullmatch(rf"((?:.*\.)?){pattern}", name) for name in names)
+            if match
+        ]
         if found:
             break
     else:
         wanted = " or ".join(f"{row.block}.{row.value}.weight".replace("{}", "0") for row in rows)
-        codes = next((name for name in names if name.endswith((".qweight", ".qzeros", "_packed"))), None)
+        codes = next(
+            (name for name in names if name.endswith((".qweight", ".qzeros", "_packed"))), None
+        )
         if codes is not None:
             raise InputError(
-                f"{weights.source} is quantised: {codes} holds codes where the lens needs {wanted}; load the model "
-                "with transformers, call model.dequantize(), and save it"
+                f"{weights.source} is quantised: {codes} holds codes where the lens needs {wanted};"
+                " load the model with transformers, call model.dequantize(), and save it"
             )
-        raise InputError(f"{weights.source} is of type {weights.model_type!r} but has no tensor {wanted}")
+        raise InputError(
+            f"{weights.source} is of type {weights.model_type!r} but has no tensor {wanted}"
+        )
     prefix = min((match[1] for match in found), key=len)
-    indices = sorted(tuple(int(i) for i in match.groups()[1:]) for match in found if match[1] == prefix)
+    indices = sorted(
+        tuple(int(i) for i in match.groups()[1:]) for match in found if match[1] == prefix
+    )
     said = weights.config.get("num_hidden_groups") if row.block.count("{}") > 1 else None
     schedule = _schedule(indices, count(weights.config, row.layers), said, weights.source)
     blocks = tuple(prefix + row.block.format(*index) for index in indices)
@@ -232,30 +272,51 @@ def _nameless(weights: Weights) -> str:
     classes = weights.config.get("architectures")
     said = str(classes[0]) if isinstance(classes, list) and classes else ""
     stem = re.sub(r"(For\w+|Model|LMHeadModel)$", "", said).lower().replace("_", "")
-    fits = sorted({row.model_type for row in LAYOUTS if row.model_type.replace("_", "").replace("-", "") == stem})
+    fits = sorted(
+        {
+            row.model_type
+            for row in LAYOUTS
+            if row.model_type.replace("_", "").replace("-", "") == stem
+        }
+    )
     add = f'add "model_type": "{fits[0]}"' if fits else "add the one of its architecture"
     told = f" (its architectures say {said})" if said else ""
-    return f"config.json of {weights.source} has no model_type{told}; {add}, or from Python pass layout=Layout(...)"
+    return (
+        f"config.json of {weights.source} has no model_type{told}; {add}, or from Python pass"
+        " layout=Layout(...)"
+    )
 
 
-def _schedule(indices: list[tuple[int, ...]], layers: int, said: Any, source: str) -> tuple[int, ...]:
+def _schedule(
+    indices: list[tuple[int, ...]], layers: int, said: Any, source: str
+) -> tuple[int, ...]:
     """The blocks in the order in which the model applies them.
 
-    Blocks (g, 0..m-1) form group g of G; layer t of L applies the m blocks of group floor(t G / L) one after the other.
-    Without shared weights G = L and m = 1.
+    Blocks (g, 0..m-1) form group g of G; layer t of L applies the m blocks of group floor(t G / L)
+    one after the other. Without shared weights G = L and m = 1.
     """
     groups = sorted({index[0] for index in indices})
     inner = len(indices) // len(groups)
-    complete = indices == [(g, *rest) for g in range(len(groups)) for rest in _inner(inner, len(indices[0]) - 1)]
+    complete = indices == [
+        (g, *rest) for g in range(len(groups)) for rest in _inner(inner, len(indices[0]) - 1)
+    ]
     if complete and len(indices[0]) == 1 and layers < len(groups):
-        raise InputError(f"config.json says {layers} layer(s); {source} holds {len(groups)}: correct config.json")
+        raise InputError(
+            f"config.json says {layers} layer(s); {source} holds {len(groups)}: correct config.json"
+        )
     if not complete or (layers != len(groups) and len(indices[0]) == 1):
         held = f"{source} holds {len(indices)}"
         raise InputError(f"config.json says {layers} layers; {held}: the checkpoint is incomplete")
     if said not in (None, len(groups)):
-        raise InputError(f"config.json says num_hidden_groups {said!r}; {source} holds {len(groups)}; correct one")
+        raise InputError(
+            f"config.json says num_hidden_groups {said!r}; {source} holds {len(groups)};"
+            " correct one"
+        )
     if layers > MOST_LAYERS:
-        raise InputError(f"config.json says {layers} layers; at most {MOST_LAYERS:,} that share weights are applied")
+        raise InputError(
+            f"config.json says {layers} layers; at most {MOST_LAYERS:,} that share weights are"
+            " applied"
+        )
     return tuple(t * len(groups) // layers * inner + i for t in range(layers) for i in range(inner))
 
 

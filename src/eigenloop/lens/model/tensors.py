@@ -1,7 +1,9 @@
-"""Named tensors read piece by piece: safetensors files through NumPy alone, and whatever torch has loaded.
+"""Named tensors read piece by piece: safetensors files through NumPy alone, and whatever torch has
+loaded.
 
-bfloat16 and float16 become float32 as they are read; float32 and float64 stay as they are.
-Format: https://github.com/huggingface/safetensors (eight bytes of length, a JSON header, the bytes of the tensors).
+bfloat16 and float16 become float32 as they are read; float32 and float64 stay as they are. Format:
+https://github.com/huggingface/safetensors (eight bytes of length, a JSON header, the bytes of the
+tensors).
 """
 
 import json
@@ -21,12 +23,14 @@ STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 """The kinds of numbers that can be read, by their names in safetensors files."""
 
 LARGEST = 1e15
-"""No weight is larger; squares of larger ones, summed over a matrix, overflow the float32 that models run in."""
+"""No weight is larger; squares of larger ones, summed over a matrix, overflow the float32 that
+models run in.
+"""
 
 BITS = {
-    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32,
-    "U16": 16, "U8": 8, "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F6_E2M3": 6, "F6_E3M2": 6,
-    "F4": 4,
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8,
+    "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8,
+    "F8_E8M0": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
 """Bits of every kind of number of the format."""
 
@@ -36,7 +40,15 @@ LONGEST = 100_000_000
 SCALES = ("_scale_inv", "_scale", "_scales", "_quantizer._scale", ".absmax", ".SCB", ".quant_state")
 """What quantisers call the scales of a tensor, behind its name."""
 
-BESIDE = ("SCB", "scales", "qzeros", "weight_scale", "weight_scale_inv", "weight_scales", "scale_weight")
+BESIDE = (
+    "SCB",
+    "scales",
+    "qzeros",
+    "weight_scale",
+    "weight_scale_inv",
+    "weight_scales",
+    "scale_weight",
+)
 """The same, in the place of its last word."""
 
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
@@ -51,7 +63,9 @@ Rows = slice
 
 @runtime_checkable
 class Tensors(Protocol):
-    """What the lens needs of a model's weights: names, shapes, kinds, and pieces of them as NumPy arrays."""
+    """What the lens needs of a model's weights: names, shapes, kinds, and pieces of them as
+    NumPy arrays.
+    """
 
     def names(self) -> Iterable[str]:
         """Every tensor's dotted name."""
@@ -79,13 +93,15 @@ class _Entry:
 
 
 class SafetensorsFiles:
-    """The tensors of one or more safetensors files; only headers are read until a tensor is asked for.
+    """The tensors of one or more safetensors files; only headers are read until a tensor is asked
+    for.
 
     Args:
         paths: the files (the shards of one model).
 
     Raises:
-        InputError: a file is missing, truncated or malformed, or two files hold a tensor of the same name.
+        InputError: a file is missing, truncated or malformed, or two files hold a tensor of the
+            same name.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
@@ -94,7 +110,9 @@ class SafetensorsFiles:
         for path in paths:
             for name, entry in _header(Path(path)).items():
                 if name in self._entries:
-                    raise InputError(f"{self._entries[name].path} and {path} both hold {name}; keep one of them")
+                    raise InputError(
+                        f"{self._entries[name].path} and {path} both hold {name}; keep one of them"
+                    )
                 self._entries[name] = entry
 
     def names(self) -> Iterable[str]:
@@ -112,17 +130,22 @@ class SafetensorsFiles:
             InputError: integers, eight-bit floats, or numbers with scales beside them.
         """
         entry = self._entries[name]
-        _refuse_codes(f"{entry.path}: {name}", name, entry.kind, entry.kind in STORED, self._entries)
+        _refuse_codes(
+            f"{entry.path}: {name}", name, entry.kind, entry.kind in STORED, self._entries
+        )
         return STORED[entry.kind]
 
     def read(self, name: str, rows: Rows | None = None, columns: Rows | None = None) -> np.ndarray:
-        """It, or a block of it, from the file; no more than `CHUNK` bytes beyond the result are held.
+        """It, or a block of it, from the file; no more than `CHUNK` bytes beyond the result are
+        held.
 
         Raises:
             InputError: the file cannot be read, the numbers are quantised, or some are not finite.
         """
         entry, stored = self._entries[name], self.stored(name)
-        raw = np.dtype("<u2" if stored == "bfloat16" else f"<{stored[0]}{np.dtype(stored).itemsize}")
+        raw = np.dtype(
+            "<u2" if stored == "bfloat16" else f"<{stored[0]}{np.dtype(stored).itemsize}"
+        )
         shape = entry.shape or (1,)
         width = math.prod(shape[1:])
         top = rows or slice(0, shape[0])
@@ -134,9 +157,13 @@ class SafetensorsFiles:
                 for start in range(top.start, top.stop, step):
                     stop = min(start + step, top.stop)
                     file.seek(entry.begin + start * width * raw.itemsize)
-                    block = np.fromfile(file, raw, (stop - start) * width).reshape(stop - start, *shape[1:])
+                    block = np.fromfile(file, raw, (stop - start) * width).reshape(
+                        stop - start, *shape[1:]
+                    )
                     block = block if columns is None else block[:, columns]
-                    result[start - top.start : stop - top.start] = _from_bfloat16(block) if raw.kind == "u" else block
+                    result[start - top.start : stop - top.start] = (
+                        _from_bfloat16(block) if raw.kind == "u" else block
+                    )
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read {name} from {entry.path}: {error}") from None
         return finite(result if entry.shape else result[0], f"{entry.path}: {name}")
@@ -152,7 +179,9 @@ class TorchTensors:
 
     def __init__(self, tensors: Mapping[str, Any], source: str) -> None:
         """Remember; nothing is copied."""
-        self._tensors = {_today(name): tensor for name, tensor in tensors.items() if hasattr(tensor, "detach")}
+        self._tensors = {
+            _today(name): tensor for name, tensor in tensors.items() if hasattr(tensor, "detach")
+        }
         self._source = source
 
     def names(self) -> Iterable[str]:
@@ -197,34 +226,49 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
         >>> finite(np.array([1.0, np.nan]), "h.0.attn")
         Traceback (most recent call last):
             ...
-        eigenloop.system.errors.InputError: h.0.attn holds 1 number(s) that are NaN or infinite; the \
+        eigenloop.system.errors.InputError: h.0.attn holds 1 number(s) that are NaN or infinite; the
+        \
 checkpoint is damaged
     """
     # One sum in float64 is finite unless a number is not: no array of flags for the usual case.
-    with np.errstate(invalid="ignore", over="ignore"):  # the sum of opposite infinities is the NaN that is looked for
+    # the sum of opposite infinities is the NaN that is looked for
+    with np.errstate(invalid="ignore", over="ignore"):
         total = np.sum(values, dtype=np.float64)
     if values.size and not np.isfinite(total):
         count = int(values.size - np.count_nonzero(np.isfinite(values)))
         if count:
-            raise InputError(f"{name} holds {count} number(s) that are NaN or infinite; the checkpoint is damaged")
+            raise InputError(
+                f"{name} holds {count} number(s) that are NaN or infinite; the checkpoint is"
+                " damaged"
+            )
     largest = max(values.max(), -values.min()) if values.size else 0.0
     if largest > LARGEST:
-        raise InputError(f"{name} holds {largest:.3g}; numbers above {LARGEST:g} are no weights: damaged")
+        raise InputError(
+            f"{name} holds {largest:.3g}; numbers above {LARGEST:g} are no weights: damaged"
+        )
     return values
 
 
 def _refuse_codes(where: str, name: str, kind: str, readable: bool, names: Collection[str]) -> None:
-    """Refuse what a quantiser made: the numbers stored are codes, to be multiplied by scales, and no weights.
+    """Refuse what a quantiser made: the numbers stored are codes, to be multiplied by scales, and
+    no weights.
 
     Raises:
-        InputError: the kind of number is none that weights have, or scales for this tensor are stored beside it.
+        InputError: the kind of number is none that weights have, or scales for this tensor are
+            stored beside it.
     """
     stem = name.rpartition(".")[0]
-    beside = [name + end for end in SCALES] + [f"{stem}.{last}" for last in BESIDE if name.endswith(".weight")]
+    beside = [name + end for end in SCALES] + [
+        f"{stem}.{last}" for last in BESIDE if name.endswith(".weight")
+    ]
     scales = next((other for other in beside if other in names), None)
     if readable and scales is None:
         return
-    reason = f"with its scales in {scales}" if scales else "which needs scales that only its quantiser knows"
+    reason = (
+        f"with its scales in {scales}"
+        if scales
+        else "which needs scales that only its quantiser knows"
+    )
     raise InputError(
         f"{where} is quantised: stored as {kind}, {reason}; load the model with transformers, call "
         "model.dequantize(), and save it in float32, bfloat16 or float16"
@@ -254,9 +298,13 @@ def _header(path: Path) -> dict[str, _Entry]:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or not 2 <= length <= min(size - 8, LONGEST):
                 refuse_pointer(path)
-                raise InputError(f"{path} is truncated or no safetensors file ({size} bytes); download it again")
+                raise InputError(
+                    f"{path} is truncated or no safetensors file ({size} bytes); download it again"
+                )
             text = file.read(length).decode()
-            header = json.loads(text, object_pairs_hook=partial(_once, path), parse_constant=_no_constant)
+            header = json.loads(
+                text, object_pairs_hook=partial(_once, path), parse_constant=_no_constant
+            )
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except InputError:
@@ -267,21 +315,26 @@ def _header(path: Path) -> dict[str, _Entry]:
         _require_texts(header.pop("__metadata__", {}))
         pairs = [(_today(name), _entry(path, 8 + length, about)) for name, about in header.items()]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} has a malformed safetensors header ({error}); download it again") from None
+        raise InputError(
+            f"{path} has a malformed safetensors header ({error}); download it again"
+        ) from None
     entries = _once(path, pairs)
     for name, (entry, bytes_given) in entries.items():
         bits = BITS.get(entry.kind)
         if bits is None:
-            raise InputError(f"{path} stores {name} as {entry.kind}, which is no known kind of number; save it again")
+            raise InputError(
+                f"{path} stores {name} as {entry.kind}, which is no known kind of number; save it"
+                " again"
+            )
         if math.prod(entry.shape) * bits != 8 * bytes_given:
             raise InputError(
-                f"{path} has a malformed safetensors header ({name}: {bytes_given} bytes for shape {entry.shape}); "
-                "download it again"
+                f"{path} has a malformed safetensors header ({name}: {bytes_given} bytes for shape"
+                f" {entry.shape}); download it again"
             )
         if entry.begin + bytes_given > size:
             raise InputError(
-                f"{path} is truncated: {name} ends at byte {entry.begin + bytes_given:,}, the file at {size:,}; "
-                "download it again"
+                f"{path} is truncated: {name} ends at byte {entry.begin + bytes_given:,}, the file"
+                f" at {size:,}; download it again"
             )
     _require_contiguous(path, list(entries.values()), 8 + length, size)
     return {name: entry for name, (entry, _) in entries.items()}
@@ -297,13 +350,19 @@ def _once(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         name.encode()  # half a surrogate pair is a ValueError
         if name in found:
-            raise InputError(f"{path} names {name} twice in its header; which is meant cannot be known: save it again")
+            raise InputError(
+                f"{path} names {name} twice in its header; which is meant cannot be known: save it"
+                " again"
+            )
         found[name] = value
     return found
 
 
-def _require_contiguous(path: Path, entries: Sequence[tuple[_Entry, int]], data: int, size: int) -> None:
-    """Refuse what the format forbids and its own library refuses: overlaps, holes, bytes that belong to no tensor.
+def _require_contiguous(
+    path: Path, entries: Sequence[tuple[_Entry, int]], data: int, size: int
+) -> None:
+    """Refuse what the format forbids and its own library refuses: overlaps, holes, bytes that
+    belong to no tensor.
 
     Raises:
         InputError: the tensors do not cover the data exactly.
@@ -312,16 +371,24 @@ def _require_contiguous(path: Path, entries: Sequence[tuple[_Entry, int]], data:
     for entry, length in sorted(entries, key=lambda pair: (pair[0].begin, pair[1])):
         if entry.begin != end:
             kind = "overlap" if entry.begin < end else "leave bytes between them"
-            raise InputError(f"{path} has a malformed safetensors header (tensors {kind}); save it again")
+            raise InputError(
+                f"{path} has a malformed safetensors header (tensors {kind}); save it again"
+            )
         end = entry.begin + length
     if end != size:
-        raise InputError(f"{path} has {size - end:,} bytes after its last tensor, against the format; save it again")
+        raise InputError(
+            f"{path} has {size - end:,} bytes after its last tensor, against the format; save it"
+            " again"
+        )
 
 
 def _entry(path: Path, data: int, about: Mapping[str, Any]) -> tuple[_Entry, int]:
     begin, end = about["data_offsets"]
     shape = tuple(about["shape"])
-    if any(type(size) is not int or not 0 <= size < 1 << 63 for size in (begin, end, *shape)) or begin > end:
+    if (
+        any(type(size) is not int or not 0 <= size < 1 << 63 for size in (begin, end, *shape))
+        or begin > end
+    ):
         raise ValueError(f"offsets {begin}, {end}, shape {shape}")
     if not isinstance(about["dtype"], str):
         raise ValueError(f"dtype {about['dtype']}")
@@ -329,7 +396,9 @@ def _entry(path: Path, data: int, about: Mapping[str, Any]) -> tuple[_Entry, int
 
 
 def _require_texts(metadata: Any) -> None:
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    if not isinstance(metadata, dict) or not all(
+        isinstance(value, str) for value in metadata.values()
+    ):
         raise ValueError("__metadata__ must map names to texts")
     "".join(metadata.values()).encode()  # half a surrogate pair is a ValueError
 

@@ -1,8 +1,9 @@
-"""What a layout leaves unread of a block and of config.json: refused where it may change what attention adds, or named.
+"""What a layout leaves unread of a block and of config.json: refused where it may change what
+attention adds, or named.
 
-A row of `LAYOUTS` is checked against its own architecture by the tests. A layout that the caller brings is not, and a
-norm, a scale or a multiplier between the attention and the residual, which no field of it reads, would make every
-number wrong without a word.
+A row of `LAYOUTS` is checked against its own architecture by the tests. A layout that the caller
+brings is not, and a norm, a scale or a multiplier between the attention and the residual, which no
+field of it reads, would make every number wrong without a word.
 """
 
 import math
@@ -17,11 +18,15 @@ from eigenloop.system.errors import InputError
 NAMED = 6
 """Tensors named in a sentence before the rest is counted."""
 
-NORMS = re.compile(r"norm|(^|[._])ln([._\d]|$)|(^|[._])ls\d|lambda|layer_?scale|gamma|(^|[._])scale([._]|$)", re.I)
+NORMS = re.compile(
+    r"norm|(^|[._])ln([._\d]|$)|(^|[._])ls\d|lambda|layer_?scale|gamma|(^|[._])scale([._]|$)", re.I
+)
 """Names of normalisations and scales of a stream."""
 
 SCORES = re.compile(r"(^|[._])(q|k|qk|query|key)_?(a_|b_)?(layer)?_?(norm|ln)", re.I)
-"""Names of normalisations that queries and keys pass: they change which token attends to which, and no value."""
+"""Names of normalisations that queries and keys pass: they change which token attends to which,
+and no value.
+"""
 
 BUFFERS = re.compile(r"inv_freq|rotary|masked_bias", re.I)
 """Names of constants that old checkpoints hold."""
@@ -50,7 +55,9 @@ SETTINGS: Mapping[str, Setting] = {
     "attention_out_multiplier": Setting((1,), True, "multiplies what attention adds to the stream"),
     "attention_in_multiplier": Setting((1,), True, "multiplies what attention reads"),
     "clip_qkv": Setting((), True, "clips the values"),
-    "apply_residual_connection_post_layernorm": Setting((False,), True, "takes the residual after the normalisation"),
+    "apply_residual_connection_post_layernorm": Setting(
+        (False,), True, "takes the residual after the normalisation"
+    ),
     "attention_multiplier": Setting((), False, "scales the attention's scores"),
     "key_multiplier": Setting((1,), False, "scales the attention's scores"),
     "query_pre_attn_scalar": Setting((), False, "scales the attention's scores"),
@@ -62,16 +69,27 @@ SETTINGS: Mapping[str, Setting] = {
     "embedding_multiplier": Setting((1,), False, "scales the embedding as it enters the stream"),
     "scale_emb": Setting((1,), False, "scales the embedding as it enters the stream"),
     "scale_embedding": Setting((False,), False, "scales the embedding as it enters the stream"),
-    "layerscale_value": Setting((0,), False, "is where scales of the layers start from; the tensors tell where"),
-    "layer_scale_init_value": Setting((0,), False, "is where scales of the layers start from; the tensors tell where"),
-    "use_parallel_residual": Setting((False,), False, "lets the feed-forward read what attention reads"),
+    "layerscale_value": Setting(
+        (0,), False, "is where scales of the layers start from; the tensors tell where"
+    ),
+    "layer_scale_init_value": Setting(
+        (0,), False, "is where scales of the layers start from; the tensors tell where"
+    ),
+    "use_parallel_residual": Setting(
+        (False,), False, "lets the feed-forward read what attention reads"
+    ),
     "parallel_attn": Setting((False,), False, "lets the feed-forward read what attention reads"),
-}  # fmt: skip
+}
 """What is known of settings that no field of a layout reads; a value of null changes nothing."""
 
 
 def examine(
-    config: Mapping[str, Any], tensors: Tensors, layout: Layout, blocks: Sequence[str], *, model_type: str
+    config: Mapping[str, Any],
+    tensors: Tensors,
+    layout: Layout,
+    blocks: Sequence[str],
+    *,
+    model_type: str,
 ) -> tuple[str, ...]:
     """Look at what a layout does not read.
 
@@ -83,11 +101,13 @@ def examine(
         model_type: the architecture that the model says it is; "" where it says none.
 
     Returns:
-        What is not read and taken to change nothing, in sentences; none for a row of `LAYOUTS` and its architecture.
+        What is not read and taken to change nothing, in sentences; none for a row of `LAYOUTS` and
+        its architecture.
 
     Raises:
-        InputError: the normalisation is missing where a block has tensors that look like one; or the layout is the
-            caller's, and a tensor that looks like a normalisation or a scale, or a multiplier, is not accounted for.
+        InputError: the normalisation is missing where a block has tensors that look like one; or
+            the layout is the caller's, and a tensor that looks like a normalisation or a scale, or
+            a multiplier, is not accounted for.
     """
     found: dict[str, tuple[int, ...]] = {}
     for name in sorted(tensors.names()):
@@ -99,20 +119,34 @@ def examine(
         return ()
     fields = {layout.query, layout.key, layout.value, layout.output, layout.norm}
     read = {f"{field}.{part}" for field in fields for part in ("weight", "bias")}
-    unread = {name: shape for name, shape in found.items() if name not in read and not BUFFERS.search(name)}
-    outside = [name for name in unread if any(name == part or name.startswith(f"{part}.") for part in layout.rest)]
+    unread = {
+        name: shape
+        for name, shape in found.items()
+        if name not in read and not BUFFERS.search(name)
+    }
+    outside = [
+        name
+        for name in unread
+        if any(name == part or name.startswith(f"{part}.") for part in layout.rest)
+    ]
     inside = [name for name in unread if name not in outside]
     norms = [name for name in inside if _scales(name, unread[name]) and not SCORES.search(name)]
     if norms:
         raise InputError(
-            f"a block has {_listed(norms)}, which no field of the layout reads; a normalisation or scale between the "
-            "attention and the residual cannot be read; name in rest= what stands elsewhere (beside the feed-forward)"
+            f"a block has {_listed(norms)}, which no field of the layout reads; a normalisation or"
+            " scale between the attention and the residual cannot be read; name in rest= what"
+            " stands elsewhere (beside the feed-forward)"
         )
     notes = []
     if inside:
-        notes.append(f"the layout reads nothing of {_listed(inside)}, taken to change nothing of what attention adds")
+        notes.append(
+            f"the layout reads nothing of {_listed(inside)}, taken to change nothing of what"
+            " attention adds"
+        )
     if outside:
-        notes.append(f"the layout says that {_listed(outside)} stand outside the attention sublayer")
+        notes.append(
+            f"the layout says that {_listed(outside)} stand outside the attention sublayer"
+        )
     return (*notes, *_factors(config))
 
 
@@ -121,18 +155,24 @@ def _require_norm(
 ) -> None:
     """A norm without tensors is one without a gain, but not where the block has others."""
     names = set(tensors.names())
-    like = [name for name, shape in found.items() if _scales(name, shape) and not BUFFERS.search(name)]
+    like = [
+        name for name, shape in found.items() if _scales(name, shape) and not BUFFERS.search(name)
+    ]
     like = [name for name in like if not name.startswith(f"{layout.norm}.")]
-    missing = next((block for block in blocks if f"{block}.{layout.norm}.weight" not in names), None)
+    missing = next(
+        (block for block in blocks if f"{block}.{layout.norm}.weight" not in names), None
+    )
     if missing is not None and like:
         raise InputError(
-            f"there is no tensor {missing}.{layout.norm}.weight, but the block has {_listed(like)}; correct norm in "
-            "the layout, or the checkpoint is incomplete"
+            f"there is no tensor {missing}.{layout.norm}.weight, but the block has {_listed(like)};"
+            " correct norm in the layout, or the checkpoint is incomplete"
         )
 
 
 def _scales(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor looks like a normalisation's gain or a scale: by its name, or as a vector that is no bias."""
+    """Whether a tensor looks like a normalisation's gain or a scale: by its name, or as a vector
+    that is no bias.
+    """
     return bool(NORMS.search(name)) or (len(shape) == 1 and not name.endswith("bias"))
 
 
@@ -148,16 +188,28 @@ def _factors(config: Mapping[str, Any]) -> list[str]:
         if value is None or (known is not None and value in known.neutral):
             continue
         if known is not None and known.refused:
-            raise InputError(f"config.json says {name} {value}, which {known.what}: no field of a layout reads it")
+            raise InputError(
+                f"config.json says {name} {value}, which {known.what}: no field of a layout"
+                " reads it"
+            )
         if known is not None:
-            notes.append(f"config.json says {name} {value}, which {known.what}; it is not computed with")
+            notes.append(
+                f"config.json says {name} {value}, which {known.what}; it is not computed with"
+            )
         elif FACTORS.search(name) and _is_factor(value):
-            notes.append(f"config.json says {name} {value}, which is not known here; it is not computed with")
+            notes.append(
+                f"config.json says {name} {value}, which is not known here; it is not computed with"
+            )
     return notes
 
 
 def _is_factor(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value != 1 and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and value != 1
+        and math.isfinite(value)
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

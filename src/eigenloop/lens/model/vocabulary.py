@@ -1,4 +1,6 @@
-"""Words for token ids: from the tokenizer.json beside the weights, through the `tokenizers` library; ids without it."""
+"""Words for token ids: from the tokenizer.json beside the weights, through the `tokenizers`
+library; ids without it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +32,10 @@ class Vocabulary:
         """The token as text, "#17" where there is none.
 
         Example:
-            >>> Vocabulary(size=20).text(17), Vocabulary(size=20, decode=lambda token: " the").text(3)
+            >>> (
+            ...     Vocabulary(size=20).text(17),
+            ...     Vocabulary(size=20, decode=lambda token: " the").text(3),
+            ... )
             ('#17', ' the')
         """
         found = self.decode(token) if self.decode else None
@@ -55,7 +60,8 @@ def vocabulary(stack: Stack, tokenizer: Any = None, *, size: int) -> Vocabulary:
     """The texts of a model's tokens.
 
     Args:
-        stack: the model; a directory is searched for tokenizer.json, and so is the cache of a hub name.
+        stack: the model; a directory is searched for tokenizer.json, and so is the cache of a hub
+            name.
         tokenizer: a path to a tokenizer.json or its directory, or an object with `decode([id])`.
         size: |V|.
 
@@ -64,7 +70,10 @@ def vocabulary(stack: Stack, tokenizer: Any = None, *, size: int) -> Vocabulary:
     """
     if tokenizer is not None and not isinstance(tokenizer, str | Path):
         if not hasattr(tokenizer, "decode"):
-            raise InputError(f"a {type(tokenizer).__name__} is no tokenizer: give a tokenizer.json or one with decode")
+            raise InputError(
+                f"a {type(tokenizer).__name__} is no tokenizer: give a tokenizer.json or one with"
+                " decode"
+            )
         return Vocabulary(size=size, decode=_decoder(tokenizer))
     source = stack.weights.source if tokenizer is None else tokenizer
     path = Path(source) / "tokenizer.json" if Path(source).is_dir() else Path(source)
@@ -74,13 +83,17 @@ def vocabulary(stack: Stack, tokenizer: Any = None, *, size: int) -> Vocabulary:
         path = _cached(str(source)) or path
     if not path.is_file():
         if tokenizer is not None:
-            raise InputError(f"{path} does not exist; give a tokenizer.json, or the directory that holds one")
+            raise InputError(
+                f"{path} does not exist; give a tokenizer.json, or the directory that holds one"
+            )
         return Vocabulary(size=size, missing=f"{source} has no tokenizer.json; pass a tokenizer")
     try:
         from tokenizers import Tokenizer
     except ImportError:
         if tokenizer is not None:
-            raise InputError(f"{path} needs the tokenizers library: pip install 'eigenloop[lens]'") from None
+            raise InputError(
+                f"{path} needs the tokenizers library: pip install 'eigenloop[lens]'"
+            ) from None
         return Vocabulary(size=size, missing="tokenizer.json needs the tokenizers library")
     try:
         return Vocabulary(size=size, decode=_decoder(Tokenizer.from_file(str(path))))
@@ -90,7 +103,9 @@ def vocabulary(stack: Stack, tokenizer: Any = None, *, size: int) -> Vocabulary:
 
 def _decoder(tokenizer: Any) -> Callable[[int], str | None]:
     """Id -> text; the token's own name where it decodes to nothing or to a part of a character."""
-    name = getattr(tokenizer, "id_to_token", None) or getattr(tokenizer, "convert_ids_to_tokens", lambda token: None)
+    name = getattr(tokenizer, "id_to_token", None) or getattr(
+        tokenizer, "convert_ids_to_tokens", lambda token: None
+    )
 
     def decode(token: int) -> str | None:
         try:
@@ -106,7 +121,9 @@ def _decoder(tokenizer: Any) -> Callable[[int], str | None]:
 
 
 def _cached(name: str) -> Path | None:
-    """tokenizer.json of a hub name, from its cache or the network; None where it is not to be had."""
+    """tokenizer.json of a hub name, from its cache or the network; None where it is not to be
+    had.
+    """
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         return None
     try:

@@ -1,4 +1,5 @@
-"""Curves of the lens's page: a statistic over depth with its nulls, and the two rates over loops (Matplotlib).
+"""Curves of the lens's page: a statistic over depth with its nulls, and the two rates over loops
+(Matplotlib).
 
 Arrays in, SVG text out, light and dark; nothing is computed here.
 """
@@ -42,10 +43,18 @@ class Series(NamedTuple):
 
 
 def over_depth(
-    layers: Sequence[int], points: Sequence[Points], bands: Sequence[Band], *, ylabel: str,
-    level: float | None = None, log: bool = False, xlabel: str = "layer", trained: int | None = None,
-) -> tuple[str, str]:  # fmt: skip
-    """A statistic layer by layer: points with intervals, its nulls as dashed lines with bands, and a level to compare.
+    layers: Sequence[int],
+    points: Sequence[Points],
+    bands: Sequence[Band],
+    *,
+    ylabel: str,
+    level: float | None = None,
+    log: bool = False,
+    xlabel: str = "layer",
+    trained: int | None = None,
+) -> tuple[str, str]:
+    """A statistic layer by layer: points with intervals, its nulls as dashed lines with bands, and
+    a level to compare.
 
     Args:
         layers: their numbers, the x axis.
@@ -55,7 +64,8 @@ def over_depth(
         level: a horizontal line.
         log: logarithmic y axis; values that are not positive are left out.
         xlabel: what is counted along the x axis.
-        trained: where the loops that the model was trained with end, a vertical line before the next.
+        trained: where the loops that the model was trained with end, a vertical line before the
+            next.
 
     Returns:
         SVG text for a light and for a dark page.
@@ -64,9 +74,16 @@ def over_depth(
 
     def draw(axes: Any) -> None:
         if level is not None:
-            axes.axhline(level, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7, zorder=1)
+            axes.axhline(
+                level, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7, zorder=1
+            )
         if trained is not None:
-            style = {"color": axes.xaxis.label.get_color(), "linewidth": 1.1, "linestyle": ":", "zorder": 1}
+            style = {
+                "color": axes.xaxis.label.get_color(),
+                "linewidth": 1.1,
+                "linestyle": ":",
+                "zorder": 1,
+            }
             axes.axvline(trained - 0.5, label=f"{trained} trained | beyond", **style)
         for index, band in enumerate(bands):
             style = {"color": COLOURS[1 + index], "linestyle": DASHES[1 + index]}
@@ -79,17 +96,30 @@ def over_depth(
             errors = np.nan_to_num(np.maximum([value - low, high - value], 0))
             dodged = x + (index - (len(points) - 1) / 2) * 0.16
             axes.errorbar(
-                dodged, value, yerr=errors, color=colour, marker="os"[index], markersize=4.5, linewidth=1.2,
-                elinewidth=1.4, capsize=2.5, label=found.name, zorder=3,
-            )  # fmt: skip
-        axes.set(xlabel=mathtext(xlabel), ylabel=mathtext(ylabel), yscale="log" if log else "linear")
+                dodged,
+                value,
+                yerr=errors,
+                color=colour,
+                marker="os"[index],
+                markersize=4.5,
+                linewidth=1.2,
+                elinewidth=1.4,
+                capsize=2.5,
+                label=found.name,
+                zorder=3,
+            )
+        axes.set(
+            xlabel=mathtext(xlabel), ylabel=mathtext(ylabel), yscale="log" if log else "linear"
+        )
         axes.xaxis.get_major_locator().set_params(integer=True)
         label_logarithms(axes)
 
     return both_looks(draw, SIZE)
 
 
-def over_loops(series: Sequence[Series], *, ylabel: str, level: float | None = None) -> tuple[str, str]:
+def over_loops(
+    series: Sequence[Series], *, ylabel: str, level: float | None = None
+) -> tuple[str, str]:
     """Series against loops on a logarithmic y axis, each with its own dashes.
 
     Args:
@@ -103,7 +133,10 @@ def over_loops(series: Sequence[Series], *, ylabel: str, level: float | None = N
 
     def draw(axes: Any) -> None:
         for index, found in enumerate(series):
-            style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
+            style = {
+                "color": COLOURS[index % len(COLOURS)],
+                "linestyle": DASHES[index % len(DASHES)],
+            }
             axes.plot(found.x, positive(found.y), label=found.name, **style)
         if level is not None:
             axes.axhline(level, color=axes.xaxis.label.get_color(), linewidth=0.9, alpha=0.7)

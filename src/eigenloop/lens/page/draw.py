@@ -1,7 +1,8 @@
-"""Eigenvalues in the complex plane, and layers by heads as a map, written as SVG (standard library and NumPy).
+"""Eigenvalues in the complex plane, and layers by heads as a map, written as SVG (standard library
+and NumPy).
 
-A strip has a panel for each layer with hundreds of dots in it, twice (light and dark): one path for all dots of a kind
-keeps the page small. Nothing is computed here but places and colours.
+A strip has a panel for each layer with hundreds of dots in it, twice (light and dark): one path for
+all dots of a kind keeps the page small. Nothing is computed here but places and colours.
 """
 
 from collections.abc import Sequence
@@ -19,9 +20,16 @@ FLATTEST = 0.62
 """Least height of a panel, over its width."""
 CELL, EDGE, WIDEST = 26, 34, 300
 """A cell of the map, the room beside it, and the least width, for the legend."""
-SIGNS = {"positive": "+", "negative": "\N{MINUS SIGN}", "complex": "\N{CLOCKWISE OPEN CIRCLE ARROW}", "zero": "0"}
+SIGNS = {
+    "positive": "+",
+    "negative": "\N{MINUS SIGN}",
+    "complex": "\N{CLOCKWISE OPEN CIRCLE ARROW}",
+    "zero": "0",
+}
 """How a flag is written where there is no room for the word."""
-_FONT = 'font-family="system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, DejaVu Sans, sans-serif"'
+_FONT = (
+    'font-family="system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, DejaVu Sans, sans-serif"'
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,8 @@ class Look:
         inside: of eigenvalues that shrink.
         outside: of eigenvalues that grow.
         leader: of the leading one.
-        shades: from the smallest value to the largest, each well apart from the page at its dark or light end.
+        shades: from the smallest value to the largest, each well apart from the page at its dark or
+            light end.
     """
 
     ink: str
@@ -46,17 +55,27 @@ class Look:
 
 
 LIGHT = Look(
-    ink="#1b1e23", line="#c3c8ce", inside="#8b929c", outside=COLOURS[0], leader=COLOURS[1],
+    ink="#1b1e23",
+    line="#c3c8ce",
+    inside="#8b929c",
+    outside=COLOURS[0],
+    leader=COLOURS[1],
     shades=("#eef2f6", "#c9ddf0", "#7db4dc", "#2f7dbd", "#08376f"),
-)  # fmt: skip
+)
 DARK = Look(
-    ink="#e3e6ea", line="#4a515a", inside="#87909b", outside=COLOURS[5], leader="#ff8c42",
+    ink="#e3e6ea",
+    line="#4a515a",
+    inside="#87909b",
+    outside=COLOURS[5],
+    leader="#ff8c42",
     shades=("#232a33", "#1e4770", "#2f7dbd", "#7db9ea", "#e2f0fc"),
-)  # fmt: skip
+)
 
 
 class Window(NamedTuple):
-    """The part of the complex plane that a panel shows: its left edge, width and height; Im is 0 in the middle."""
+    """The part of the complex plane that a panel shows: its left edge, width and height; Im is 0
+    in the middle.
+    """
 
     left: float
     width: float
@@ -86,9 +105,16 @@ def window(groups: Sequence[np.ndarray], centre: float, radius: float) -> Window
 
 
 def plane(
-    values: np.ndarray, leaders: Sequence[complex], shown: Window, look: Look, *, centre: float, radius: float
+    values: np.ndarray,
+    leaders: Sequence[complex],
+    shown: Window,
+    look: Look,
+    *,
+    centre: float,
+    radius: float,
 ) -> str:
-    """One panel: eigenvalues, the circle on which nothing grows or shrinks, and the leading ones marked.
+    """One panel: eigenvalues, the circle on which nothing grows or shrinks, and the leading ones
+    marked.
 
     Args:
         values: all eigenvalues, or none where they are not known.
@@ -112,34 +138,44 @@ def plane(
     line = f'stroke="{look.line}" stroke-width="1" fill="none"'
     parts = [
         f'<path d="M0 {middle}H{SIDE}M{zero:.1f} 0V{tall}" {line}/>',
-        f'<circle cx="{hub:.1f}" cy="{middle}" r="{radius * scale:.1f}" fill="none" stroke="{look.ink}" '
-        'stroke-width="1" stroke-dasharray="3 2.5" opacity="0.75"/>',
+        (
+            f'<circle cx="{hub:.1f}" cy="{middle}" r="{radius * scale:.1f}" fill="none"'
+            f' stroke="{look.ink}" stroke-width="1" stroke-dasharray="3 2.5" opacity="0.75"/>'
+        ),
     ]
     for number in _ticks(shown):
         x = (number - shown.left) * scale
-        parts.append(f'<path d="M{x:.1f} {middle}v3" {line}/>' + _text(x, tall - 3, _minus(number), look, 10))
+        parts.append(
+            f'<path d="M{x:.1f} {middle}v3" {line}/>' + _text(x, tall - 3, _minus(number), look, 10)
+        )
     grows = np.abs(values - centre) > radius
     for group, colour in ((values[~grows], look.inside), (values[grows], look.outside)):
         if len(group):
             dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in map(at, group))
             parts.append(
-                f'<path d="{dots}" fill="none" stroke="{colour}" stroke-width="2.3" stroke-linecap="round" '
-                'opacity="0.8"/>'
+                f'<path d="{dots}" fill="none" stroke="{colour}" stroke-width="2.3"'
+                ' stroke-linecap="round" opacity="0.8"/>'
             )
     for place, leader in enumerate(leaders[:2]):
         for value in dict.fromkeys((leader, leader.conjugate())):
             x, y = at(value)
             shape = (
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"' if place == 0
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"'
+                if place == 0
                 else f'<path d="M{x:.1f} {y - 8.5:.1f}l8.5 8.5l-8.5 8.5l-8.5 -8.5z"'
-            )  # fmt: skip
+            )
             parts.append(f'{shape} fill="none" stroke="{look.leader}" stroke-width="1.8"/>')
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.7" fill="{look.leader}"/>')
     return _svg(SIDE, tall, parts)
 
 
 def heads_map(
-    values: np.ndarray, flags: Sequence[Sequence[str]], layers: Sequence[int], look: Look, *, label: str
+    values: np.ndarray,
+    flags: Sequence[Sequence[str]],
+    layers: Sequence[int],
+    look: Look,
+    *,
+    label: str,
 ) -> str:
     """Layers by heads: the shade says how large, the sign of which kind; a scale below.
 
@@ -166,14 +202,20 @@ def heads_map(
             shade = _shade(float(values[row, column]) / top, look.shades)
             x, ink = EDGE + column * CELL, _ink_on(shade)
             parts.append(
-                f'<rect x="{x + 1}" y="{y + 1}" width="{CELL - 2}" height="{CELL - 2}" rx="3" fill="{shade}"/>'
+                f'<rect x="{x + 1}" y="{y + 1}" width="{CELL - 2}" height="{CELL - 2}" rx="3"'
+                f' fill="{shade}"/>'
             )
             sign = SIGNS[flags[row][column]]
-            parts.append(_text(x + CELL / 2, y + CELL / 2 + 5, sign, look, 14, colour=ink, weight=600))
+            parts.append(
+                _text(x + CELL / 2, y + CELL / 2 + 5, sign, look, 14, colour=ink, weight=600)
+            )
     steps = 24
     for step in range(steps):
         shade = _shade((step + 0.5) / steps, look.shades)
-        parts.append(f'<rect x="{EDGE + 1 + 6 * step}" y="{below + 14}" width="6.5" height="9" fill="{shade}"/>')
+        parts.append(
+            f'<rect x="{EDGE + 1 + 6 * step}" y="{below + 14}" width="6.5" height="9"'
+            f' fill="{shade}"/>'
+        )
     parts.append(_text(EDGE + 1, below + 37, "0", look, 11, anchor="start"))
     parts.append(_text(EDGE + 1 + 6 * steps, below + 37, f"{top:.3g}", look, 11, anchor="end"))
     parts.append(_text(EDGE + 10 + 6 * steps, below + 23, label, look, 11, anchor="start"))
@@ -181,7 +223,10 @@ def heads_map(
 
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0'
+        f' {width} {height}"'
+    )
     return f"{head} {_FONT}>{''.join(parts)}</svg>"
 
 
@@ -203,9 +248,16 @@ def _text(
 
 def _ticks(shown: Window) -> list[float]:
     """Round numbers on the real axis, three to five of them, away from the edges."""
-    step = next(s for power in range(-6, 12) for s in np.array([1.0, 2.0, 5.0]) * 10.0**power if shown.width < 5.5 * s)
+    step = next(
+        s
+        for power in range(-6, 12)
+        for s in np.array([1.0, 2.0, 5.0]) * 10.0**power
+        if shown.width < 5.5 * s
+    )
     low, high = shown.left + 0.06 * shown.width, shown.left + 0.94 * shown.width
-    return [float(k * step) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+    return [
+        float(k * step) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
+    ]
 
 
 def _minus(number: float) -> str:
@@ -235,4 +287,8 @@ def luminance(colour: str) -> float:
 
 def _ink_on(shade: str) -> str:
     """Black or white, whichever stands out more; always above 4.5 to 1."""
-    return "#ffffff" if 1.05 / (luminance(shade) + 0.05) > (luminance(shade) + 0.05) / 0.05 else "#000000"
+    return (
+        "#ffffff"
+        if 1.05 / (luminance(shade) + 0.05) > (luminance(shade) + 0.05) / 0.05
+        else "#000000"
+    )

@@ -1,21 +1,26 @@
-"""Do the tokens of a text tilt towards the direction that a layer amplifies, and do its modes grow as they should?
+"""Do the tokens of a text tilt towards the direction that a layer amplifies, and do its modes grow
+as they should?
 
-For each layer, with x the residual stream before its attention sublayer, x + o after it, v the leading mode of F (by
-the rule asked for) and Q an orthonormal basis of its line or, for a complex pair, of its plane (k = 2):
+For each layer, with x the residual stream before its attention sublayer, x + o after it, v the
+leading mode of F (by the rule asked for) and Q an orthonormal basis of its line or, for a complex
+pair, of its plane (k = 2):
 
-    cosine        mean ||Q^T x|| / ||x||, which for a line is mean |cos(x, v)|               (arXiv 2605.25619)
+    cosine        mean ||Q^T x|| / ||x||, which for a line is mean |cos(x, v)|    (arXiv 2605.25619)
     enrichment    mean ||Q^T x||^2 / ||x||^2 * d/k, of which chance is 1
     ratio         enrichment after / enrichment before
     percentile    of that ratio, and of the enrichments, among the layer's own eigen-subspaces
     centred       the enrichments with the tokens' mean direction taken out
-    no_values, no_feed_forward    the enrichment after, in runs with W_V = 0 and without the feed-forward sublayers
+    no_values, no_feed_forward    the enrichment after, in runs with W_V = 0 and without the
+                                  feed-forward sublayers
     gain_rho      Spearman's rho of gain_i and log|1 + lambda_i|, and
-    gain_slope    the least-squares slope; before a pre-LN sublayer lambda_i(F diag(gain) P)/sigma in place of lambda_i
+    gain_slope    the least-squares slope; before a pre-LN sublayer lambda_i(F diag(gain) P)/sigma
+                  in place of lambda_i
 
-and cosine, enrichment and ratio for single heads. Each has a bootstrap interval over passages and three nulls; the
-cosine has no random null, since it shares that of the enrichment, and the runs with something taken out have none. See
-`eigenloop.lens.text.gain`, `eigenloop.lens.text.nulls`, `eigenloop.lens.text.headline` and docs/lens-alignment.md. What
-the statistics but the cosine are was worked out here.
+and cosine, enrichment and ratio for single heads. Each has a bootstrap interval over passages and
+three nulls; the cosine has no random null, since it shares that of the enrichment, and the runs
+with something taken out have none. See `eigenloop.lens.text.gain`, `eigenloop.lens.text.nulls`,
+`eigenloop.lens.text.headline` and docs/lens-alignment.md. What the statistics but the cosine are
+was worked out here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +35,15 @@ from eigenloop.lens.model.results import ONE
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.controls import CONTROLS
 from eigenloop.lens.text.estimates import ALIKE, STATISTICS, Estimate, HeadAlignment, LayerAlignment
-from eigenloop.lens.text.measure import GAINS, PROJECTED, Measured, Run, controlled, measure, resampled
+from eigenloop.lens.text.measure import (
+    GAINS,
+    PROJECTED,
+    Measured,
+    Run,
+    controlled,
+    measure,
+    resampled,
+)
 from eigenloop.lens.text.nulls import Kind, Null, from_copy, from_draws, max_statistic
 from eigenloop.lens.text.texts import Encoded, Passages, encode, passages
 from eigenloop.lens.text.tokens import stream
@@ -44,7 +57,9 @@ RESAMPLES, DRAWS = 1000, 499
 """Bootstrap samples, and random directions."""
 
 BEYOND = 2
-"""How many times the trained number of loops one shared block is followed for, where nothing is said."""
+"""How many times the trained number of loops one shared block is followed for, where nothing is
+said.
+"""
 
 WIDE = "the eigenbasis of so wide a layer is not computed, so percentiles and gains are missing"
 FEW = "too few modes of a layer differ in their growth for a correlation"
@@ -66,29 +81,35 @@ def alignment(
     draws: int = DRAWS,
     report: Callable[[str, int, int], None] | None = None,
 ) -> Alignment:
-    """How the tokens of a text lie to the leading modes of a model's layers and heads, before and after attention.
+    """How the tokens of a text lie to the leading modes of a model's layers and heads, before and
+    after attention.
 
-    The states are streamed: what is kept is about 24 bytes for each layer, passage and dimension, and the eigenbases of
-    every layer, whatever the number of tokens. One pass through the model, one through a copy with random weights (two
-    of each for rule "layernorm"), one with W_V = 0 and one without the feed-forward sublayers.
+    The states are streamed: what is kept is about 24 bytes for each layer, passage and dimension,
+    and the eigenbases of every layer, whatever the number of tokens. One pass through the model,
+    one through a copy with random weights (two of each for rule "layernorm"), one with W_V = 0 and
+    one without the feed-forward sublayers.
 
     Args:
-        model: as for `Subject.of`; how it runs (its tokenizer, its device, a layout) is said there, or to `load`.
+        model: as for `Subject.of`; how it runs (its tokenizer, its device, a layout) is said there,
+            or to `load`.
         text: a file (a Path), a text (a str), or passages; what intervals resample.
         rule: which mode leads: "modulus", "consensus" or "layernorm".
-        layers: which blocks: "all", "late", "0,3-5", or numbers. Other layers as a null are those chosen.
+        layers: which blocks: "all", "late", "0,3-5", or numbers. Other layers as a null are those
+            chosen.
         special: count special tokens ([CLS], [SEP], ...); they are in the input in any case.
-        loops: of a model with one shared block, how many loops the tokens are followed for: at least the K that it was
-            trained with, by default 2 K. Those beyond K are told beside; the headline does not read them.
-        copy: the model that the null random_init looks at; by default one with weights drawn from the configuration.
+        loops: of a model with one shared block, how many loops the tokens are followed for: at
+            least the K that it was trained with, by default 2 K. Those beyond K are told beside;
+            the headline does not read them.
+        copy: the model that the null random_init looks at; by default one with weights drawn from
+            the configuration.
         seed: of everything random.
         resamples: bootstrap samples, at least 99.
         draws: random directions, at least 99.
         report: called with a word for what is done, how much of it, and the whole.
 
     Raises:
-        InputError: the model or the text cannot be read, there are fewer than 2 passages, a layer or rule does not
-            exist, or loops is below K or the model has no one shared block.
+        InputError: the model or the text cannot be read, there are fewer than 2 passages, a layer
+            or rule does not exist, or loops is below K or the model has no one shared block.
     """
     if rule not in RULES:
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
@@ -104,12 +125,18 @@ def alignment(
     encoded = encode(loaded, found, special=special)
     if encoded.passages < 2:
         hint = "; give a file as Path(...)" if isinstance(text, str) else ""
-        raise InputError(f"{found.source} has {encoded.passages} passage; intervals need at least 2{hint}")
+        raise InputError(
+            f"{found.source} has {encoded.passages} passage; intervals need at least 2{hint}"
+        )
     null = (
-        randomised(loaded, seed=seed) if copy is None else load(copy, tokenizer=loaded.tokenizer, device=subject.device)
+        randomised(loaded, seed=seed)
+        if copy is None
+        else load(copy, tokenizer=loaded.tokenizer, device=subject.device)
     )
     if null.stack.schedule != loaded.stack.schedule or null.stack.width != loaded.stack.width:
-        raise InputError(f"{null.source} is no copy of {loaded.source}: its layers or its width differ")
+        raise InputError(
+            f"{null.source} is no copy of {loaded.source}: its layers or its width differ"
+        )
     weights = resampled(encoded.passages, seed=seed, resamples=resamples)
 
     def measured(which: Subject, runs: Model, words: str, **options: Any) -> list[Measured]:
@@ -118,29 +145,52 @@ def alignment(
                 report(f"eigenbases, {words}", done, total)
 
         return measure(
-            {block: which.layer(block) for block in chosen}, runs.stack.schedule,
-            _streamed(runs, encoded, words, report), weights, rule=rule, seed=seed, report=told, **options,
-        )  # fmt: skip
+            {block: which.layer(block) for block in chosen},
+            runs.stack.schedule,
+            _streamed(runs, encoded, words, report),
+            weights,
+            rule=rule,
+            seed=seed,
+            report=told,
+            **options,
+        )
 
     with ExitStack() as longer:
         runs, runs_null = loaded, null
         if followed > trained:
-            runs, runs_null = (longer.enter_context(lengthened(each, followed)) for each in (loaded, null))
+            runs, runs_null = (
+                longer.enter_context(lengthened(each, followed)) for each in (loaded, null)
+            )
         real = measured(subject, runs, "model", draws=draws)
         baseline = measured(Subject.of(null), runs_null, "random weights", heads=False, own=False)
         for name, without in CONTROLS.items():
             with without(runs):
-                _control(real, name, _streamed(runs, encoded, name.replace("_", " "), report), weights)
+                _control(
+                    real, name, _streamed(runs, encoded, name.replace("_", " "), report), weights
+                )
     remarks = [*loaded.notes, *encoded.notes]
     if len(chosen) < len(loaded.stack.blocks):
-        remarks.append(f"only {len(chosen)} of {len(loaded.stack.blocks)} blocks were looked at, also as other layers")
+        remarks.append(
+            f"only {len(chosen)} of {len(loaded.stack.blocks)} blocks were looked at, also as other"
+            " layers"
+        )
     if len(chosen) == 1:
         remarks.append("there is one block, so there are no other layers to compare it with")
     return assembled(
-        real, baseline, trained=trained if followed > trained else None, source=loaded.source, text=found.source,
-        rule=rule, seed=seed, passages=encoded.passages, tokens=encoded.tokens, resamples=resamples, draws=draws,
-        remarks=remarks, blocks=len(loaded.stack.blocks),
-    )  # fmt: skip
+        real,
+        baseline,
+        trained=trained if followed > trained else None,
+        source=loaded.source,
+        text=found.source,
+        rule=rule,
+        seed=seed,
+        passages=encoded.passages,
+        tokens=encoded.tokens,
+        resamples=resamples,
+        draws=draws,
+        remarks=remarks,
+        blocks=len(loaded.stack.blocks),
+    )
 
 
 def align(
@@ -155,7 +205,8 @@ def align(
     draws: int = DRAWS,
     controls: Mapping[str, Run] | None = None,
 ) -> Alignment:
-    """The same for known circuits and states from anywhere (a simulator, another library): NumPy alone, no random copy.
+    """The same for known circuits and states from anywhere (a simulator, another library): NumPy
+    alone, no random copy.
 
     Args:
         layers: the circuits of the blocks.
@@ -166,7 +217,8 @@ def align(
         seed: of everything random.
         resamples: bootstrap samples.
         draws: random directions.
-        controls: "no_values" and "no_feed_forward", what streams the states of the same tokens with these taken out.
+        controls: "no_values" and "no_feed_forward", what streams the states of the same tokens with
+            these taken out.
     """
     order = tuple(schedule) if schedule is not None else tuple(range(len(layers)))
     weights = resampled(passages, seed=seed, resamples=resamples)
@@ -174,9 +226,19 @@ def align(
     for name, control in (controls or {}).items():
         _control(found, name, control, weights)
     return assembled(
-        found, None, source="circuits", text="states", rule=rule, seed=seed, passages=passages, tokens=0,
-        resamples=resamples, draws=draws, remarks=(), blocks=len(layers),
-    )  # fmt: skip
+        found,
+        None,
+        source="circuits",
+        text="states",
+        rule=rule,
+        seed=seed,
+        passages=passages,
+        tokens=0,
+        resamples=resamples,
+        draws=draws,
+        remarks=(),
+        blocks=len(layers),
+    )
 
 
 def _followed(model: Model, loops: int | None) -> int:
@@ -188,16 +250,26 @@ def _followed(model: Model, loops: int | None) -> int:
         return BEYOND * trained if looped else trained
     if not looped:
         raise InputError(
-            f"loops is {loops}, but {model.source} has {len(stack.blocks)} {stack.unit}s; tokens are followed beyond "
-            "the trained loops of one shared block alone; to apply one layer again and again, choose it as the loop"
+            f"loops is {loops}, but {model.source} has {len(stack.blocks)} {stack.unit}s; tokens"
+            " are followed beyond the trained loops of one shared block alone; to apply one layer"
+            " again and again, choose it as the loop"
         )
     if loops < trained:
-        raise InputError(f"loops is {loops}; {model.source} was trained with {trained}, so give at least {trained}")
+        raise InputError(
+            f"loops is {loops}; {model.source} was trained with {trained}, so give at least"
+            f" {trained}"
+        )
     return loops
 
 
-def _streamed(model: Model, encoded: Encoded, words: str, report: Callable[[str, int, int], None] | None) -> Run:
-    told = None if report is None else lambda done: report(f"text, {words}", done, len(encoded.batches))
+def _streamed(
+    model: Model, encoded: Encoded, words: str, report: Callable[[str, int, int], None] | None
+) -> Run:
+    told = (
+        None
+        if report is None
+        else lambda done: report(f"text, {words}", done, len(encoded.batches))
+    )
     return lambda visit: stream(model, encoded.batches, visit, report=told)
 
 
@@ -208,22 +280,32 @@ def _control(real: Sequence[Measured], name: str, run: Run, weights: np.ndarray)
 
 
 def assembled(
-    real: Sequence[Measured], baseline: Sequence[Measured] | None, *, trained: int | None = None, **about: Any
+    real: Sequence[Measured],
+    baseline: Sequence[Measured] | None,
+    *,
+    trained: int | None = None,
+    **about: Any,
 ) -> Alignment:
-    """Numbers to estimates: intervals, nulls, and p-values adjusted over layers, and over all heads.
+    """Numbers to estimates: intervals, nulls, and p-values adjusted over layers, and over all
+    heads.
 
     Args:
         real: the model's layers.
         baseline: those of the random copy.
-        trained: how many of the layers the model was trained with; p-values of the others are adjusted over themselves.
+        trained: how many of the layers the model was trained with; p-values of the others are
+            adjusted over themselves.
         about: the other fields of `Alignment`.
     """
     end = len(real) if trained is None else trained
-    kept, rest = ((real[part], baseline and baseline[part]) for part in (slice(end), slice(end, None)))
+    kept, rest = (
+        (real[part], baseline and baseline[part]) for part in (slice(end), slice(end, None))
+    )
     return Alignment(layers=_estimated(*kept), beyond=_estimated(*rest), **about)
 
 
-def _estimated(real: Sequence[Measured], baseline: Sequence[Measured] | None) -> tuple[LayerAlignment, ...]:
+def _estimated(
+    real: Sequence[Measured], baseline: Sequence[Measured] | None
+) -> tuple[LayerAlignment, ...]:
     """The layers of one family of tests."""
     adjusted = [_adjusted([(layer.values, layer.random) for layer in real])]
     heads = _adjusted([head for layer in real for head in layer.heads])
@@ -231,24 +313,50 @@ def _estimated(real: Sequence[Measured], baseline: Sequence[Measured] | None) ->
     for number, layer in enumerate(real):
         copies = baseline[number].values if baseline else {}
         statistics = {
-            name: _estimate(name, layer.values, layer.random, layer.others, copies, adjusted[0].get(name), number)
+            name: _estimate(
+                name,
+                layer.values,
+                layer.random,
+                layer.others,
+                copies,
+                adjusted[0].get(name),
+                number,
+            )
             for name in STATISTICS
         }
         inner = []
         for head, (values, random) in enumerate(layer.heads):
-            estimates = {name: _estimate(name, values, random, {}, {}, heads.get(name), start) for name in PROJECTED}
+            estimates = {
+                name: _estimate(name, values, random, {}, {}, heads.get(name), start)
+                for name in PROJECTED
+            }
             mode, start = layer.leaders[1 + head], start + 1
-            inner.append(HeadAlignment(head=head, eigenvalue=mode.eigenvalue, flag=mode.flag, statistics=estimates))
+            inner.append(
+                HeadAlignment(
+                    head=head, eigenvalue=mode.eigenvalue, flag=mode.flag, statistics=estimates
+                )
+            )
         mode = layer.leaders[0]
         parts = layer.subspace.coordinates()[:, 0]
-        found.append(LayerAlignment(
-            layer=layer.layer, block=layer.block, eigenvalue=mode.eigenvalue, flag=mode.flag, sigma=layer.sigma,
-            coordinate=int(parts.argmax()), coordinate_share=float(parts.max()), statistics=statistics, heads=inner,
-        ))  # fmt: skip
+        found.append(
+            LayerAlignment(
+                layer=layer.layer,
+                block=layer.block,
+                eigenvalue=mode.eigenvalue,
+                flag=mode.flag,
+                sigma=layer.sigma,
+                coordinate=int(parts.argmax()),
+                coordinate_share=float(parts.max()),
+                statistics=statistics,
+                heads=inner,
+            )
+        )
     return tuple(found)
 
 
-def _adjusted(tests: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+def _adjusted(
+    tests: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
+) -> dict[str, np.ndarray]:
     """Adjusted p-values of each statistic over a family of tests (values, draws)."""
     result = {}
     for name in STATISTICS:
@@ -256,7 +364,9 @@ def _adjusted(tests: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.nd
         size = max((len(each) for each in drawn if each is not None), default=0)
         if size:
             table = np.stack([np.full(size, np.nan) if each is None else each for each in drawn])
-            observed = np.array([values[name][0] if name in values else np.nan for values, _ in tests])
+            observed = np.array(
+                [values[name][0] if name in values else np.nan for values, _ in tests]
+            )
             result[name] = max_statistic(name, observed, table)
     return result
 
@@ -276,10 +386,14 @@ def _estimate(
     if not len(bootstrap):
         return Estimate(value=value, nulls={})
     low, high = np.nanquantile(bootstrap, [0.025, 0.975])
-    p_adjusted = None if adjusted is None or not np.isfinite(adjusted[number]) else float(adjusted[number])
+    p_adjusted = (
+        None if adjusted is None or not np.isfinite(adjusted[number]) else float(adjusted[number])
+    )
     nulls: dict[Kind, Null | None] = {}
     if name in random:
-        nulls["random"] = from_draws(name, value, random[name], kind="random", p_adjusted=p_adjusted)
+        nulls["random"] = from_draws(
+            name, value, random[name], kind="random", p_adjusted=p_adjusted
+        )
     if name in others:
         nulls["other_layers"] = from_draws(name, value, others[name], kind="other_layers")
     if name in copies:

@@ -1,7 +1,9 @@
-"""A model with one thing taken out, for as long as a text runs through it: what else makes tokens align (torch)?
+"""A model with one thing taken out, for as long as a text runs through it: what else makes tokens
+align (torch)?
 
     values         W_V = 0 in every layer: the value projection gives its bias and nothing else
-    feed_forward   a block hands on x + o (pre-LN) or LN(x + o) (post-LN), without its feed-forward sublayer
+    feed_forward   a block hands on x + o (pre-LN) or LN(x + o) (post-LN), without its feed-forward
+                   sublayer
 
 Hooks on the modules do it; no weight is changed, and nothing is left behind.
 """
@@ -15,7 +17,9 @@ from eigenloop.lens.model.loaded import Model
 
 @contextmanager
 def without_values(model: Model) -> Iterator[None]:
-    """W_V = 0 in every layer, biases kept: o_i = b_eff for every token, whatever the attention patterns."""
+    """W_V = 0 in every layer, biases kept: o_i = b_eff for every token, whatever the attention
+    patterns.
+    """
     handles, stack = [], model.stack
     features = stack.features("value").ravel().tolist()
 
@@ -27,7 +31,9 @@ def without_values(model: Model) -> Iterator[None]:
 
     try:
         for block in range(len(model.blocks)):
-            handles.append(model.submodule(block, stack.layout.value).register_forward_hook(flatten))
+            handles.append(
+                model.submodule(block, stack.layout.value).register_forward_hook(flatten)
+            )
         yield
     finally:
         for handle in handles:
@@ -36,7 +42,9 @@ def without_values(model: Model) -> Iterator[None]:
 
 @contextmanager
 def without_feed_forward(model: Model) -> Iterator[None]:
-    """Every block hands on what its attention sublayer gives: x + o, or LN(x + o) where the normalisation is after."""
+    """Every block hands on what its attention sublayer gives: x + o, or LN(x + o) where the
+    normalisation is after.
+    """
     handles, layout = [], model.stack.layout
     post = layout.placement_in(model.stack.weights.config) == "post"
     seen: dict[str, Any] = {}
@@ -70,6 +78,7 @@ def without_feed_forward(model: Model) -> Iterator[None]:
 
 
 CONTROLS: Mapping[str, Callable[[Model], AbstractContextManager[None]]] = {
-    "no_values": without_values, "no_feed_forward": without_feed_forward,
-}  # fmt: skip
+    "no_values": without_values,
+    "no_feed_forward": without_feed_forward,
+}
 """By the name that their statistics begin with."""

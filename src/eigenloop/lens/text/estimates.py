@@ -9,9 +9,9 @@ from eigenloop.lens.weights.modes import Flag
 
 STATISTICS = (
     "cosine_before", "cosine_after", "enrichment_before", "enrichment_after", "ratio", "percentile",
-    "share_percentile_before", "share_percentile_after", "centred_before", "centred_after", "centred_percentile",
-    "no_values_after", "no_values_centred", "no_feed_forward_after", "no_feed_forward_centred", "participation",
-    "gain_rho", "gain_slope",
+    "share_percentile_before", "share_percentile_after", "centred_before", "centred_after",
+    "centred_percentile", "no_values_after", "no_values_centred", "no_feed_forward_after",
+    "no_feed_forward_centred", "participation", "gain_rho", "gain_slope",
 )  # fmt: skip
 """Of a layer; a head has the first five."""
 

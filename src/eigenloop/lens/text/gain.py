@@ -2,10 +2,11 @@
 
     gain_i = 1/2 log( mean_s |w_i^H xbar'_s|^2 / mean_s |w_i^H xbar_s|^2 )
 
-with xbar_s the mean token of passage s before the attention sublayer, xbar'_s the same after x + o, and w_i the left
-eigenvectors. A step of the power method with I + F gives gain_i = log|1 + lambda_i| for every i, because coordinates on
-LEFT eigenvectors grow independently although F is not normal; so the gains against log|1 + lambda_i| have slope 1 and
-rank correlation 1. Biases, other than uniform attention, and what couples tokens take them away from it.
+with xbar_s the mean token of passage s before the attention sublayer, xbar'_s the same after x + o,
+and w_i the left eigenvectors. A step of the power method with I + F gives gain_i = log|1 +
+lambda_i| for every i, because coordinates on LEFT eigenvectors grow independently although F is not
+normal; so the gains against log|1 + lambda_i| have slope 1 and rank correlation 1. Biases, other
+than uniform attention, and what couples tokens take them away from it.
 """
 
 from dataclasses import dataclass
@@ -53,7 +54,9 @@ def log_growth(values: Inexact[np.ndarray, " m"], growth: Growth) -> Float[np.nd
         return np.log(np.abs(growth(values)))
 
 
-def energies(vectors: Inexact[np.ndarray, "d m"], means: Float[np.ndarray, "2 S d"]) -> Float[np.ndarray, "2 S m"]:
+def energies(
+    vectors: Inexact[np.ndarray, "d m"], means: Float[np.ndarray, "2 S d"]
+) -> Float[np.ndarray, "2 S m"]:
     """|w_i^H xbar_s|^2 of every passage, before and after."""
     real, imaginary = means @ np.real(vectors), means @ np.imag(vectors)
     return real**2 + imaginary**2
@@ -65,11 +68,13 @@ def rotated_gains(
     rng: np.random.Generator,
     draws: int,
 ) -> Float[np.ndarray, "draws m"]:
-    """gain_i along R w_i for random rotations R: the vectors keep their angles with each other, and lose the tokens.
+    """gain_i along R w_i for random rotations R: the vectors keep their angles with each other, and
+    lose the tokens.
 
-    Vectors drawn one by one would be independent where the left vectors of one F are not, and the null of a rank
-    correlation over them too narrow by half. R = H_1 P H_2 with two rotations H of Haar measure, drawn once, and signed
-    permutations P of the coordinates, drawn each time: R costs no decomposition.
+    Vectors drawn one by one would be independent where the left vectors of one F are not, and the
+    null of a rank correlation over them too narrow by half. R = H_1 P H_2 with two rotations H of
+    Haar measure, drawn once, and signed permutations P of the coordinates, drawn each time: R costs
+    no decomposition.
 
     Args:
         vectors: w_i; a conjugate pair may stand in two columns.
@@ -83,7 +88,10 @@ def rotated_gains(
     imaginary = np.flatnonzero(np.imag(vectors).any(0))
     parts = np.concatenate([np.real(vectors), np.imag(vectors)[:, imaginary]], axis=1)
     if dim > 1:
-        turned, parts = (means @ ortho_group.rvs(dim, random_state=rng), ortho_group.rvs(dim, random_state=rng) @ parts)
+        turned, parts = (
+            means @ ortho_group.rvs(dim, random_state=rng),
+            ortho_group.rvs(dim, random_state=rng) @ parts,
+        )
     else:
         turned = means
     turned, parts = turned.astype(np.float32), parts.astype(np.float32)
@@ -97,7 +105,9 @@ def rotated_gains(
     return found
 
 
-def gains(energy: Float[np.ndarray, "2 S m"], weights: Float[np.ndarray, "b S"]) -> Float[np.ndarray, "b m"]:
+def gains(
+    energy: Float[np.ndarray, "2 S m"], weights: Float[np.ndarray, "b S"]
+) -> Float[np.ndarray, "b m"]:
     """gain_i, for each row of passage weights; NaN where a coordinate is zero.
 
     Example:

@@ -5,7 +5,8 @@ A layer says yes where, after its attention sublayer, all of these hold:
     random       the adjusted p of the share against random directions is below 0.05
     own          the share's percentile among the layer's own eigen-subspaces is at least 95
     values       the share's interval lies above that of the same text with W_V = 0
-    coordinate   the participation ratio is at least 2: below, more than half of one coordinate lies in the direction
+    coordinate   the participation ratio is at least 2: below, more than half of one coordinate lies
+                 in the direction
     centred      the first three hold for the share without the tokens' mean direction too
 
 docs/lens-alignment.md has the reasons; it stood there before any model was judged by it.
@@ -45,7 +46,8 @@ class Verdict:
 
     Args:
         layer: in the order in which the model applies them.
-        conditions: by the names of `CONDITIONS`, whether each holds; None where it could not be measured.
+        conditions: by the names of `CONDITIONS`, whether each holds; None where it could not be
+            measured.
         reasons: why, for those.
     """
 
@@ -55,7 +57,9 @@ class Verdict:
 
     @property
     def says(self) -> Says:
-        """Yes where all hold; no where one fails; undecided where none fails and one is not known."""
+        """Yes where all hold; no where one fails; undecided where none fails and one is not
+        known.
+        """
         known = self.conditions.values()
         return "no" if False in known else "undecided" if None in known else "yes"
 
@@ -94,24 +98,37 @@ class Headline:
         return "undecided" if len(unknown) == len(self.layers) else "no"
 
     def failed(self) -> dict[str, tuple[int, ...]]:
-        """The layers in which each condition fails, by its name; those that fail nowhere are left out."""
-        found = {name: tuple(each.layer for each in self.layers if name in each.failed) for name in CONDITIONS}
+        """The layers in which each condition fails, by its name; those that fail nowhere are
+        left out.
+        """
+        found = {
+            name: tuple(each.layer for each in self.layers if name in each.failed)
+            for name in CONDITIONS
+        }
         return {name: layers for name, layers in found.items() if layers}
 
     def answer(self) -> str:
-        """The answer in words: how many layers say yes, and in how many of the others each condition fails."""
+        """The answer in words: how many layers say yes, and in how many of the others each
+        condition fails.
+        """
         count, agree, unknown = len(self.layers), self.saying("yes"), self.saying("undecided")
         if self.says == "yes":
-            lead = f"Yes, in the one {self.unit}" if count == 1 else f"Yes, in all {count} {self.unit}s"
+            lead = (
+                f"Yes, in the one {self.unit}"
+                if count == 1
+                else f"Yes, in all {count} {self.unit}s"
+            )
             return (
-                f"{lead}: the tokens' share in it is beyond random directions, among the top 5 % of the layer's own "
-                "eigen-directions and above that of the same text run with W_V = 0, and all this without the tokens' "
-                "mean direction too."
+                f"{lead}: the tokens' share in it is beyond random directions, among the top 5 % of"
+                " the layer's own eigen-directions and above that of the same text run with W_V ="
+                " 0, and all this without the tokens' mean direction too."
             )
         failed = sorted(self.failed().items(), key=lambda item: -len(item[1]))
         said = []
         if agree:
-            said.append(f"In some {self.unit}s, {len(agree)} of {count} ({_named(agree, self.unit)}).")
+            said.append(
+                f"In some {self.unit}s, {len(agree)} of {count} ({_named(agree, self.unit)})."
+            )
         if failed:
             lead = (
                 "In the others the"
@@ -120,7 +137,10 @@ class Headline:
                 if count == 1
                 else f"No, in none of {count} {self.unit}s. The"
             )
-            told = [FAILED[name] + (f" (in {len(layers)})" if count > 1 else "") for name, layers in failed]
+            told = [
+                FAILED[name] + (f" (in {len(layers)})" if count > 1 else "")
+                for name, layers in failed
+            ]
             said.append(f"{lead} tokens' share in it {joined(told)}.")
         if unknown:
             reasons = dict.fromkeys(why for each in self.layers for why in each.reasons.values())
@@ -130,10 +150,11 @@ class Headline:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "says": self.says, "answer": self.answer(),
+            "says": self.says,
+            "answer": self.answer(),
             "layers": {says: list(self.saying(says)) for says in ("yes", "no", "undecided")},
             "failed": {name: list(layers) for name, layers in self.failed().items()},
-        }  # fmt: skip
+        }
 
 
 def judged(layer: LayerAlignment) -> Verdict:
@@ -145,16 +166,19 @@ def judged(layer: LayerAlignment) -> Verdict:
         "coordinate": _least(layer["participation"], FEWEST_COORDINATES),
     }
     bare = [
-        _below(layer["centred_after"]), _least(layer["centred_percentile"], FEWEST_PERCENT),
+        _below(layer["centred_after"]),
+        _least(layer["centred_percentile"], FEWEST_PERCENT),
         _above(layer["centred_after"], layer["no_values_centred"]),
-    ]  # fmt: skip
+    ]
     gone = layer["centred_after"].reason == ALIKE or False in bare
     found["centred"] = False if gone else next((each for each in bare if each is not True), True)
     return Verdict(
         layer=layer.layer,
-        conditions={name: holds if isinstance(holds, bool) else None for name, holds in found.items()},
+        conditions={
+            name: holds if isinstance(holds, bool) else None for name, holds in found.items()
+        },
         reasons={name: holds for name, holds in found.items() if isinstance(holds, str)},
-    )  # fmt: skip
+    )
 
 
 def _below(found: Estimate) -> bool | str:

@@ -1,4 +1,6 @@
-"""The statistics of alignment from circuits and streamed states (NumPy): bases, one pass over a text, numbers."""
+"""The statistics of alignment from circuits and streamed states (NumPy): bases, one pass over a
+text, numbers.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +10,15 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from eigenloop.lens.text.gain import Modes, energies, gains, log_growth, modes_of, relation, rotated_gains
+from eigenloop.lens.text.gain import (
+    Modes,
+    energies,
+    gains,
+    log_growth,
+    modes_of,
+    relation,
+    rotated_gains,
+)
 from eigenloop.lens.text.projections import LayerSums, Subspaces, centred, random_planes, spanned
 from eigenloop.lens.text.tokens import States
 from eigenloop.lens.weights.circuits import Circuit, Norm
@@ -27,9 +37,11 @@ CENTRED = ("centred_before", "centred_after")
 """The same enrichments with the tokens' mean direction taken out."""
 
 RANKED = {
-    "percentile": "ratio", "share_percentile_before": "enrichment_before", "share_percentile_after": "enrichment_after",
+    "percentile": "ratio",
+    "share_percentile_before": "enrichment_before",
+    "share_percentile_after": "enrichment_after",
     "centred_percentile": "centred_after",
-}  # fmt: skip
+}
 """Percentiles among a layer's own eigen-subspaces, and the statistics that they rank."""
 
 GAINS = ("gain_rho", "gain_slope")
@@ -88,11 +100,14 @@ class Measured:
     heads: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = field(default_factory=list)
 
 
-def basis(layer: LayerModes, *, rule: str, sigma: float = 1.0, heads: bool = True, own: bool = True) -> Basis:
-    """The leading modes of a layer and its heads, its eigen-subspaces, and the modes whose gain is measured.
+def basis(
+    layer: LayerModes, *, rule: str, sigma: float = 1.0, heads: bool = True, own: bool = True
+) -> Basis:
+    """The leading modes of a layer and its heads, its eigen-subspaces, and the modes whose gain is
+    measured.
 
-    Gains belong to what multiplies the stream: F where the normalisation comes after the attention, F diag(gain) P
-    where it comes before. The leader is that of the rule.
+    Gains belong to what multiplies the stream: F where the normalisation comes after the attention,
+    F diag(gain) P where it comes before. The leader is that of the rule.
 
     Args:
         layer: its modes.
@@ -114,12 +129,14 @@ def basis(layer: LayerModes, *, rule: str, sigma: float = 1.0, heads: bool = Tru
     return Basis(
         leaders=tuple(Leader(eigenvalue=mode.eigenvalue, flag=mode.flag) for mode in found),
         subspaces=spanned(np.stack([mode.right.astype(np.complex128) for mode in found], axis=1)),
-        own=spanned(wide.right) if own and wide is not None else None, modes=modes,
-    )  # fmt: skip
+        own=spanned(wide.right) if own and wide is not None else None,
+        modes=modes,
+    )
 
 
 def resampled(passages: int, *, seed: int, resamples: int) -> Float[np.ndarray, "b S"]:
-    """How often each passage is drawn: once in the first row (the text itself), multinomially in the others.
+    """How often each passage is drawn: once in the first row (the text itself), multinomially in
+    the others.
 
     Example:
         >>> resampled(3, seed=0, resamples=2).sum(1)
@@ -143,7 +160,8 @@ def measure(
     own: bool = True,
     report: Callable[[int, int], None] | None = None,
 ) -> list[Measured]:
-    """All statistics of the layers whose blocks have a circuit, in one pass over the text (two for rule "layernorm").
+    """All statistics of the layers whose blocks have a circuit, in one pass over the text (two for
+    rule "layernorm").
 
     Args:
         circuits: raw circuits by block, or their `LayerModes`.
@@ -179,7 +197,9 @@ def measure(
         leaders = [bases[block].subspaces for block in bases if block != schedule[t]]
         others = [Subspaces(found.first[:, :1], found.second[:, :1]) for found in leaders]
         named = mine.subspaces.joined(*others)
-        sums[t] = LayerSums(passages, named, mine.own, random_planes(rng, width, draws) if draws else None)
+        sums[t] = LayerSums(
+            passages, named, mine.own, random_planes(rng, width, draws) if draws else None
+        )
 
     def visit(state: States) -> None:
         if state.layer in sums:
@@ -194,7 +214,8 @@ def measure(
 def controlled(
     measured: Sequence[Measured], run: Run, weights: Float[np.ndarray, "b S"]
 ) -> list[dict[str, Float[np.ndarray, " b"]]]:
-    """`enrichment_after` and `centred_after` of directions that are known, in another run of the same text.
+    """`enrichment_after` and `centred_after` of directions that are known, in another run of the
+    same text.
 
     Args:
         measured: the layers, whose leading directions are looked at.
@@ -204,15 +225,21 @@ def controlled(
     Returns:
         One for each layer, by name, (1 + B,).
     """
-    sums = {layer.layer: LayerSums(weights.shape[1], layer.subspace, None, None) for layer in measured}
+    sums = {
+        layer.layer: LayerSums(weights.shape[1], layer.subspace, None, None) for layer in measured
+    }
 
     def visit(state: States) -> None:
         if state.layer in sums:
-            sums[state.layer].add(state.before, state.after, state.passage, np.ones(len(state.before)))
+            sums[state.layer].add(
+                state.before, state.after, state.passage, np.ones(len(state.before))
+            )
 
     run(visit)
     found = [_projected(sums[layer.layer], weights) for layer in measured]
-    return [{name: each[name][:, 0] for name in ("enrichment_after", "centred_after")} for each in found]
+    return [
+        {name: each[name][:, 0] for name in ("enrichment_after", "centred_after")} for each in found
+    ]
 
 
 def _scales(norms: Mapping[int, Norm], schedule: Sequence[int], run: Run) -> dict[int, float]:
@@ -243,7 +270,9 @@ def _measured(
     mine = bases[block]
     count, rng = len(mine.leaders), np.random.default_rng([seed, layer, 1])
     leader = Subspaces(sums.named.first[:, :1], sums.named.second[:, :1])
-    result = Measured(layer=layer, block=block, sigma=sums.sigma, leaders=mine.leaders, subspace=leader)
+    result = Measured(
+        layer=layer, block=block, sigma=sums.sigma, leaders=mine.leaders, subspace=leader
+    )
     projected = _projected(sums, weights)
     result.values = {name: column[:, 0] for name, column in projected.items()}
     result.values["participation"] = leader.participation()
@@ -252,7 +281,8 @@ def _measured(
     dims = sums.named.dims
     result.random = {name: column[dims[0] - 1] for name, column in pool.items()}
     for head in range(1, count):
-        shuffled = rng.permutation(len(next(iter(pool.values()))[0]))  # draws of its own for every test
+        # draws of its own for every test
+        shuffled = rng.permutation(len(next(iter(pool.values()))[0]))
         drawn = {name: column[dims[head] - 1][shuffled] for name, column in pool.items()}
         values = {name: projected[name][:, head] for name in PROJECTED}
         result.heads.append((values, {name: drawn[name] for name in PROJECTED if name in drawn}))
@@ -266,7 +296,9 @@ def _projected(sums: LayerSums, weights: np.ndarray) -> dict[str, np.ndarray]:
     tokens = (weights @ sums.tokens)[:, None]
     chance = sums.named.dims / sums.named.first.shape[0]
     cosines, shares = (weights @ part / tokens for part in (sums.named_cosines, sums.named_shares))
-    bare = [centred(shares[side], sums.named, sums.mean_unit(side, weights)) / chance for side in (0, 1)]
+    bare = [
+        centred(shares[side], sums.named, sums.mean_unit(side, weights)) / chance for side in (0, 1)
+    ]
     return {**_ratio(*cosines, *(shares / chance)), **dict(zip(CENTRED, bare, strict=True))}
 
 
@@ -279,7 +311,9 @@ def _random_projected(sums: LayerSums) -> dict[str, np.ndarray]:
     spaces = () if sums.random is None else (sums.random.lines(), sums.random)
     for side, name in enumerate(CENTRED if spaces else ()):
         mean, kinds = sums.mean_unit(side, whole), zip(shares[side], spaces, strict=True)
-        found[name] = np.concatenate([centred(share[None], space, mean) for share, space in kinds]) / chance
+        found[name] = (
+            np.concatenate([centred(share[None], space, mean) for share, space in kinds]) / chance
+        )
     return {name: column for name, column in found.items() if not name.startswith("cosine")}
 
 
@@ -293,7 +327,9 @@ def _ratio(
 
 
 def _percentiles(result: Measured, sums: LayerSums, weights: np.ndarray) -> None:
-    """The share of the layer's other eigen-subspaces whose ratio, or share per dimension, is smaller, in per cent."""
+    """The share of the layer's other eigen-subspaces whose ratio, or share per dimension, is
+    smaller, in per cent.
+    """
     if sums.own is None:
         return
     shares = [weights @ part / (weights @ sums.tokens)[:, None] for part in sums.own_shares]
@@ -303,13 +339,19 @@ def _percentiles(result: Measured, sums: LayerSums, weights: np.ndarray) -> None
     bare = centred(shares[1], sums.own, sums.mean_unit(1, weights))
     leader = sums.named.first[:, 0]
     nearest = int(np.argmax((leader @ sums.own.first) ** 2 + (leader @ sums.own.second) ** 2))
-    for name, own in zip(RANKED, (ratio, shares[0] / chance, shares[1] / chance, bare / chance), strict=True):
+    for name, own in zip(
+        RANKED, (ratio, shares[0] / chance, shares[1] / chance, bare / chance), strict=True
+    ):
         rest = np.delete(own, nearest, axis=1) if own.shape[1] > 1 else own
         value = result.values[RANKED[name]]
-        result.values[name] = np.where(np.isfinite(value), 100 * np.mean(rest < value[:, None], axis=1), np.nan)
+        result.values[name] = np.where(
+            np.isfinite(value), 100 * np.mean(rest < value[:, None], axis=1), np.nan
+        )
         for drawn in (result.random, result.others):
             if RANKED[name] in drawn:
-                drawn[name] = 100 * np.searchsorted(np.sort(own[0]), drawn[RANKED[name]]) / own.shape[1]
+                drawn[name] = (
+                    100 * np.searchsorted(np.sort(own[0]), drawn[RANKED[name]]) / own.shape[1]
+                )
 
 
 def _gains(
@@ -319,7 +361,9 @@ def _gains(
     weights: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-    """Rank correlation and slope of the gains: in its own basis, in the others', and in its own turned at random."""
+    """Rank correlation and slope of the gains: in its own basis, in the others', and in its own
+    turned at random.
+    """
     modes = bases[result.block].modes
     if modes is None:
         return
@@ -328,9 +372,18 @@ def _gains(
     expected = log_growth(modes.values, factor)
     own = gains(energies(modes.left, means), weights)
     result.values.update(zip(GAINS, relation(own, expected), strict=True))
-    swapped = [other.modes for block, other in bases.items() if block != result.block and other.modes is not None]
-    found = [relation(gains(energies(m.left, means), first), log_growth(m.values, factor)) for m in swapped]
-    result.others.update({name: np.array([each[i][0] for each in found]) for i, name in enumerate(GAINS)})
+    swapped = [
+        other.modes
+        for block, other in bases.items()
+        if block != result.block and other.modes is not None
+    ]
+    found = [
+        relation(gains(energies(m.left, means), first), log_growth(m.values, factor))
+        for m in swapped
+    ]
+    result.others.update(
+        {name: np.array([each[i][0] for each in found]) for i, name in enumerate(GAINS)}
+    )
     if sums.random is not None:
         drawn = rotated_gains(modes.left, means, rng, sums.random.first.shape[1])
         result.random.update(zip(GAINS, relation(drawn, expected), strict=True))

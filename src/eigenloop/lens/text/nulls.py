@@ -1,18 +1,23 @@
-"""What a statistic of alignment is compared with: random directions, other layers, a copy with random weights (NumPy).
+"""What a statistic of alignment is compared with: random directions, other layers, a copy with
+random weights (NumPy).
 
-    random        directions (planes, for a complex pair) uniform on the sphere, at the same layer and tokens
-    other_layers  the leading modes, or eigenbases, of the model's other layers, at this layer's tokens
+    random        directions (planes, for a complex pair) uniform on the sphere, at the same layer
+                  and tokens
+    other_layers  the leading modes, or eigenbases, of the model's other layers, at this layer's
+                  tokens
     random_init   the same statistic in a copy of the model with random weights, on the same text
 
-The first says how unusual v1 is among directions, given how uneven the tokens are; the second whether it is this
-layer's own; the third whether training made it so. Only the first has as many draws as a p-value needs.
+The first says how unusual v1 is among directions, given how uneven the tokens are; the second
+whether it is this layer's own; the third whether training made it so. Only the first has as many
+draws as a p-value needs.
 
-Many layers and heads are looked at, so p-values are adjusted by the maximum over them (Westfall and Young, single
-step): for each draw the largest standardised statistic over all tests, against which every test is held. It keeps the
-probability of one false finding or more below the level for any dependence that the draws reproduce, and unlike Holm or
-Benjamini-Hochberg it does not divide the resolution 1/(draws + 1) of a p-value by the number of tests, which for 144
-heads would leave nothing below 0.05. Draws are independent between tests, as the null has it: each test has a direction
-of its own.
+Many layers and heads are looked at, so p-values are adjusted by the maximum over them (Westfall and
+Young, single step): for each draw the largest standardised statistic over all tests, against which
+every test is held. It keeps the probability of one false finding or more below the level for any
+dependence that the draws reproduce, and unlike Holm or Benjamini-Hochberg it does not divide the
+resolution 1/(draws + 1) of a p-value by the number of tests, which for 144 heads would leave
+nothing below 0.05. Draws are independent between tests, as the null has it: each test has a
+direction of its own.
 """
 
 from dataclasses import dataclass
@@ -27,9 +32,14 @@ KINDS: tuple[Kind, ...] = ("random", "other_layers", "random_init")
 """The three nulls, in the order in which they are shown."""
 
 LOGARITHMIC = (
-    "enrichment_before", "enrichment_after", "ratio", "cosine_before", "cosine_after", "centred_before",
+    "enrichment_before",
+    "enrichment_after",
+    "ratio",
+    "cosine_before",
+    "cosine_after",
+    "centred_before",
     "centred_after",
-)  # fmt: skip
+)
 """Positive statistics whose distance to a null is measured on a logarithmic scale."""
 
 FEWEST_FOR_P = 99
@@ -43,11 +53,13 @@ class Null:
     Args:
         kind: which.
         mean: of the draws; for random_init the copy's value.
-        low: 2.5 % quantile of the draws, of few (below 40) the smallest; for random_init, of the copy's bootstrap.
+        low: 2.5 % quantile of the draws, of few (below 40) the smallest; for random_init, of the
+            copy's bootstrap.
         high: the same at the upper end.
         count: draws.
-        sigmas: the statistic minus the mean, in standard deviations of the draws; for random_init, of the difference
-            between model and copy over resampled passages (both on the same ones). None where there are too few.
+        sigmas: the statistic minus the mean, in standard deviations of the draws; for random_init,
+            of the difference between model and copy over resampled passages (both on the same
+            ones). None where there are too few.
         p: (1 + draws at least as large) / (1 + draws), one-sided; None for fewer than 99 draws.
         p_adjusted: for all layers (or all heads) looked at.
     """
@@ -63,7 +75,9 @@ class Null:
 
 
 def scaled(name: str, values: np.ndarray) -> np.ndarray:
-    """The logarithm of a logarithmic statistic, any other as it is; NaN where that is not finite."""
+    """The logarithm of a logarithmic statistic, any other as it is; NaN where that is not
+    finite.
+    """
     if name not in LOGARITHMIC:
         return np.asarray(values, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -72,7 +86,12 @@ def scaled(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def from_draws(
-    name: str, value: float, draws: Float[np.ndarray, " k"], *, kind: Kind, p_adjusted: float | None = None
+    name: str,
+    value: float,
+    draws: Float[np.ndarray, " k"],
+    *,
+    kind: Kind,
+    p_adjusted: float | None = None,
 ) -> Null | None:
     """A null from its draws; None where there are none.
 
@@ -84,17 +103,26 @@ def from_draws(
     draws = draws[np.isfinite(draws)]
     if not len(draws) or not np.isfinite(value):
         return None
-    low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) >= 40 else (draws.min(), draws.max())
+    low, high = (
+        np.quantile(draws, [0.025, 0.975]) if len(draws) >= 40 else (draws.min(), draws.max())
+    )
     spread = scaled(name, draws).std(ddof=1) if len(draws) > 2 else np.nan
     distance = scaled(name, np.array(value)) - scaled(name, draws).mean()
     return Null(
-        kind=kind, mean=float(draws.mean()), low=float(low), high=float(high), count=len(draws),
-        sigmas=_ratio(distance, spread), p=p_value(value, draws) if len(draws) >= FEWEST_FOR_P else None,
+        kind=kind,
+        mean=float(draws.mean()),
+        low=float(low),
+        high=float(high),
+        count=len(draws),
+        sigmas=_ratio(distance, spread),
+        p=p_value(value, draws) if len(draws) >= FEWEST_FOR_P else None,
         p_adjusted=p_adjusted,
-    )  # fmt: skip
+    )
 
 
-def from_copy(name: str, model: Float[np.ndarray, " b"], copy: Float[np.ndarray, " b"]) -> Null | None:
+def from_copy(
+    name: str, model: Float[np.ndarray, " b"], copy: Float[np.ndarray, " b"]
+) -> Null | None:
     """The null of one random copy, from the bootstrap of both over the same passages.
 
     Args:
@@ -145,4 +173,8 @@ def max_statistic(
 
 
 def _ratio(distance: float, spread: float) -> float | None:
-    return float(distance / spread) if np.isfinite(distance) and np.isfinite(spread) and spread > 0 else None
+    return (
+        float(distance / spread)
+        if np.isfinite(distance) and np.isfinite(spread) and spread > 0
+        else None
+    )

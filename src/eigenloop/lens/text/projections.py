@@ -1,12 +1,13 @@
 """Shares of tokens in subspaces, summed by passage while the tokens stream past (NumPy).
 
-For an orthonormal basis Q (d x k) the share of a token is ||Q^T x||^2 / ||x||^2, whose square root is the cosine of its
-angle to the subspace: |cos(x, v)| for a line. With u = x/||x|| and m the mean of u over tokens, the centred share is
+For an orthonormal basis Q (d x k) the share of a token is ||Q^T x||^2 / ||x||^2, whose square root
+is the cosine of its angle to the subspace: |cos(x, v)| for a line. With u = x/||x|| and m the mean
+of u over tokens, the centred share is
 
     (mean ||Q^T u||^2 - ||Q^T m||^2) / (1 - ||m||^2)
 
-the part in Q of the tokens' spread about their mean direction. The sums that `LayerSums` keeps are all that the
-statistics of a layer need: they grow with the number of passages, not of tokens.
+the part in Q of the tokens' spread about their mean direction. The sums that `LayerSums` keeps are
+all that the statistics of a layer need: they grow with the number of passages, not of tokens.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ CHUNK = 512
 """Tokens projected at a time."""
 
 ALIKE = 1e-5
-"""Of the tokens' spread 1 - ||m||^2: below it, rounding of float32 states would be more than a tenth of the rest."""
+"""Of the tokens' spread 1 - ||m||^2: below it, rounding of float32 states would be more than a
+tenth of the rest.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +66,14 @@ class Subspaces:
         return Subspaces(self.first, np.zeros_like(self.first))
 
     def coordinates(self) -> Float[np.ndarray, "d m"]:
-        """diag(QQ^T): how much of each coordinate axis lies in each subspace; a column sums to k."""
+        """diag(QQ^T): how much of each coordinate axis lies in each subspace; a column sums
+        to k.
+        """
         return self.first**2 + self.second**2
 
     def participation(self) -> Float[np.ndarray, " m"]:
-        """k / sum_i (QQ^T)_ii^2: 1 where a subspace is spanned by coordinate axes, d/k where all have the same part.
+        """k / sum_i (QQ^T)_ii^2: 1 where a subspace is spanned by coordinate axes, d/k where all
+        have the same part.
 
         Example:
             >>> Subspaces(np.eye(4)[:, :2], np.zeros((4, 2))).participation()
@@ -107,7 +113,8 @@ def spanned(vectors: Inexact[np.ndarray, "d m"]) -> Subspaces:
 
 
 def random_planes(rng: np.random.Generator, dim: int, count: int) -> Subspaces:
-    """Planes uniform over all planes through the origin; their first vectors are uniform directions.
+    """Planes uniform over all planes through the origin; their first vectors are uniform
+    directions.
 
     Args:
         rng: source.
@@ -123,7 +130,8 @@ class LayerSums:
 
     Args:
         passages: S.
-        named: subspaces whose shares and cosines are summed by passage (the leader, heads, other layers).
+        named: subspaces whose shares and cosines are summed by passage (the leader, heads, other
+            layers).
         own: subspaces whose shares are summed by passage (the layer's eigenvectors).
         random: planes whose shares are summed over all passages, as lines and as planes.
     """
@@ -182,7 +190,11 @@ class LayerSums:
                     _add(self.own_shares[side], rows, self.own.energies(part))
                 if self.random is not None:
                     lines = self.random.lines().energies(part).sum(0)
-                    second = Subspaces(self.random.second, np.zeros_like(self.random.second)).energies(part).sum(0)
+                    second = (
+                        Subspaces(self.random.second, np.zeros_like(self.random.second))
+                        .energies(part)
+                        .sum(0)
+                    )
                     self.random_shares[side] += [lines, lines + second]
 
     def passage_means(self) -> Float[np.ndarray, "2 S d"]:
@@ -200,14 +212,17 @@ class LayerSums:
 
     @property
     def sigma(self) -> float:
-        """The harmonic mean of the tokens' scales, because a token enters the attention as x / sigma."""
+        """The harmonic mean of the tokens' scales, because a token enters the attention as x /
+        sigma.
+        """
         return float(self.tokens.sum() / self.inverse_sigma)
 
 
 def centred(
     shares: Float[np.ndarray, "b m"], subspaces: Subspaces, mean: Float[np.ndarray, "b d"]
 ) -> Float[np.ndarray, "b m"]:
-    """(share - ||Q^T m||^2) / (1 - ||m||^2), the share with the mean direction taken out; NaN where tokens are alike.
+    """(share - ||Q^T m||^2) / (1 - ||m||^2), the share with the mean direction taken out; NaN where
+    tokens are alike.
 
     Args:
         shares: mean of ||Q^T u||^2 over tokens, of every subspace.
@@ -221,10 +236,14 @@ def centred(
         array([[0., 1.]])
     """
     spread = 1 - np.sum(mean**2, axis=1, keepdims=True)
-    return np.where(spread > ALIKE, (shares - subspaces.energies(mean)) / np.maximum(spread, ALIKE), np.nan)
+    return np.where(
+        spread > ALIKE, (shares - subspaces.energies(mean)) / np.maximum(spread, ALIKE), np.nan
+    )
 
 
 def _add(sums: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-    """Add rows of values to the rows of sums that they belong to; neighbours of one passage are added first."""
+    """Add rows of values to the rows of sums that they belong to; neighbours of one passage are
+    added first.
+    """
     starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
     np.add.at(sums, rows[starts], np.add.reduceat(values, starts, axis=0, dtype=np.float64))

@@ -1,6 +1,7 @@
 """Texts as passages, and passages as batches of tokens that a model can be run on.
 
-A passage is what intervals resample over: a sentence of a text, a line of a list, or an element of a sequence.
+A passage is what intervals resample over: a sentence of a text, a line of a list, or an element of
+a sequence.
 """
 
 import re
@@ -21,15 +22,22 @@ TOKENS_PER_BATCH = 2048
 """Tokens, padding included, that are run at once; at least one passage."""
 
 SAMPLE = Path(__file__).parents[2] / "data" / "alice.txt"
-"""A text in the public domain that is packaged with the project (see src/eigenloop/data/README.md)."""
+"""A text in the public domain that is packaged with the project (see
+src/eigenloop/data/README.md).
+"""
 
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Rev|Capt|Col|Gen|Lieut|Messrs|Esq|viz|vs|i\.e|e\.g)|\b[A-Z])\.$")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Rev|Capt|Col|Gen|Lieut|Messrs|Esq|viz|vs|i\.e|e\.g)|\b[A-Z])\.$"
+)
 LONGEST_ABBREVIATION = 12
-"""Characters before a sentence's end that are looked at for one: more than any has, with what stands before it."""
+"""Characters before a sentence's end that are looked at for one: more than any has, with what
+stands before it.
+"""
 
 _BOUNDARY = re.compile(
     "(?<=[.!?])[\"')\\]\u2019\u201d]*(\\s+)(?=[\"'(\\[\u2018\u201c]*[A-Z0-9])"
-    "|(?<=[\u3002\uff01\uff1f])(\\s*)(?=\\S)"  # full-width punctuation is not followed by white space
+    # full-width punctuation is not followed by white space
+    "|(?<=[\u3002\uff01\uff1f])(\\s*)(?=\\S)"
 )
 
 
@@ -53,7 +61,8 @@ class Batch:
     """Inputs of one run of a model.
 
     Args:
-        inputs: what the model is called with, by name: `input_ids` and `attention_mask`, or `pixel_values`.
+        inputs: what the model is called with, by name: `input_ids` and `attention_mask`, or
+            `pixel_values`.
         counted: (rows, n), the tokens that statistics see: never padding; None for all.
         passage: (rows,), the passage of each row.
         piece: (rows,), which piece of it, from 0, where it was longer than the context.
@@ -71,7 +80,8 @@ class Encoded:
 
     Args:
         batches: long rows first, so that little is padded.
-        passages: how many passages have a counted token; they are numbered from 0 in the order of the text.
+        passages: how many passages have a counted token; they are numbered from 0 in the order of
+            the text.
         tokens: how many tokens are counted.
         notes: what was split, left out or excluded, in sentences.
     """
@@ -83,10 +93,11 @@ class Encoded:
 
 
 def sentences(text: str) -> tuple[str, ...]:
-    r"""The sentences of a text whose paragraphs are separated by blank lines; without blank lines, its lines.
+    r"""The sentences of a text whose paragraphs are separated by blank lines; without blank lines,
+    its lines.
 
-    A sentence ends at . ! or ? before white space and a capital letter or digit, except after a usual abbreviation or
-    an initial. What has neither letter nor digit is left out.
+    A sentence ends at . ! or ? before white space and a capital letter or digit, except after a
+    usual abbreviation or an initial. What has neither letter nor digit is left out.
 
     Example:
         >>> sentences("It rose. Mr. Low saw\nit! \n\n * * *\n\nThe end")
@@ -96,7 +107,9 @@ def sentences(text: str) -> tuple[str, ...]:
     if len(paragraphs) == 1:
         found = text.splitlines()
     else:
-        found = [sentence for paragraph in paragraphs for sentence in _cut(" ".join(paragraph.split()))]
+        found = [
+            sentence for paragraph in paragraphs for sentence in _cut(" ".join(paragraph.split()))
+        ]
     return tuple(sentence.strip() for sentence in found if re.search(r"[^\W_]", sentence))
 
 
@@ -128,9 +141,10 @@ def passages(text: Path | str | Sequence[object] | Passages) -> Passages:
 def encode(model: Model, text: Passages, *, special: bool = False) -> Encoded:
     """Tokenise passages for a model, in batches of similar length.
 
-    Special tokens ([CLS], [SEP], <s>, ...) are always in the input where the tokenizer puts them, because the model
-    was trained with them; `special` says whether statistics count them. Padding is never counted. A passage longer
-    than the model's context is cut into pieces, each with its own special tokens.
+    Special tokens ([CLS], [SEP], <s>, ...) are always in the input where the tokenizer puts them,
+    because the model was trained with them; `special` says whether statistics count them. Padding
+    is never counted. A passage longer than the model's context is cut into pieces, each with its
+    own special tokens.
 
     Args:
         model: with its tokenizer.
@@ -142,13 +156,18 @@ def encode(model: Model, text: Passages, *, special: bool = False) -> Encoded:
     """
     if not model.takes_text:
         raise InputError(
-            f"{model.source} ({model.model_type}) reads images, not text; pass Batch(pixel_values) to stream"
+            f"{model.source} ({model.model_type}) reads images, not text; pass Batch(pixel_values)"
+            " to stream"
         )
     if model.tokenizer is None:
-        reason = next((note for note in model.notes if "tokenizer" in note), "pass tokenizer= with the model")
+        reason = next(
+            (note for note in model.notes if "tokenizer" in note), "pass tokenizer= with the model"
+        )
         raise InputError(f"{model.source} has no tokenizer: {reason}")
     with quiet():
-        found = model.tokenizer(list(text.texts), add_special_tokens=True, return_special_tokens_mask=True)
+        found = model.tokenizer(
+            list(text.texts), add_special_tokens=True, return_special_tokens_mask=True
+        )
     rows: list[tuple[int, int, list[int], np.ndarray]] = []
     cut, empty, number, marks = 0, 0, 0, 0
     for ids, mask in zip(found["input_ids"], found["special_tokens_mask"], strict=True):
@@ -166,30 +185,54 @@ def encode(model: Model, text: Passages, *, special: bool = False) -> Encoded:
         raise InputError(f"{text.source} has no tokens to count; give a text with words")
     notes = list(text.notes)
     if cut:
-        notes.append(f"{cut} of {number} passages are longer than the context of {model.context} tokens and were split")
+        notes.append(
+            f"{cut} of {number} passages are longer than the context of {model.context} tokens and"
+            " were split"
+        )
     if empty:
         notes.append(f"{empty} passages have no token and were left out")
     if marks:
-        notes.append(f"the {marks} special tokens are {'counted' if special else 'in the input but not counted'}")
+        notes.append(
+            f"the {marks} special tokens are"
+            f" {'counted' if special else 'in the input but not counted'}"
+        )
     return Encoded(
-        batches=_batches(rows, model), passages=number, tokens=sum(int(counted.sum()) for *_, counted in rows),
+        batches=_batches(rows, model),
+        passages=number,
+        tokens=sum(int(counted.sum()) for *_, counted in rows),
         notes=tuple(notes),
-    )  # fmt: skip
+    )
 
 
 def _read(path: Path) -> str:
     shown = str(path) if str(path).isprintable() else repr(str(path))
     try:
-        kind = "a directory" if path.is_dir() else "a file" if path.is_file() else "other" if path.exists() else "none"
+        kind = (
+            "a directory"
+            if path.is_dir()
+            else "a file"
+            if path.is_file()
+            else "other"
+            if path.exists()
+            else "none"
+        )
         size = path.stat().st_size if kind == "a file" else 0
         raw = path.read_bytes() if kind == "a file" and size <= LARGEST else b""
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {shown}: {getattr(error, 'strerror', None) or error}") from None
+        raise InputError(
+            f"cannot read {shown}: {getattr(error, 'strerror', None) or error}"
+        ) from None
     if kind != "a file":
-        what = {"a directory": "is a directory", "other": "is no ordinary file", "none": "does not exist"}[kind]
+        what = {
+            "a directory": "is a directory",
+            "other": "is no ordinary file",
+            "none": "does not exist",
+        }[kind]
         raise InputError(f"{shown} {what}; give a UTF-8 text file")
     if size > LARGEST:
-        raise InputError(f"{shown} has {size:,} bytes; at most {LARGEST:,} are read: give a part of it")
+        raise InputError(
+            f"{shown} has {size:,} bytes; at most {LARGEST:,} are read: give a part of it"
+        )
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -220,8 +263,12 @@ def _cut(paragraph: str) -> list[str]:
     return [*found, paragraph[start:]]
 
 
-def _pieces(ids: list[int], is_special: np.ndarray, model: Model) -> list[tuple[list[int], np.ndarray]]:
-    """(tokens, which of them are special) of each piece, with the special tokens at the passage's ends around each."""
+def _pieces(
+    ids: list[int], is_special: np.ndarray, model: Model
+) -> list[tuple[list[int], np.ndarray]]:
+    """(tokens, which of them are special) of each piece, with the special tokens at the
+    passage's ends around each.
+    """
     if model.context is None or len(ids) <= model.context:
         return [(ids, is_special)]
     body = np.flatnonzero(~is_special)
@@ -229,7 +276,10 @@ def _pieces(ids: list[int], is_special: np.ndarray, model: Model) -> list[tuple[
     head, tail = ids[:first], ids[last:]
     room = model.context - len(head) - len(tail)
     if room < 1:
-        raise InputError(f"the context of {model.source} is {model.context} tokens, which its special tokens fill")
+        raise InputError(
+            f"the context of {model.source} is {model.context} tokens, which its special tokens"
+            " fill"
+        )
     result = []
     for start in range(first, last, room):
         stop = min(start + room, last)
@@ -239,9 +289,15 @@ def _pieces(ids: list[int], is_special: np.ndarray, model: Model) -> list[tuple[
 
 
 def _batches(rows: list[tuple[int, int, list[int], np.ndarray]], model: Model) -> tuple[Batch, ...]:
-    """Rows of similar length together, padded on the right with the attention switched off there."""
+    """Rows of similar length together, padded on the right with the attention switched off
+    there.
+    """
     config = model.module.config
-    told = [getattr(config, "pad_token_id", None), getattr(model.tokenizer, "pad_token_id", None), 0]
+    told = [
+        getattr(config, "pad_token_id", None),
+        getattr(model.tokenizer, "pad_token_id", None),
+        0,
+    ]
     padding = next(token for token in told if token is not None and token >= 0)
     order = sorted(rows, key=lambda row: (-len(row[2]), row[0], row[1]))
     result = []
@@ -253,8 +309,12 @@ def _batches(rows: list[tuple[int, int, list[int], np.ndarray]], model: Model) -
         attended, counted = np.zeros(ids.shape, np.int64), np.zeros(ids.shape, bool)
         for i, (_, _, part, mine) in enumerate(taken):
             ids[i, : len(part)], attended[i, : len(part)], counted[i, : len(part)] = part, 1, mine
-        result.append(Batch(
-            inputs={"input_ids": ids, "attention_mask": attended}, counted=counted,
-            passage=np.array([row[0] for row in taken]), piece=np.array([row[1] for row in taken]),
-        ))  # fmt: skip
+        result.append(
+            Batch(
+                inputs={"input_ids": ids, "attention_mask": attended},
+                counted=counted,
+                passage=np.array([row[0] for row in taken]),
+                piece=np.array([row[1] for row in taken]),
+            )
+        )
     return tuple(result)

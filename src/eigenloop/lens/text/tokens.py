@@ -1,9 +1,12 @@
-"""The states of tokens as they pass through a model: x before each attention sublayer, x + o after it, and beyond.
+"""The states of tokens as they pass through a model: x before each attention sublayer, x + o after
+it, and beyond.
 
-    pre:  y = x + o(LN(x)),   then y + FFN(...)          post:  y = x + o(x),   then LN(y), then FFN with its LN
+    pre:  y = x + o(LN(x)),   then y + FFN(...)          post:  y = x + o(x),
+        then LN(y), then FFN with its LN
 
-Hooks copy these states to NumPy, one layer of one batch at a time, and hand them on; nothing else happens in them. What
-is not kept by whoever receives the states is gone, so memory depends on the batch and not on the text.
+Hooks copy these states to NumPy, one layer of one batch at a time, and hand them on; nothing else
+happens in them. What is not kept by whoever receives the states is gone, so memory depends on the
+batch and not on the text.
 """
 
 import inspect
@@ -32,7 +35,8 @@ class States:
         position: the place of the token in its row.
         before: x, the residual stream that enters the layer.
         written: o, what the attention sublayer adds to it.
-        normed: what the normalisation beside the attention gives, LN(x) or (post) LN(x + o); None where there is none.
+        normed: what the normalisation beside the attention gives, LN(x) or (post) LN(x + o); None
+            where there is none.
         output: the residual stream that leaves the layer, after its feed-forward sublayer.
     """
 
@@ -59,7 +63,8 @@ def stream(
     *,
     report: Callable[[int], None] | None = None,
 ) -> int:
-    """Run a model and show the states of each layer of each batch, as soon as they are there; nothing is kept.
+    """Run a model and show the states of each layer of each batch, as soon as they are there;
+    nothing is kept.
 
     Args:
         model: from `load`.
@@ -71,17 +76,25 @@ def stream(
         How many batches were run.
 
     Raises:
-        InputError: the model did not pass through the layers of its layout in their order, or a state is not finite.
+        InputError: the model did not pass through the layers of its layout in their order, or a
+            state is not finite.
     """
     import torch
 
     capture, done = _Capture(model, visit), 0
     with model.running() as trunk:
-        plain = {"use_cache": False} if "use_cache" in inspect.signature(trunk.forward).parameters else {}
+        plain = (
+            {"use_cache": False}
+            if "use_cache" in inspect.signature(trunk.forward).parameters
+            else {}
+        )
         try:
             capture.attach()
             for batch in batches:
-                inputs = {name: torch.as_tensor(array, device=model.device) for name, array in batch.inputs.items()}
+                inputs = {
+                    name: torch.as_tensor(array, device=model.device)
+                    for name, array in batch.inputs.items()
+                }
                 if "pixel_values" in inputs:
                     inputs["pixel_values"] = inputs["pixel_values"].to(trunk.dtype)
                 capture.begin(batch)
@@ -96,7 +109,11 @@ def stream(
 
 
 def states(
-    model: Any, text: "Path | str | Iterable[str] | Passages", *, special: bool = False, tokenizer: Any = None
+    model: Any,
+    text: "Path | str | Iterable[str] | Passages",
+    *,
+    special: bool = False,
+    tokenizer: Any = None,
 ) -> tuple[States, ...]:
     """The states of a whole text at every layer, kept: 4 N d numbers for each layer.
 
@@ -114,14 +131,18 @@ def states(
     """
     loaded = load(model, tokenizer=tokenizer)
     encoded = encode(
-        loaded, passages(text if isinstance(text, Path | str | Passages) else tuple(text)), special=special
+        loaded,
+        passages(text if isinstance(text, Path | str | Passages) else tuple(text)),
+        special=special,
     )
     found: list[list[States]] = [[] for _ in loaded.stack.schedule]
     stream(loaded, encoded.batches, lambda state: found[state.layer].append(state))
     return tuple(_joined(parts) for parts in found)
 
 
-def images(pixels: Float[np.ndarray, "n channels height width"], *, per_batch: int = 16) -> tuple[Batch, ...]:
+def images(
+    pixels: Float[np.ndarray, "n channels height width"], *, per_batch: int = 16
+) -> tuple[Batch, ...]:
     """Batches of images for `stream`; each is a passage, and all its tokens are counted.
 
     Args:
@@ -131,11 +152,13 @@ def images(pixels: Float[np.ndarray, "n channels height width"], *, per_batch: i
     starts = range(0, len(pixels), per_batch)
     return tuple(
         Batch(
-            inputs={"pixel_values": pixels[i : i + per_batch]}, counted=None,
-            passage=np.arange(i, min(i + per_batch, len(pixels))), piece=np.zeros(len(pixels[i : i + per_batch]), int),
+            inputs={"pixel_values": pixels[i : i + per_batch]},
+            counted=None,
+            passage=np.arange(i, min(i + per_batch, len(pixels))),
+            piece=np.zeros(len(pixels[i : i + per_batch]), int),
         )
         for i in starts
-    )  # fmt: skip
+    )
 
 
 class _Capture:
@@ -149,7 +172,9 @@ class _Capture:
     def attach(self) -> None:
         layout = self._model.stack.layout
         for index, block in enumerate(self._model.blocks):
-            self._handles.append(block.register_forward_pre_hook(self._enter(index), with_kwargs=True))
+            self._handles.append(
+                block.register_forward_pre_hook(self._enter(index), with_kwargs=True)
+            )
             for name, part in (("written", layout.output), ("normed", layout.norm)):
                 module = self._model.submodule(index, part)
                 if module is not None:
@@ -167,17 +192,20 @@ class _Capture:
     def finish(self) -> None:
         if self._layer != len(self._schedule):
             raise InputError(
-                f"{self._model.source} passed through {self._layer} of {len(self._schedule)} layers "
-                f"({self._model.stack.layout.block}); correct block or layers in the layout"
+                f"{self._model.source} passed through {self._layer} of {len(self._schedule)} layers"
+                f" ({self._model.stack.layout.block}); correct block or layers in the layout"
             )
 
     def _enter(self, index: int) -> Callable:
         def hook(module: Any, arguments: tuple, named: dict) -> None:
             if self._layer >= len(self._schedule) or self._schedule[self._layer] != index:
                 raise InputError(
-                    f"{self._model.source} applied block {index} as layer {self._layer}, against its layout"
+                    f"{self._model.source} applied block {index} as layer {self._layer}, against"
+                    " its layout"
                 )
-            self._parts = {"before": self._copied(arguments[0] if arguments else named["hidden_states"])}
+            self._parts = {
+                "before": self._copied(arguments[0] if arguments else named["hidden_states"])
+            }
 
         return hook
 
@@ -191,16 +219,25 @@ class _Capture:
         def hook(module: Any, arguments: tuple, result: Any) -> None:
             if "written" not in self._parts:
                 name = f"{self._model.stack.layout.block}.{self._model.stack.layout.output}"
-                raise InputError(f"{self._model.source} never called {name} in layer {self._layer}; correct the layout")
+                raise InputError(
+                    f"{self._model.source} never called {name} in layer {self._layer}; correct the"
+                    " layout"
+                )
             batch, parts = self._batch, {**self._parts, "output": self._copied(result)}
             assert batch is not None
             rows, positions = self._places(batch, result)
             found = States(
-                layer=self._layer, block=index, passage=batch.passage[rows], piece=batch.piece[rows],
-                position=positions, **{"normed": None, **parts},
-            )  # fmt: skip
+                layer=self._layer,
+                block=index,
+                passage=batch.passage[rows],
+                piece=batch.piece[rows],
+                position=positions,
+                **{"normed": None, **parts},
+            )
             if not all(np.isfinite(part).all() for part in parts.values()):
-                raise InputError(f"the states in layer {self._layer} of {self._model.source} are not finite")
+                raise InputError(
+                    f"the states in layer {self._layer} of {self._model.source} are not finite"
+                )
             self._layer, self._parts = self._layer + 1, {}
             self._visit(found)
 
@@ -210,7 +247,9 @@ class _Capture:
     def _places(batch: Batch, result: Any) -> tuple[np.ndarray, np.ndarray]:
         """Row and position of every counted token."""
         shape = (result[0] if isinstance(result, tuple) else result).shape[:2]
-        rows, positions = np.nonzero(np.ones(shape, bool) if batch.counted is None else batch.counted)
+        rows, positions = np.nonzero(
+            np.ones(shape, bool) if batch.counted is None else batch.counted
+        )
         return rows, positions
 
     def _copied(self, tensor: Any) -> np.ndarray:

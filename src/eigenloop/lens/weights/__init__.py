@@ -1,1 +1,3 @@
-"""What the weights alone say: circuits, modes, spectra, query-key products, nearest tokens, comparisons (NumPy)."""
+"""What the weights alone say: circuits, modes, spectra, query-key products, nearest tokens,
+comparisons (NumPy).
+"""

@@ -1,13 +1,14 @@
 """What one attention sublayer does to the residual stream: F = W_O W_V, by head and in sum (NumPy).
 
-Column vectors. With x_j the sublayer's input, A^h the attention pattern of head h and g(h) the group of its values,
+Column vectors. With x_j the sublayer's input, A^h the attention pattern of head h and g(h) the
+group of its values,
 
     F_h = W_O^h W_V^g(h),    F = sum_h F_h,    b_eff = b_O + sum_h W_O^h b_V^g(h)
     o_i = sum_h sum_j A^h_ij (F_h x_j + W_O^h b_V^g(h)) + b_O
         = sum_h sum_j A^h_ij F_h x_j + b_eff                      where the rows of A^h sum to 1
 
-Weights are raw unless folding is asked for, and what was folded stands in the result. Source: arXiv 2605.25619 for F;
-the bias and the operators with normalisation are worked out here.
+Weights are raw unless folding is asked for, and what was folded stands in the result. Source: arXiv
+2605.25619 for F; the bias and the operators with normalisation are worked out here.
 """
 
 from dataclasses import dataclass, replace
@@ -24,9 +25,11 @@ from eigenloop.system.errors import InputError
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Norm:
-    """The normalisation beside an attention sublayer: LN(x) = gain * P x / sigma + bias, or RMSNorm without P.
+    """The normalisation beside an attention sublayer: LN(x) = gain * P x / sigma + bias, or RMSNorm
+    without P.
 
-    P = I - 11^T/d; sigma is the standard deviation of x over its d entries, for RMSNorm their root mean square.
+    P = I - 11^T/d; sigma is the standard deviation of x over its d entries, for RMSNorm their root
+    mean square.
 
     Args:
         gain: (d,), float64.
@@ -46,7 +49,9 @@ class Norm:
         """The scale of each token: sqrt(var + eps), or sqrt(mean square + eps) for RMSNorm.
 
         Example:
-            >>> norm = Norm(gain=np.ones(2), bias=np.zeros(2), eps=0.0, kind="layer", placement="pre")
+            >>> norm = Norm(
+            ...     gain=np.ones(2), bias=np.zeros(2), eps=0.0, kind="layer", placement="pre"
+            ... )
             >>> norm.sigma(np.array([[1.0, 3.0]]))
             array([1.])
         """
@@ -59,7 +64,9 @@ class Norm:
         return centred / self.sigma(x)[..., None] * self.gain + self.bias
 
     def after(self, matrix: np.ndarray, *, gain: bool = True, center: bool = True) -> np.ndarray:
-        """diag(gain) P M in float64, for M of shape (..., d, k); P is left out with center=False (RMSNorm has none)."""
+        """diag(gain) P M in float64, for M of shape (..., d, k); P is left out with center=False
+        (RMSNorm has none).
+        """
         result = matrix.astype(np.float64)
         if center:
             result -= result.mean(-2, keepdims=True)
@@ -84,11 +91,13 @@ class Circuit:
     Args:
         layer: index of the block.
         output: W_O^h, (heads, d, head_dim).
-        value: W_V^g, (groups, head_dim, d); heads h share values in consecutive groups of heads/groups.
+        value: W_V^g, (groups, head_dim, d); heads h share values in consecutive groups of
+            heads/groups.
         value_bias: b_V^g, (groups, head_dim).
         output_bias: b_O, (d,).
         norm: the normalisation beside the sublayer.
-        gain: diag(gain) is folded in. The arrays here stay raw; what is computed from them is folded.
+        gain: diag(gain) is folded in. The arrays here stay raw; what is computed from them is
+            folded.
         center: P is folded in.
     """
 
@@ -124,10 +133,14 @@ class Circuit:
             InputError: there is no such head.
         """
         if not 0 <= head < self.heads:
-            raise InputError(f"head {head} does not exist: layer {self.layer} has heads 0 to {self.heads - 1}")
+            raise InputError(
+                f"head {head} does not exist: layer {self.layer} has heads 0 to {self.heads - 1}"
+            )
         return head * self.value.shape[0] // self.heads
 
-    def factors(self, head: int) -> tuple[Float[np.ndarray, "d head_dim"], Float[np.ndarray, "head_dim d"]]:
+    def factors(
+        self, head: int
+    ) -> tuple[Float[np.ndarray, "d head_dim"], Float[np.ndarray, "head_dim d"]]:
         """(W_O^h, W_V^g(h)) in float64, with F_h = W_O^h W_V^g(h); folded, where the circuit is."""
         value = self.value[self.group(head)].astype(np.float64)
         output = self.output[head].astype(np.float64)
@@ -136,9 +149,11 @@ class Circuit:
         return self.norm.after(output, gain=self.gain, center=self.center), value
 
     def summed_factors(self) -> tuple[Float[np.ndarray, "d r"], Float[np.ndarray, "r d"]]:
-        """(U, V) with raw F = U V and r = groups * head_dim: the heads of a group add up before their common values.
+        """(U, V) with raw F = U V and r = groups * head_dim: the heads of a group add up before
+        their common values.
 
-        As stored, except that a sum over heads is float64; r < d with grouped queries. Nothing is folded in.
+        As stored, except that a sum over heads is float64; r < d with grouped queries. Nothing is
+        folded in.
         """
         groups, head_dim, width = self.value.shape
         right = self.value.reshape(groups * head_dim, width)
@@ -170,7 +185,9 @@ class Circuit:
         return place(raw, gain=self.gain, center=self.center)
 
     def head_bias(self, head: int) -> Float[np.ndarray, " d"]:
-        """W_O^h b_V^g(h), float64: what a head adds whatever it reads, per unit of its pattern's row sum."""
+        """W_O^h b_V^g(h), float64: what a head adds whatever it reads, per unit of its pattern's
+        row sum.
+        """
         bias = self.value_bias[self.group(head)].astype(np.float64)
         if self.gain and self.norm.placement == "pre":
             bias += self.value[self.group(head)].astype(np.float64) @ self.norm.bias
@@ -192,8 +209,8 @@ class Circuit:
     ) -> Float[np.ndarray, "*batch n d"]:
         """The sublayer's output o for given attention patterns, from F_h and the biases.
 
-        o_i = sum_h sum_j A^h_ij (F_h x_j + W_O^h b_V^g(h)) + b_O. Rows of a pattern need not sum to 1 exactly: the bias
-        of the values is weighted by their actual sums.
+        o_i = sum_h sum_j A^h_ij (F_h x_j + W_O^h b_V^g(h)) + b_O. Rows of a pattern need not sum to
+        1 exactly: the bias of the values is weighted by their actual sums.
 
         Args:
             x: inputs of the sublayer (after LN in a pre-LN model), in the dtype to compute in.
@@ -230,8 +247,12 @@ class Circuit:
             'F diag(gain) P'
         """
         if self.operator != "F":
-            raise InputError(f"the weights are folded already ({self.operator}); fold the raw circuit")
-        return replace(self, gain=gain, center=self.norm.kind == "layer" if center is None else center)
+            raise InputError(
+                f"the weights are folded already ({self.operator}); fold the raw circuit"
+            )
+        return replace(
+            self, gain=gain, center=self.norm.kind == "layer" if center is None else center
+        )
 
 
 def planted(matrix: Float[np.ndarray, "d d"], *, norm: Norm | None = None) -> Circuit:
@@ -239,7 +260,8 @@ def planted(matrix: Float[np.ndarray, "d d"], *, norm: Norm | None = None) -> Ci
 
     Args:
         matrix: F.
-        norm: the normalisation beside it; by default none of its effects (gain 1, bias 0, RMSNorm, pre).
+        norm: the normalisation beside it; by default none of its effects (gain 1, bias 0, RMSNorm,
+            pre).
 
     Example:
         >>> planted(np.eye(3)).width
@@ -248,9 +270,13 @@ def planted(matrix: Float[np.ndarray, "d d"], *, norm: Norm | None = None) -> Ci
     d = len(matrix)
     plain = Norm(gain=np.ones(d), bias=np.zeros(d), eps=0.0, kind="rms", placement="pre")
     return Circuit(
-        layer=0, output=np.asarray(matrix, np.float64)[None], value=np.eye(d)[None], value_bias=np.zeros((1, d)),
-        output_bias=np.zeros(d), norm=norm or plain,
-    )  # fmt: skip
+        layer=0,
+        output=np.asarray(matrix, np.float64)[None],
+        value=np.eye(d)[None],
+        value_bias=np.zeros((1, d)),
+        output_bias=np.zeros(d),
+        norm=norm or plain,
+    )
 
 
 def circuits(model: Any, layer: int, *, layout: Layout | None = None) -> Circuit:
@@ -269,15 +295,30 @@ def circuits(model: Any, layer: int, *, layout: Layout | None = None) -> Circuit
     """
     stack = locate(model, layout)
     if not 0 <= layer < len(stack.blocks):
-        shared, count = f", applied in {len(stack.schedule)} layers" if stack.shared else "", len(stack.blocks)
+        shared, count = (
+            f", applied in {len(stack.schedule)} layers" if stack.shared else "",
+            len(stack.blocks),
+        )
         there = f"layers 0 to {count - 1}" if count > 1 else "one block, number 0"
-        raise InputError(f"layer {layer} does not exist: {stack.weights.source} has {there}{shared}")
+        raise InputError(
+            f"layer {layer} does not exist: {stack.weights.source} has {there}{shared}"
+        )
     value, value_bias = stack.projection(layer, "value")
     output, output_bias = stack.output(layer)
     gain, bias = stack.norm(layer)
     config = stack.weights.config
     norm = Norm(
-        gain=gain, bias=bias, eps=stack.layout.eps_in(config), kind=stack.layout.norm_kind,
+        gain=gain,
+        bias=bias,
+        eps=stack.layout.eps_in(config),
+        kind=stack.layout.norm_kind,
         placement=stack.layout.placement_in(config),
-    )  # fmt: skip
-    return Circuit(layer=layer, output=output, value=value, value_bias=value_bias, output_bias=output_bias, norm=norm)
+    )
+    return Circuit(
+        layer=layer,
+        output=output,
+        value=value,
+        value_bias=value_bias,
+        output_bias=output_bias,
+        norm=norm,
+    )

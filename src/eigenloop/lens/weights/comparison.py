@@ -1,10 +1,11 @@
 """Two checkpoints of one model: how far the principal modes of each layer have turned (NumPy).
 
-    cos(theta_i) = singular values of Q_a^T Q_b    principal angles of the leading subspaces, i <= min(k_a, k_b)
+    cos(theta_i) = singular values of Q_a^T Q_b
+        principal angles of the leading subspaces, i <= min(k_a, k_b)
     change of F  = ||F_b - F_a|| / ||F_a||         Frobenius norm
 
-The largest angle stands beside what two random subspaces of these dimensions have. Angles of right vectors compare what
-the layers write, of left vectors what they read. Worked out here.
+The largest angle stands beside what two random subspaces of these dimensions have. Angles of right
+vectors compare what the layers write, of left vectors what they read. Worked out here.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,10 +37,13 @@ ROWS = 256
 """Rows of F that are multiplied out at a time."""
 
 
-def principal_angles(a: Float[np.ndarray, "d k"], b: Float[np.ndarray, "d m"]) -> Float[np.ndarray, " r"]:
+def principal_angles(
+    a: Float[np.ndarray, "d k"], b: Float[np.ndarray, "d m"]
+) -> Float[np.ndarray, " r"]:
     """Principal angles between two subspaces in degrees, the smallest first; r = min(k, m).
 
-    From cosines above 45 degrees and from sines below, so that small angles keep their digits (Bjorck and Golub 1973).
+    From cosines above 45 degrees and from sines below, so that small angles keep their digits
+    (Bjorck and Golub 1973).
 
     Args:
         a: orthonormal columns.
@@ -56,7 +60,9 @@ def principal_angles(a: Float[np.ndarray, "d k"], b: Float[np.ndarray, "d m"]) -
         a, b = b, a
     cosines = np.linalg.svd(a.T @ b, compute_uv=False)
     sines = np.linalg.svd(b - a @ (a.T @ b), compute_uv=False)[::-1]
-    angles = np.where(cosines**2 < 0.5, np.arccos(np.minimum(cosines, 1)), np.arcsin(np.minimum(sines, 1)))
+    angles = np.where(
+        cosines**2 < 0.5, np.arccos(np.minimum(cosines, 1)), np.arcsin(np.minimum(sines, 1))
+    )
     return np.rad2deg(angles)
 
 
@@ -64,7 +70,8 @@ def principal_angles(a: Float[np.ndarray, "d k"], b: Float[np.ndarray, "d m"]) -
 def chance_angles(*, dim: int, ranks: tuple[int, int]) -> tuple[float, float]:
     """Median and 5 % quantile of the largest principal angle between random subspaces, in degrees.
 
-    From `DRAWS` pairs with a fixed seed: the quantiles are right to about 1 % of the angle's distance from 90 degrees.
+    From `DRAWS` pairs with a fixed seed: the quantiles are right to about 1 % of the angle's
+    distance from 90 degrees.
 
     Args:
         dim: d.
@@ -78,7 +85,8 @@ def chance_angles(*, dim: int, ranks: tuple[int, int]) -> tuple[float, float]:
     rng, squares = np.random.default_rng(0), []
     for _ in range(0, DRAWS, DRAWN_AT_ONCE):
         draws = rng.standard_normal((DRAWN_AT_ONCE, dim, small))
-        basis = np.linalg.qr(draws)[0][:, :large]  # the other subspace is that of the first coordinates
+        # the other subspace is that of the first coordinates
+        basis = np.linalg.qr(draws)[0][:, :large]
         squares.append(np.linalg.svd(basis, compute_uv=False)[:, -1])
     angles = np.rad2deg(np.arccos(np.minimum(np.concatenate(squares), 1)))
     median, low = np.quantile(angles, [0.5, 0.05])
@@ -113,7 +121,9 @@ class LayerChange:
 
     @property
     def eigenvalue_change(self) -> float | None:
-        """|lambda_b - lambda_a| / |lambda_a|, of a complex pair for Im > 0; None where lambda_a = 0."""
+        """|lambda_b - lambda_a| / |lambda_a|, of a complex pair for Im > 0; None where lambda_a
+        = 0.
+        """
         size = abs(self.a.eigenvalue)
         return abs(self.b.eigenvalue - self.a.eigenvalue) / size if size else None
 
@@ -139,10 +149,26 @@ class Comparison(TabularResult):
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
-        "layer", "rule", "rank_a", "rank_b", "angle", "smallest_angle", "left_angle", "chance", "chance_low",
-        "eigenvalue_a_re", "eigenvalue_a_im", "eigenvalue_b_re", "eigenvalue_b_im", "eigenvalue_change", "flag_a",
-        "flag_b", "gap_a", "gap_b", "change",
-    )  # fmt: skip
+        "layer",
+        "rule",
+        "rank_a",
+        "rank_b",
+        "angle",
+        "smallest_angle",
+        "left_angle",
+        "chance",
+        "chance_low",
+        "eigenvalue_a_re",
+        "eigenvalue_a_im",
+        "eigenvalue_b_re",
+        "eigenvalue_b_im",
+        "eigenvalue_change",
+        "flag_a",
+        "flag_b",
+        "gap_a",
+        "gap_b",
+        "change",
+    )
     """Columns of the table and of comparison.csv; angles in degrees."""
     FILE: ClassVar[str] = "comparison.csv"
 
@@ -159,22 +185,33 @@ class Comparison(TabularResult):
         """What a reader has to know beside the numbers, in sentences."""
         notes = [
             *self.remarks,
-            "angle is the largest principal angle between the leading subspaces (a line, or a complex pair's plane)",
-            f"chance is its median over {DRAWS} random subspaces of the same dimensions, chance_low their 5 % quantile",
+            (
+                "angle is the largest principal angle between the leading subspaces (a line, or a"
+                " complex pair's plane)"
+            ),
+            (
+                f"chance is its median over {DRAWS} random subspaces of the same dimensions,"
+                " chance_low their 5 % quantile"
+            ),
         ]
         if len(set(self.model_types)) > 1:
-            notes.append(f"the models are of two types ({', '.join(self.model_types)}); they may share no coordinates")
-        mixed = sorted({each.layer for each in self.changes if len(each.angles) < max(_ranks(each))})
+            notes.append(
+                f"the models are of two types ({', '.join(self.model_types)}); they may share no"
+                " coordinates"
+            )
+        mixed = sorted(
+            {each.layer for each in self.changes if len(each.angles) < max(_ranks(each))}
+        )
         if mixed:
             notes.append(
-                f"in {called(self.unit, mixed)} a line is compared with a plane: the angle is the line's to its "
-                "nearest in it"
+                f"in {called(self.unit, mixed)} a line is compared with a plane: the angle is the"
+                " line's to its nearest in it"
             )
         close = sorted({each.layer for each in self.changes if each.close})
         if close:
             notes.append(
-                f"in {called(self.unit, close)} the gap is above {CLOSE}: there a small change may exchange which mode "
-                "leads"
+                f"in {called(self.unit, close)} the gap is above {CLOSE}: there a small change may"
+                " exchange which mode leads"
             )
         return notes
 
@@ -188,7 +225,10 @@ class Comparison(TabularResult):
             flags = [each.layer for each in mine if each.a.flag != each.b.flag]
             largest = called(self.unit, mine[int(angles.argmax())].layer)
             which = f"{len(mine)} {noun(self.unit)}s" if len(mine) > 1 else largest
-            text = f"By the rule {rule} the leading subspaces of {which} lie {np.median(angles):.2g} degrees apart"
+            text = (
+                f"By the rule {rule} the leading subspaces of {which} lie {np.median(angles):.2g}"
+                " degrees apart"
+            )
             text += f" (median; largest {angles.max():.2g}, in {largest})" if len(mine) > 1 else ""
             text += f"; no nearer than random ones in {called(self.unit, turned)}" if turned else ""
             text += f"; the flag differs in {called(self.unit, flags)}" if flags else ""
@@ -199,20 +239,37 @@ class Comparison(TabularResult):
         """One row for each layer and rule, in the order of `COLUMNS`."""
         return [
             (
-                each.layer, each.rule, *_ranks(each), each.angles[-1], each.angles[0], each.left_angles[-1],
-                each.chance, each.chance_low, *pair(each.a.eigenvalue), *pair(each.b.eigenvalue),
-                each.eigenvalue_change, each.a.flag, each.b.flag, each.a.gap, each.b.gap, each.change,
+                each.layer,
+                each.rule,
+                *_ranks(each),
+                each.angles[-1],
+                each.angles[0],
+                each.left_angles[-1],
+                each.chance,
+                each.chance_low,
+                *pair(each.a.eigenvalue),
+                *pair(each.b.eigenvalue),
+                each.eigenvalue_change,
+                each.a.flag,
+                each.b.flag,
+                each.a.gap,
+                each.b.gap,
+                each.change,
             )
             for each in self.changes
-        ]  # fmt: skip
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; an undefined ratio is null, with its reason."""
         return {
-            "a": self.a, "b": self.b, "model_types": list(self.model_types), "width": self.width,
-            "rules": list(self.rules), "notes": self.notes(),
+            "a": self.a,
+            "b": self.b,
+            "model_types": list(self.model_types),
+            "width": self.width,
+            "rules": list(self.rules),
+            "notes": self.notes(),
             "layers": [_plain(each) for each in self.changes],
-        }  # fmt: skip
+        }
 
 
 def compare(
@@ -224,7 +281,8 @@ def compare(
     layout: Layout | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """The principal subspaces of two checkpoints of one model, layer by layer and by rule, from the weights alone.
+    """The principal subspaces of two checkpoints of one model, layer by layer and by rule, from the
+    weights alone.
 
     Args:
         a: as for `Subject.of`.
@@ -251,21 +309,36 @@ def compare(
         for rule in rules:
             mode_a, mode_b = modes[0][rule], modes[1][rule]
             planes = mode_a.plane(), mode_b.plane()
-            chance, low = chance_angles(dim=first.width, ranks=(planes[0].shape[1], planes[1].shape[1]))
+            chance, low = chance_angles(
+                dim=first.width, ranks=(planes[0].shape[1], planes[1].shape[1])
+            )
             changes.append(
                 LayerChange(
-                    layer=index, rule=rule, a=mode_a, b=mode_b, angles=tuple(principal_angles(*planes).tolist()),
-                    left_angles=tuple(principal_angles(mode_a.left_plane(), mode_b.left_plane()).tolist()),
-                    chance=chance, chance_low=low, change=change,
+                    layer=index,
+                    rule=rule,
+                    a=mode_a,
+                    b=mode_b,
+                    angles=tuple(principal_angles(*planes).tolist()),
+                    left_angles=tuple(
+                        principal_angles(mode_a.left_plane(), mode_b.left_plane()).tolist()
+                    ),
+                    chance=chance,
+                    chance_low=low,
+                    change=change,
                 )
-            )  # fmt: skip
+            )
     if report:
         report(len(chosen), len(chosen))
     return Comparison(
-        a=first.weights.source, b=second.weights.source,
-        model_types=(first.weights.model_type, second.weights.model_type), rules=tuple(rules), width=first.width,
-        changes=tuple(changes), remarks=tuple(dict.fromkeys((*first.notes, *second.notes))), unit=first.unit,
-    )  # fmt: skip
+        a=first.weights.source,
+        b=second.weights.source,
+        model_types=(first.weights.model_type, second.weights.model_type),
+        rules=tuple(rules),
+        width=first.width,
+        changes=tuple(changes),
+        remarks=tuple(dict.fromkeys((*first.notes, *second.notes))),
+        unit=first.unit,
+    )
 
 
 def relative_change(a: Circuit, b: Circuit) -> float | None:
@@ -298,8 +371,8 @@ def _same_shapes(a: Stack, b: Stack) -> None:
     ):
         if sizes[0] != sizes[1]:
             raise InputError(
-                f"{a.weights.source} and {b.weights.source} differ: {name} {sizes[0]} and {sizes[1]}; "
-                "compare two checkpoints of one model"
+                f"{a.weights.source} and {b.weights.source} differ: {name} {sizes[0]} and"
+                f" {sizes[1]}; compare two checkpoints of one model"
             )
 
 
@@ -309,12 +382,18 @@ def _ranks(change: LayerChange) -> tuple[int, int]:
 
 def _plain(change: LayerChange) -> dict[str, Any]:
     plain = {
-        "layer": change.layer, "rule": change.rule, "angles": list(change.angles),
-        "left_angles": list(change.left_angles), "chance": change.chance, "chance_low": change.chance_low,
+        "layer": change.layer,
+        "rule": change.rule,
+        "angles": list(change.angles),
+        "left_angles": list(change.left_angles),
+        "chance": change.chance,
+        "chance_low": change.chance_low,
         "eigenvalues": [pair(change.a.eigenvalue), pair(change.b.eigenvalue)],
-        "eigenvalue_change": change.eigenvalue_change, "flags": [change.a.flag, change.b.flag],
-        "gaps": [change.a.gap, change.b.gap], "change": change.change,
-    }  # fmt: skip
+        "eigenvalue_change": change.eigenvalue_change,
+        "flags": [change.a.flag, change.b.flag],
+        "gaps": [change.a.gap, change.b.gap],
+        "change": change.change,
+    }
     missing = {"eigenvalue_change": "the first eigenvalue is 0", "change": "the first F is 0"}
     reasons = {key: reason for key, reason in missing.items() if plain[key] is None}
     return {**plain, "reasons": reasons} if reasons else plain

@@ -1,14 +1,18 @@
-"""Principal modes of F = U V: eigenvalue, right and left vector, and what vouches for them (NumPy and SciPy, float64).
+"""Principal modes of F = U V: eigenvalue, right and left vector, and what vouches for them (NumPy
+and SciPy, float64).
 
-A rule says what growth factor mu a mode of eigenvalue lambda has in one step, and the principal mode has the largest
-|mu|. With U (d x r), V (r x d) and r < d, the eigenvalues are those of the r x r matrix V U and d - r zeros:
+A rule says what growth factor mu a mode of eigenvalue lambda has in one step, and the principal
+mode has the largest |mu|. With U (d x r), V (r x d) and r < d, the eigenvalues are those of the r x
+r matrix V U and d - r zeros:
 
-    V U y = lambda y, z^H V U = lambda z^H    =>    F v = lambda v with v = U y,    l^H F = lambda l^H with l = V^T z
+    V U y = lambda y, z^H V U = lambda z^H    =>    F v = lambda v with v = U y,
+        l^H F = lambda l^H with l = V^T z
 
 (with V diag(gain) P in the place of V where a normalisation is folded in).
 
-Eigenvalues come from LAPACK's QR iteration, all of them; the vectors of a chosen one from two steps of inverse
-iteration. Where r and d are both above `DENSE_LIMIT`, ARPACK finds the largest few by modulus.
+Eigenvalues come from LAPACK's QR iteration, all of them; the vectors of a chosen one from two steps
+of inverse iteration. Where r and d are both above `DENSE_LIMIT`, ARPACK finds the largest few by
+modulus.
 """
 
 from collections.abc import Callable
@@ -28,16 +32,22 @@ DENSE_LIMIT = 2048
 """Largest matrix whose eigenvalues are all computed; above it, ARPACK."""
 
 ARPACK_COUNT, ARPACK_BASIS = 6, 48
-"""Eigenvalues to ask ARPACK for, and vectors to find them with: with 1 or 2 it can miss the largest."""
+"""Eigenvalues to ask ARPACK for, and vectors to find them with: with 1 or 2 it can miss the
+largest.
+"""
 
 TOLERANCE = 1e-8
 """A mode has converged when its residual is below this fraction of the spectral radius."""
 
 ACCURACY = 1e-3
-"""And when, to first order, rounding moves its eigenvalue by less than this fraction: condition times eps."""
+"""And when, to first order, rounding moves its eigenvalue by less than this fraction: condition
+times eps.
+"""
 
 REAL = 1e-12
-"""An eigenvalue is real when |Im| is below this fraction of its modulus (LAPACK gives exact zeros; ARPACK nearly)."""
+"""An eigenvalue is real when |Im| is below this fraction of its modulus (LAPACK gives exact
+zeros; ARPACK nearly).
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,17 +57,20 @@ class Mode:
     Args:
         eigenvalue: lambda; of a complex pair, the one with Im > 0.
         factor: mu, the growth factor by the rule.
-        flag: the sign of a real lambda, "positive" or "negative"; "complex" for a pair, whose plane rotates; "zero"
-            where the null space leads.
-        right: v, (d,), unit, real unless the flag is "complex"; its largest entry is real and positive.
+        flag: the sign of a real lambda, "positive" or "negative"; "complex" for a pair, whose plane
+            rotates; "zero" where the null space leads.
+        right: v, (d,), unit, real unless the flag is "complex"; its largest entry is real and
+            positive.
         left: l, (d,), with l^H v = 1 (a unit vector where l^H v = 0).
         residual: ||M v - lambda v||.
         left_residual: ||M^T l - conj(lambda) l|| / ||l||.
-        gap: |mu_2 / mu_1|, mu_2 the next factor outside a complex pair; 1 where the leading one is not unique.
-        condition: ||l|| ||v|| / |l^H v| >= 1, how far rounding moves lambda; infinite where l^H v = 0.
-        converged: the residual is below `TOLERANCE` of the spectral radius, and rounding, condition * eps of the
-            radius, moves the eigenvalue by less than `ACCURACY` of it (a defective matrix has eigenvalues that no
-            arithmetic of finite length finds).
+        gap: |mu_2 / mu_1|, mu_2 the next factor outside a complex pair; 1 where the leading one is
+            not unique.
+        condition: ||l|| ||v|| / |l^H v| >= 1, how far rounding moves lambda; infinite where l^H v =
+            0.
+        converged: the residual is below `TOLERANCE` of the spectral radius, and rounding, condition
+            * eps of the radius, moves the eigenvalue by less than `ACCURACY` of it (a defective
+            matrix has eigenvalues that no arithmetic of finite length finds).
         method: "product" (r x r), "dense", "arpack" or "null space".
         operator: the formula of M.
     """
@@ -81,7 +94,9 @@ class Mode:
         return abs(self.factor)
 
     def plane(self) -> Float[np.ndarray, "d k"]:
-        """Orthonormal basis of the real subspace that the mode spans: k = 2 for a complex pair, else 1."""
+        """Orthonormal basis of the real subspace that the mode spans: k = 2 for a complex pair,
+        else 1.
+        """
         return _plane(self.right)
 
     def left_plane(self) -> Float[np.ndarray, "d k"]:
@@ -109,10 +124,14 @@ class Spectrum:
     eigenvalues: Inexact[np.ndarray, " k"] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Multiply the factors out, and compute the eigenvalues, largest modulus first, where they are not known."""
+        """Multiply the factors out, and compute the eigenvalues, largest modulus first, where
+        they are not known.
+        """
         core = self.operator.core()
         object.__setattr__(self, "core", core)
-        object.__setattr__(self, "eigenvalues", eigenvalues_of(core) if self.known is None else self.known)
+        object.__setattr__(
+            self, "eigenvalues", eigenvalues_of(core) if self.known is None else self.known
+        )
 
     @property
     def zeros(self) -> int:
@@ -132,13 +151,17 @@ class Spectrum:
             right, left = _inverse_iteration(self.core, eigenvalue)
             if self.operator.is_low_rank:
                 right, left = self.operator.lift(right), self.operator.lift_left(left)
-        return _certified(self.operator, growth, eigenvalue, right, left, _gap(factors), radius, method)
+        return _certified(
+            self.operator, growth, eigenvalue, right, left, _gap(factors), radius, method
+        )
 
     def eigenbasis(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(lambda_i, right vectors v_i, left vectors w_i) of the eigenvalues here, complex, with w_i^H v_i = 1.
+        """(lambda_i, right vectors v_i, left vectors w_i) of the eigenvalues here, complex, with
+        w_i^H v_i = 1.
 
-        The left vectors are the inverse of the matrix of right ones: coordinates c_i = w_i^H x grow by mu_i exactly.
-        For a low-rank operator these are its r modes, and a zero among them has no left vector (NaN).
+        The left vectors are the inverse of the matrix of right ones: coordinates c_i = w_i^H x grow
+        by mu_i exactly. For a low-rank operator these are its r modes, and a zero among them has no
+        left vector (NaN).
 
         Returns:
             (k,), (d, k) and (d, k), unit right vectors.
@@ -150,15 +173,16 @@ class Spectrum:
 class Arnoldi:
     """The eigenvalues of largest |mu| by ARPACK (implicitly restarted Arnoldi), from a fixed start.
 
-    It runs on shift I + M / scale. Asking for the largest one alone can end at another eigenvalue; asking for several,
-    in a basis of several times as many vectors, and sorting them does not (tests/lens/test_modes.py: 400 matrices).
-    What has not converged is asked for again with twice the basis, then taken from what did, with `converged` false
-    where the residual says so.
+    It runs on shift I + M / scale. Asking for the largest one alone can end at another eigenvalue;
+    asking for several, in a basis of several times as many vectors, and sorting them does not
+    (tests/lens/test_modes.py: 400 matrices). What has not converged is asked for again with twice
+    the basis, then taken from what did, with `converged` false where the residual says so.
 
     Args:
         operator: M, with d > count + 2.
         count: eigenvalues to find.
-        basis: Arnoldi vectors; by default d/32 (fewer restarts for a large M), at least `ARPACK_BASIS`.
+        basis: Arnoldi vectors; by default d/32 (fewer restarts for a large M), at least
+            `ARPACK_BASIS`.
     """
 
     operator: Operator
@@ -182,24 +206,40 @@ class Arnoldi:
         left = left_vectors[:, np.argmin(np.abs(left_values - eigenvalue.conjugate()))]
         if abs(eigenvalue.imag) <= REAL * abs(eigenvalue):
             eigenvalue, right, left = complex(eigenvalue.real), _real(right), _real(left)
-        return _certified(self.operator, growth, eigenvalue, right, left, _gap(factors), abs(values).max(), "arpack")
+        return _certified(
+            self.operator,
+            growth,
+            eigenvalue,
+            right,
+            left,
+            _gap(factors),
+            abs(values).max(),
+            "arpack",
+        )
 
-    def _largest(self, growth: Growth, apply: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _largest(
+        self, growth: Growth, apply: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues of M or M^T, and vectors."""
         from scipy.sparse import linalg
 
         sparse: Any = linalg  # whose overloads a type checker cannot follow
         dim = self.operator.left.shape[0]
-        step = sparse.LinearOperator((dim, dim), lambda x: growth.shift * x + apply(x) / growth.scale, dtype=float)
+        step = sparse.LinearOperator(
+            (dim, dim), lambda x: growth.shift * x + apply(x) / growth.scale, dtype=float
+        )
         factors, vectors = np.empty(0), np.empty((dim, 0))
         first = self.basis or max(ARPACK_BASIS, dim // 32)
         for basis in (first, 2 * first):
+            # M takes the start to 0: the null space is all that was found
             try:
-                factors, vectors = sparse.eigs(step, k=self.count, ncv=min(basis, dim), v0=_start(dim))
+                factors, vectors = sparse.eigs(
+                    step, k=self.count, ncv=min(basis, dim), v0=_start(dim)
+                )
                 break
             except sparse.ArpackNoConvergence as error:
                 factors, vectors = error.eigenvalues, error.eigenvectors
-            except sparse.ArpackError:  # M takes the start to 0: the null space is all that was found
+            except sparse.ArpackError:
                 break
         if not len(factors):
             return np.zeros(2, complex), np.stack([_start(dim)] * 2, axis=1).astype(complex)
@@ -227,14 +267,17 @@ def eigenvalues_of(matrix: Float[np.ndarray, "k k"]) -> Inexact[np.ndarray, " k"
     return values[_order(values)]
 
 
-def eigenbasis(operator: Operator, core: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def eigenbasis(
+    operator: Operator, core: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `Spectrum.eigenbasis`, for an operator whose eigenvalues alone are not needed before.
 
     Args:
         operator: M.
         core: `operator.core()`, where it is known.
     """
-    values, right = np.linalg.eig(operator.core() if core is None else core)  # real: pairs are exactly conjugate
+    # real: pairs are exactly conjugate
+    values, right = np.linalg.eig(operator.core() if core is None else core)
     values, right = values.astype(np.complex128), right.astype(np.complex128)
     left = np.linalg.inv(right).conj().T
     if operator.is_low_rank:
@@ -265,7 +308,9 @@ def _order(values: np.ndarray) -> np.ndarray:
 
 
 def _leader(factors: np.ndarray) -> tuple[int, np.ndarray]:
-    """Index of the factor of largest modulus (Im >= 0 of a pair), and all moduli with one of each pair, it first."""
+    """Index of the factor of largest modulus (Im >= 0 of a pair), and all moduli with one of
+    each pair, it first.
+    """
     upper = np.flatnonzero(np.imag(factors) >= 0)
     best = upper[_order(factors[upper])[0]]
     others = np.abs(np.delete(factors[upper], np.flatnonzero(upper == best)))
@@ -273,7 +318,11 @@ def _leader(factors: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def _gap(moduli: np.ndarray) -> float:
-    return float(moduli[1] / moduli[0]) if len(moduli) > 1 and moduli[0] > 0 else float(len(moduli) > 1)
+    return (
+        float(moduli[1] / moduli[0])
+        if len(moduli) > 1 and moduli[0] > 0
+        else float(len(moduli) > 1)
+    )
 
 
 # --- vectors
@@ -286,14 +335,15 @@ def _start(size: int) -> np.ndarray:
 
 
 def _inverse_iteration(matrix: np.ndarray, eigenvalue: complex) -> tuple[np.ndarray, np.ndarray]:
-    """Right and left eigenvectors of an eigenvalue known to machine precision, real for a real one."""
+    """Right and left eigenvectors of an eigenvalue known to machine precision, real for a
+    real one.
+    """
     near = np.finfo(float).eps * (np.linalg.norm(matrix) or 1.0)
     shift = eigenvalue if eigenvalue.imag else eigenvalue.real
     shifted = matrix.astype(type(shift), order="F")
     np.einsum("ii->i", shifted)[:] -= shift + near
-    (factorise,) = lapack.get_lapack_funcs(
-        ("getrf",), (shifted,)
-    )  # scipy.linalg.lu_factor warns of what is wanted here
+    # scipy.linalg.lu_factor warns of what is wanted here
+    (factorise,) = lapack.get_lapack_funcs(("getrf",), (shifted,))
     factors, pivots, _ = factorise(shifted, overwrite_a=True)
     diagonal = np.einsum("ii->i", factors)
     diagonal[np.abs(diagonal) < near * np.finfo(float).eps] = near
@@ -306,7 +356,9 @@ def _inverse_iteration(matrix: np.ndarray, eigenvalue: complex) -> tuple[np.ndar
 
 
 def _null_vectors(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
-    """The fixed start without what V reads of it (so M v = 0), and of that l what U does not write (M^T l = 0)."""
+    """The fixed start without what V reads of it (so M v = 0), and of that l what U does not
+    write (M^T l = 0).
+    """
     right = _without(operator.inner_transposed(operator.right.T), _start(operator.left.shape[0]))
     left = _without(operator.left, right)
     return right, left if np.linalg.norm(left) > 0 else right
@@ -361,11 +413,19 @@ def _certified(
     accurate = bool(abs(overlap) > np.finfo(float).eps / ACCURACY)
     flag: Flag = "complex" if eigenvalue.imag else "positive" if eigenvalue.real > 0 else "negative"
     return Mode(
-        eigenvalue=eigenvalue, factor=complex(growth(eigenvalue)), flag=flag if eigenvalue else "zero", right=right,
-        left=left / np.conj(overlap) if known else left, residual=residual, left_residual=left_residual,
-        gap=min(gap, 1.0), condition=float(1 / abs(overlap)) if known else float("inf"),
-        converged=small and (accurate or method == "null space"), method=method, operator=operator.formula,
-    )  # fmt: skip
+        eigenvalue=eigenvalue,
+        factor=complex(growth(eigenvalue)),
+        flag=flag if eigenvalue else "zero",
+        right=right,
+        left=left / np.conj(overlap) if known else left,
+        residual=residual,
+        left_residual=left_residual,
+        gap=min(gap, 1.0),
+        condition=float(1 / abs(overlap)) if known else float("inf"),
+        converged=small and (accurate or method == "null space"),
+        method=method,
+        operator=operator.formula,
+    )
 
 
 def _like(value: complex, vector: np.ndarray) -> complex | float:

@@ -1,4 +1,6 @@
-"""Linear maps kept as the factors they come in, and the growth of a mode in one step (NumPy, float64)."""
+"""Linear maps kept as the factors they come in, and the growth of a mode in one step (NumPy,
+float64).
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +14,8 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Growth:
-    """mu(lambda) = shift + lambda / scale, the factor by which one step multiplies a mode's coordinate.
+    """mu(lambda) = shift + lambda / scale, the factor by which one step multiplies a mode's
+    coordinate.
 
     Args:
         shift: 0 without the residual connection, 1 with it.
@@ -128,7 +131,9 @@ def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     for i in range(0, left.shape[0], BLOCK):
         rows = left[i : i + BLOCK].astype(np.float64)
         for k in range(0, right.shape[0], BLOCK):
-            result[i : i + BLOCK] += rows[:, k : k + BLOCK] @ right[k : k + BLOCK].astype(np.float64)
+            result[i : i + BLOCK] += rows[:, k : k + BLOCK] @ right[k : k + BLOCK].astype(
+                np.float64
+            )
     return result
 
 

@@ -1,13 +1,17 @@
-"""What a head looks at beside what it moves: its QK circuit next to the principal mode of its OV circuit (NumPy).
+"""What a head looks at beside what it moves: its QK circuit next to the principal mode of its OV
+circuit (NumPy).
 
-The score of a query token x_i for a key token x_j is x_i^T M_h x_j, up to a scale, biases and rotations, with
+The score of a query token x_i for a key token x_j is x_i^T M_h x_j, up to a scale, biases and
+rotations, with
 
     M_h = W_Q^h^T W_K^g(h) = sum_k s_k a_k b_k^T        a_k on the query's side, b_k on the key's
-    symmetric share  ||(M + M^T)/2||^2 / ||M||^2 = 1/2 + tr(M M) / (2 ||M||^2)      1/2 + 1/(2d) for a random M
+    symmetric share  ||(M + M^T)/2||^2 / ||M||^2 = 1/2 + tr(M M) / (2 ||M||^2)
+        1/2 + 1/(2d) for a random M
 
-of rank d_head: eigenvalues are those of W_K W_Q^T, singular values come of two thin QR factorisations. How much of
-F_h's principal mode lies in the leading singular subspaces A_k, B_k is ||A_k^T Q||^2 / m for an orthonormal basis Q of
-its m dimensions, k/d for a random direction. Worked out here.
+of rank d_head: eigenvalues are those of W_K W_Q^T, singular values come of two thin QR
+factorisations. How much of F_h's principal mode lies in the leading singular subspaces A_k, B_k is
+||A_k^T Q||^2 / m for an orthonormal basis Q of its m dimensions, k/d for a random direction. Worked
+out here.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +35,9 @@ SHARE = 0.5
 """The leading subspaces hold this share of ||M_h||^2."""
 
 OVERLAPS = ("write_query", "write_key", "read_query", "read_key")
-"""F_h's right (write) and left (read) vectors in the leading subspaces on the query's and the key's side."""
+"""F_h's right (write) and left (read) vectors in the leading subspaces on the query's and the
+key's side.
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,9 +77,14 @@ class QueryKey:
 
 
 def query_key(
-    query: Float[np.ndarray, "k d"], key: Float[np.ndarray, "k d"], ov: Mode, *, layer: int = 0, head: int = 0,
+    query: Float[np.ndarray, "k d"],
+    key: Float[np.ndarray, "k d"],
+    ov: Mode,
+    *,
+    layer: int = 0,
+    head: int = 0,
     bias: float = 0.0,
-) -> QueryKey:  # fmt: skip
+) -> QueryKey:
     """M = W_Q^T W_K of one head from its factors.
 
     Args:
@@ -99,7 +110,11 @@ def query_key(
     square = float(singular @ singular)
     core = key @ query.T
     symmetric = 0.5 + float(np.sum(core * core.T)) / (2 * square) if square else 0.5
-    rank = int(np.searchsorted(np.cumsum(singular**2), SHARE * square * (1 - 1e-12))) + 1 if square else len(singular)
+    rank = (
+        int(np.searchsorted(np.cumsum(singular**2), SHARE * square * (1 - 1e-12))) + 1
+        if square
+        else len(singular)
+    )
     found = Spectrum(Operator(left=query.T, right=key, formula="W_Q^T W_K")).principal(Growth())
     planes = {"write": ov.plane(), "read": ov.left_plane()}
     sides = {"query": left[:, :rank], "key": right[:, :rank]}
@@ -109,9 +124,18 @@ def query_key(
         for name, side in sides.items()
     }
     return QueryKey(
-        layer=layer, head=head, singular=singular, query=left, key=right, mode=found, symmetric=symmetric, rank=rank,
-        overlaps=overlaps, ov=ov, bias=bias,
-    )  # fmt: skip
+        layer=layer,
+        head=head,
+        singular=singular,
+        query=left,
+        key=right,
+        mode=found,
+        symmetric=symmetric,
+        rank=rank,
+        overlaps=overlaps,
+        ov=ov,
+        bias=bias,
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -131,9 +155,24 @@ class QueryKeys(TabularResult):
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
-        "layer", "head", "singular_1", "singular_2", "norm", "eigenvalue_re", "eigenvalue_im", "flag", "gap",
-        "symmetric", "rank", "chance", *OVERLAPS, "ov_eigenvalue_re", "ov_eigenvalue_im", "ov_flag", "bias",
-    )  # fmt: skip
+        "layer",
+        "head",
+        "singular_1",
+        "singular_2",
+        "norm",
+        "eigenvalue_re",
+        "eigenvalue_im",
+        "flag",
+        "gap",
+        "symmetric",
+        "rank",
+        "chance",
+        *OVERLAPS,
+        "ov_eigenvalue_re",
+        "ov_eigenvalue_im",
+        "ov_flag",
+        "bias",
+    )
     """Columns of the table and of querykey.csv, one row for each head."""
     FILE: ClassVar[str] = "querykey.csv"
 
@@ -151,13 +190,25 @@ class QueryKeys(TabularResult):
         """What a reader has to know beside the numbers, in sentences."""
         notes = [
             *self.remarks,
-            "M = W_Q^T W_K is raw: without the scale 1/sqrt(d_head) of the scores and without normalisation",
-            f"a head's leading QK subspaces hold {SHARE:.0%} of ||M||^2; chance is their dimension over d",
+            (
+                "M = W_Q^T W_K is raw: without the scale 1/sqrt(d_head) of the scores and without"
+                " normalisation"
+            ),
+            (
+                f"a head's leading QK subspaces hold {SHARE:.0%} of ||M||^2; chance is their"
+                " dimension over d"
+            ),
         ]
         if self.rotary:
-            notes.append("rotary positions are not included: M is the circuit between tokens at the same place")
+            notes.append(
+                "rotary positions are not included: M is the circuit between tokens at the same"
+                " place"
+            )
         if any(each.bias for each in self.heads):
-            notes.append("biases of queries and keys are not included; the column bias has the size of what they add")
+            notes.append(
+                "biases of queries and keys are not included; the column bias has the size of what"
+                " they add"
+            )
         per_layer = len({each.head for each in self.heads})
         if self.groups < per_layer:
             notes.append(f"{per_layer} heads share the keys of {self.groups} groups")
@@ -167,17 +218,19 @@ class QueryKeys(TabularResult):
         """What the heads have in common, no more than the numbers say."""
         shares = np.array([each.symmetric for each in self.heads])
         said = [
-            f"The symmetric share of M has the median {np.median(shares):.2f} over {len(shares)} heads, between "
-            f"{shares.min():.2f} and {shares.max():.2f}; it is {0.5 + 0.5 / self.width:.2f} for a random M."
+            f"The symmetric share of M has the median {np.median(shares):.2f} over {len(shares)}"
+            f" heads, between {shares.min():.2f} and {shares.max():.2f}; it is"
+            f" {0.5 + 0.5 / self.width:.2f} for a random M."
         ]
         for name in OVERLAPS:
             act, side = name.split("_")
             ratios = np.array([each.overlaps[name] / each.chance for each in self.heads])
             top = self.heads[int(ratios.argmax())]
             said.append(
-                f"What a head {act}s lies in the leading subspace of its {side} side {np.median(ratios):.1f} times as "
-                f"much as a random direction (median); most in {called(self.unit, top.layer)}, head {top.head}: "
-                f"{ratios.max():.1f} times, of at most {1 / top.chance:.0f}."
+                f"What a head {act}s lies in the leading subspace of its {side} side"
+                f" {np.median(ratios):.1f} times as much as a random direction (median); most in"
+                f" {called(self.unit, top.layer)}, head {top.head}: {ratios.max():.1f} times, of at"
+                f" most {1 / top.chance:.0f}."
             )
         return said
 
@@ -185,31 +238,55 @@ class QueryKeys(TabularResult):
         """One row for each head, in the order of `COLUMNS`."""
         return [
             (
-                each.layer, each.head, float(each.singular[0]),
+                each.layer,
+                each.head,
+                float(each.singular[0]),
                 float(each.singular[1]) if len(each.singular) > 1 else 0.0,
-                float(np.linalg.norm(each.singular)), each.mode.eigenvalue.real, each.mode.eigenvalue.imag,
-                each.mode.flag, each.mode.gap, each.symmetric, each.rank, each.chance,
-                *(each.overlaps[name] for name in OVERLAPS), each.ov.eigenvalue.real, each.ov.eigenvalue.imag,
-                each.ov.flag, each.bias,
+                float(np.linalg.norm(each.singular)),
+                each.mode.eigenvalue.real,
+                each.mode.eigenvalue.imag,
+                each.mode.flag,
+                each.mode.gap,
+                each.symmetric,
+                each.rank,
+                each.chance,
+                *(each.overlaps[name] for name in OVERLAPS),
+                each.ov.eigenvalue.real,
+                each.ov.eigenvalue.imag,
+                each.ov.flag,
+                each.bias,
             )
             for each in self.heads
-        ]  # fmt: skip
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "model": self.source, "model_type": self.model_type, "rule": self.rule, "rotary": self.rotary,
-            "groups": self.groups, "notes": self.notes(),
+            "model": self.source,
+            "model_type": self.model_type,
+            "rule": self.rule,
+            "rotary": self.rotary,
+            "groups": self.groups,
+            "notes": self.notes(),
             "heads": [
                 {
-                    "layer": each.layer, "head": each.head, "singular": each.singular.tolist(),
-                    "eigenvalue": pair(each.mode.eigenvalue), "flag": each.mode.flag, "gap": each.mode.gap,
-                    "symmetric": each.symmetric, "rank": each.rank, "chance": each.chance, "overlaps": each.overlaps,
-                    "ov_eigenvalue": pair(each.ov.eigenvalue), "ov_flag": each.ov.flag, "bias": each.bias,
+                    "layer": each.layer,
+                    "head": each.head,
+                    "singular": each.singular.tolist(),
+                    "eigenvalue": pair(each.mode.eigenvalue),
+                    "flag": each.mode.flag,
+                    "gap": each.mode.gap,
+                    "symmetric": each.symmetric,
+                    "rank": each.rank,
+                    "chance": each.chance,
+                    "overlaps": each.overlaps,
+                    "ov_eigenvalue": pair(each.ov.eigenvalue),
+                    "ov_flag": each.ov.flag,
+                    "bias": each.bias,
                 }
                 for each in self.heads
             ],
-        }  # fmt: skip
+        }
 
 
 def query_keys(
@@ -242,17 +319,28 @@ def query_keys(
         if report:
             report(done, len(chosen))
         layer = subject.layer(index)
-        (queries, query_bias), (keys, key_bias) = (stack.projection(index, "query"), stack.projection(index, "key"))
+        (queries, query_bias), (keys, key_bias) = (
+            stack.projection(index, "query"),
+            stack.projection(index, "key"),
+        )
         with threadpool_limits(1):
             for head in range(stack.heads):
                 group, ov = layer.circuit.group(head), layer.mode(rule, head=head)
                 added = keys[group].T @ query_bias[head], queries[head].T @ key_bias[group]
                 bias = float(sum(np.linalg.norm(part) for part in added))
-                found.append(query_key(queries[head], keys[group], ov, layer=index, head=head, bias=bias))
+                found.append(
+                    query_key(queries[head], keys[group], ov, layer=index, head=head, bias=bias)
+                )
     if report:
         report(len(chosen), len(chosen))
     return QueryKeys(
-        source=stack.weights.source, model_type=stack.weights.model_type, rule=rule, width=stack.width,
-        groups=stack.groups, rotary=stack.layout.rotary, heads=tuple(found),
-        remarks=stack.notes, unit=stack.unit,
-    )  # fmt: skip
+        source=stack.weights.source,
+        model_type=stack.weights.model_type,
+        rule=rule,
+        width=stack.width,
+        groups=stack.groups,
+        rotary=stack.layout.rotary,
+        heads=tuple(found),
+        remarks=stack.notes,
+        unit=stack.unit,
+    )

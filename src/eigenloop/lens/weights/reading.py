@@ -1,14 +1,16 @@
-"""The tokens that a layer's principal mode writes and reads, through the model's own embeddings (NumPy).
+"""The tokens that a layer's principal mode writes and reads, through the model's own embeddings
+(NumPy).
 
-The layer writes its right vector v, and reads the stream by its left vector l. With r_t the row of a token (the output
-embedding for v, the input embedding for l; eigenloop.lens.model.embeddings), tokens are ranked by
+The layer writes its right vector v, and reads the stream by its left vector l. With r_t the row of
+a token (the output embedding for v, the input embedding for l; eigenloop.lens.model.embeddings),
+tokens are ranked by
 
-    cos(r_t, v) = r_t . v / (||r_t|| ||v||)        a real mode, both signs
-    ||Q^T r_t|| / ||r_t||                          a complex pair, Q an orthonormal basis of its plane
+    cos(r_t, v) = r_t . v / (||r_t|| ||v||)    a real mode, both signs
+    ||Q^T r_t|| / ||r_t||                      a complex pair, Q an orthonormal basis of its plane
 
-Beside them stands what a random direction reaches: for |V| independent rows the largest |cos| is below c with
-probability I_{c^2}(k/2, (d - k)/2)^|V|. Rows that resemble one another reach less (Sidak's inequality), so that the
-p-value is too large rather than too small. Worked out here.
+Beside them stands what a random direction reaches: for |V| independent rows the largest |cos| is
+below c with probability I_{c^2}(k/2, (d - k)/2)^|V|. Rows that resemble one another reach less
+(Sidak's inequality), so that the p-value is too large rather than too small. Worked out here.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +35,9 @@ from eigenloop.system.errors import InputError
 """Columns of the table and of reading.csv; `side` is "+", "-", or "plane" for a complex pair."""
 
 LEVEL = 0.05
-"""A list means something where a random direction would reach its largest cosine less often than this."""
+"""A list means something where a random direction would reach its largest cosine less often than
+this.
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,7 +50,8 @@ class Neighbours:
         opposite: ids by rising (negative) cosine, for a line; empty for a plane.
         opposite_cosines: of these.
         largest: largest |cos| over the vocabulary.
-        mean: mean cosine over the vocabulary: of a line signed, how far all tokens lean to one side of it.
+        mean: mean cosine over the vocabulary: of a line signed, how far all tokens lean to one side
+            of it.
         size: tokens whose row is not zero; only these are ranked.
     """
 
@@ -59,7 +64,9 @@ class Neighbours:
     size: int
 
 
-def nearest(embedding: Embedding, planes: Sequence[Float[np.ndarray, "d _"]], *, top: int) -> list[Neighbours]:
+def nearest(
+    embedding: Embedding, planes: Sequence[Float[np.ndarray, "d _"]], *, top: int
+) -> list[Neighbours]:
     """The nearest tokens of several lines and planes, in one pass over the embedding.
 
     Args:
@@ -86,7 +93,11 @@ def nearest(embedding: Embedding, planes: Sequence[Float[np.ndarray, "d _"]], *,
         products = (rows @ columns)[there] / lengths[there, None]
         size += len(there)
         for i, (begin, end) in enumerate(pairwise(starts)):
-            cosines = products[:, begin] if end - begin == 1 else np.linalg.norm(products[:, begin:end], axis=1)
+            cosines = (
+                products[:, begin]
+                if end - begin == 1
+                else np.linalg.norm(products[:, begin:end], axis=1)
+            )
             total[i] += cosines.sum()
             best[i] = _first(best[i], first + there, cosines, top, falling=True)
             if end - begin == 1:
@@ -95,16 +106,25 @@ def nearest(embedding: Embedding, planes: Sequence[Float[np.ndarray, "d _"]], *,
         raise InputError(f"{embedding.name} holds nothing but zeros; the checkpoint is damaged")
     return [
         Neighbours(
-            tokens=high[0], cosines=high[1], opposite=low[0], opposite_cosines=low[1],
-            largest=float(max(abs(high[1][0]), abs(low[1][0]) if len(low[1]) else 0.0)), mean=float(mean / size),
+            tokens=high[0],
+            cosines=high[1],
+            opposite=low[0],
+            opposite_cosines=low[1],
+            largest=float(max(abs(high[1][0]), abs(low[1][0]) if len(low[1]) else 0.0)),
+            mean=float(mean / size),
             size=size,
         )
         for high, low, mean in zip(best, worst, total, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _first(
-    held: tuple[np.ndarray, np.ndarray], tokens: np.ndarray, cosines: np.ndarray, top: int, *, falling: bool
+    held: tuple[np.ndarray, np.ndarray],
+    tokens: np.ndarray,
+    cosines: np.ndarray,
+    top: int,
+    *,
+    falling: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first `top` of what is held and a block, ties by id."""
     keys = -cosines if falling else cosines
@@ -117,7 +137,8 @@ def _first(
 
 
 def p_largest(cosine: float, *, dim: int, size: int, rank: int = 1) -> float:
-    """Probability that a random line or plane has a |cos| of at least this with one of |V| independent directions.
+    """Probability that a random line or plane has a |cos| of at least this with one of |V|
+    independent directions.
 
     1 - I_{c^2}(k/2, (d - k)/2)^|V|
 
@@ -136,7 +157,8 @@ def p_largest(cosine: float, *, dim: int, size: int, rank: int = 1) -> float:
 
 
 def chance_cosine(*, dim: int, size: int, rank: int = 1, level: float = LEVEL) -> float:
-    """The largest |cos| that a random line or plane exceeds with probability `level`: `p_largest` solved for c.
+    """The largest |cos| that a random line or plane exceeds with probability `level`: `p_largest`
+    solved for c.
 
     Example:
         >>> c = chance_cosine(dim=768, size=50_000)
@@ -197,9 +219,21 @@ class Reading(TabularResult):
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
-        "layer", "rule", "flag", "vector", "embedding", "side", "rank", "token_id", "token", "cosine", "largest",
-        "chance", "p_value", "mean",
-    )  # fmt: skip
+        "layer",
+        "rule",
+        "flag",
+        "vector",
+        "embedding",
+        "side",
+        "rank",
+        "token_id",
+        "token",
+        "cosine",
+        "largest",
+        "chance",
+        "p_value",
+        "mean",
+    )
     FILE: ClassVar[str] = "reading.csv"
 
     source: str
@@ -223,12 +257,17 @@ class Reading(TabularResult):
         notes = [*self.remarks, *self.vocabulary.notes()]
         notes.append(
             "the right vector is read through the output embedding "
-            + ("with the gain and centring of the norms before it" if self.norm else "as it is stored, without norms")
+            + (
+                "with the gain and centring of the norms before it"
+                if self.norm
+                else "as it is stored, without norms"
+            )
             + ", the left vector through the input embedding"
         )
         notes.append(
-            f"chance is the largest |cosine| that a random direction exceeds in {LEVEL:.0%} of cases; lists are "
-            f"called more than chance below p = {self.level:.2g} ({len(self.directions)} lists looked at)"
+            f"chance is the largest |cosine| that a random direction exceeds in {LEVEL:.0%} of"
+            f" cases; lists are called more than chance below p = {self.level:.2g}"
+            f" ({len(self.directions)} lists looked at)"
         )
         return notes
 
@@ -240,14 +279,18 @@ class Reading(TabularResult):
             found = each.neighbours
             numbers = f"largest |cosine| {found.largest:.2f}, chance {each.chance:.2f}"
             words = " | ".join(
-                ", ".join(self.vocabulary.quoted(token) for token in ids[:5].tolist()) for _, ids, _ in each.sides()
+                ", ".join(self.vocabulary.quoted(token) for token in ids[:5].tolist())
+                for _, ids, _ in each.sides()
             )
             where = "direction" if each.rank == 1 else "plane"
             what = f"{called(self.unit, each.layer)} {verbs[each.vector]} a {where}"
             if each.p_value < self.level:
                 text = f"{what} near the tokens {words} ({numbers})"
                 if abs(found.mean) > found.largest / 2:
-                    text += f"; all tokens share a cosine of {found.mean:.2f} with it, which the list cannot tell apart"
+                    text += (
+                        f"; all tokens share a cosine of {found.mean:.2f} with it, which the list"
+                        " cannot tell apart"
+                    )
             else:
                 text = f"{what} that is no nearer to any token than a random one may be ({numbers})"
             said.append(f"{text}.")
@@ -257,33 +300,58 @@ class Reading(TabularResult):
         """One row for each layer, vector, side and token, in the order of `COLUMNS`."""
         return [
             (
-                each.layer, self.rule, each.flag, each.vector, each.embedding, side, rank + 1, int(token),
-                self.vocabulary.text(int(token)), float(cosine), each.neighbours.largest, each.chance, each.p_value,
+                each.layer,
+                self.rule,
+                each.flag,
+                each.vector,
+                each.embedding,
+                side,
+                rank + 1,
+                int(token),
+                self.vocabulary.text(int(token)),
+                float(cosine),
+                each.neighbours.largest,
+                each.chance,
+                each.p_value,
                 each.neighbours.mean,
             )
             for each in self.directions
             for side, tokens, cosines in each.sides()
             for rank, (token, cosine) in enumerate(zip(tokens, cosines, strict=True))
-        ]  # fmt: skip
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "model": self.source, "model_type": self.model_type, "rule": self.rule, "operator": self.operator,
-            "norm": self.norm, "vocabulary": self.vocabulary.size, "level": self.level, "notes": self.notes(),
+            "model": self.source,
+            "model_type": self.model_type,
+            "rule": self.rule,
+            "operator": self.operator,
+            "norm": self.norm,
+            "vocabulary": self.vocabulary.size,
+            "level": self.level,
+            "notes": self.notes(),
             "directions": [
                 {
-                    "layer": each.layer, "flag": each.flag, "vector": each.vector, "embedding": each.embedding,
-                    "largest": each.neighbours.largest, "chance": each.chance, "p_value": each.p_value,
+                    "layer": each.layer,
+                    "flag": each.flag,
+                    "vector": each.vector,
+                    "embedding": each.embedding,
+                    "largest": each.neighbours.largest,
+                    "chance": each.chance,
+                    "p_value": each.p_value,
                     "mean": each.neighbours.mean,
                     "sides": {
-                        side: [[int(t), self.vocabulary.text(int(t)), float(c)] for t, c in zip(ids, cos, strict=True)]
+                        side: [
+                            [int(t), self.vocabulary.text(int(t)), float(c)]
+                            for t, c in zip(ids, cos, strict=True)
+                        ]
                         for side, ids, cos in each.sides()
                     },
                 }
                 for each in self.directions
             ],
-        }  # fmt: skip
+        }
 
 
 def reading(
@@ -302,17 +370,22 @@ def reading(
 
     Args:
         model: as for `Subject.of`, a text model.
-        rule: which mode leads: "modulus", "consensus" or "layernorm" (whose left vector acts on the stream before LN).
+        rule: which mode leads: "modulus", "consensus" or "layernorm" (whose left vector acts on the
+            stream before LN).
         layers: as for `spectra`.
         top: tokens on each side.
-        norm: fold the final normalisation (and the LN in a head for masked tokens) into the output embedding.
-        tokenizer: a tokenizer.json, or a tokenizer with `decode`; by default the one beside the weights.
+        norm: fold the final normalisation (and the LN in a head for masked tokens) into the output
+            embedding.
+        tokenizer: a tokenizer.json, or a tokenizer with `decode`; by default the one beside the
+            weights.
         layout: for an architecture that the lens does not know.
-        modes: those of the chosen layers by the rule, with their vectors, where they are known already.
+        modes: those of the chosen layers by the rule, with their vectors, where they are known
+            already.
         report: called with the layers done and their number.
 
     Raises:
-        InputError: the model cannot be read or has no vocabulary, a layer or rule does not exist, or top is below 1.
+        InputError: the model cannot be read or has no vocabulary, a layer or rule does not exist,
+            or top is below 1.
     """
     subject = Subject.of(model, layout=layout)
     stack = subject.stack
@@ -342,20 +415,32 @@ def reading(
             near, rank = found[vector][i], bases[vector][i].shape[1]
             directions.append(
                 Direction(
-                    layer=index, flag=mode.flag, vector=vector, embedding=embedding.side, neighbours=near, rank=rank,
+                    layer=index,
+                    flag=mode.flag,
+                    vector=vector,
+                    embedding=embedding.side,
+                    neighbours=near,
+                    rank=rank,
                     chance=chance_cosine(dim=stack.width, size=near.size, rank=rank),
                     p_value=p_largest(near.largest, dim=stack.width, size=near.size, rank=rank),
                 )
-            )  # fmt: skip
+            )
     remarks = [*stack.notes, *sides["right"].notes]
     zero = [index for index, mode in zip(chosen, modes, strict=True) if mode.flag == "zero"]
     if zero:
         remarks.append(
-            f"the null space leads in {called(stack.unit, zero)}: its vectors are one choice among many; see another "
-            "rule"
+            f"the null space leads in {called(stack.unit, zero)}: its vectors are one choice among"
+            " many; see another rule"
         )
     return Reading(
-        source=stack.weights.source, model_type=stack.weights.model_type, rule=rule, operator=modes[0].operator,
-        norm=norm, width=stack.width, vocabulary=words, directions=tuple(directions), remarks=tuple(remarks),
+        source=stack.weights.source,
+        model_type=stack.weights.model_type,
+        rule=rule,
+        operator=modes[0].operator,
+        norm=norm,
+        width=stack.width,
+        vocabulary=words,
+        directions=tuple(directions),
+        remarks=tuple(remarks),
         unit=stack.unit,
-    )  # fmt: skip
+    )

@@ -4,9 +4,11 @@
     consensus   mu = 1 + lambda(F)          x + F x: the mean token under uniform attention
     layernorm   pre:  mu = 1 + lambda(F diag(gain) P) / sigma    with sigma the tokens' scale
                 post: mu = lambda(diag(gain) P (I + F))          up to the division by sigma
-                (RMSNorm has no P; a head of a post-LN layer: lambda(diag(gain) P F_h), its own contribution)
+                (RMSNorm has no P; a head of a post-LN layer: lambda(diag(gain) P F_h), its own
+                contribution)
 
-Source: arXiv 2605.25619 for modulus; the other two follow from the residual connection and the normalisation.
+Source: arXiv 2605.25619 for modulus; the other two follow from the residual connection and the
+normalisation.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,8 @@ RULES = ("modulus", "consensus", "layernorm")
 
 
 def leading(rules: Sequence[str]) -> str:
-    """The rule that results are told by: "consensus" where it was asked for, the first one otherwise.
+    """The rule that results are told by: "consensus" where it was asked for, the first one
+    otherwise.
 
     Raises:
         InputError: there is none, or one does not exist.
@@ -34,7 +37,9 @@ def leading(rules: Sequence[str]) -> str:
     """
     unknown = [rule for rule in rules if rule not in RULES]
     if unknown or not rules:
-        raise InputError(f"rule {unknown[0] if rules else ''!r} does not exist; choose {', '.join(RULES)}")
+        raise InputError(
+            f"rule {unknown[0] if rules else ''!r} does not exist; choose {', '.join(RULES)}"
+        )
     return "consensus" if "consensus" in rules else rules[0]
 
 
@@ -57,17 +62,20 @@ def growth(circuit: Circuit, rule: str, *, sigma: float = 1.0) -> Growth:
 
 
 def growth_at(placement: Placement, rule: str, sigma: float) -> Growth:
-    """The same for a normalisation before or after the attention; rule and sigma are not checked."""
+    """The same for a normalisation before or after the attention; rule and sigma are not
+    checked.
+    """
     if rule == "layernorm" and placement == "pre":
         return Growth(shift=1.0, scale=sigma)
     return Growth(shift=float(rule == "consensus"))
 
 
 def operator(circuit: Circuit, *, head: int | None = None) -> Operator:
-    """What multiplies the stream: of a raw circuit F or F_h, of a folded one F or F_h with what was folded in.
+    """What multiplies the stream: of a raw circuit F or F_h, of a folded one F or F_h with what was
+    folded in.
 
-    A folded circuit whose normalisation comes after the attention carries the residual connection along, except for a
-    single head: diag(gain) P (I + F).
+    A folded circuit whose normalisation comes after the attention carries the residual connection
+    along, except for a single head: diag(gain) P (I + F).
 
     Args:
         circuit: one layer, raw or folded.
@@ -82,9 +90,13 @@ def operator(circuit: Circuit, *, head: int | None = None) -> Operator:
     left, right = circuit.summed_factors()
     if circuit.norm.placement == "pre":
         gain = circuit.norm.gain if circuit.gain else None
-        return Operator(left=left, right=right, gain=gain, center=circuit.center, formula=circuit.operator)
+        return Operator(
+            left=left, right=right, gain=gain, center=circuit.center, formula=circuit.operator
+        )
     if circuit.operator == "F":
         return Operator(left=left, right=right)
     left = circuit.norm.after(left, gain=circuit.gain, center=circuit.center)
     base = circuit.norm.after(np.eye(circuit.width), gain=circuit.gain, center=circuit.center)
-    return Operator(left=left, right=right, base=base, formula=circuit.operator.replace("F", "(I + F)"))
+    return Operator(
+        left=left, right=right, base=base, formula=circuit.operator.replace("F", "(I + F)")
+    )

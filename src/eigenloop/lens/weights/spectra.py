@@ -1,4 +1,6 @@
-"""The principal modes of every layer and head by the rules of `eigenloop.lens.weights.rules`, and their tables."""
+"""The principal modes of every layer and head by the rules of `eigenloop.lens.weights.rules`,
+and their tables.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +30,8 @@ class LayerSpectra:
         layer: index of the block.
         modes: of F (or of F with the normalisation), by rule.
         heads: of every F_h, by rule.
-        eigenvalues: all of what `modes` are of, by rule, largest modulus first: d of them, or fewer and zeros for the
-            rest (grouped queries); none where ARPACK found the leader alone.
+        eigenvalues: all of what `modes` are of, by rule, largest modulus first: d of them, or fewer
+            and zeros for the rest (grouped queries); none where ARPACK found the leader alone.
         sigma: the scale of the tokens that "layernorm" was told, or assumed to be 1.
     """
 
@@ -57,8 +59,8 @@ def layer_spectra(
         rules: which rules.
         sigma: as for `operator`.
         heads: look at single heads too.
-        vectors: keep the vectors, "layers" those of whole layers alone; without them a mode's `right` and `left` are
-            empty.
+        vectors: keep the vectors, "layers" those of whole layers alone; without them a mode's
+            `right` and `left` are empty.
 
     Raises:
         InputError: no such rule, or sigma is not positive.
@@ -101,9 +103,20 @@ class Spectra(TabularResult):
     """
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
-        "layer", "head", "rule", "operator", "eigenvalue_re", "eigenvalue_im", "growth", "flag", "gap", "residual",
-        "condition", "converged", "method",
-    )  # fmt: skip
+        "layer",
+        "head",
+        "rule",
+        "operator",
+        "eigenvalue_re",
+        "eigenvalue_im",
+        "growth",
+        "flag",
+        "gap",
+        "residual",
+        "condition",
+        "converged",
+        "method",
+    )
     """Columns of the table and of spectra.csv; `head` is empty for the whole layer."""
     FILE: ClassVar[str] = "spectra.csv"
 
@@ -143,15 +156,25 @@ class Spectra(TabularResult):
         notes = [*self.remarks]
         small = [kind for kind in self.stored if kind in ("bfloat16", "float16")]
         if small:
-            notes.append(f"weights are stored as {' and '.join(small)} and were converted to float32 once")
+            notes.append(
+                f"weights are stored as {' and '.join(small)} and were converted to float32 once"
+            )
         if len(self.schedule) > len(set(self.schedule)):
             notes.append(f"weights are shared: {self.shown()}")
         if "layernorm" in self.rules and self.placement == "pre":
             scales = [layer.sigma for layer in self.layers]
             low, high = min(scales), max(scales)
             told = f"{low:.3g} to {high:.3g} by {noun(self.unit)}" if low < high else f"{low:g}"
-            notes.append(f"the rule layernorm takes {told} for the tokens' scale sigma, which depends on the text")
-        loose = [layer.layer for layer in self.layers for rule in self.rules if not layer.modes[rule].converged]
+            notes.append(
+                f"the rule layernorm takes {told} for the tokens' scale sigma, which depends on the"
+                " text"
+            )
+        loose = [
+            layer.layer
+            for layer in self.layers
+            for rule in self.rules
+            if not layer.modes[rule].converged
+        ]
         if loose:
             which = called(self.unit, sorted(set(loose)))
             notes.append(f"the eigenvalues of {which} have not converged; see their residuals")
@@ -160,7 +183,10 @@ class Spectra(TabularResult):
     def counts(self) -> dict[str, dict[str, int]]:
         """How many layers are led by a positive, negative, complex or zero eigenvalue, by rule."""
         flags = {rule: [layer.modes[rule].flag for layer in self.layers] for rule in self.rules}
-        return {rule: {flag: found.count(flag) for flag in get_args(Flag)} for rule, found in flags.items()}
+        return {
+            rule: {flag: found.count(flag) for flag in get_args(Flag)}
+            for rule, found in flags.items()
+        }
 
     def rows(self) -> list[tuple]:
         """One row for each layer, head and rule, in the order of `COLUMNS`."""
@@ -168,17 +194,31 @@ class Spectra(TabularResult):
         for layer in self.layers:
             for rule in self.rules:
                 for head, mode in ((None, layer.modes[rule]), *enumerate(layer.heads[rule])):
-                    rows.append((
-                        layer.layer, head, rule, mode.operator, mode.eigenvalue.real, mode.eigenvalue.imag,
-                        mode.growth, mode.flag, mode.gap, mode.residual, finite(mode.condition), mode.converged,
-                        mode.method,
-                    ))  # fmt: skip
+                    rows.append(
+                        (
+                            layer.layer,
+                            head,
+                            rule,
+                            mode.operator,
+                            mode.eigenvalue.real,
+                            mode.eigenvalue.imag,
+                            mode.growth,
+                            mode.flag,
+                            mode.gap,
+                            mode.residual,
+                            finite(mode.condition),
+                            mode.converged,
+                            mode.method,
+                        )
+                    )
         return rows
 
     def save_eigenvalues(self, directory: Path) -> Path:
-        """Write eigenvalues.csv, all eigenvalues behind the modes of whole layers, and give its path.
+        """Write eigenvalues.csv, all eigenvalues behind the modes of whole layers, and give its
+        path.
 
-        Rules that read the same matrix share its rows. A layer has none where ARPACK found the leader alone.
+        Rules that read the same matrix share its rows. A layer has none where ARPACK found the
+        leader alone.
 
         Raises:
             InputError: the directory cannot be written to.
@@ -187,33 +227,49 @@ class Spectra(TabularResult):
         rows = [
             (layer.layer, formula, value.real, value.imag)
             for layer in self.layers
-            for formula, values in {layer.modes[r].operator: layer.eigenvalues[r] for r in self.rules}.items()
+            for formula, values in {
+                layer.modes[r].operator: layer.eigenvalues[r] for r in self.rules
+            }.items()
             for value in values.tolist()
         ]
         save_table(path, ("layer", "operator", "eigenvalue_re", "eigenvalue_im"), rows)
         return path
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: for each layer the leading eigenvalue with flag, gap and residual, by rule; its heads.
+        """Plain values for JSON: for each layer the leading eigenvalue with flag, gap and residual,
+        by rule; its heads.
 
         `eigenvalue`, `flag`, `gap`, `residual` and `heads` beside `rules` repeat those of `rule`.
         """
         chosen = self.rule
         return {
-            "model": self.source, "model_type": self.model_type, "stored": list(self.stored), "width": self.width,
-            "heads_per_layer": self.heads, "schedule": list(self.schedule), "norm": self.placement,
-            "rule": chosen, "counts": self.counts(), "notes": self.notes(),
+            "model": self.source,
+            "model_type": self.model_type,
+            "stored": list(self.stored),
+            "width": self.width,
+            "heads_per_layer": self.heads,
+            "schedule": list(self.schedule),
+            "norm": self.placement,
+            "rule": chosen,
+            "counts": self.counts(),
+            "notes": self.notes(),
             "layers": [
                 {
-                    "layer": layer.layer, "sigma": layer.sigma,
-                    **{key: _plain(layer.modes[chosen])[key] for key in ("eigenvalue", "flag", "gap", "residual")},
+                    "layer": layer.layer,
+                    "sigma": layer.sigma,
+                    **{
+                        key: _plain(layer.modes[chosen])[key]
+                        for key in ("eigenvalue", "flag", "gap", "residual")
+                    },
                     "rules": {rule: _plain(layer.modes[rule]) for rule in self.rules},
                     "heads": [_pair(mode.eigenvalue) for mode in layer.heads[chosen]],
-                    "heads_by_rule": {rule: [_plain(m) for m in layer.heads[rule]] for rule in self.rules},
+                    "heads_by_rule": {
+                        rule: [_plain(m) for m in layer.heads[rule]] for rule in self.rules
+                    },
                 }
                 for layer in self.layers
             ],
-        }  # fmt: skip
+        }
 
 
 def spectra(
@@ -226,12 +282,14 @@ def spectra(
     vectors: bool | Literal["layers"] = True,
     report: Callable[[int, int], None] | None = None,
 ) -> Spectra:
-    """The principal modes of a model's layers and heads, from its weights alone, one layer at a time.
+    """The principal modes of a model's layers and heads, from its weights alone, one layer at a
+    time.
 
     Args:
         model: as for `Subject.of`.
         rules: which rules.
-        layers: "all", "late" (the last third), numbers and ranges such as "0,3-5", or a sequence of numbers.
+        layers: "all", "late" (the last third), numbers and ranges such as "0,3-5", or a sequence of
+            numbers.
         sigma: as for `growth`, of all layers or by block.
         layout: for an architecture that the lens does not know.
         vectors: as for `layer_spectra`; a large model has many.
@@ -253,10 +311,18 @@ def spectra(
     if report:
         report(len(chosen), len(chosen))
     return Spectra(
-        source=stack.weights.source, model_type=stack.weights.model_type, stored=stored, schedule=stack.schedule,
-        heads=stack.heads, width=stack.width, placement=stack.layout.placement_in(stack.weights.config),
-        rules=tuple(rules), layers=tuple(found), remarks=stack.notes, unit=stack.unit,
-    )  # fmt: skip
+        source=stack.weights.source,
+        model_type=stack.weights.model_type,
+        stored=stored,
+        schedule=stack.schedule,
+        heads=stack.heads,
+        width=stack.width,
+        placement=stack.layout.placement_in(stack.weights.config),
+        rules=tuple(rules),
+        layers=tuple(found),
+        remarks=stack.notes,
+        unit=stack.unit,
+    )
 
 
 def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
@@ -281,14 +347,18 @@ def chosen_layers(layers: str | Sequence[int], count: int) -> tuple[int, ...]:
     for part in layers.split(",") if isinstance(layers, str) else layers:
         ends = re.fullmatch(r"(\d+)(?:-(\d+))?", str(part).strip())
         if not ends:
-            raise InputError(f"--layers has {part!r}; give all, late, or numbers and ranges such as 0,3-5")
+            raise InputError(
+                f"--layers has {part!r}; give all, late, or numbers and ranges such as 0,3-5"
+            )
         first, last = int(ends[1]), int(ends[2] or ends[1])
         if not first <= last < count:
             there = f"the layers 0 to {count - 1}" if count > 1 else "one block, number 0"
             raise InputError(f"--layers has {str(part).strip()}; this model has {there}")
         numbers.update(range(first, last + 1))
     if not numbers:
-        raise InputError("--layers names no layer; give all, late, or numbers and ranges such as 0,3-5")
+        raise InputError(
+            "--layers names no layer; give all, late, or numbers and ranges such as 0,3-5"
+        )
     return tuple(sorted(numbers))
 
 
@@ -298,10 +368,17 @@ def _pair(value: complex) -> list[float]:
 
 def _plain(mode: Mode) -> dict[str, Any]:
     plain = {
-        "eigenvalue": _pair(mode.eigenvalue), "factor": _pair(mode.factor), "growth": mode.growth, "flag": mode.flag,
-        "gap": mode.gap, "residual": mode.residual, "condition": finite(mode.condition),
-        "converged": mode.converged, "method": mode.method, "operator": mode.operator,
-    }  # fmt: skip
+        "eigenvalue": _pair(mode.eigenvalue),
+        "factor": _pair(mode.factor),
+        "growth": mode.growth,
+        "flag": mode.flag,
+        "gap": mode.gap,
+        "residual": mode.residual,
+        "condition": finite(mode.condition),
+        "converged": mode.converged,
+        "method": mode.method,
+        "operator": mode.operator,
+    }
     if plain["condition"] is None:
         plain["reasons"] = {"condition": "the left and the right vector are orthogonal"}
     return plain

@@ -1,10 +1,12 @@
-"""One model, opened once, with the modes of its layers, each matrix solved once: what the parts of the lens hand on.
+"""One model, opened once, with the modes of its layers, each matrix solved once: what the parts of
+the lens hand on.
 
-Of a layer are kept the eigenvalues of each matrix that was asked for (raw and folded; the sum and each head) and the
-principal modes of the sum with their vectors: at most 192 d bytes, 25 MB for 32 layers of d = 4096. No matrix is kept,
-and the weights of one layer at a time. Where a vector is wanted again, the factors are multiplied out again and two
-steps of inverse iteration find it, the same to the last bit. Above `DENSE_LIMIT` ARPACK finds no more than what leads
-by one growth factor, so that there the modes are kept, and no eigenvalues.
+Of a layer are kept the eigenvalues of each matrix that was asked for (raw and folded; the sum and
+each head) and the principal modes of the sum with their vectors: at most 192 d bytes, 25 MB for 32
+layers of d = 4096. No matrix is kept, and the weights of one layer at a time. Where a vector is
+wanted again, the factors are multiplied out again and two steps of inverse iteration find it, the
+same to the last bit. Above `DENSE_LIMIT` ARPACK finds no more than what leads by one growth factor,
+so that there the modes are kept, and no eigenvalues.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,10 +28,11 @@ from eigenloop.lens.weights.rules import growth, operator
 
 @dataclass(frozen=True, eq=False)
 class LayerModes:
-    """The principal modes of one layer and its heads by any rule; the eigenvalues of each matrix are computed once.
+    """The principal modes of one layer and its heads by any rule; the eigenvalues of each matrix
+    are computed once.
 
-    BLAS runs on one thread meanwhile: its threads mostly wait for one another here, and so the bits do not depend on
-    how many cores there are.
+    BLAS runs on one thread meanwhile: its threads mostly wait for one another here, and so the bits
+    do not depend on how many cores there are.
 
     Args:
         read: gives the raw circuit, which is not kept.
@@ -37,17 +40,24 @@ class LayerModes:
     Example:
         >>> from eigenloop.lens import planted
         >>> layer = LayerModes.of(planted(np.diag([1.0, -1.5])))
-        >>> layer.mode("modulus").eigenvalue, layer.mode("consensus").eigenvalue  # one matrix, one solve
+        >>> (
+        ...     layer.mode("modulus").eigenvalue,
+        ...     layer.mode("consensus").eigenvalue,
+        ... )  # one matrix, one solve
         ((-1.5+0j), (1+0j))
     """
 
     read: Callable[[], Circuit]
-    _eigenvalues: dict[tuple[int | None, bool], np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _eigenvalues: dict[tuple[int | None, bool], np.ndarray] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _modes: dict[tuple[bool, Growth], Mode] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, layer: "Circuit | LayerModes") -> "LayerModes":
-        """Those of a circuit that is held in memory; modes that are there already are given back."""
+        """Those of a circuit that is held in memory; modes that are there already are given
+        back.
+        """
         return layer if isinstance(layer, LayerModes) else cls(lambda: layer)
 
     @property
@@ -68,12 +78,18 @@ class LayerModes:
         """
         return self.modes([rule], head=head, sigma=sigma)[rule]
 
-    def modes(self, rules: Iterable[str], *, head: int | None = None, sigma: float = 1.0) -> dict[str, Mode]:
+    def modes(
+        self, rules: Iterable[str], *, head: int | None = None, sigma: float = 1.0
+    ) -> dict[str, Mode]:
         """The same by several rules; those that read one matrix form it once."""
         circuit = self.circuit
         steps = {rule: growth(circuit, rule, sigma=sigma) for rule in rules}
         found: dict[str, Mode] = {}
-        for folds in (False, True):  # one matrix after the other: a wide layer's takes more room than its weights
+        # one matrix after the other: a wide layer's takes more room than its weights
+        for folds in (
+            False,
+            True,
+        ):
             family = {rule: step for rule, step in steps.items() if (rule == "layernorm") is folds}
             found |= self._led(circuit, head, folds, family)
         return {rule: found[rule] for rule in steps}
@@ -81,8 +97,8 @@ class LayerModes:
     def eigenvalues(self, rule: str) -> np.ndarray:
         """All eigenvalues of what the modes of a rule are of, largest modulus first.
 
-        d of them, or fewer and zeros for the rest (grouped queries); none where the layer is too wide to find more than
-        its leaders.
+        d of them, or fewer and zeros for the rest (grouped queries); none where the layer is too
+        wide to find more than its leaders.
         """
         key = None, rule == "layernorm"
         if key not in self._eigenvalues:
@@ -90,7 +106,9 @@ class LayerModes:
                 self._solved(self.circuit, *key)
         return self._eigenvalues[key]
 
-    def _led(self, circuit: Circuit, head: int | None, folds: bool, steps: dict[str, Growth]) -> dict[str, Mode]:
+    def _led(
+        self, circuit: Circuit, head: int | None, folds: bool, steps: dict[str, Growth]
+    ) -> dict[str, Mode]:
         """The modes of one matrix that lead by each growth factor; those of the sum are kept."""
         kept = self._modes if head is None else {}
         missing = {rule: step for rule, step in steps.items() if (folds, step) not in kept}
@@ -111,7 +129,9 @@ class LayerModes:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model as the lens looks at it. Hand it on in place of its name, and nothing is opened or solved twice.
+    """A model as the lens looks at it.
+
+    Hand it on in place of its name, and nothing is opened or solved twice.
 
     Its weights have to stay as they are: of a model whose weights were changed, make another.
 
@@ -137,12 +157,19 @@ class Subject:
     _last: dict[int, Circuit] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, model: Any, *, layout: Layout | None = None, tokenizer: Any = None, device: str = "auto") -> "Subject":
+    def of(
+        cls,
+        model: Any,
+        *,
+        layout: Layout | None = None,
+        tokenizer: Any = None,
+        device: str = "auto",
+    ) -> "Subject":
         """Open a model: headers alone are read.
 
         Args:
-            model: a directory, a hub name, a loaded model of transformers, `Weights`, a `Stack`, a `Model` that runs,
-                or a `Subject`, which is given back as it is.
+            model: a directory, a hub name, a loaded model of transformers, `Weights`, a `Stack`, a
+                `Model` that runs, or a `Subject`, which is given back as it is.
             layout: for an architecture that the lens does not know.
             tokenizer: for a model that the caller holds.
             device: as for `load`.
@@ -162,7 +189,13 @@ class Subject:
         Raises:
             InputError: as for `load`.
         """
-        return load(self.origin, tokenizer=self.tokenizer, device=self.device, layout=self.layout, stack=self.stack)
+        return load(
+            self.origin,
+            tokenizer=self.tokenizer,
+            device=self.device,
+            layout=self.layout,
+            stack=self.stack,
+        )
 
     def layer(self, index: int) -> LayerModes:
         """The modes of a block; nothing is read before one is asked for."""

@@ -1,4 +1,5 @@
-"""What goes further than arXiv 2606.00605, as claims: is the scalar manifold stable, and where does the saddle lead?
+"""What goes further than arXiv 2606.00605, as claims: is the scalar manifold stable, and where does
+the saddle lead?
 
 Task 2 (d = 16, n = 32, the default multiplicities), so that every expectation is exact.
 """
@@ -30,8 +31,8 @@ EARLY = 30
 
 @ledger.claim(
     "beyond.invariance",
-    "For arbitrary A and B, not only multiples of I, the gradients of the six other blocks are exactly 0 on every "
-    "sample.",
+    "For arbitrary A and B, not only multiples of I, the gradients of the six other blocks are"
+    " exactly 0 on every sample.",
     place="cf. Lemma A.2",
     provenance="ours",
 )
@@ -49,22 +50,32 @@ def invariance(effort: Effort) -> Finding:
 
     rng, size, dim = effort.generator(1), effort.pick(20, 200), 8
     with jax.enable_x64(True):
-        batch = problems.draw(problems.Sphere(dim=dim, samples=12), jax.random.key(effort.seed), size)
+        batch = problems.draw(
+            problems.Sphere(dim=dim, samples=12), jax.random.key(effort.seed), size
+        )
         passed, largest = 0, 0.0
-        for objective, norm in ((Looped(3), True), (Layerwise("normalized"), True), (Layerwise("unnormalized"), False)):
+        for objective, norm in (
+            (Looped(3), True),
+            (Layerwise("normalized"), True),
+            (Layerwise("unnormalized"), False),
+        ):
             v, w = np.zeros((2, 2 * dim, 2 * dim))
             v[dim:, :dim], w[:dim, dim:] = rng.standard_normal((2, dim, dim)) / 3
             model = LoopedTransformer(v=jnp.asarray(v), w=jnp.asarray(w), norm=norm)
-            each = jax.vmap(jax.grad(lambda m, one, objective=objective: objective(m, alone(one))[0]), (None, 0))
+            each = jax.vmap(
+                jax.grad(lambda m, one, objective=objective: objective(m, alone(one))[0]), (None, 0)
+            )
             found = each(model, batch)
             of_v, of_w = np.array(found.v), np.array(found.w)
             largest = max(largest, float(abs(of_v[:, dim:, :dim]).max()))
             of_v[:, dim:, :dim], of_w[:, :dim, dim:] = 0, 0
             passed += int(np.sum((abs(of_v).max((1, 2)) == 0) & (abs(of_w).max((1, 2)) == 0)))
     return every(
-        passed, 3 * size, justification="exact zeros in float64, no tolerance",
+        passed,
+        3 * size,
+        justification="exact zeros in float64, no tolerance",
         numbers={"largest active gradient": largest, "objectives": 3},
-    )  # fmt: skip
+    )
 
 
 # --- stability
@@ -72,8 +83,8 @@ def invariance(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.stability.normalized",
-    "The point to which Theorem 4.2 leads, normalised target, is a saddle of the full loss: on Task 2, from (1, 0), "
-    "the lowest eigenvalue off multiples of I is negative.",
+    "The point to which Theorem 4.2 leads, normalised target, is a saddle of the full loss: on Task"
+    " 2, from (1, 0), the lowest eigenvalue off multiples of I is negative.",
     place="cf. Thm 4.2",
     provenance="ours",
 )
@@ -83,7 +94,8 @@ def stability_normalized(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.stability.unnormalized",
-    "The point to which Theorem 4.2 leads, unnormalised target, is a local minimum of the full loss.",
+    "The point to which Theorem 4.2 leads, unnormalised target, is a local minimum of the full"
+    " loss.",
     place="cf. Thm 4.2",
     provenance="ours",
 )
@@ -93,7 +105,8 @@ def stability_unnormalized(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.stability.layerwise",
-    "One layer with LN: at every step measured from 30 to 10^12 no direction off the scalar path falls.",
+    "One layer with LN: at every step measured from 30 to 10^12 no direction off the scalar path"
+    " falls.",
     place="cf. Thm 4.3",
     provenance="ours",
 )
@@ -103,7 +116,8 @@ def stability_layerwise(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.stability.looped",
-    "Ten loops with LN, end to end: at every step measured from 30 to 10^12 no direction off the scalar path falls.",
+    "Ten loops with LN, end to end: at every step measured from 30 to 10^12 no direction off the"
+    " scalar path falls.",
     place="cf. Thm 4.1",
     provenance="ours",
 )
@@ -113,24 +127,41 @@ def stability_looped(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.stability.any_loops",
-    "Late end-to-end training on Task 2 (eigenvalues 5, 4, 3, 3, 2 five times, 1 seven times) is stable off the scalar "
-    "path with three loops or more and unstable with one or two, of 1, 2, 3, 4, 5, 7, 10, 20, 50.",
+    "Late end-to-end training on Task 2 (eigenvalues 5, 4, 3, 3, 2 five times, 1 seven times) is"
+    " stable off the scalar path with three loops or more and unstable with one or two, of 1, 2, 3,"
+    " 4, 5, 7, 10, 20, 50.",
     place="cf. Thm 4.1",
     provenance="ours",
 )
 def stability_of_few_loops(effort: Effort) -> Finding:
     loops = [1, 2, 3, 4, 5, 7, 10, 20, 50]
-    found = [lowest_eigenvalue(limit_hessian(EndToEnd(DEFAULT_MULTIPLICITIES, count))) for count in loops]
+    found = [
+        lowest_eigenvalue(limit_hessian(EndToEnd(DEFAULT_MULTIPLICITIES, count))) for count in loops
+    ]
     lowest = [one.value for one in found]
     holds = [one.sign for one in found] == [1 if count >= 3 else -1 for count in loops]
     return Finding(
-        "holds" if holds else "fails", lowest, "below 0 for L = 1 and 2, above 0 from L = 3", None,
+        "holds" if holds else "fails",
+        lowest,
+        "below 0 for L = 1 and 2, above 0 from L = 3",
+        None,
         "lim gamma H, exact integrals: each sign counts only where the modulus is above the error",
         note="" if holds else "for another set of loops",
-        numbers={"loops": loops, "error": [one.error for one in found], "sign": [one.sign for one in found]},
-        plot=Plot([Curve("smallest eigenvalue of lim gamma H", loops, lowest, points=True),
-                   Curve("stable above", [1, 50], [0.0, 0.0])], "loops L", "eigenvalue", yscale="linear"),
-    )  # fmt: skip
+        numbers={
+            "loops": loops,
+            "error": [one.error for one in found],
+            "sign": [one.sign for one in found],
+        },
+        plot=Plot(
+            [
+                Curve("smallest eigenvalue of lim gamma H", loops, lowest, points=True),
+                Curve("stable above", [1, 50], [0.0, 0.0]),
+            ],
+            "loops L",
+            "eigenvalue",
+            yscale="linear",
+        ),
+    )
 
 
 # --- what the saddle leads to
@@ -150,29 +181,51 @@ def escape_rate(effort: Effort) -> Finding:
     predicted = -RATE * float(hessian(setting, a=a, b=b)["symmetric traceless"].eigenvalues[0])
     window = tuple(range(1_000, 3_001, 250))
     config = TrainConfig.create(
-        task="planted", objective="layerwise", norm=False, fresh=True, steps=3_000, learning_rate=RATE,
-        snapshots=window, test_size=100, seed=effort.seed, seeds=effort.pick(1, 3),
-    )  # fmt: skip
+        task="planted",
+        objective="layerwise",
+        norm=False,
+        fresh=True,
+        steps=3_000,
+        learning_rate=RATE,
+        snapshots=window,
+        test_size=100,
+        seed=effort.seed,
+        seeds=effort.pick(1, 3),
+    )
     run = train(config)
-    sizes = np.stack([_traceless(np.asarray(run.snapshots[step].v, np.float64)[:, 16:, :16]) for step in window])
+    sizes = np.stack(
+        [_traceless(np.asarray(run.snapshots[step].v, np.float64)[:, 16:, :16]) for step in window]
+    )
     size = np.sqrt((sizes**2).mean(1))
     # noise feeds the mode all along: E size^2 ~ e^{2 rate t} - 1
     steps = np.array(window, dtype=np.float64)
     grown = np.sqrt(np.expm1(2 * predicted * steps))
     measured = float(np.polyfit(np.log(grown), np.log(size), 1)[0]) * predicted
     return within(
-        measured=measured, expected=predicted, tolerance=0.25,
-        justification="135 modes fix a norm to 6 % in one run; nine of them over two e-folds fix the rate to 5 %",
+        measured=measured,
+        expected=predicted,
+        tolerance=0.25,
+        justification=(
+            "135 modes fix a norm to 6 % in one run; nine of them over two e-folds fix the rate"
+            " to 5 %"
+        ),
         numbers={"Hessian eigenvalue": -predicted / RATE, "steps per e-fold": 1 / predicted},
-        plot=Plot([Curve("symmetric traceless part of A", steps, size, points=True),
-                   Curve("predicted", steps, size[0] * grown / grown[0])], "step", "Frobenius norm", xscale="linear"),
-    )  # fmt: skip
+        plot=Plot(
+            [
+                Curve("symmetric traceless part of A", steps, size, points=True),
+                Curve("predicted", steps, size[0] * grown / grown[0]),
+            ],
+            "step",
+            "Frobenius norm",
+            xscale="linear",
+        ),
+    )
 
 
 @ledger.claim(
     "beyond.escape.floor",
-    "Without LN, normalised target, other A, B do better than the best multiples of I: on Task 2 the full loss has a "
-    "minimum below f*.",
+    "Without LN, normalised target, other A, B do better than the best multiples of I: on Task 2"
+    " the full loss has a minimum below f*.",
     place="cf. Thm 4.2",
     provenance="ours",
 )
@@ -182,8 +235,9 @@ def floor_of_the_full_loss(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.escape.floor.unnormalized",
-    "Without LN, unnormalised target, no A, B was found that does better than the best multiples of I: f* is the "
-    "lowest minimum of the full loss on Task 2 from 16 random starts (4 where quick).",
+    "Without LN, unnormalised target, no A, B was found that does better than the best multiples of"
+    " I: f* is the lowest minimum of the full loss on Task 2 from 16 random starts (4 where"
+    " quick).",
     place="cf. Thm 4.2",
     provenance="ours",
 )
@@ -193,8 +247,8 @@ def floor_of_the_full_loss_unnormalized(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.escape.split",
-    "For the normalised target the lowest minimum of the full loss splits the space: A = a1 P + a2 (I - P), B = b1 P + "
-    "b2 (I - P) with a projection P; drawn samples have its loss, under f*.",
+    "For the normalised target the lowest minimum of the full loss splits the space: A = a1 P + a2"
+    " (I - P), B = b1 P + b2 (I - P) with a projection P; drawn samples have its loss, under f*.",
     place="cf. Thm 4.2",
     provenance="ours",
 )
@@ -210,17 +264,32 @@ def split_of_the_space(effort: Effort) -> Finding:
     splits = [split_minimum(landscape, each).loss for each in ranks]
     return Finding(
         "holds" if off < 1e-4 and sigmas < SIGMAS and mean + SIGMAS * error < floor else "fails",
-        [mean, off], [best.loss, 0.0], None,
-        f"mean loss of the model at A, B on drawn samples, to {SIGMAS:g} standard errors of {error:.2g}; and ||A - "
-        "(a1 P + a2 (I - P))||/||A||, the larger of A's and B's, to 1e-4: a gradient of 1e-7 is left, over "
-        "curvatures of at least 1e-3",
+        [mean, off],
+        [best.loss, 0.0],
+        None,
+        f"mean loss of the model at A, B on drawn samples, to {SIGMAS:g} standard errors of"
+        f" {error:.2g}; and ||A - (a1 P + a2 (I - P))||/||A||, the larger of A's and B's, to 1e-4:"
+        " a gradient of 1e-7 is left, over curvatures of at least 1e-3",
         numbers={
-            "rank of P": rank, "f*": floor, "sigmas": sigmas, "sigmas below f*": (floor - mean) / error,
-            "samples": losses.size, "best split, rank 1 to d - 1": splits, "best split of 11 + 5": splits[10],
+            "rank of P": rank,
+            "f*": floor,
+            "sigmas": sigmas,
+            "sigmas below f*": (floor - mean) / error,
+            "samples": losses.size,
+            "best split, rank 1 to d - 1": splits,
+            "best split of 11 + 5": splits[10],
         },
-        plot=Plot([Curve("best split", ranks, splits, points=True), Curve("f*", [1, ranks[-1]], [floor] * 2)],
-                  "rank of P", "loss", xscale="linear", yscale="linear"),
-    )  # fmt: skip
+        plot=Plot(
+            [
+                Curve("best split", ranks, splits, points=True),
+                Curve("f*", [1, ranks[-1]], [floor] * 2),
+            ],
+            "rank of P",
+            "loss",
+            xscale="linear",
+            yscale="linear",
+        ),
+    )
 
 
 # --- what several share
@@ -237,12 +306,16 @@ UNDECIDED = "to within the error of the eigenvalue, whose sign is not decided"
 
 
 def _kind(found: Lowest, stated: int = 1) -> Kind:
-    """Whether the lowest eigenvalue has the stated sign; one within its error is neither, and is not as recorded."""
+    """Whether the lowest eigenvalue has the stated sign; one within its error is neither, and is
+    not as recorded.
+    """
     return "holds only" if found.sign is None else "holds" if found.sign == stated else "fails"
 
 
 def _stability_linear(target: str, *, sign: int) -> Finding:
-    """The lowest eigenvalue off multiples of I where descent from (1, 0) ends; holds where it has this sign."""
+    """The lowest eigenvalue off multiples of I where descent from (1, 0) ends; holds where it
+    has this sign.
+    """
     setting = LayerwiseLinear(DEFAULT_MULTIPLICITIES, target)  # pyright: ignore[reportArgumentType]
     a, b = _end_of(setting)
     modes = hessian(setting, a=a, b=b)
@@ -250,31 +323,51 @@ def _stability_linear(target: str, *, sign: int) -> Finding:
     falling = sum(modes[name].sector.dimension for name in NOT_SCALAR if modes[name].signs[0] == -1)
     balanced = hessian(setting, a=math.sqrt(a * b), b=math.sqrt(a * b))
     return Finding(
-        _kind(found, sign), found.value, "above 0" if sign > 0 else "below 0", None,
+        _kind(found, sign),
+        found.value,
+        "above 0" if sign > 0 else "below 0",
+        None,
         f"exact integrals; quadrature and rounding leave {found.error:.1g}",
         note=UNDECIDED if found.sign is None else "",
-        numbers={"falling directions": falling,
-                 **{name: float(modes[name].eigenvalues[0]) for name in NOT_SCALAR}, "error": found.error,
-                 "sign": found.sign, "at balance a = b": lowest_eigenvalue(balanced).value},
-    )  # fmt: skip
+        numbers={
+            "falling directions": falling,
+            **{name: float(modes[name].eigenvalues[0]) for name in NOT_SCALAR},
+            "error": found.error,
+            "sign": found.sign,
+            "at balance a = b": lowest_eigenvalue(balanced).value,
+        },
+    )
 
 
 def _stability_along(setting: EndToEnd | LayerwiseNorm, *, effort: Effort) -> Finding:
-    """The lowest eigenvalue off the scalar manifold at recorded steps, and from which of them on it stays above 0."""
+    """The lowest eigenvalue off the scalar manifold at recorded steps, and from which of them on
+    it stays above 0.
+    """
     path = long_run(setting, learning_rate=RATE, steps=LAST)
     every_nth = effort.pick(16, 4)
-    chosen = [i for i, step in enumerate(path.steps) if step >= 1 and (step <= EARLY or i % every_nth == 0)]
+    chosen = [
+        i
+        for i, step in enumerate(path.steps)
+        if step >= 1 and (step <= EARLY or i % every_nth == 0)
+    ]
     lowest, found = {name: [] for name in NOT_SCALAR}, []
     for i in chosen:
-        modes, scale = hessian(setting, a=float(path.a[i]), b=float(path.b[i])), 1 + float(path.gamma[i])
+        modes, scale = (
+            hessian(setting, a=float(path.a[i]), b=float(path.b[i])),
+            1 + float(path.gamma[i]),
+        )
         for name, values in lowest.items():
             values.append(float(modes[name].eigenvalues[0]) * scale)
         one = lowest_eigenvalue(modes)
         found.append(one._replace(value=one.value * scale, error=one.error * scale))
     steps = path.steps[chosen]
     late, unstable = steps >= EARLY, steps[[one.sign == -1 for one in found]]
-    # the one nearest to falling: a sign that is not decided must not be passed over for a smaller one that is
-    worst = min((one for one, counts in zip(found, late, strict=True) if counts), key=lambda one: one.value - one.error)
+    # the one nearest to falling: a sign that is not decided must not be passed over for a smaller
+    # one that is
+    worst = min(
+        (one for one, counts in zip(found, late, strict=True) if counts),
+        key=lambda one: one.value - one.error,
+    )
     numbers: dict[str, float | str | None] = {
         "steps measured": len(chosen),
         "last of them with a falling direction": float(unstable[-1]) if len(unstable) else "none",
@@ -285,13 +378,21 @@ def _stability_along(setting: EndToEnd | LayerwiseNorm, *, effort: Effort) -> Fi
         early = np.array(values)[~late]
         numbers[f"lowest before step {EARLY}, {name}"] = float(early.min())
     return Finding(
-        _kind(worst), worst.value, "above 0", None,
-        f"(1 + gamma) times the lowest eigenvalue, exact integrals, at log-spaced steps from {EARLY} to 10^12",
+        _kind(worst),
+        worst.value,
+        "above 0",
+        None,
+        "(1 + gamma) times the lowest eigenvalue, exact integrals, at log-spaced steps from"
+        f" {EARLY} to 10^12",
         note=UNDECIDED if worst.sign is None else "",
         numbers=numbers,
-        plot=Plot([Curve(name, steps, values) for name, values in lowest.items()], "step",
-                  "(1 + gamma) x smallest eigenvalue", yscale="linear"),
-    )  # fmt: skip
+        plot=Plot(
+            [Curve(name, steps, values) for name, values in lowest.items()],
+            "step",
+            "(1 + gamma) x smallest eigenvalue",
+            yscale="linear",
+        ),
+    )
 
 
 def _traceless(matrices: np.ndarray) -> np.ndarray:
@@ -303,20 +404,27 @@ def _traceless(matrices: np.ndarray) -> np.ndarray:
 
 
 def _distance_from_a_split(a: np.ndarray, b: np.ndarray) -> tuple[int, float]:
-    """(rank of P, relative distance of A and B from the span of P and I - P), P from the widest gap in A's spectrum."""
+    """(rank of P, relative distance of A and B from the span of P and I - P), P from the widest
+    gap in A's spectrum.
+    """
     values, vectors = np.linalg.eigh((a + a.T) / 2)
     rank = values.size - 1 - int(np.argmax(np.diff(values)))
     upper = vectors[:, values.size - rank :]
     part = upper @ upper.T
     rest, distances = np.eye(values.size) - part, []
     for matrix in (a, b):
-        split = np.sum(matrix * part) / rank * part + np.sum(matrix * rest) / (values.size - rank) * rest
+        split = (
+            np.sum(matrix * part) / rank * part
+            + np.sum(matrix * rest) / (values.size - rank) * rest
+        )
         distances.append(float(np.linalg.norm(matrix - split) / np.linalg.norm(matrix)))
     return rank, max(distances)
 
 
 def _drawn_losses(a: np.ndarray, b: np.ndarray, effort: Effort) -> np.ndarray:
-    """The layerwise loss without LN, normalised target, of the model at A, B on samples of Task 2 (float64)."""
+    """The layerwise loss without LN, normalised target, of the model at A, B on samples of Task
+    2 (float64).
+    """
     import jax
     import jax.numpy as jnp
 
@@ -326,26 +434,43 @@ def _drawn_losses(a: np.ndarray, b: np.ndarray, effort: Effort) -> np.ndarray:
 
     with jax.enable_x64(True):
         task = problems.Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32)
-        batch = problems.draw(task, jax.random.key(effort.seed), effort.pick(20_000, 200_000), principal=False)
-        return np.asarray(Layerwise("normalized")(TwoBlock(a=jnp.asarray(a), b=jnp.asarray(b), norm=False), batch))
+        batch = problems.draw(
+            task, jax.random.key(effort.seed), effort.pick(20_000, 200_000), principal=False
+        )
+        return np.asarray(
+            Layerwise("normalized")(TwoBlock(a=jnp.asarray(a), b=jnp.asarray(b), norm=False), batch)
+        )
 
 
 def _full_minimum(target: str, effort: Effort, *, below: bool) -> Finding:
-    """The lowest minimum found of the full loss; holds where it lies below f*, or where it does not, as stated."""
+    """The lowest minimum found of the full loss; holds where it lies below f*, or where it does
+    not, as stated.
+    """
     setting = LayerwiseLinear(DEFAULT_MULTIPLICITIES, target)  # pyright: ignore[reportArgumentType]
     landscape = Landscape.of(setting)
-    best, floor = minimum(landscape, starts=effort.pick(4, 16), seed=effort.seed), float(setting.floor().value)
+    best, floor = (
+        minimum(landscape, starts=effort.pick(4, 16), seed=effort.seed),
+        float(setting.floor().value),
+    )
     holds = (best.loss < floor * (1 - 1e-9)) == below
-    rank_a, rank_b = (int(np.sum(np.linalg.svd(part)[1] > 0.5 * np.linalg.norm(part, 2))) for part in (best.a, best.b))
+    rank_a, rank_b = (
+        int(np.sum(np.linalg.svd(part)[1] > 0.5 * np.linalg.norm(part, 2)))
+        for part in (best.a, best.b)
+    )
     return Finding(
-        "holds" if holds else "fails", best.loss, f"{'below' if below else 'at least'} f* = {floor:.6f}", 1e-9,
+        "holds" if holds else "fails",
+        best.loss,
+        f"{'below' if below else 'at least'} f* = {floor:.6f}",
+        1e-9,
         "a polynomial, by L-BFGS",
         numbers={
-            "f*": floor, "below f* by": 1 - best.loss / floor,
+            "f*": floor,
+            "below f* by": 1 - best.loss / floor,
             "singular values of A and B above half of their largest": [rank_a, rank_b],
             "largest singular values of A and B": [
-                float(np.linalg.norm(best.a, 2)), float(np.linalg.norm(best.b, 2))
+                float(np.linalg.norm(best.a, 2)),
+                float(np.linalg.norm(best.b, 2)),
             ],
             "||AB - BA||": float(np.linalg.norm(best.a @ best.b - best.b @ best.a)),
         },
-    )  # fmt: skip
+    )

@@ -1,4 +1,6 @@
-"""Samples that trained models are looped on, in and out of distribution, and models that SGD trained (NumPy)."""
+"""Samples that trained models are looped on, in and out of distribution, and models that SGD
+trained (NumPy).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ from eigenloop.theory.claims.theorems.book import LOOPS, RATE
 
 @dataclass(frozen=True)
 class Tested:
-    """Samples of one shape with the spectra, coordinates and principal bases that the bounds are made of.
+    """Samples of one shape with the spectra, coordinates and principal bases that the bounds are
+    made of.
 
     Args:
         samples: X (b, d, n) and q (b, d).
@@ -42,7 +45,9 @@ class Tested:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """lambda, c = u . q and the principal basis, sample by sample."""
-        for values, vectors, query in zip(self.values, self.vectors, self.samples.query, strict=True):
+        for values, vectors, query in zip(
+            self.values, self.vectors, self.samples.query, strict=True
+        ):
             yield values, vectors.T @ query, vectors[:, : top_multiplicity(values)]
 
 
@@ -65,9 +70,10 @@ def _planted(rng: np.random.Generator, count: int) -> np.ndarray:
 def full_rank(rng: np.random.Generator, each: int) -> Iterator[Tested]:
     """X of other spectra with unit columns: spiked, geometric, halved."""
     shapes = [
-        np.r_[24.0, np.full(15, 40 / 15)], 32 * 0.3 * 0.7 ** np.arange(16) / (1 - 0.7**16),
+        np.r_[24.0, np.full(15, 40 / 15)],
+        32 * 0.3 * 0.7 ** np.arange(16) / (1 - 0.7**16),
         np.r_[np.full(8, 3.0), np.full(8, 1.0)],
-    ]  # fmt: skip
+    ]
     yield from (_drawn(rng, shape, each) for shape in shapes)
 
 
@@ -81,8 +87,9 @@ def out_of_distribution(rng: np.random.Generator, each: int) -> Iterator[Tested]
 def _drawn(rng: np.random.Generator, shape: np.ndarray, count: int) -> Tested:
     samples = round(shape.sum())
     some = [
-        unit_columns_with_spectrum(rng, shape * samples / shape.sum(), samples=samples) for _ in range(count)
-    ]  # fmt: skip
+        unit_columns_with_spectrum(rng, shape * samples / shape.sum(), samples=samples)
+        for _ in range(count)
+    ]
     return Tested.of(np.stack(some), rng)
 
 
@@ -100,12 +107,16 @@ def sines(some: Tested, states: np.ndarray) -> np.ndarray:
 def limit_sines(some: Tested) -> np.ndarray:
     """Sines of L steps of the power method, by products, (b,)."""
     grams = some.samples.columns @ some.samples.columns.mT
-    ends = [power_method(s, q, loops=LOOPS)[-1] for s, q in zip(grams, some.samples.query, strict=True)]
+    ends = [
+        power_method(s, q, loops=LOOPS)[-1] for s, q in zip(grams, some.samples.query, strict=True)
+    ]
     return sines(some, np.stack(ends))
 
 
 class Trained(NamedTuple):
-    """A model that SGD trained on Task 2, and its loop in the eigenbases of some X: I + gamma S + E."""
+    """A model that SGD trained on Task 2, and its loop in the eigenbases of some X: I + gamma S
+    + E.
+    """
 
     v: np.ndarray
     w: np.ndarray
@@ -133,7 +144,13 @@ def by_sgd(objective: Literal["layerwise", "end-to-end"], steps: int) -> Trained
 
     run = train(
         TrainConfig.create(
-            task="planted", objective=objective, fresh=True, steps=steps, learning_rate=RATE, test_size=128, seed=0
+            task="planted",
+            objective=objective,
+            fresh=True,
+            steps=steps,
+            learning_rate=RATE,
+            test_size=128,
+            seed=0,
         )
     )
     v, w = (np.asarray(part[0], dtype=np.float64) for part in (run.model.v, run.model.w))
@@ -144,11 +161,16 @@ def plain_bound(some: Tested, gamma: float, loops: int) -> np.ndarray:
     """tan(phi_0) r^k of m = 1, (loops + 1, b)."""
     mu = 1 + gamma * some.values
     c = np.stack([c for _, c, _ in some])
-    return np.linalg.norm(c[:, 1:], axis=1) / abs(c[:, 0]) * (mu[:, 1] / mu[:, 0]) ** np.arange(loops + 1)[:, None]
+    return (
+        np.linalg.norm(c[:, 1:], axis=1)
+        / abs(c[:, 0])
+        * (mu[:, 1] / mu[:, 0]) ** np.arange(loops + 1)[:, None]
+    )
 
 
 class Parts(NamedTuple):
-    """Norms of the blocks of E for m = 1, with (1 + gamma lambda_i), a sample each: what the widened bound is made of.
+    """Norms of the blocks of E for m = 1, with (1 + gamma lambda_i), a sample each: what the
+    widened bound is made of.
 
     With t = tan(phi) one loop obeys
 
@@ -171,9 +193,13 @@ class Parts(NamedTuple):
         """Of a trained model at some X."""
         rest, mu, norm = model.rest(some), 1 + model.gamma * some.values, np.linalg.norm
         return cls(
-            abs(rest[:, 0, 0]), norm(rest[:, 0, 1:], axis=1), norm(rest[:, 1:, 0], axis=1),
-            norm(rest[:, 1:, 1:], ord=2, axis=(1, 2)), mu, norm(rest[:, 1:, 0] / (mu[:, :1] - mu[:, 1:]), axis=1),
-        )  # fmt: skip
+            abs(rest[:, 0, 0]),
+            norm(rest[:, 0, 1:], axis=1),
+            norm(rest[:, 1:, 0], axis=1),
+            norm(rest[:, 1:, 1:], ord=2, axis=(1, 2)),
+            mu,
+            norm(rest[:, 1:, 0] / (mu[:, :1] - mu[:, 1:]), axis=1),
+        )
 
     def order(self, tangent: np.ndarray) -> np.ndarray:
         """The next order, relative to the first."""
@@ -185,7 +211,11 @@ class Parts(NamedTuple):
         for _ in range(loops):
             room = self.mu[:, 0] - self.e11 - self.e12 * found[-1]
             with np.errstate(over="ignore", invalid="ignore"):
-                step = ((self.mu[:, 1] + self.e22) * found[-1] + self.e21) / np.where(room > 0, room, 1)
+                step = ((self.mu[:, 1] + self.e22) * found[-1] + self.e21) / np.where(
+                    room > 0, room, 1
+                )
             found.append(np.where((room > 0) & np.isfinite(step), step, np.inf))
         bounds = np.array(found)
-        return np.where(np.isfinite(bounds), bounds / np.sqrt(1 + np.minimum(bounds, 1e150) ** 2), 1.0)
+        return np.where(
+            np.isfinite(bounds), bounds / np.sqrt(1 + np.minimum(bounds, 1e150) ** 2), 1.0
+        )

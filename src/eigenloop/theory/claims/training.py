@@ -16,7 +16,9 @@ from eigenloop.theory.stability import hessian, sharpness
 ledger = Ledger("arXiv 2606.00605")
 
 TRANSIENT, BLOCK = 50, 10
-"""Steps in which a random difference turns into the one that grows most, left out; steps to a block."""
+"""Steps in which a random difference turns into the one that grows most, left out; steps to a
+block.
+"""
 
 
 # --- sharpness and chaos
@@ -24,26 +26,41 @@ TRANSIENT, BLOCK = 50, 10
 
 @ledger.claim(
     "beyond.sharpness.population",
-    "At learning rate 0.1 the largest population Hessian eigenvalue stays below 2/learning rate along the whole path.",
+    "At learning rate 0.1 the largest population Hessian eigenvalue stays below 2/learning rate"
+    " along the whole path.",
     place="cf. Section 5",
     provenance="ours",
 )
 def population_sharpness(effort: Effort) -> Finding:
     path = long_run(LOOPED, learning_rate=RATE, steps=effort.pick(1_000, 1_000_000))
-    values = [sharpness(hessian(LOOPED, a=float(a), b=float(b))) for a, b in zip(path.a, path.b, strict=True)]
+    values = [
+        sharpness(hessian(LOOPED, a=float(a), b=float(b)))
+        for a, b in zip(path.a, path.b, strict=True)
+    ]
     top = max(values)
     return Finding(
-        "holds" if top < 2 / RATE else "fails", top, f"below {2 / RATE:g}", None, "exact integrals, error below 1e-9",
+        "holds" if top < 2 / RATE else "fails",
+        top,
+        f"below {2 / RATE:g}",
+        None,
+        "exact integrals, error below 1e-9",
         numbers={"largest stable learning rate on this path": 2 / top},
-        plot=Plot([Curve("sharpness", path.steps[1:], values[1:]),
-                   Curve("2 / learning rate", [1, float(path.steps[-1])], [2 / RATE] * 2)], "step", "sharpness"),
-    )  # fmt: skip
+        plot=Plot(
+            [
+                Curve("sharpness", path.steps[1:], values[1:]),
+                Curve("2 / learning rate", [1, float(path.steps[-1])], [2 / RATE] * 2),
+            ],
+            "step",
+            "sharpness",
+        ),
+    )
 
 
 @ledger.claim(
     "beyond.chaos",
-    "At learning rate 0.1 SGD on batches of 128 is chaotic, far as population gradient descent is from the edge of "
-    "stability: under the same batches a difference in a last digit grows from step to step.",
+    "At learning rate 0.1 SGD on batches of 128 is chaotic, far as population gradient descent is"
+    " from the edge of stability: under the same batches a difference in a last digit grows from"
+    " step to step.",
     place="cf. Section 5",
     provenance="ours",
 )
@@ -55,20 +72,26 @@ def chaos(effort: Effort) -> Finding:
     curvature, of_population = _batch_curvature(effort), sharpness(hessian(LOOPED, a=1.05, b=0.43))
     chaotic = blocks.mean() > 4 * error and of_population < 2 / RATE
     return Finding(
-        "holds" if chaotic else "fails", growth[0.1], "above 1", None,
-        f"a geometric mean over the steps, to 4 standard errors of its logarithm, {error:.2g}, from blocks of {BLOCK}",
+        "holds" if chaotic else "fails",
+        growth[0.1],
+        "above 1",
+        None,
+        f"a geometric mean over the steps, to 4 standard errors of its logarithm, {error:.2g}, from"
+        f" blocks of {BLOCK}",
         numbers={
-            "growth per step at 0.1": growth[0.1], "growth per step at 0.01": growth[0.01],
+            "growth per step at 0.1": growth[0.1],
+            "growth per step at 0.01": growth[0.01],
             "median |curvature| of a batch of 128 near step 100": curvature,
-            "population's": of_population, "2 / learning rate": 2 / RATE,
+            "population's": of_population,
+            "2 / learning rate": 2 / RATE,
         },
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "beyond.chaos.exponent",
-    "Chaotic as it is at learning rate 0.1, SGD on L loops grows gamma like the t^(1/2) of Theorem 4.1, and not like "
-    "the t^(1/3) of one layer.",
+    "Chaotic as it is at learning rate 0.1, SGD on L loops grows gamma like the t^(1/2) of Theorem"
+    " 4.1, and not like the t^(1/3) of one layer.",
     place="cf. Thm 4.1",
     provenance="ours",
 )
@@ -81,17 +104,32 @@ def chaos_exponent(effort: Effort) -> Finding:
     )
     run, plain = train(config), recursion(LOOPED, learning_rate=RATE, steps=steps)
     late = np.asarray(run.steps) >= steps // 10
-    at, found = np.asarray(run.steps, np.float64)[late], np.asarray(run.metrics["gamma"], np.float64)[late, 0]
+    at, found = (
+        np.asarray(run.steps, np.float64)[late],
+        np.asarray(run.metrics["gamma"], np.float64)[late, 0],
+    )
     beside = np.exp(np.interp(np.log(at), np.log(plain.steps[1:]), np.log(plain.gamma[1:])))
-    slopes = [float(np.polyfit(np.log(at), np.log(np.abs(gamma)), 1)[0]) for gamma in (found, beside)]
+    slopes = [
+        float(np.polyfit(np.log(at), np.log(np.abs(gamma)), 1)[0]) for gamma in (found, beside)
+    ]
     return within(
-        measured=slopes[0], expected=1 / 2, tolerance=(1 / 2 - 1 / 3) / 2, relative=False,
-        justification="half of what separates the two exponents, so that one is accepted and the other refused; one "
-        "run, over the last decade of its steps",
-        numbers={"steps": steps, "gamma at the end over the population's": float(found[-1] / beside[-1]),
-                 "exponent of the population over the same steps": slopes[1]},
-        plot=Plot([Curve("SGD", at, found, points=True), Curve("population", at, beside)], "step", "gamma"),
-    )  # fmt: skip
+        measured=slopes[0],
+        expected=1 / 2,
+        tolerance=(1 / 2 - 1 / 3) / 2,
+        relative=False,
+        justification=(
+            "half of what separates the two exponents, so that one is accepted and the other"
+            " refused; one run, over the last decade of its steps"
+        ),
+        numbers={
+            "steps": steps,
+            "gamma at the end over the population's": float(found[-1] / beside[-1]),
+            "exponent of the population over the same steps": slopes[1],
+        },
+        plot=Plot(
+            [Curve("SGD", at, found, points=True), Curve("population", at, beside)], "step", "gamma"
+        ),
+    )
 
 
 # --- finite samples
@@ -99,8 +137,8 @@ def chaos_exponent(effort: Effort) -> Finding:
 
 @ledger.claim(
     "beyond.finite_samples",
-    "Trained on finitely many samples the training loss ends under f_inf and the test loss above it; their gap narrows "
-    "with more samples.",
+    "Trained on finitely many samples the training loss ends under f_inf and the test loss above"
+    " it; their gap narrows with more samples.",
     place="cf. Thm 4.1",
     provenance="ours",
 )
@@ -111,36 +149,62 @@ def finite_samples(effort: Effort) -> Finding:
     limit, rows, earlier = float(LOOPED.limit_loss().value), [], []
     for size in sizes:
         config = TrainConfig.create(
-            task="planted", train_size=size, test_size=4_000, steps=effort.pick(3_000, 20_000), learning_rate=RATE,
+            task="planted",
+            train_size=size,
+            test_size=4_000,
+            steps=effort.pick(3_000, 20_000),
+            learning_rate=RATE,
             seed=effort.seed,
-        )  # fmt: skip
+        )
         run = train(config)
-        rows.append((float(run.metrics["train_loss"][-1, 0]), float(run.metrics["test_loss"][-1, 0])))
-        at = [int(np.argmin(abs(np.asarray(run.steps) - run.steps[-1] / share))) for share in (100, 10)]
-        earlier.append([float(run.metrics["test_loss"][i, 0] - run.metrics["train_loss"][i, 0]) for i in at])
+        rows.append(
+            (float(run.metrics["train_loss"][-1, 0]), float(run.metrics["test_loss"][-1, 0]))
+        )
+        at = [
+            int(np.argmin(abs(np.asarray(run.steps) - run.steps[-1] / share)))
+            for share in (100, 10)
+        ]
+        earlier.append(
+            [float(run.metrics["test_loss"][i, 0] - run.metrics["train_loss"][i, 0]) for i in at]
+        )
     training, test = np.array(rows).T
     gaps = test - training
     exponent = float(np.polyfit(np.log(sizes), np.log(gaps), 1)[0]) if min(gaps) > 0 else None
     checks = [*(training < limit), *(test > limit), *(np.diff(gaps) < 0)]
     return every(
-        int(np.sum(checks)), len(checks),
+        int(np.sum(checks)),
+        len(checks),
         justification="inequalities; the losses differ from f_inf by many standard errors",
         numbers={
-            "f_inf": limit, "samples": list(sizes), "training loss": training.tolist(), "test loss": test.tolist(),
-            "exponent of the gap in the number of samples": exponent, "steps": effort.pick(3_000, 20_000),
+            "f_inf": limit,
+            "samples": list(sizes),
+            "training loss": training.tolist(),
+            "test loss": test.tolist(),
+            "exponent of the gap in the number of samples": exponent,
+            "steps": effort.pick(3_000, 20_000),
             "gap after a hundredth of the steps": [gap for gap, _ in earlier],
-            "after a tenth": [gap for _, gap in earlier], "at the end": gaps.tolist(),
+            "after a tenth": [gap for _, gap in earlier],
+            "at the end": gaps.tolist(),
         },
-        plot=Plot([Curve("training", sizes, training, points=True), Curve("test", sizes, test, points=True),
-                   Curve("f_inf", sizes, [limit] * len(sizes))], "training samples", "loss"),
-    )  # fmt: skip
+        plot=Plot(
+            [
+                Curve("training", sizes, training, points=True),
+                Curve("test", sizes, test, points=True),
+                Curve("f_inf", sizes, [limit] * len(sizes)),
+            ],
+            "training samples",
+            "loss",
+        ),
+    )
 
 
 # --- what several share
 
 
 def _growth_of_a_difference(rate: float, effort: Effort) -> np.ndarray:
-    """Logarithms, step by step, of what a tiny difference of A, B grows by under the same batches (float64)."""
+    """Logarithms, step by step, of what a tiny difference of A, B grows by under the same
+    batches (float64).
+    """
     import jax
     import jax.numpy as jnp
 
@@ -149,7 +213,9 @@ def _growth_of_a_difference(rate: float, effort: Effort) -> np.ndarray:
 
         @jax.jit
         def step(pair: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-            """Both by one step; the second is then pulled back to a distance of 1e-10 from the first."""
+            """Both by one step; the second is then pulled back to a distance of 1e-10 from the
+            first.
+            """
             pair = pair - rate * jax.vmap(jax.grad(loss), (0, None))(pair, draw(key))
             apart = pair[1] - pair[0]
             size = jnp.linalg.norm(apart)
@@ -165,7 +231,9 @@ def _growth_of_a_difference(rate: float, effort: Effort) -> np.ndarray:
 
 
 def _batch_curvature(effort: Effort) -> float:
-    """Median over batches of |largest eigenvalue| of the batch loss's Hessian, a hundred steps into training."""
+    """Median over batches of |largest eigenvalue| of the batch loss's Hessian, a hundred steps
+    into training.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -181,7 +249,10 @@ def _batch_curvature(effort: Effort) -> float:
                 return jax.jvp(jax.grad(lambda v: batch_loss(v, batch)), (flat,), (u,))[1]
 
             u = jax.lax.fori_loop(
-                0, 40, lambda _, u: product(u) / jnp.linalg.norm(product(u)), jnp.ones(512) + jnp.arange(512) / 512
+                0,
+                40,
+                lambda _, u: product(u) / jnp.linalg.norm(product(u)),
+                jnp.ones(512) + jnp.arange(512) / 512,
             )
             return jnp.abs(u @ product(u))
 
@@ -197,7 +268,10 @@ def _batch_loss():
     from eigenloop.lab.blocks import TwoBlock
     from eigenloop.lab.objectives import EndToEnd as Looped
 
-    task, objective = problems.Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32), Looped(LOOPS)
+    task, objective = (
+        problems.Rotated.planted(DEFAULT_MULTIPLICITIES, dim=16, samples=32),
+        Looped(LOOPS),
+    )
 
     def loss(flat, batch):
         a, b = flat.reshape(2, 16, 16)

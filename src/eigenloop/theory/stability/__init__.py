@@ -1,7 +1,8 @@
-"""Is the scalar manifold A = aI, B = bI stable? The population Hessian there, exactly, in its three sectors.
+"""Is the scalar manifold A = aI, B = bI stable? The population Hessian there, exactly, in its three
+sectors.
 
-`modes` has the sectors, the Hessian and its eigenvalues; the integrals are in `end_to_end` (Theorem 4.1's loss) and
-`layerwise` (those of Theorems 4.2 and 4.3).
+`modes` has the sectors, the Hessian and its eigenvalues; the integrals are in `end_to_end` (Theorem
+4.1's loss) and `layerwise` (those of Theorems 4.2 and 4.3).
 """
 
 from eigenloop.theory.stability.modes import (
@@ -17,6 +18,13 @@ from eigenloop.theory.stability.modes import (
 )
 
 __all__ = [
-    "Lowest", "Mode", "Sector", "hessian", "limit_hessian", "lowest_eigenvalue", "sectors", "sharpness",
+    "Lowest",
+    "Mode",
+    "Sector",
+    "hessian",
+    "limit_hessian",
+    "lowest_eigenvalue",
+    "sectors",
+    "sharpness",
     "symmetric_eigenvalues",
-]  # fmt: skip
+]

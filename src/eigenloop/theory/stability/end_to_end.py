@@ -1,19 +1,23 @@
-"""The second-order change of the end-to-end loss off A = aI, B = bI, without cancellation (NumPy, float64).
+"""The second-order change of the end-to-end loss off A = aI, B = bI, without cancellation (NumPy,
+float64).
 
-y = M^L q is Gaussian when q is, so the loss depends on C = M^L (M^L)^T alone. With P_perp = I - (projection on PS),
+y = M^L q is Gaussian when q is, so the loss depends on C = M^L (M^L)^T alone. With P_perp = I -
+(projection on PS),
 
     f = E[||P_perp y||^2 / ||y||^2] = int_0^inf det(I + 2tC)^{-1/2} tr(P_perp C (I + 2tC)^{-1}) dt.
 
-At M = diag(mu) C is diagonal with weights w_i = (mu_i / mu_1)^{2L}. Let u_i = 1/(1 + 2 t w_i), x_i = 1 - u_i,
-P = prod u_i^{1/2}. A perturbation E, drawn from a sector (`eigenloop.theory.stability`), changes C in first and second
-order. Expanded term by term in the moments of q, the change is a difference of numbers of the order of
-(mu_1 / mu_i)^L: for the spectrum 10, 1, 1, 1, 1 and L = 20 all digits are lost. Here the factors of t are put together
-first, 1 - 2 t w_j u_j = u_j, and what is left is bounded, with (top, low) the larger and the smaller of mu_i, mu_j:
+At M = diag(mu) C is diagonal with weights w_i = (mu_i / mu_1)^{2L}. Let u_i = 1/(1 + 2 t w_i), x_i
+= 1 - u_i, P = prod u_i^{1/2}. A perturbation E, drawn from a sector (`eigenloop.theory.stability`),
+changes C in first and second order. Expanded term by term in the moments of q, the change is a
+difference of numbers of the order of (mu_1 / mu_i)^L: for the spectrum 10, 1, 1, 1, 1 and L = 20
+all digits are lost. Here the factors of t are put together first, 1 - 2 t w_j u_j = u_j, and what
+is left is bounded, with (top, low) the larger and the smaller of mu_i, mu_j:
 
-    Gamma_ij = g_ij / mu_top sum_{k<L} (mu_low / mu_top)^k,    g_ij = xi b lambda_j + eta a lambda_i,
-    t u_i u_j (T1)_ij^2 = X_ij E_ij^2 Gamma_ij^2 / 2,          X_ij = x_top u_low,    T1 = first order of M^L,
+    Gamma_ij = g_ij / mu_top sum_{k<L} (mu_low / mu_top)^k,   g_ij = xi b lambda_j + eta a lambda_i,
+    t u_i u_j (T1)_ij^2 = X_ij E_ij^2 Gamma_ij^2 / 2,  X_ij = x_top u_low,  T1 = first order of M^L,
 
-and so on for the second order of M^L (`_Kernels`). Derived here; nothing of it is in arXiv 2606.00605.
+and so on for the second order of M^L (`_Kernels`). Derived here; nothing of it is in arXiv
+2606.00605.
 """
 
 from collections.abc import Callable
@@ -26,7 +30,9 @@ from eigenloop.theory.integrals import AGREED, CUT, MOST_HALVINGS, STEP, Estimat
 
 EPSILON = float(np.finfo(float).eps)
 NOTHING = -740.0
-"""Where log P falls below this, e^{log P} is about to underflow: what lies beyond is 0 in float64."""
+"""Where log P falls below this, e^{log P} is about to underflow: what lies beyond is 0 in
+float64.
+"""
 LEFT_OUT = 1e-300
 """What that may leave out."""
 MOST_ENTRIES = 4_000_000
@@ -44,7 +50,8 @@ class Moments(NamedTuple):
 class Direction(NamedTuple):
     """A direction of (dA, dB) = (xi E, eta E), with xi b = scale * left and eta a = scale * right.
 
-    The three numbers stand apart so that left lambda_1 + right lambda_2 is exactly 0 where it should be.
+    The three numbers stand apart so that left lambda_1 + right lambda_2 is exactly 0 where it
+    should be.
     """
 
     xi: float
@@ -58,7 +65,9 @@ class Frame(NamedTuple):
     """Two orthonormal directions of (dA, dB)."""
 
     still: Direction
-    """dA : dB = a lambda_2 : -b lambda_1, along which u_1 does not turn towards u_2 to first order."""
+    """dA : dB = a lambda_2 : -b lambda_1, along which u_1 does not turn towards u_2 to first
+    order.
+    """
     turning: Direction
 
     @property
@@ -68,16 +77,20 @@ class Frame(NamedTuple):
 
 
 def frame(a: float, b: float, *, first: float, second: float) -> Frame:
-    """The frame in which a small lowest eigenvalue keeps its digits, for lambda_1 = first and lambda_2 = second.
+    """The frame in which a small lowest eigenvalue keeps its digits, for lambda_1 = first and
+    lambda_2 = second.
 
-    With two distinct eigenvalues the lowest one falls like (lambda_2 / lambda_1)^L under a largest one that stays:
-    as an eigenvalue of a matrix in (dA, dB) it would be lost to rounding at L = 15.
+    With two distinct eigenvalues the lowest one falls like (lambda_2 / lambda_1)^L under a largest
+    one that stays: as an eigenvalue of a matrix in (dA, dB) it would be lost to rounding at L = 15.
     """
     size = float(np.hypot(a * second, b * first))
     if size == 0:
         return Frame(Direction(1.0, 0.0, 1.0, b, 0.0), Direction(0.0, 1.0, 1.0, 0.0, a))
     still = Direction(a * second / size, -b * first / size, a * b / size, second, -first)
-    return Frame(still, Direction(b * first / size, a * second / size, 1 / size, b * b * first, a * a * second))
+    return Frame(
+        still,
+        Direction(b * first / size, a * second / size, 1 / size, b * b * first, a * a * second),
+    )
 
 
 class Chain(NamedTuple):
@@ -109,7 +122,8 @@ PAIRS = ((0, 0), (0, 1), (1, 1))
 
 
 def second_order(chain: Chain, moments: Moments, frame: Frame) -> Estimate:
-    """The second derivative of f along the directions of `frame`, averaged over unit-Frobenius E of a sector.
+    """The second derivative of f along the directions of `frame`, averaged over unit-Frobenius E of
+    a sector.
 
     Args:
         chain: the loop.
@@ -117,8 +131,8 @@ def second_order(chain: Chain, moments: Moments, frame: Frame) -> Estimate:
         frame: two directions.
 
     Returns:
-        Entries (still, still), (still, turning), (turning, turning) and an estimate of the absolute error of each,
-        for quadrature and rounding; (3,) both.
+        Entries (still, still), (still, turning), (turning, turning) and an estimate of the absolute
+        error of each, for quadrature and rounding; (3,) both.
     """
     plain = _Kernels.of(chain, moments, frame, size=False)
     sizes = _Kernels.of(chain, moments, frame, size=True)
@@ -131,10 +145,12 @@ def second_order(chain: Chain, moments: Moments, frame: Frame) -> Estimate:
 
 
 def scalar_second_order(chain: Chain, frame: Frame) -> Estimate:
-    """The same for E = I / d^{1/2}, from f' and f'': (xi b + eta a)^2 f''/d + 2 xi eta f'/d; 0 for the power method.
+    """The same for E = I / d^{1/2}, from f' and f'': (xi b + eta a)^2 f''/d + 2 xi eta f'/d; 0 for
+    the power method.
 
-    With K = sum_{i<=m} x_i^2, N' = sum l_i x_i^2 and N'' = sum (l_i' + l_i^2) x_i^2 over i > m,
-    f' = E[K N' / D^2] and f'' = E[K N'' / D^2 - 2 K N'^2 / D^3], l_i = 2L d/dgamma log(mu_i / mu_1) <= 0.
+    With K = sum_{i<=m} x_i^2, N' = sum l_i x_i^2 and N'' = sum (l_i' + l_i^2) x_i^2 over i > m, f'
+    = E[K N' / D^2] and f'' = E[K N'' / D^2 - 2 K N'^2 / D^3], l_i = 2L d/dgamma log(mu_i / mu_1) <=
+    0.
     """
     if chain.one == 0:  # a power of a multiple of S is a multiple of a power of S
         return Estimate(np.zeros(3), np.zeros(3))
@@ -152,7 +168,12 @@ def scalar_second_order(chain: Chain, frame: Frame) -> Estimate:
 
     found, dim = _integral(integrand, chain.log_weights), len(values)
     grown = np.array([one.scale * (one.left + one.right) for one in frame])
-    both = np.array([[grown[i] * grown[j], frame[i].xi * frame[j].eta + frame[j].xi * frame[i].eta] for i, j in PAIRS])
+    both = np.array(
+        [
+            [grown[i] * grown[j], frame[i].xi * frame[j].eta + frame[j].xi * frame[i].eta]
+            for i, j in PAIRS
+        ]
+    )
     by_slope, by_bend = both[:, 1] / dim, both[:, 0] / dim
     value = by_slope * found.value[0] + by_bend * found.value[1]
     error = abs(by_slope) * found.error[0] + abs(by_bend) * found.error[1]
@@ -161,9 +182,11 @@ def scalar_second_order(chain: Chain, frame: Frame) -> Estimate:
 
 
 class _Kernels(NamedTuple):
-    """Matrices between functions of t: the change of the integrand is a sum of bilinear forms in u, x and (u x)^{1/2}.
+    """Matrices between functions of t: the change of the integrand is a sum of bilinear forms in u,
+    x and (u x)^{1/2}.
 
-    Each has an axis k of three entries in front. Index order is descending, so j <= i says that mu_j is the larger.
+    Each has an axis k of three entries in front. Index order is descending, so j <= i says that
+    mu_j is the larger.
     """
 
     lower: np.ndarray
@@ -193,7 +216,11 @@ class _Kernels(NamedTuple):
         clean = np.abs if size else np.asarray
         alpha, beta, kappa = (float(clean(moment)) for moment in moments)
         eye = np.eye(len(chain.values))
-        same, swapped, apart = alpha + (beta + kappa) * eye, beta + (alpha + kappa) * eye, kappa + (alpha + beta) * eye
+        same, swapped, apart = (
+            alpha + (beta + kappa) * eye,
+            beta + (alpha + kappa) * eye,
+            kappa + (alpha + beta) * eye,
+        )
         g = np.stack([_pulls(chain, direction, size=size) for direction in frame])
         inverse, once, twice = _repeated(chain)
         gamma = g * inverse * once
@@ -205,20 +232,36 @@ class _Kernels(NamedTuple):
         ends = np.stack([diagonal[p, :, None] * diagonal[q] for p, q in PAIRS])
         second = _second_terms(chain, frame, _product(g), inverse, twice, size=size) * swapped
         return cls(
-            squares * low, squares * (1 - low), turned * low, turned * (1 - low), ends * apart, product * low,
-            product * (1 - low), second.sum(2), np.diagonal(product, axis1=1, axis2=2), 1.0 if size else -1.0,
-        )  # fmt: skip
+            squares * low,
+            squares * (1 - low),
+            turned * low,
+            turned * (1 - low),
+            ends * apart,
+            product * low,
+            product * (1 - low),
+            second.sum(2),
+            np.diagonal(product, axis1=1, axis2=2),
+            1.0 if size else -1.0,
+        )
 
     def at(self, u: np.ndarray, x: np.ndarray, m: int) -> np.ndarray:
-        """The change of t tr(P_perp C (I + 2tC)^{-1}) det(I + 2tC)^{-1/2} / P at nodes, u and x (N, d); -> (3, N)."""
+        """The change of t tr(P_perp C (I + 2tC)^{-1}) det(I + 2tC)^{-1/2} / P at nodes, u and x
+        (N, d); -> (3, N).
+        """
         y, sign = np.sqrt(u * x), self.sign
         below, below_turned, ends = (
-            x @ kernel.transpose(0, 2, 1) for kernel in (self.lower, self.lower_turned, self.diagonals)
+            x @ kernel.transpose(0, 2, 1)
+            for kernel in (self.lower, self.lower_turned, self.diagonals)
         )
-        above, above_turned = (u @ kernel.transpose(0, 2, 1) for kernel in (self.upper, self.upper_turned))
-        lower, upper = (y @ kernel.transpose(0, 2, 1) for kernel in (self.lower_product, self.upper_product))
+        above, above_turned = (
+            u @ kernel.transpose(0, 2, 1) for kernel in (self.upper, self.upper_turned)
+        )
+        lower, upper = (
+            y @ kernel.transpose(0, 2, 1) for kernel in (self.lower_product, self.upper_product)
+        )
         second = self.second[:, None, :]
-        # second order of t tr(P_perp C (I + 2tC)^{-1}), with half of its first order times that of log det
+        # second order of t tr(P_perp C (I + 2tC)^{-1}), with half of its first order times that of
+        # log det
         outside = (
             u * u * below / 2
             + u * x * (above / 2 + sign * (below_turned / 2 + ends) + second)
@@ -237,7 +280,8 @@ class _Kernels(NamedTuple):
 def _pulls(chain: Chain, direction: Direction, *, size: bool) -> np.ndarray:
     """g_ij = xi b lambda_j + eta a lambda_i, (d, d), or what its rounding is relative to.
 
-    Where the two terms cancel, from differences to lambda_1 and lambda_2, which are exact where they are small.
+    Where the two terms cancel, from differences to lambda_1 and lambda_2, which are exact where
+    they are small.
     """
     _, _, scale, left, right = direction
     values = chain.values
@@ -249,11 +293,15 @@ def _pulls(chain: Chain, direction: Direction, *, size: bool) -> np.ndarray:
     shifted_size = abs(shifted[0]) + abs(shifted[1]) + abs(rest)
     if size:
         return abs(scale) * np.minimum(plain_size, shifted_size)
-    return scale * np.where(shifted_size < plain_size, shifted[0] + shifted[1] + rest, plain[0] + plain[1])
+    return scale * np.where(
+        shifted_size < plain_size, shifted[0] + shifted[1] + rest, plain[0] + plain[1]
+    )
 
 
 def _repeated(chain: Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """1 / mu_top, and with rho = mu_low / mu_top: sum_{k<L} rho^k and sum_{q<L-1} (L - 1 - q) rho^q; (d, d) each."""
+    """1 / mu_top, and with rho = mu_low / mu_top: sum_{k<L} rho^k and sum_{q<L-1} (L - 1 - q)
+    rho^q; (d, d) each.
+    """
     log_ratios, mu = chain.log_ratios, chain.mu
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.exp(-abs(log_ratios[:, None] - log_ratios))
@@ -273,13 +321,21 @@ def _product(g: np.ndarray) -> np.ndarray:
 
 
 def _second_terms(
-    chain: Chain, frame: Frame, product: np.ndarray, inverse: np.ndarray, twice: np.ndarray, *, size: bool
+    chain: Chain,
+    frame: Frame,
+    product: np.ndarray,
+    inverse: np.ndarray,
+    twice: np.ndarray,
+    *,
+    size: bool,
 ) -> np.ndarray:
     """The coefficient of E_ij E_ji in the second order of (M^L)_ii / mu_i^L, (3, d, d).
 
     j > i:  L xi eta lambda_j / mu_i + g_ij g_ji / mu_i^2 sum_q (L - 1 - q) (mu_j / mu_i)^q.
-    j <= i: the same less (g_ij g_ji / mu_i mu_j) (mu_j / mu_i)^{L-1} (sum_k (mu_i / mu_j)^k)^2, which goes with u_j,
-            L (xi eta lambda_j one - lambda_i taken) / (mu_i mu_j) - g_ij g_ji / mu_j^2 sum_q (L-1-q) (mu_i / mu_j)^q,
+    j <= i: the same less what goes with u_j,
+            (g_ij g_ji / mu_i mu_j) (mu_j / mu_i)^{L-1} (sum_k (mu_i / mu_j)^k)^2;
+            L (xi eta lambda_j one - lambda_i taken) / (mu_i mu_j)
+            - g_ij g_ji / mu_j^2 sum_q (L-1-q) (mu_i / mu_j)^q,
             taken = ((xi b)^2 + (eta a)^2) lambda_j + xi b eta a lambda_i.
     """
     clean = np.abs if size else np.asarray
@@ -297,16 +353,25 @@ def _second_terms(
         straight = scale * float(clean(one.left * two.left) + clean(one.right * two.right))
         above = exchange * loops * values * share[:, None] + both * inverse**2 * twice
         taken = straight * values + crossed * values[:, None]
-        below = loops * (chain.one * exchange * values + minus * values[:, None] * taken) * share * share[:, None]
+        below = (
+            loops
+            * (chain.one * exchange * values + minus * values[:, None] * taken)
+            * share
+            * share[:, None]
+        )
         found.append(np.where(low, below + minus * both * inverse**2 * twice, above))
     return np.stack(found)
 
 
-def _integral(integrand: Callable[[np.ndarray, np.ndarray], np.ndarray], log_weights: np.ndarray) -> Estimate:
-    """int P h ds, s = log t, by the trapezoidal rule over every breakpoint of P: entries of h may differ by any factor.
+def _integral(
+    integrand: Callable[[np.ndarray, np.ndarray], np.ndarray], log_weights: np.ndarray
+) -> Estimate:
+    """int P h ds, s = log t, by the trapezoidal rule over every breakpoint of P: entries of h may
+    differ by any factor.
 
     Args:
-        integrand: u, x, both (N, d) -> h and the sum of the moduli of its terms, (2, K, N); at most e^s on the left.
+        integrand: u, x, both (N, d) -> h and the sum of the moduli of its terms, (2, K, N); at most
+            e^s on the left.
         log_weights: log w_i, (d,), the largest 0.
 
     Returns:

@@ -1,10 +1,11 @@
 """The second-order change of the two layerwise losses off A = aI, B = bI (NumPy, float64).
 
-p = q + ASBq with A = aI + xi E, B = bI + eta E is p0 + M1 q + M2 q, M1_ij = E_ij g_ij, g_ij = xi b lambda_j +
-eta a lambda_i, M2 = xi eta E S E. What is averaged over E (`eigenloop.theory.stability`) and q is a polynomial in q:
-moments of a Gaussian of order two, four and six, over powers of two norms with LN, closed but for one integral without.
-Every sum is taken twice, of the terms and of their moduli: the second is the measure of what rounding leaves.
-Derived here; nothing of it is in arXiv 2606.00605.
+p = q + ASBq with A = aI + xi E, B = bI + eta E is p0 + M1 q + M2 q, M1_ij = E_ij g_ij, g_ij = xi b
+lambda_j + eta a lambda_i, M2 = xi eta E S E. What is averaged over E (`eigenloop.theory.stability`)
+and q is a polynomial in q: moments of a Gaussian of order two, four and six, over powers of two
+norms with LN, closed but for one integral without. Every sum is taken twice, of the terms and of
+their moduli: the second is the measure of what rounding leaves. Derived here; nothing of it is in
+arXiv 2606.00605.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gamma as gamma_function
 
-from eigenloop.theory.integrals import CUT, Estimate, Nodes, expectation, log_norm_mean, log_sum, safe_log
+from eigenloop.theory.integrals import (
+    CUT,
+    Estimate,
+    Nodes,
+    expectation,
+    log_norm_mean,
+    log_sum,
+    safe_log,
+)
 from eigenloop.theory.population import EPSILON, Rule, Target, refined
 from eigenloop.theory.stability.end_to_end import Moments
 
@@ -22,19 +31,25 @@ DIRECTIONS = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 
 
 class _Quadratic(NamedTuple):
-    """Second-order coefficients of sum_j w_j |y_j|^2 and its like; everything that is contracted with moments of q."""
+    """Second-order coefficients of sum_j w_j |y_j|^2 and its like; everything that is contracted
+    with moments of q.
+    """
 
     g: np.ndarray
     """g_ij, (3, d, d)."""
     exchange: np.ndarray
-    """xi eta ((alpha + kappa) lambda_i + beta sum lambda), (3, d): what M2 leaves on the diagonal."""
+    """xi eta ((alpha + kappa) lambda_i + beta sum lambda), (3, d): what M2 leaves on the
+    diagonal.
+    """
 
 
 def _sized(moments: Moments, *, size: bool) -> Moments:
     return Moments(*map(abs, moments)) if size else moments
 
 
-def _coefficients(values: np.ndarray, moments: Moments, a: float, b: float, *, size: bool) -> _Quadratic:
+def _coefficients(
+    values: np.ndarray, moments: Moments, a: float, b: float, *, size: bool
+) -> _Quadratic:
     """Of M1 and M2, or (`size`) of the moduli of their terms."""
     moments = _sized(moments, size=size)
     if size:
@@ -54,9 +69,18 @@ def _square_rows(g: np.ndarray, moments: Moments) -> np.ndarray:
 
 
 def _pair(left: np.ndarray, right: np.ndarray, moments: Moments) -> np.ndarray:
-    """Theta_ij: E[(sum E_ij L_ij c_i c_j)(sum E_kl R_kl c_k c_l)] = sum_ij Theta_ij c_i^2 c_j^2, (3, d, d)."""
-    diagonals = np.diagonal(left, axis1=1, axis2=2)[:, :, None] * np.diagonal(right, axis1=1, axis2=2)[:, None, :]
-    return moments.alpha * left * right + moments.beta * left * right.transpose(0, 2, 1) + moments.kappa * diagonals
+    """Theta_ij: E[(sum E_ij L_ij c_i c_j)(sum E_kl R_kl c_k c_l)] = sum_ij Theta_ij c_i^2 c_j^2,
+    (3, d, d).
+    """
+    diagonals = (
+        np.diagonal(left, axis1=1, axis2=2)[:, :, None]
+        * np.diagonal(right, axis1=1, axis2=2)[:, None, :]
+    )
+    return (
+        moments.alpha * left * right
+        + moments.beta * left * right.transpose(0, 2, 1)
+        + moments.kappa * diagonals
+    )
 
 
 def _fourth(theta: np.ndarray, nu: np.ndarray) -> np.ndarray:
@@ -85,7 +109,9 @@ def _second_times(vector: np.ndarray, nu: np.ndarray, weight: np.ndarray) -> np.
 
 
 class _Terms(NamedTuple):
-    """Coefficients of the moments of the layerwise loss with LN; the norms in units of their largest factor."""
+    """Coefficients of the moments of the layerwise loss with LN; the norms in units of their
+    largest factor.
+    """
 
     straight: np.ndarray
     cross: np.ndarray
@@ -111,16 +137,20 @@ class _Terms(NamedTuple):
         if kind == "second":
             return _second(self.straight, nu)
         if kind == "fourth":
-            return self.sign * (_fourth(self.cross, nu) + _second_times(self.second_b, nu, self.weight)) / 2
+            return (
+                self.sign
+                * (_fourth(self.cross, nu) + _second_times(self.second_b, nu, self.weight))
+                / 2
+            )
         return 3 / 8 * _sixth(self.square, nu, self.weight)
 
 
 def norm_second_order(row: np.ndarray, moments: Moments, a: float, b: float) -> Estimate:
     """The Hessian of the layerwise loss with LN, 2 - 2 E[W / (D1 D2)^{1/2}].
 
-    W = v.p, D1 = ||v||^2, D2 = ||p||^2, v = Sq:
-    -2 E[D1^{-1/2} (W2 D2^{-1/2} - W1 B1 D2^{-3/2}/2 - W0 B2 D2^{-3/2}/2 + 3 W0 B1^2 D2^{-5/2}/8)], B the change of D2,
-    is its second-order change. Feynman's parameter joins the two norms, as in `LayerwiseNorm`.
+    W = v.p, D1 = ||v||^2, D2 = ||p||^2, v = Sq: -2 E[D1^{-1/2} (W2 D2^{-1/2} - W1 B1 D2^{-3/2}/2 -
+    W0 B2 D2^{-3/2}/2 + 3 W0 B1^2 D2^{-5/2}/8)], B the change of D2, is its second-order change.
+    Feynman's parameter joins the two norms, as in `LayerwiseNorm`.
 
     Returns:
         Entries (dA, dA), (dA, dB), (dB, dB) and absolute errors, (3,) both.
@@ -130,8 +160,9 @@ def norm_second_order(row: np.ndarray, moments: Moments, a: float, b: float) -> 
 
     def value(rule: Rule) -> Estimate:
         total, error = np.zeros(6), 0.0
-        # y = 1 - x of Feynman's x: the weight of an eigenvalue of 0 is y r_i^2, and y must not round to 0. The powers
-        # of y beyond -1/2 stay in the integrand: it may rise like their inverse, and the rule cuts the ends by its own
+        # y = 1 - x of Feynman's x: the weight of an eigenvalue of 0 is y r_i^2, and y must not
+        # round to 0. The powers of y beyond -1/2 stay in the integrand: it may rise like their
+        # inverse, and the rule cuts the ends by its own
         y, y_weights = rule(-0.5, -0.5)
         log_weights = safe_log((1 - y)[:, None] * rho**2 + y[:, None] * r**2)
 
@@ -143,7 +174,9 @@ def norm_second_order(row: np.ndarray, moments: Moments, a: float, b: float) -> 
             def moment(nodes: Nodes, kind: str = kind) -> np.ndarray:
                 nu = np.exp(log_nu(nodes))
                 flat = nu.reshape(-1, row.size)
-                return np.concatenate([part.at(kind, flat) for part in terms], axis=1).reshape(*nu.shape[:2], 6)
+                return np.concatenate([part.at(kind, flat) for part in terms], axis=1).reshape(
+                    *nu.shape[:2], 6
+                )
 
             inner = expectation(moment, log_weights, bound=lambda nodes: log_sum(log_nu(nodes)))
             total += (
@@ -158,8 +191,11 @@ def norm_second_order(row: np.ndarray, moments: Moments, a: float, b: float) -> 
     return _polarised(Estimate(found.value[:3], found.error[:3] * found.value[3:]))
 
 
-def linear_second_order(row: np.ndarray, moments: Moments, a: float, b: float, target: Target) -> Estimate:
-    """The Hessian of the layerwise loss without LN: twice E[||M1 q||^2 + 2 r.M2 q], r = q + gamma Sq - v.
+def linear_second_order(
+    row: np.ndarray, moments: Moments, a: float, b: float, target: Target
+) -> Estimate:
+    """The Hessian of the layerwise loss without LN: twice E[||M1 q||^2 + 2 r.M2 q], r = q + gamma
+    Sq - v.
 
     Returns:
         Entries (dA, dA), (dA, dB), (dB, dB) and absolute errors, (3,) both.
@@ -168,17 +204,22 @@ def linear_second_order(row: np.ndarray, moments: Moments, a: float, b: float, t
     pull = plain if target == "unnormalized" else image_shares(row)
     ahead = (1 + a * b * row) / row.size
     found, sizes = (_coefficients(row, moments, a, b, size=size) for size in (False, True))
-    value = _square_rows(found.g, moments).sum((1, 2)) / row.size + 2 * found.exchange @ (ahead - pull.value)
+    value = _square_rows(found.g, moments).sum((1, 2)) / row.size + 2 * found.exchange @ (
+        ahead - pull.value
+    )
     spread = _square_rows(sizes.g, _sized(moments, size=True)).sum((1, 2)) / row.size
     spread = 4 * EPSILON * (spread + 2 * sizes.exchange @ (ahead + pull.value))
     return _polarised(Estimate(value, spread + 2 * sizes.exchange @ pull.value * float(pull.error)))
 
 
 def _polarised(found: Estimate) -> Estimate:
-    """Entries of H from the quadratic form at (xi, eta) = (1, 0), (0, 1), (1, 1): second-order changes, (3,)."""
+    """Entries of H from the quadratic form at (xi, eta) = (1, 0), (0, 1), (1, 1): second-order
+    changes, (3,).
+    """
     (first, second, both), errors = 2 * found.value, 2 * found.error
     return Estimate(
-        np.array([first, (both - first - second) / 2, second]), np.array([errors[0], errors.sum() / 2, errors[1]])
+        np.array([first, (both - first - second) / 2, second]),
+        np.array([errors[0], errors.sum() / 2, errors[1]]),
     )
 
 
@@ -195,9 +236,13 @@ def image_shares(row: np.ndarray) -> Estimate:
         return log_sum(_log_nu(nodes, log_weights[0]) + safe_log(rho)) - nodes.s / 2
 
     found = expectation(moment, log_weights, bound=bound, rise=0.5)
-    return Estimate(found.value[0] / np.sqrt(np.pi) / np.exp(log_norm_mean(row.size)), found.error[0])
+    return Estimate(
+        found.value[0] / np.sqrt(np.pi) / np.exp(log_norm_mean(row.size)), found.error[0]
+    )
 
 
 def _log_nu(nodes: Nodes, log_weights: np.ndarray) -> np.ndarray:
-    """log of t / (1 + 2 t w_i), the variance of c_i = x_i / w_i^{1/2} under the tilt, in units of 1/t."""
+    """log of t / (1 + 2 t w_i), the variance of c_i = x_i / w_i^{1/2} under the tilt, in units
+    of 1/t.
+    """
     return nodes.s[..., None] - np.logaddexp(0.0, nodes.s[..., None] + np.log(2) + log_weights)

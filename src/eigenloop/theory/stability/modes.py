@@ -1,15 +1,18 @@
-"""Is the scalar manifold A = aI, B = bI stable? The population Hessian there, exactly, in its three sectors.
+"""Is the scalar manifold A = aI, B = bI stable? The population Hessian there, exactly, in its three
+sectors.
 
-The Hessian commutes with O(d) acting on (dA, dB) by conjugation, so it splits into the multiples of I, the
-antisymmetric and the symmetric traceless matrices (dimensions 1, d(d-1)/2, d(d+1)/2 - 1), each with one symmetric 2 x 2
-matrix for (dA, dB): nine numbers. To average over rotations of S is to average over E, uniform in its sector:
+The Hessian commutes with O(d) acting on (dA, dB) by conjugation, so it splits into the multiples of
+I, the antisymmetric and the symmetric traceless matrices (dimensions 1, d(d-1)/2, d(d+1)/2 - 1),
+each with one symmetric 2 x 2 matrix for (dA, dB): nine numbers. To average over rotations of S is
+to average over E, uniform in its sector:
 
-    E[E_ij E_kl] = alpha delta_ik delta_jl + beta delta_il delta_jk + kappa delta_ij delta_kl,    E||E||_F^2 = 1.
+    E[E_ij E_kl] = alpha delta_ik delta_jl + beta delta_il delta_jk + kappa delta_ij delta_kl,
+        E||E||_F^2 = 1.
 
-With A = aI + xi E, B = bI + eta E and S = diag(lambda), one loop is M = I + ASB = diag(mu) + M1 + M2 with
-M1_ij = E_ij g_ij, g_ij = xi b lambda_j + eta a lambda_i, M2 = xi eta E S E. The second-order change of a loss is then
-a one-dimensional integral (`end_to_end`; `layerwise` without LN), or a two-dimensional one
-(layerwise with LN). Nothing of this is in arXiv 2606.00605.
+With A = aI + xi E, B = bI + eta E and S = diag(lambda), one loop is M = I + ASB = diag(mu) + M1 +
+M2 with M1_ij = E_ij g_ij, g_ij = xi b lambda_j + eta a lambda_i, M2 = xi eta E S E. The
+second-order change of a loss is then a one-dimensional integral (`end_to_end`; `layerwise` without
+LN), or a two-dimensional one (layerwise with LN). Nothing of this is in arXiv 2606.00605.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +30,13 @@ from eigenloop.theory.population import (
     check_gamma,
     log_ratios,
 )
-from eigenloop.theory.stability.end_to_end import Chain, Moments, frame, scalar_second_order, second_order
+from eigenloop.theory.stability.end_to_end import (
+    Chain,
+    Moments,
+    frame,
+    scalar_second_order,
+    second_order,
+)
 from eigenloop.theory.stability.layerwise import linear_second_order, norm_second_order
 
 
@@ -40,7 +49,9 @@ class Sector(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """What the Hessian does in one sector, in the basis (dA, dB) of unit-Frobenius perturbations."""
+    """What the Hessian does in one sector, in the basis (dA, dB) of unit-Frobenius
+    perturbations.
+    """
 
     sector: Sector
     hessian: np.ndarray
@@ -50,8 +61,9 @@ class Mode(NamedTuple):
     error: np.ndarray
     """(2, 2): an estimate of what quadrature and rounding leave in `hessian`."""
     eigenvalues: np.ndarray
-    """(2,), ascending; below 0 a perturbation grows by 1 - eta times it per step. They may have digits that `hessian`
-    has not: a small one under a large one is computed in a frame of its own."""
+    """(2,), ascending; below 0 a perturbation grows by 1 - eta times it per step. They may have
+    digits that `hessian` has not: a small one under a large one is computed in a frame of its
+    own."""
     eigenvalue_errors: np.ndarray
     """(2,): what quadrature and rounding leave in each."""
 
@@ -74,7 +86,10 @@ class Lowest(NamedTuple):
 
     @property
     def sign(self) -> int | None:
-        """1: no direction off the manifold falls. -1: one does. None: not decided, the modulus is within the error."""
+        """1: no direction off the manifold falls. -1: one does.
+
+        None: not decided, the modulus is within the error.
+        """
         return None if abs(self.value) <= self.error else 1 if self.value > 0 else -1
 
 
@@ -97,12 +112,14 @@ def hessian(setting: Setting, *, a: float, b: float) -> dict[str, Mode]:
     """The population Hessian of the loss at A = aI, B = bI, sector by sector: nine numbers.
 
     Args:
-        setting: `EndToEnd`, `LayerwiseNorm` or `LayerwiseLinear`; with many spectra their mean is taken.
+        setting: `EndToEnd`, `LayerwiseNorm` or `LayerwiseLinear`; with many spectra their mean is
+            taken.
         a: of A = aI.
         b: of B = bI; a b >= 0.
 
     Returns:
-        Sector name -> mode. Derived here; arXiv 2606.00605 has its entries in the scalar sector only (Lemma A.3).
+        Sector name -> mode. Derived here; arXiv 2606.00605 has its entries in the scalar sector
+        only (Lemma A.3).
 
     Raises:
         InputError: a b is negative or not finite.
@@ -116,17 +133,24 @@ def hessian(setting: Setting, *, a: float, b: float) -> dict[str, Mode]:
     if isinstance(setting, EndToEnd):
         return _end_to_end(setting, a, b, power_method=False)
     if isinstance(setting, LayerwiseNorm):
-        return _modes(setting, lambda row, sector: norm_second_order(row, sector.moments, a, b), np.eye(2))
+        return _modes(
+            setting, lambda row, sector: norm_second_order(row, sector.moments, a, b), np.eye(2)
+        )
     assert isinstance(setting, LayerwiseLinear)
     target = setting.target
-    return _modes(setting, lambda row, sector: linear_second_order(row, sector.moments, a, b, target), np.eye(2))
+    return _modes(
+        setting,
+        lambda row, sector: linear_second_order(row, sector.moments, a, b, target),
+        np.eye(2),
+    )
 
 
 def limit_hessian(setting: EndToEnd) -> dict[str, Mode]:
-    """lim gamma H at a = b = gamma^{1/2}, gamma -> infinity: its signs decide whether late training is stable.
+    """lim gamma H at a = b = gamma^{1/2}, gamma -> infinity: its signs decide whether late training
+    is stable.
 
-    A perturbation then enters through E/a and F/b only: the loop is (I + E/a) S (I + F/b), the power method on it.
-    In the scalar sector the limit is exactly 0.
+    A perturbation then enters through E/a and F/b only: the loop is (I + E/a) S (I + F/b), the
+    power method on it. In the scalar sector the limit is exactly 0.
 
     Example:
         >>> lowest_eigenvalue(limit_hessian(EndToEnd([2.0, 1.0], loops=3))).sign
@@ -136,21 +160,25 @@ def limit_hessian(setting: EndToEnd) -> dict[str, Mode]:
 
 
 def lowest_eigenvalue(modes: Mapping[str, Mode]) -> Lowest:
-    """The lowest eigenvalue off the scalar manifold, in the antisymmetric and the symmetric traceless sector.
+    """The lowest eigenvalue off the scalar manifold, in the antisymmetric and the symmetric
+    traceless sector.
 
     The error is the larger of the two sectors' where they cannot be told apart.
     """
     found = [
         Lowest(float(mode.eigenvalues[0]), float(mode.eigenvalue_errors[0]), name)
-        for name, mode in modes.items() if name != "scalar"
-    ]  # fmt: skip
+        for name, mode in modes.items()
+        if name != "scalar"
+    ]
     best = min(found, key=lambda one: one.value)
     close = [one.error for one in found if one.value - one.error <= best.value + best.error]
     return best._replace(error=max(close))
 
 
 def sharpness(modes: Mapping[str, Mode]) -> float:
-    """The largest eigenvalue of the whole Hessian; plain gradient descent is locally stable below 2 / learning rate."""
+    """The largest eigenvalue of the whole Hessian; plain gradient descent is locally stable
+    below 2 / learning rate.
+    """
     return max(float(mode.eigenvalues[-1]) for mode in modes.values())
 
 
@@ -159,8 +187,17 @@ def _end_to_end(setting: EndToEnd, a: float, b: float, *, power_method: bool) ->
     axes = frame(a, b, first=float(rows[0, 0]), second=float(rows[0, m]))
 
     def entries(row: np.ndarray, sector: Sector) -> Estimate:
-        log_ratio = log_ratios_of_power_method(row) if power_method else log_ratios(row[None], a * b)[0]
-        chain = Chain(row, log_ratio, 1.0 if power_method else a * b, 0.0 if power_method else 1.0, setting.loops, m)
+        log_ratio = (
+            log_ratios_of_power_method(row) if power_method else log_ratios(row[None], a * b)[0]
+        )
+        chain = Chain(
+            row,
+            log_ratio,
+            1.0 if power_method else a * b,
+            0.0 if power_method else 1.0,
+            setting.loops,
+            m,
+        )
         if sector.name == "scalar":
             return scalar_second_order(chain, axes)
         return second_order(chain, sector.moments, axes)
@@ -168,8 +205,12 @@ def _end_to_end(setting: EndToEnd, a: float, b: float, *, power_method: bool) ->
     return _modes(setting, entries, axes.matrix)
 
 
-def _modes(setting: Setting, entries: Callable[[np.ndarray, Sector], Estimate], axes: np.ndarray) -> dict[str, Mode]:
-    """H in every sector from `entries`: (row, sector) -> (H_11, H_12, H_22) along the rows of `axes`."""
+def _modes(
+    setting: Setting, entries: Callable[[np.ndarray, Sector], Estimate], axes: np.ndarray
+) -> dict[str, Mode]:
+    """H in every sector from `entries`: (row, sector) -> (H_11, H_12, H_22) along the rows of
+    `axes`.
+    """
     found = {}
     for sector in sectors(setting.dim):
         if sector.dimension == 0:
@@ -177,15 +218,21 @@ def _modes(setting: Setting, entries: Callable[[np.ndarray, Sector], Estimate], 
         each = [entries(row, sector) for row in setting.rows]
         values, errors = (np.mean([one[part] for one in each], axis=0) for part in (0, 1))
         turned = np.stack([_turned(one.value, axes) for one in each])
-        standard_error = turned.std(0, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.zeros((2, 2))
+        standard_error = (
+            turned.std(0, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.zeros((2, 2))
+        )
         matrix = turned.mean(0)
         error = _turned(errors, abs(axes)) + 4 * EPSILON * _turned(abs(values), abs(axes))
-        found[sector.name] = Mode(sector, matrix, standard_error, error, *symmetric_eigenvalues(values, errors))
+        found[sector.name] = Mode(
+            sector, matrix, standard_error, error, *symmetric_eigenvalues(values, errors)
+        )
     return found
 
 
 def _turned(entries: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """The matrix with these entries along `axes`, in the basis (dA, dB); (2, 2), symmetric to the bit."""
+    """The matrix with these entries along `axes`, in the basis (dA, dB); (2, 2), symmetric to
+    the bit.
+    """
     ((c, s), (p, q)), (first, cross, second) = axes, entries
     mixed = c * s * first + (c * q + s * p) * cross + p * q * second
     return np.array(
@@ -197,9 +244,11 @@ def _turned(entries: np.ndarray, axes: np.ndarray) -> np.ndarray:
 
 
 def symmetric_eigenvalues(entries: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues of [[x, z], [z, y]], entries x, z, y, and how far the errors of the entries can move them.
+    """Eigenvalues of [[x, z], [z, y]], entries x, z, y, and how far the errors of the entries can
+    move them.
 
-    Both rise with x and y; |z| pushes them apart. So their extremes over the box of errors lie at its corners.
+    Both rise with x and y; |z| pushes them apart. So their extremes over the box of errors lie at
+    its corners.
 
     Returns:
         Two eigenvalues, ascending, and their errors; (2,) both.
@@ -210,7 +259,8 @@ def symmetric_eigenvalues(entries: np.ndarray, errors: np.ndarray) -> tuple[np.n
     """
 
     def pair(x: float, z: float, y: float) -> tuple[float, float]:
-        # the smaller diagonal entry keeps its digits: the push is z^2 over a sum of positive numbers
+        # the smaller diagonal entry keeps its digits: the push is z^2 over a sum of positive
+        # numbers
         half = abs(y - x) / 2
         push = 0.0 if z == 0 else z * (z / (half + np.hypot(half, z)))
         return min(x, y) - push, max(x, y) + push

@@ -1,7 +1,9 @@
-"""The lemmas, remarks and assumptions of arXiv 2606.00605 as claims; `ledger` holds them in the paper's order.
+"""The lemmas, remarks and assumptions of arXiv 2606.00605 as claims; `ledger` holds them in the
+paper's order.
 
-`data` has Assumption 3.2 and Example 3.3, `looped` Appendix A, `linear` Appendix B, `layerwise` Appendix C and
-`auxiliary` Appendix F. `oracle` is what they measure with: the full 2d x 2d model, differentiated as it stands.
+`data` has Assumption 3.2 and Example 3.3, `looped` Appendix A, `linear` Appendix B, `layerwise`
+Appendix C and `auxiliary` Appendix F. `oracle` is what they measure with: the full 2d x 2d model,
+differentiated as it stands.
 """
 
 import re
@@ -21,7 +23,9 @@ def place(id: str) -> tuple[int, int]:
         True
     """
     number = re.search(r"[A-Z]\.(\d+)", id)
-    return next(i for i, begin in enumerate(ORDER) if id.startswith(begin)), int(number[1]) if number else 0
+    return next(i for i, begin in enumerate(ORDER) if id.startswith(begin)), int(
+        number[1]
+    ) if number else 0
 
 
 ledger.claims.sort(key=lambda claim: place(claim.id))

@@ -14,16 +14,24 @@ LOOPS = 10
 """L of the paper's looped experiments."""
 
 
-def unit_columns(rng: np.random.Generator, *, dim: int, samples: int, skew: float = 0.0) -> np.ndarray:
-    """X with unit columns, (d, n); skew > 0 stretches the axes by up to e^skew first, so that spectra differ widely."""
+def unit_columns(
+    rng: np.random.Generator, *, dim: int, samples: int, skew: float = 0.0
+) -> np.ndarray:
+    """X with unit columns, (d, n); skew > 0 stretches the axes by up to e^skew first, so that
+    spectra differ widely.
+    """
     x = rng.standard_normal((dim, samples)) * np.exp(skew * rng.random((dim, 1)))
     return x / np.linalg.norm(x, axis=0)
 
 
-def random_spectra(rng: np.random.Generator, *, dim: int, count: int, full_rank: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues of S = X X^T, (count, d) descending, of random X with unit columns, and n, (count,).
+def random_spectra(
+    rng: np.random.Generator, *, dim: int, count: int, full_rank: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of S = X X^T, (count, d) descending, of random X with unit columns, and n,
+    (count,).
 
-    n runs from 2 (d + 2 where S must have full rank) to 4d, and the skew of the columns from 0 to 3.
+    n runs from 2 (d + 2 where S must have full rank) to 4d, and the skew of the columns from 0 to
+    3.
     """
     rows, columns = [], []
     for _ in range(count):

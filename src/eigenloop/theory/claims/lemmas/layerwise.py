@@ -26,7 +26,7 @@ def long_path(steps: float) -> dynamics.Path:
 def one_layer(v: np.ndarray, w: np.ndarray, samples: oracle.Sampled) -> np.ndarray:
     """The last column before N, (b, 2d), with p = S W_12 q and s = q . W_22 q.
 
-    h_1 = V_11 p + s V_12 q,    h_2 = q + V_21 p + s V_22 q,    y = h_2 / (||h_1||^2 + ||h_2||^2)^{1/2}.
+    h_1 = V_11 p + s V_12 q,  h_2 = q + V_21 p + s V_22 q,  y = h_2 / (||h_1||^2 + ||h_2||^2)^{1/2}.
     """
     dim = samples.query.shape[1]
     q, gram = samples.query, samples.columns @ samples.columns.mT
@@ -39,7 +39,11 @@ def one_layer(v: np.ndarray, w: np.ndarray, samples: oracle.Sampled) -> np.ndarr
 
 def equivariant_maps(gram: np.ndarray, query: np.ndarray) -> dict[str, np.ndarray]:
     """Matrix functions with G(RX, Rq) = R G(X, q) R^T, (N, d, d) each."""
-    image = np.einsum("ij,nj->ni", gram, query) if gram.ndim == 2 else np.einsum("nij,nj->ni", gram, query)
+    image = (
+        np.einsum("ij,nj->ni", gram, query)
+        if gram.ndim == 2
+        else np.einsum("nij,nj->ni", gram, query)
+    )
     target = normalize(image)
     output = normalize(query + 0.7 * image)
     outer = {
@@ -54,7 +58,8 @@ def equivariant_maps(gram: np.ndarray, query: np.ndarray) -> dict[str, np.ndarra
 
 @ledger.claim(
     "lemC.1",
-    "For any V, W one layer with LN returns h_2/(||h_1||^2 + ||h_2||^2)^{1/2}; W_11, W_21 never enter.",
+    "For any V, W one layer with LN returns h_2/(||h_1||^2 + ||h_2||^2)^{1/2}; W_11, W_21 never"
+    " enter.",
     place="Lemma C.1",
     provenance="reconstructed",
 )
@@ -69,9 +74,12 @@ def one_layer_output(effort: Effort) -> Finding:
         found = oracle.outputs(v, w, samples, loops=1, norm=True)
         worst = max(worst, float(abs(found - normalize(column)[:, dim:]).max()))
     return within(
-        measured=worst, expected=0.0, tolerance=ROUNDING, relative=False,
+        measured=worst,
+        expected=0.0,
+        tolerance=ROUNDING,
+        relative=False,
         justification="the same arithmetic in another order",
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
@@ -79,8 +87,10 @@ def one_layer_output(effort: Effort) -> Finding:
     "If G(RX, Rq) = R G(X, q) R^T for every rotation R, then E[G] is a multiple of I.",
     place="Lemma C.2",
     provenance="stated",
-    quote='"If [..] exhibits rotational equivariance [..] then its expectation is a scalar multiple of the identity '
-    'matrix" (Lemma C.2)',
+    quote=(
+        '"If [..] exhibits rotational equivariance [..] then its expectation is a scalar multiple'
+        ' of the identity matrix" (Lemma C.2)'
+    ),
 )
 def equivariant_means(effort: Effort) -> Finding:
     """Five such G, d = 3, by quadrature on the sphere and over the rotations of a cube."""
@@ -100,10 +110,16 @@ def equivariant_means(effort: Effort) -> Finding:
         turned = max(turned, oracle.off_scalar(np.einsum("n,nij->ij", weight, fixed[name])))
     numbers["largest share off multiples of I with X held fixed"] = turned
     return within(
-        measured=worst, expected=0.0, tolerance=1e-11, relative=False, numbers=numbers,
-        justification="quadrature on the sphere converges geometrically, (1/3)^nodes here; its mean over rotations "
-        "is finite",
-    )  # fmt: skip
+        measured=worst,
+        expected=0.0,
+        tolerance=1e-11,
+        relative=False,
+        numbers=numbers,
+        justification=(
+            "quadrature on the sphere converges geometrically, (1/3)^nodes here; its mean over"
+            " rotations is finite"
+        ),
+    )
 
 
 @ledger.claim(
@@ -111,31 +127,48 @@ def equivariant_means(effort: Effort) -> Finding:
     "Gradient descent on one layer with LN keeps V_21 = aI, W_12 = bI and zeros elsewhere.",
     place="Lemma C.3",
     provenance="stated",
-    quote='"All other blocks are zero matrices", "This confirms that the block structure is preserved at step [..], '
-    'completing the inductive proof" (Lemma C.3)',
+    quote=(
+        '"All other blocks are zero matrices", "This confirms that the block structure is preserved'
+        ' at step [..], completing the inductive proof" (Lemma C.3)'
+    ),
 )
 def structure(effort: Effort) -> Finding:
     """Descent of the full model on the exact population of d = 2, against the scalar recursion."""
     steps, rate = effort.pick(50, 600), 0.5
-    full = oracle.descend(oracle.circle((2, 1)), loss="normalized", norm=True, learning_rate=rate, steps=steps)
+    full = oracle.descend(
+        oracle.circle((2, 1)), loss="normalized", norm=True, learning_rate=rate, steps=steps
+    )
     path = dynamics.recursion(LayerwiseNorm([2.0, 1.0]), learning_rate=rate, steps=steps)
     at = path.steps.astype(int)
     apart = float(max(abs(full.a[at] - path.a).max(), abs(full.b[at] - path.b).max()))
     return within(
-        measured=max(apart, full.off_structure), expected=0.0, tolerance=1e-9, relative=False,
-        justification="quadratures exact to rounding, f' interpolated to 1e-13; the recursion does not amplify errors",
-        numbers={"largest entry off the structure": full.off_structure, "largest difference from the recursion": apart,
-                 "steps": steps},
-    )  # fmt: skip
+        measured=max(apart, full.off_structure),
+        expected=0.0,
+        tolerance=1e-9,
+        relative=False,
+        justification=(
+            "quadratures exact to rounding, f' interpolated to 1e-13; the recursion does not"
+            " amplify errors"
+        ),
+        numbers={
+            "largest entry off the structure": full.off_structure,
+            "largest difference from the recursion": apart,
+            "steps": steps,
+        },
+    )
 
 
 @ledger.claim(
     "lemC.4.sign",
-    "The common factor of both updates is never positive, for any X and q: each sample's loss falls with gamma.",
+    "The common factor of both updates is never positive, for any X and q: each sample's loss falls"
+    " with gamma.",
     place="Appendix C.2.1, step 2",
     provenance="stated",
-    quote='"Prove that this common factor is non-positive", "Because this expression is non-positive for any [..] and '
-    '[..], its expectation must also be non-positive" (Appendix C.2.1, step 2)',
+    quote=(
+        '"Prove that this common factor is non-positive", "Because this expression is non-positive'
+        ' for any [..] and [..], its expectation must also be non-positive" (Appendix C.2.1,'
+        " step 2)"
+    ),
 )
 def slope_is_negative(effort: Effort) -> Finding:
     """Autodiff of single samples in the full model."""
@@ -143,9 +176,11 @@ def slope_is_negative(effort: Effort) -> Finding:
     gammas = np.concatenate([[0.0], np.logspace(-2, 2, 9)])
     slopes = oracle.gamma_slopes(samples, gammas, loss="normalized")
     return every(
-        int((slopes < 0).sum()), slopes.size, justification="a strict inequality has no tolerance",
+        int((slopes < 0).sum()),
+        slopes.size,
+        justification="a strict inequality has no tolerance",
         numbers={"largest slope": float(slopes.max())},
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
@@ -153,8 +188,10 @@ def slope_is_negative(effort: Effort) -> Finding:
     "gamma_t increases at every step and passes every bound.",
     place="Lemma C.4",
     provenance="stated",
-    quote='"[..] is a monotonically increasing sequence" (Appendix C.2.1, step 3); "The sequence [..] diverges to '
-    'positive infinity" (Lemma C.4)',
+    quote=(
+        '"[..] is a monotonically increasing sequence" (Appendix C.2.1, step 3); "The sequence [..]'
+        ' diverges to positive infinity" (Lemma C.4)'
+    ),
 )
 def gamma_diverges(effort: Effort) -> Finding:
     """The scalar recursion step by step; the flow that interpolates it far beyond."""
@@ -168,19 +205,26 @@ def gamma_diverges(effort: Effort) -> Finding:
         a, b = after
     path = long_path(effort.pick(10**15, 10**18))
     bounds = 10.0 ** np.arange(0, 5)
-    passed = [float(path.steps[path.gamma > bound][0]) if (path.gamma > bound).any() else None for bound in bounds]
+    passed = [
+        float(path.steps[path.gamma > bound][0]) if (path.gamma > bound).any() else None
+        for bound in bounds
+    ]
     rising = int((np.diff(path.gamma) > 0).sum())
     return every(
-        increasing + rising + sum(step is not None for step in passed), steps + len(path.gamma) - 1 + len(bounds),
+        increasing + rising + sum(step is not None for step in passed),
+        steps + len(path.gamma) - 1 + len(bounds),
         justification="an inequality at every step",
-        numbers={f"first recorded step with gamma above {bound:g}": step
-                 for bound, step in zip(bounds, passed, strict=True)},
-    )  # fmt: skip
+        numbers={
+            f"first recorded step with gamma above {bound:g}": step
+            for bound, step in zip(bounds, passed, strict=True)
+        },
+    )
 
 
 @ledger.claim(
     "lemC.5",
-    "gamma_t^3 grows by 12 eta Upsilon_2/d a step in the limit, so gamma_t lies between two multiples of t^{1/3}.",
+    "gamma_t^3 grows by 12 eta Upsilon_2/d a step in the limit, so gamma_t lies between two"
+    " multiples of t^{1/3}.",
     place="Lemma C.5",
     provenance="reconstructed",
 )
@@ -198,26 +242,42 @@ def gamma_grows(effort: Effort) -> Finding:
     expected = 12 * RATE * float(setting.upsilon2().value) / setting.dim
     share = path.gamma[chosen] / (expected * path.steps[chosen]) ** (1 / 3)
     return within(
-        measured=float(increments[-1]), expected=expected, tolerance=10 / (gammas[-1] * TASK2[-1]),
-        justification="f' = -2 Y2/gamma^3 (1 + O(1/(gamma lambda_d))): three norms of q + gamma Sq, one in G",
-        numbers={"steps": float(path.steps[chosen[-1]]), "gamma": float(gammas[-1]),
-                 "gamma_t/(12 eta Y2 t/d)^{1/3}, last": float(share[-1]), "its least": float(share.min()),
-                 "its largest": float(share.max())},
-        plot=Plot([Curve("gamma_t/(12 eta Y2 t/d)^{1/3}", path.steps[chosen], share, points=True),
-                   Curve("1", path.steps[chosen], np.ones(len(chosen)))], "step t", "share of the asymptote",
-                  yscale="linear"),
-    )  # fmt: skip
+        measured=float(increments[-1]),
+        expected=expected,
+        tolerance=10 / (gammas[-1] * TASK2[-1]),
+        justification=(
+            "f' = -2 Y2/gamma^3 (1 + O(1/(gamma lambda_d))): three norms of q + gamma Sq, one in G"
+        ),
+        numbers={
+            "steps": float(path.steps[chosen[-1]]),
+            "gamma": float(gammas[-1]),
+            "gamma_t/(12 eta Y2 t/d)^{1/3}, last": float(share[-1]),
+            "its least": float(share.min()),
+            "its largest": float(share.max()),
+        },
+        plot=Plot(
+            [
+                Curve("gamma_t/(12 eta Y2 t/d)^{1/3}", path.steps[chosen], share, points=True),
+                Curve("1", path.steps[chosen], np.ones(len(chosen))),
+            ],
+            "step t",
+            "share of the asymptote",
+            yscale="linear",
+        ),
+    )
 
 
 @ledger.claim(
     "lemC.5.conservation",
-    "a^2 - b^2 is quasi-conserved: each step multiplies it by 1 - (eta f'(gamma)/d)^2, so that, from 1, it never rises "
-    "nor falls under 0 (while eta |f'|/d <= 1).",
+    "a^2 - b^2 is quasi-conserved: each step multiplies it by 1 - (eta f'(gamma)/d)^2, so that,"
+    " from 1, it never rises nor falls under 0 (while eta |f'|/d <= 1).",
     place="Appendix C.2.2, result (2)",
     provenance="reconstructed",
 )
 def quasi_conserved(effort: Effort) -> Finding:
-    """The full model's descent in d = 2, one layer and three loops, against f' from its integral."""
+    """The full model's descent in d = 2, one layer and three loops, against f' from its
+    integral.
+    """
     steps, rate, worst, numbers = effort.pick(50, 300), 0.5, 0.0, {}
     kept = True
     cases: list[tuple[str, LayerwiseNorm | EndToEnd, oracle.Loss, int]] = [
@@ -226,19 +286,37 @@ def quasi_conserved(effort: Effort) -> Finding:
     ]
     for name, setting, loss, loops in cases:
         full = oracle.descend(
-            oracle.circle((2, 1), queries=256), loss=loss, loops=loops, norm=True, learning_rate=rate, steps=steps
+            oracle.circle((2, 1), queries=256),
+            loss=loss,
+            loops=loops,
+            norm=True,
+            learning_rate=rate,
+            steps=steps,
         )
         c = full.a**2 - full.b**2
-        k = np.array([rate / 2 * float(setting.slope(float(gamma)).value) for gamma in full.gamma[:-1]])
+        k = np.array(
+            [rate / 2 * float(setting.slope(float(gamma)).value) for gamma in full.gamma[:-1]]
+        )
         worst = max(worst, float(abs(c[1:] - c[:-1] * (1 - k**2)).max()))
         kept = kept and bool((np.diff(c) <= 1e-15).all() and (c >= 0).all() and (abs(k) <= 1).all())
         numbers[f"{name}: a^2 - b^2 at the end"] = float(c[-1])
         numbers[f"{name}: largest eta |f'|/d"] = float(abs(k).max())
     found = within(
-        measured=worst, expected=0.0, tolerance=1e-10, relative=False, numbers={**numbers, "steps": steps},
-        justification="the law at every step of the full model, every entry free; both quadratures exact to rounding",
-    )  # fmt: skip
-    return found if kept else Finding("fails", "rises or turns negative", "falls, at least 0", None, "every step")
+        measured=worst,
+        expected=0.0,
+        tolerance=1e-10,
+        relative=False,
+        numbers={**numbers, "steps": steps},
+        justification=(
+            "the law at every step of the full model, every entry free; both quadratures exact to"
+            " rounding"
+        ),
+    )
+    return (
+        found
+        if kept
+        else Finding("fails", "rises or turns negative", "falls, at least 0", None, "every step")
+    )
 
 
 @ledger.claim(
@@ -250,8 +328,10 @@ def quasi_conserved(effort: Effort) -> Finding:
 def ratio_tends_to_one(effort: Effort) -> Finding:
     """Along the population's descent on Task 2 to 10^12 steps, one layer and ten loops."""
     steps = effort.pick(10**10, 10**12)
-    paths = {"one layer": dynamics.long_run(LayerwiseNorm(TASK2), learning_rate=RATE, steps=steps),
-             "ten loops": dynamics.long_run(EndToEnd(TASK2, LOOPS), learning_rate=RATE, steps=steps)}  # fmt: skip
+    paths = {
+        "one layer": dynamics.long_run(LayerwiseNorm(TASK2), learning_rate=RATE, steps=steps),
+        "ten loops": dynamics.long_run(EndToEnd(TASK2, LOOPS), learning_rate=RATE, steps=steps),
+    }
     passed, count, numbers, curves = 0, 0, {}, []
     for name, path in paths.items():
         later = path.steps >= 10
@@ -262,10 +342,15 @@ def ratio_tends_to_one(effort: Effort) -> Finding:
         numbers[f"{name}: a/b at step {steps:g}"] = float(ratio[-1])
         curves.append(Curve(name, path.steps[later], ratio - 1))
     return every(
-        passed, count, numbers=numbers,
-        justification="a^2 - b^2 <= 1 leaves a/b - 1 <= 1/(2 b^2), which goes to 0 as b grows; below 1 % at the end",
+        passed,
+        count,
+        numbers=numbers,
+        justification=(
+            "a^2 - b^2 <= 1 leaves a/b - 1 <= 1/(2 b^2), which goes to 0 as b grows; below 1 % at"
+            " the end"
+        ),
         plot=Plot(curves, "step", "a/b - 1"),
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
@@ -280,21 +365,32 @@ def loss_bounded(effort: Effort) -> Finding:
     gammas, passed = np.array([0.1, 1.0, 10.0]), 0
     bounds = loss_bound(samples.columns @ samples.columns.mT, samples.query, gammas)
     for gamma, bound in zip(gammas, bounds, strict=True):
-        found = oracle.losses(*oracle.scalar_weights(4, gamma, 1.0), samples, loss="normalized", norm=True)
+        found = oracle.losses(
+            *oracle.scalar_weights(4, gamma, 1.0), samples, loss="normalized", norm=True
+        )
         passed += int((found <= bound * (1 + 1e-9) + 1e-15).sum())
     grid, share = _shares(effort)
     return every(
-        passed + int((share <= 2).sum()), bounds.size + len(grid), justification="an inequality, rounding aside",
+        passed + int((share <= 2).sum()),
+        bounds.size + len(grid),
+        justification="an inequality, rounding aside",
         numbers={"largest gamma^2 f/Y2": float(share.max())},
-        plot=Plot([Curve("gamma^2 f/Y2", grid, share, points=True),
-                   Curve("the proof's bound", grid, np.full(len(grid), 2.0))],
-                  "gamma", "gamma^2 f(gamma)/Upsilon_2", yscale="linear"),
-    )  # fmt: skip
+        plot=Plot(
+            [
+                Curve("gamma^2 f/Y2", grid, share, points=True),
+                Curve("the proof's bound", grid, np.full(len(grid), 2.0)),
+            ],
+            "gamma",
+            "gamma^2 f(gamma)/Upsilon_2",
+            yscale="linear",
+        ),
+    )
 
 
 @ledger.claim(
     "lemC.6.limit",
-    "gamma^2 f(gamma) tends to Upsilon_2: the bound of Lemma C.6, which is all that its proof needs, is twice that.",
+    "gamma^2 f(gamma) tends to Upsilon_2: the bound of Lemma C.6, which is all that its proof"
+    " needs, is twice that.",
     place="beside Lemma C.6",
     provenance="ours",
 )
@@ -302,26 +398,34 @@ def loss_limit(effort: Effort) -> Finding:
     """f of Task 2 from its integral."""
     grid, share = _shares(effort)
     return within(
-        measured=float(share[-1]), expected=1.0, tolerance=10 / (grid[-1] * TASK2[-1]),
-        justification="gamma^2 f = Y2 (1 + O(1/(gamma lambda_d)))", numbers={"gamma": float(grid[-1])},
-    )  # fmt: skip
+        measured=float(share[-1]),
+        expected=1.0,
+        tolerance=10 / (grid[-1] * TASK2[-1]),
+        justification="gamma^2 f = Y2 (1 + O(1/(gamma lambda_d)))",
+        numbers={"gamma": float(grid[-1])},
+    )
 
 
 def _shares(effort: Effort) -> tuple[np.ndarray, np.ndarray]:
     """gamma and gamma^2 f(gamma)/Upsilon_2 on Task 2."""
     setting, grid = LayerwiseNorm(TASK2), np.logspace(-1, 6, effort.pick(8, 15))
     constant = float(setting.upsilon2().value)
-    return grid, np.array([float(setting.loss(float(gamma)).value) * gamma**2 / constant for gamma in grid])
+    return grid, np.array(
+        [float(setting.loss(float(gamma)).value) * gamma**2 / constant for gamma in grid]
+    )
 
 
 @ledger.claim(
     "lemC.6.time",
-    "The loss is below eps for good after (d/(12 eta Y2)) (2 Y2/eps)^{3/2} steps, up to a factor that tends to 1.",
+    "The loss is below eps for good after (d/(12 eta Y2)) (2 Y2/eps)^{3/2} steps, up to a factor"
+    " that tends to 1.",
     place="Lemma C.6",
     provenance="reconstructed",
 )
 def steps_needed(effort: Effort) -> Finding:
-    """Where the loss along the path crosses eps, against f <= 2 Y2/gamma^2 and gamma_t^3 ~ 12 eta Y2 t/d."""
+    """Where the loss along the path crosses eps, against f <= 2 Y2/gamma^2 and gamma_t^3 ~ 12
+    eta Y2 t/d.
+    """
     setting = LayerwiseNorm(TASK2)
     constant = float(setting.upsilon2().value)
     path = long_path(10**15)
@@ -331,10 +435,20 @@ def steps_needed(effort: Effort) -> Finding:
     enough = setting.dim / (12 * RATE * constant) * (2 * constant / losses) ** 1.5
     most = 1 + 30 / path.gamma[late]
     return every(
-        int((steps <= enough * most).sum()) + int((np.diff(losses) < 0).sum()), 2 * len(steps) - 1,
-        justification="an inequality; three halves of the O(1/(gamma lambda_d)) in gamma^2 f, and that of gamma_t^3; "
-        "and every loss below the one before",
-        numbers={"eps at the last": float(losses[-1]), "share of that many steps, last": float(steps[-1] / enough[-1]),
-                 "first": float(steps[0] / enough[0])},
-        plot=Plot([Curve("steps", losses, steps, points=True), Curve("enough", losses, enough)], "eps", "T(eps)"),
-    )  # fmt: skip
+        int((steps <= enough * most).sum()) + int((np.diff(losses) < 0).sum()),
+        2 * len(steps) - 1,
+        justification=(
+            "an inequality; three halves of the O(1/(gamma lambda_d)) in gamma^2 f, and that of"
+            " gamma_t^3; and every loss below the one before"
+        ),
+        numbers={
+            "eps at the last": float(losses[-1]),
+            "share of that many steps, last": float(steps[-1] / enough[-1]),
+            "first": float(steps[0] / enough[0]),
+        },
+        plot=Plot(
+            [Curve("steps", losses, steps, points=True), Curve("enough", losses, enough)],
+            "eps",
+            "T(eps)",
+        ),
+    )

@@ -11,7 +11,14 @@ from eigenloop.numerics.statistics import fit_power_law, standard_error
 from eigenloop.theory import dynamics
 from eigenloop.theory.bounds import slope_bound
 from eigenloop.theory.claims.lemmas import oracle
-from eigenloop.theory.claims.lemmas.book import LOOPS, TASK2, ledger, random_spectra, unit_columns, unit_vectors
+from eigenloop.theory.claims.lemmas.book import (
+    LOOPS,
+    TASK2,
+    ledger,
+    random_spectra,
+    unit_columns,
+    unit_vectors,
+)
 from eigenloop.theory.population import EndToEnd
 
 ROUNDING = 1e-12
@@ -45,12 +52,15 @@ def long_path(rate: float, steps: float) -> dynamics.Path:
 
 @ledger.claim(
     "lemA.1",
-    "With V_21 = aI, W_12 = bI, zeros elsewhere, the model returns N((I + ab S)^L q), with the loss of Eq. (D.1).",
+    "With V_21 = aI, W_12 = bI, zeros elsewhere, the model returns N((I + ab S)^L q), with the loss"
+    " of Eq. (D.1).",
     place="Lemma A.1",
     provenance="reconstructed",
 )
 def forward_reduction(effort: Effort) -> Finding:
-    """The full model, layer by layer, against the matrix power; its losses against sines from the spectrum."""
+    """The full model, layer by layer, against the matrix power; its losses against sines from
+    the spectrum.
+    """
     rng = effort.generator()
     samples = draw_samples(rng, dim=4, samples=7, count=effort.pick(64, 512))
     values, c = coordinates(samples)
@@ -61,14 +71,22 @@ def forward_reduction(effort: Effort) -> Finding:
             found = oracle.outputs(*weights, samples, loops=loops, norm=True)
             worst = max(worst, abs(found - scalar_loops(samples, gamma=a * b, loops=loops)).max())
         full = oracle.losses(*weights, samples, loss="end to end", loops=5, norm=True)
-        sines = [predicted_sines(v, q, loops=5, gamma=a * b)[-1] for v, q in zip(values, c, strict=True)]
+        sines = [
+            predicted_sines(v, q, loops=5, gamma=a * b)[-1] for v, q in zip(values, c, strict=True)
+        ]
         worst_loss = max(worst_loss, abs(full - np.square(sines)).max())
     return within(
-        measured=float(max(worst, worst_loss)), expected=0.0, tolerance=ROUNDING, relative=False,
+        measured=float(max(worst, worst_loss)),
+        expected=0.0,
+        tolerance=ROUNDING,
+        relative=False,
         justification="both sides are the same arithmetic in another order",
-        numbers={"largest difference of outputs": worst, "largest difference of losses": worst_loss,
-                 "samples": len(c)},
-    )  # fmt: skip
+        numbers={
+            "largest difference of outputs": worst,
+            "largest difference of losses": worst_loss,
+            "samples": len(c),
+        },
+    )
 
 
 @ledger.claim(
@@ -76,7 +94,10 @@ def forward_reduction(effort: Effort) -> Finding:
     "At A = aI, B = bI the six inactive blocks have zero gradient, on each sample.",
     place="Lemma A.2",
     provenance="stated",
-    quote='"the sample directional derivative of [..] is zero for every inactive perturbation" (Lemma A.2, proof)',
+    quote=(
+        '"the sample directional derivative of [..] is zero for every inactive perturbation" (Lemma'
+        " A.2, proof)"
+    ),
 )
 def inactive_blocks(effort: Effort) -> Finding:
     """Every sample's gradient of the full model."""
@@ -84,41 +105,63 @@ def inactive_blocks(effort: Effort) -> Finding:
     worst, smallest = 0.0, np.inf
     for a, b, loops in ((1.0, 0.0, 3), (1.3, 0.8, 3)):
         found = oracle.gradients(
-            *oracle.scalar_weights(4, a, b), samples, loss="end to end", loops=loops, norm=True, each=True
+            *oracle.scalar_weights(4, a, b),
+            samples,
+            loss="end to end",
+            loops=loops,
+            norm=True,
+            each=True,
         )
         worst = max(worst, float(abs(found.inactive).max()))
         smallest = min(smallest, float(np.median(abs(found.active[1]).max((1, 2)))))
     return within(
-        measured=worst, expected=0.0, tolerance=ROUNDING * smallest, relative=False,
-        justification="rounding, relative to the active blocks' gradients; sums of exact zeros are zero",
+        measured=worst,
+        expected=0.0,
+        tolerance=ROUNDING * smallest,
+        relative=False,
+        justification=(
+            "rounding, relative to the active blocks' gradients; sums of exact zeros are zero"
+        ),
         numbers={"median of the active gradients": smallest, "samples": len(samples.query)},
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "lemA.3",
-    "At A = aI, B = bI the population gradients of A and B are (b f'(gamma)/d) I and (a f'(gamma)/d) I.",
+    "At A = aI, B = bI the population gradients of A and B are (b f'(gamma)/d) I and (a"
+    " f'(gamma)/d) I.",
     place="Lemma A.3",
     provenance="reconstructed",
 )
 def active_gradients(effort: Effort) -> Finding:
-    """Full-model autodiff on the exact population of d = 2 against the one-dimensional integral for f'."""
+    """Full-model autodiff on the exact population of d = 2 against the one-dimensional integral
+    for f'.
+    """
     worst, numbers = 0.0, {}
     for multiplicities in ((2, 1), (3, 1))[: effort.pick(1, 2)]:
         # the integrand's nearest pole lies (mu_2/mu_1)^L off the real axis: 0.0145 at worst here
         population = oracle.circle(multiplicities, queries=effort.pick(128, 2048))
         for a, b, loops in ((1.0, 0.0, 3), (1.2, 0.9, 3), (0.8, 2.5, 5))[: effort.pick(2, 3)]:
             weights = oracle.scalar_weights(2, a, b)
-            found = oracle.gradients(*weights, population, loss="end to end", loops=loops, norm=True)
+            found = oracle.gradients(
+                *weights, population, loss="end to end", loops=loops, norm=True
+            )
             slope = float(EndToEnd([float(m) for m in multiplicities], loops).slope(a * b).value)
             for block, factor in zip(found.active, (b, a), strict=True):
-                worst = max(worst, float(abs(block - factor * slope / 2 * np.eye(2)).max() / abs(slope)))
+                worst = max(
+                    worst, float(abs(block - factor * slope / 2 * np.eye(2)).max() / abs(slope))
+                )
             numbers[f"f' at lambda = {multiplicities}, a = {a:g}, b = {b:g}, L = {loops}"] = slope
     return within(
-        measured=worst, expected=0.0, tolerance=1e-10, relative=False,
-        justification="the quadratures over two angles and over t are exact to rounding; relative to f'",
+        measured=worst,
+        expected=0.0,
+        tolerance=1e-10,
+        relative=False,
+        justification=(
+            "the quadratures over two angles and over t are exact to rounding; relative to f'"
+        ),
         numbers=numbers,
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
@@ -139,11 +182,15 @@ def slope_is_negative(effort: Effort) -> Finding:
         slopes += [EndToEnd(rows, LOOPS).slope(gamma).value for gamma in (0.0, 1e-2, 1.0, 1e2, 1e6)]
     population = np.concatenate(slopes)
     return every(
-        int((single < 0).sum() + (population < 0).sum()), single.size + population.size,
+        int((single < 0).sum() + (population < 0).sum()),
+        single.size + population.size,
         justification="a strict inequality has no tolerance",
-        numbers={"single samples": single.size, "spectra and gammas": population.size,
-                 "largest f' found": float(max(single.max(), population.max()))},
-    )  # fmt: skip
+        numbers={
+            "single samples": single.size,
+            "spectra and gammas": population.size,
+            "largest f' found": float(max(single.max(), population.max())),
+        },
+    )
 
 
 @ledger.claim(
@@ -157,17 +204,22 @@ def slope_is_bounded(effort: Effort) -> Finding:
     loops, gammas = 3, np.logspace(-1, 4, effort.pick(6, 11))
     samples = draw_samples(effort.generator(), dim=3, samples=6, count=effort.pick(300, 3000))
     values = coordinates(samples)[0]
-    scaled = gammas[:, None] ** 2 * abs(oracle.gamma_slopes(samples, gammas, loss="end to end", loops=loops))
+    scaled = gammas[:, None] ** 2 * abs(
+        oracle.gamma_slopes(samples, gammas, loss="end to end", loops=loops)
+    )
     ratios = scaled / (loops / 2 / values[:, -1])
     return every(
-        int((ratios <= 1).sum()), ratios.size, justification="an inequality has no tolerance",
+        int((ratios <= 1).sum()),
+        ratios.size,
+        justification="an inequality has no tolerance",
         numbers={"largest ratio to (L/2)/lambda_d": float(ratios.max())},
-    )  # fmt: skip
+    )
 
 
 @ledger.claim(
     "lemA.4.bound.constant",
-    "The best such bound is (L/2)(1/lambda_d - 1/lambda_1): no sample passes it, and two eigenvalues attain it.",
+    "The best such bound is (L/2)(1/lambda_d - 1/lambda_1): no sample passes it, and two"
+    " eigenvalues attain it.",
     place="beside Lemma A.4",
     provenance="ours",
 )
@@ -182,13 +234,24 @@ def best_bound(effort: Effort) -> Finding:
         np.concatenate([samples.query, query[None] / np.linalg.norm(query)]),
     )
     bounds = slope_bound(coordinates(samples)[0], loops=loops)
-    ratios = gammas[:, None] ** 2 * abs(oracle.gamma_slopes(samples, gammas, loss="end to end", loops=loops)) / bounds
+    ratios = (
+        gammas[:, None] ** 2
+        * abs(oracle.gamma_slopes(samples, gammas, loss="end to end", loops=loops))
+        / bounds
+    )
     sharp = float(ratios[-1, -1])
     return every(
-        int((ratios <= 1).sum()) + int(sharp > 0.999), ratios.size + 1,
-        justification="an inequality has no tolerance; sharp up to 1/gamma where q lies in span(u_1, u_d), gamma = 1e4",
-        numbers={"largest ratio to the bound": float(ratios[:, :-1].max()), "ratio where it is sharp": sharp},
-    )  # fmt: skip
+        int((ratios <= 1).sum()) + int(sharp > 0.999),
+        ratios.size + 1,
+        justification=(
+            "an inequality has no tolerance; sharp up to 1/gamma where q lies in span(u_1, u_d),"
+            " gamma = 1e4"
+        ),
+        numbers={
+            "largest ratio to the bound": float(ratios[:, :-1].max()),
+            "ratio where it is sharp": sharp,
+        },
+    )
 
 
 @ledger.claim(
@@ -201,13 +264,23 @@ def slope_limit(effort: Effort) -> Finding:
     """f' from its own integral at growing gamma, against the integral for Upsilon_1."""
     gammas, scaled, limit = _scaled_slopes(effort)
     return within(
-        measured=float(scaled[-1]), expected=limit, tolerance=2 * (LOOPS + 1) / (gammas[-1] * TASK2[-1]),
-        justification="each r_i^{2L} and each 1/(1 + gamma lambda_i) is off by at most 1/(gamma lambda_d), 2L + 2 "
-        "of them",
+        measured=float(scaled[-1]),
+        expected=limit,
+        tolerance=2 * (LOOPS + 1) / (gammas[-1] * TASK2[-1]),
+        justification=(
+            "each r_i^{2L} and each 1/(1 + gamma lambda_i) is off by at most 1/(gamma lambda_d), 2L"
+            " + 2 of them"
+        ),
         numbers={"gamma": float(gammas[-1])},
-        plot=Plot([Curve("|-gamma^2 f'/Y1 - 1|", gammas, abs(scaled / limit - 1), points=True),
-                   Curve("1/gamma", gammas, 1 / gammas)], "gamma", "relative distance from Upsilon_1"),
-    )  # fmt: skip
+        plot=Plot(
+            [
+                Curve("|-gamma^2 f'/Y1 - 1|", gammas, abs(scaled / limit - 1), points=True),
+                Curve("1/gamma", gammas, 1 / gammas),
+            ],
+            "gamma",
+            "relative distance from Upsilon_1",
+        ),
+    )
 
 
 @ledger.claim(
@@ -222,9 +295,13 @@ def slope_order(effort: Effort) -> Finding:
     late = (gammas >= 1e3) & (gammas <= 1e6)
     order = fit_power_law(gammas[late], abs(scaled[late] / limit - 1)).exponent
     return within(
-        measured=order, expected=-1.0, tolerance=0.02,
-        justification="the next order at gamma = 10^3, (2L + 2)/(gamma lambda_d) = 0.022 of the first at most",
-    )  # fmt: skip
+        measured=order,
+        expected=-1.0,
+        tolerance=0.02,
+        justification=(
+            "the next order at gamma = 10^3, (2L + 2)/(gamma lambda_d) = 0.022 of the first at most"
+        ),
+    )
 
 
 def _scaled_slopes(effort: Effort) -> tuple[np.ndarray, np.ndarray, float]:
@@ -236,24 +313,35 @@ def _scaled_slopes(effort: Effort) -> tuple[np.ndarray, np.ndarray, float]:
 
 @ledger.claim(
     "lemA.4.constant",
-    "Upsilon_1 is the mean over q of 2L P R/(P + W)^2, positive and finite (P, W, R sums of c_i^2 over the spectrum).",
+    "Upsilon_1 is the mean over q of 2L P R/(P + W)^2, positive and finite (P, W, R sums of c_i^2"
+    " over the spectrum).",
     place="Lemma A.4",
     provenance="reconstructed",
 )
 def upsilon1_sampled(effort: Effort) -> Finding:
-    """A plain mean over sampled q, bounded by (L/2)(1/lambda_d - 1/lambda_1), against the integral."""
+    """A plain mean over sampled q, bounded by (L/2)(1/lambda_d - 1/lambda_1), against the
+    integral.
+    """
     values = np.array(TASK2)
     m, rho = top_multiplicity(values), values / values[0]
-    squares = unit_vectors(effort.generator(), dim=values.size, count=effort.pick(100_000, 1_000_000)) ** 2
+    squares = (
+        unit_vectors(effort.generator(), dim=values.size, count=effort.pick(100_000, 1_000_000))
+        ** 2
+    )
     rest = squares[:, m:] @ (rho[m:] ** (2 * LOOPS - 1) * (1 - rho[m:]) / values[0])
     whole = squares @ rho ** (2 * LOOPS)
     sampled = 2 * LOOPS * squares[:, :m].sum(1) * rest / whole**2
     return within_sigmas(
-        measured=float(sampled.mean()), expected=float(EndToEnd(TASK2, LOOPS).upsilon1().value),
-        standard_error=float(standard_error(sampled)), sigmas=6,
-        numbers={"samples": len(sampled), "largest sample": float(sampled.max()),
-                 "its bound": float(slope_bound(values[None], loops=LOOPS)[0])},
-    )  # fmt: skip
+        measured=float(sampled.mean()),
+        expected=float(EndToEnd(TASK2, LOOPS).upsilon1().value),
+        standard_error=float(standard_error(sampled)),
+        sigmas=6,
+        numbers={
+            "samples": len(sampled),
+            "largest sample": float(sampled.max()),
+            "its bound": float(slope_bound(values[None], loops=LOOPS)[0]),
+        },
+    )
 
 
 @ledger.claim(
@@ -275,12 +363,15 @@ def gamma_increases(effort: Effort) -> Finding:
             increasing += after[0] * after[1] > a * b and after[0] >= a and after[1] > b
             a, b = after
         numbers[f"gamma after {steps:,} steps at {rate:g}"] = a * b
-    return every(increasing, steps * len(rates), justification="an inequality at every step", numbers=numbers)
+    return every(
+        increasing, steps * len(rates), justification="an inequality at every step", numbers=numbers
+    )
 
 
 @ledger.claim(
     "lemA.5.growth",
-    "gamma_{t+1}^2 - gamma_t^2 -> 4 eta Upsilon_1/d, so gamma_t grows like t^{1/2} and a_t, b_t like t^{1/4}.",
+    "gamma_{t+1}^2 - gamma_t^2 -> 4 eta Upsilon_1/d, so gamma_t grows like t^{1/2} and a_t, b_t"
+    " like t^{1/4}.",
     place="Lemma A.5",
     provenance="reconstructed",
 )
@@ -299,10 +390,25 @@ def gamma_grows(effort: Effort) -> Finding:
     expected = 4 * rate * float(setting.upsilon1().value) / setting.dim
     ratio = path.a[chosen[-1]] / path.b[chosen[-1]]
     return within(
-        measured=float(increments[-1]), expected=expected, tolerance=2 * (LOOPS + 1) / (gammas[-1] * TASK2[-1]),
-        justification="gamma^2 f' is off by (2L + 2)/(gamma lambda_d) at most, and a^2 + b^2 = 2 gamma + O(1/gamma)",
-        numbers={"steps": float(path.steps[chosen[-1]]), "gamma": float(gammas[-1]), "a/b": float(ratio)},
-        plot=Plot([Curve("gamma_{t+1}^2 - gamma_t^2", path.steps[chosen], increments, points=True),
-                   Curve("4 eta Y1/d", path.steps[chosen], np.full(len(chosen), expected))], "step t", "increment",
-                  yscale="linear"),
-    )  # fmt: skip
+        measured=float(increments[-1]),
+        expected=expected,
+        tolerance=2 * (LOOPS + 1) / (gammas[-1] * TASK2[-1]),
+        justification=(
+            "gamma^2 f' is off by (2L + 2)/(gamma lambda_d) at most, and a^2 + b^2 = 2 gamma +"
+            " O(1/gamma)"
+        ),
+        numbers={
+            "steps": float(path.steps[chosen[-1]]),
+            "gamma": float(gammas[-1]),
+            "a/b": float(ratio),
+        },
+        plot=Plot(
+            [
+                Curve("gamma_{t+1}^2 - gamma_t^2", path.steps[chosen], increments, points=True),
+                Curve("4 eta Y1/d", path.steps[chosen], np.full(len(chosen), expected)),
+            ],
+            "step t",
+            "increment",
+            yscale="linear",
+        ),
+    )

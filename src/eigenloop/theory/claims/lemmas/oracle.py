@@ -1,9 +1,11 @@
-"""The naive route to what the lemmas state: the full 2d x 2d model in float64, differentiated by JAX.
+"""The naive route to what the lemmas state: the full 2d x 2d model in float64, differentiated by
+JAX.
 
-In d = 2 the population is exact as well. With q = (cos theta, sin theta) and X = R(phi) X0 the expectation is an
-average over two angles, which equidistant nodes take to rounding: in theta because the integrand is periodic and
-analytic, in phi because every gradient turns like R G R^T, whose entries are trigonometric polynomials of degree 2.
-(Averaging over rotations only is enough: the law of (S, q) is the same after a reflection in an eigenvector of S.)
+In d = 2 the population is exact as well. With q = (cos theta, sin theta) and X = R(phi) X0 the
+expectation is an average over two angles, which equidistant nodes take to rounding: in theta
+because the integrand is periodic and analytic, in phi because every gradient turns like R G R^T,
+whose entries are trigonometric polynomials of degree 2. (Averaging over rotations only is enough:
+the law of (S, q) is the same after a reflection in an eigenvector of S.)
 
 JAX is imported inside the functions, so that the claims can be listed without it.
 """
@@ -34,7 +36,9 @@ class Blocks(NamedTuple):
     @property
     def inactive(self) -> np.ndarray:
         """The other six, (6, ..., d, d)."""
-        return np.stack([self.v["11"], self.v["12"], self.v["22"], self.w["11"], self.w["21"], self.w["22"]])
+        return np.stack(
+            [self.v["11"], self.v["12"], self.v["22"], self.w["11"], self.w["21"], self.w["22"]]
+        )
 
 
 class Sampled(NamedTuple):
@@ -44,14 +48,19 @@ class Sampled(NamedTuple):
     query: np.ndarray
 
 
-def circle(multiplicities: tuple[int, int], *, rotations: int = ROTATIONS, queries: int = QUERIES) -> Sampled:
+def circle(
+    multiplicities: tuple[int, int], *, rotations: int = ROTATIONS, queries: int = QUERIES
+) -> Sampled:
     """The exact population in d = 2 of X = R(phi) X0, X0 = [e_1, ..., e_1, e_2, ..., e_2].
 
-    phi takes `rotations` >= 3 equidistant values in [0, pi), theta `queries` (losses are even in q).
+    phi takes `rotations` >= 3 equidistant values in [0, pi), theta `queries` (losses are even in
+    q).
     """
     base = np.repeat(np.eye(2), multiplicities, axis=1)
     phi = np.pi * np.arange(rotations) / rotations
-    turn = np.stack([np.stack([np.cos(phi), -np.sin(phi)], -1), np.stack([np.sin(phi), np.cos(phi)], -1)], -2)
+    turn = np.stack(
+        [np.stack([np.cos(phi), -np.sin(phi)], -1), np.stack([np.sin(phi), np.cos(phi)], -1)], -2
+    )
     theta = np.pi * (np.arange(queries) + 0.5) / queries
     query = np.stack([np.cos(theta), np.sin(theta)], -1)
     return Sampled(np.repeat(turn @ base, queries, axis=0), np.tile(query, (rotations, 1)))
@@ -64,26 +73,41 @@ def scalar_weights(dim: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray
     return v, w
 
 
-def outputs(v: np.ndarray, w: np.ndarray, samples: Sampled, *, loops: int, norm: bool) -> np.ndarray:
+def outputs(
+    v: np.ndarray, w: np.ndarray, samples: Sampled, *, loops: int, norm: bool
+) -> np.ndarray:
     """y_L of the full model, (b, d)."""
     return _run("outputs", v, w, samples, loss="normalized", loops=loops, norm=norm)
 
 
 def states(v: np.ndarray, w: np.ndarray, samples: Sampled, *, loops: int) -> np.ndarray:
-    """The last column's lower half after 0, 1, ..., `loops` loops of the full model with LN, (loops + 1, b, d)."""
+    """The last column's lower half after 0, 1, ..., `loops` loops of the full model with LN,
+    (loops + 1, b, d).
+    """
     return _run("states", v, w, samples, loss="normalized", loops=loops, norm=True)
 
 
-def losses(v: np.ndarray, w: np.ndarray, samples: Sampled, *, loss: Loss, loops: int = 1, norm: bool) -> np.ndarray:
+def losses(
+    v: np.ndarray, w: np.ndarray, samples: Sampled, *, loss: Loss, loops: int = 1, norm: bool
+) -> np.ndarray:
     """One loss for each sample."""
     return _run("losses", v, w, samples, loss=loss, loops=loops, norm=norm)
 
 
 def gradients(
-    v: np.ndarray, w: np.ndarray, samples: Sampled, *, loss: Loss, loops: int = 1, norm: bool, each: bool = False
+    v: np.ndarray,
+    w: np.ndarray,
+    samples: Sampled,
+    *,
+    loss: Loss,
+    loops: int = 1,
+    norm: bool,
+    each: bool = False,
 ) -> Blocks:
     """The gradient of the mean loss by block, or (`each`) that of every sample."""
-    found = _run("each gradient" if each else "gradient", v, w, samples, loss=loss, loops=loops, norm=norm)
+    found = _run(
+        "each gradient" if each else "gradient", v, w, samples, loss=loss, loops=loops, norm=norm
+    )
     return _blocks(*found)
 
 
@@ -104,14 +128,27 @@ class Descent(NamedTuple):
     b: np.ndarray
     """tr(B)/d."""
     off_structure: float
-    """The largest entry, over all steps, of what the structure says is zero: inactive blocks, A - aI, B - bI."""
+    """The largest entry, over all steps, of what the structure says is zero: inactive blocks, A
+    - aI, B - bI.
+    """
 
 
-def descend(samples: Sampled, *, loss: Loss, loops: int = 1, norm: bool, learning_rate: float, steps: int) -> Descent:
+def descend(
+    samples: Sampled, *, loss: Loss, loops: int = 1, norm: bool, learning_rate: float, steps: int
+) -> Descent:
     """Plain gradient descent on (V, W), every entry free."""
     dim = samples.query.shape[1]
     v, w = scalar_weights(dim, 1.0, 0.0)
-    vs, ws = _run("descent", v, w, samples, loss=loss, loops=loops, norm=norm, extra=(np.full(steps, learning_rate),))
+    vs, ws = _run(
+        "descent",
+        v,
+        w,
+        samples,
+        loss=loss,
+        loops=loops,
+        norm=norm,
+        extra=(np.full(steps, learning_rate),),
+    )
     found = _blocks(np.concatenate([v[None], vs]), np.concatenate([w[None], ws]))
     big_a, big_b = found.active
     a, b = np.trace(big_a, axis1=1, axis2=2) / dim, np.trace(big_b, axis1=1, axis2=2) / dim
@@ -126,13 +163,22 @@ def descend(samples: Sampled, *, loss: Loss, loops: int = 1, norm: bool, learnin
 def off_scalar(matrix: np.ndarray) -> float:
     """The largest entry of M - (tr M / d) I, relative to that of M."""
     dim = matrix.shape[-1]
-    return float(abs(matrix - np.trace(matrix) / dim * np.eye(dim)).max() / max(abs(matrix).max(), 1e-300))
+    return float(
+        abs(matrix - np.trace(matrix) / dim * np.eye(dim)).max() / max(abs(matrix).max(), 1e-300)
+    )
 
 
 def _run(
-    kind: str, v: np.ndarray, w: np.ndarray, samples: Sampled, *, loss: Loss, loops: int, norm: bool,
+    kind: str,
+    v: np.ndarray,
+    w: np.ndarray,
+    samples: Sampled,
+    *,
+    loss: Loss,
+    loops: int,
+    norm: bool,
     extra: tuple[np.ndarray, ...] = (),
-) -> Any:  # fmt: skip
+) -> Any:
     import jax
 
     with jax.enable_x64(True):
@@ -182,7 +228,13 @@ def _compiled(kind: str, loss: Loss, loops: int, norm: bool) -> Any:
     def states(v: Any, w: Any, x: Any, q: Any) -> Any:
         def one(columns: Any, query: Any) -> Any:
             dim, count = columns.shape
-            start = jnp.zeros((2 * dim, count + 1)).at[:dim, :count].set(columns).at[dim:, count].set(query)
+            start = (
+                jnp.zeros((2 * dim, count + 1))
+                .at[:dim, :count]
+                .set(columns)
+                .at[dim:, count]
+                .set(query)
+            )
 
             def layer(state: Any, _: None) -> tuple[Any, Any]:
                 state = transformer.attention_layer(v, w, state, norm=norm)
@@ -210,6 +262,9 @@ def _blocks(v: np.ndarray, w: np.ndarray) -> Blocks:
     dim = v.shape[-1] // 2
 
     def split(matrix: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: matrix[..., i * dim : (i + 1) * dim, j * dim : (j + 1) * dim] for name, (i, j) in BLOCKS.items()}
+        return {
+            name: matrix[..., i * dim : (i + 1) * dim, j * dim : (j + 1) * dim]
+            for name, (i, j) in BLOCKS.items()
+        }
 
     return Blocks(split(v), split(w))

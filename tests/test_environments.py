@@ -12,8 +12,8 @@ import pytest
 
 from eigenloop import cli
 from eigenloop.cli.causes import known
+from eigenloop.system.bars import bars
 from eigenloop.system.errors import LONGEST, InputError, one_line
-from eigenloop.system.progress import bars
 
 MAIN = "from eigenloop.cli import main; main()"
 NOBODY = """

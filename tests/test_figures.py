@@ -30,7 +30,7 @@ from eigenloop.lab import checkpoints, looping
 from eigenloop.lab.blocks import TwoBlock
 from eigenloop.lab.problems import draw
 from eigenloop.lab.run_directory import RunDirectory
-from eigenloop.lab.training import METRICS, Progress, TrainConfig
+from eigenloop.lab.training import METRICS, TrainConfig
 from eigenloop.numerics.power import power_method, predicted_sines, sin_angle
 from eigenloop.report import Panel, inline_svg
 from eigenloop.system import workers
@@ -342,7 +342,7 @@ def test_finished_runs_are_read_and_not_trained(
 ) -> None:
     monkeypatch.setattr(running, "train", no_training)
     told: list[str] = []
-    figures.compute(3, QUICK, runs, lambda name, progress: told.append(name))
+    figures.compute(3, QUICK, runs, lambda name, done, total: told.append(name))
     assert told == []
 
 
@@ -351,7 +351,7 @@ def test_an_interrupt_saves_every_run(tmp_path: Path) -> None:
         "one": TrainConfig.create(dim=4, samples=8, steps=50_000, train_size=256, test_size=64)
     }
 
-    def interrupt(name: str, progress: object) -> None:
+    def interrupt(name: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -364,7 +364,7 @@ def test_runs_in_processes_of_their_own_are_the_same_bit_for_bit(tmp_path: Path)
     configs = {f"seed-{seed}": TrainConfig.create(**keep, seed=seed) for seed in (1, 2)}
     told: dict[str, int] = {}
     apart = running.train_all(
-        configs, tmp_path / "apart", lambda name, p: told.update({name: p.step}), workers=2
+        configs, tmp_path / "apart", lambda name, done, total: told.update({name: done}), workers=2
     )
     here = running.train_all(configs, tmp_path / "here")
     assert told == {"seed-1": 20, "seed-2": 20}
@@ -381,7 +381,7 @@ def test_an_interrupt_saves_the_runs_of_every_process(tmp_path: Path) -> None:
     configs = {f"seed-{seed}": TrainConfig.create(**keep, seed=seed) for seed in (1, 2)}
     begun: set[str] = set()
 
-    def interrupt(name: str, progress: Progress) -> None:
+    def interrupt(name: str, done: int, total: int) -> None:
         begun.add(name)
         if begun == set(configs):
             raise KeyboardInterrupt

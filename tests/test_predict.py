@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from eigenloop.cli.predict import predict
-from eigenloop.lab.training import Progress, TrainConfig, train
+from eigenloop.lab.training import TrainConfig, train
 from eigenloop.predict.estimator import LoopedPCA
 from eigenloop.predict.tables import read_table
 from eigenloop.system.errors import InputError
@@ -155,11 +155,11 @@ def test_an_unfinished_run_says_so_and_weights_alone_are_enough(tmp_path: Path) 
         learning_rate=0.1,
     )
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(name: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", report=interrupt)
+        train(config, tmp_path / "run", progress=interrupt)
     unfinished = call("iris", "--run", str(tmp_path / "run"), "--loops", "2", "--json")
     assert unfinished.exception is None
     assert "is unfinished: the model applied is that of step 1 of 200,000" in unfinished.stderr

@@ -21,7 +21,6 @@ from eigenloop.lab.problems import Batch
 from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.training import (
     METRICS,
-    Progress,
     TrainConfig,
     Trained,
     load_run,
@@ -383,11 +382,12 @@ def same_run(one: Path, other: Path) -> None:
 
 
 def interrupted_at(step: int) -> Any:
-    def report(progress: Progress) -> None:
-        if progress.step >= step:
+    def interrupt(name: str, done: int, total: int) -> None:
+        assert name == "training"
+        if done >= step:
             raise KeyboardInterrupt
 
-    return report
+    return interrupt
 
 
 @pytest.mark.usefixtures("standard_promotion")
@@ -418,7 +418,7 @@ def test_a_users_distribution_objective_and_optimiser_resume_bit_for_bit(tmp_pat
     whole = train(config, tmp_path / "whole", **own)
     for stop in (3, 20):
         with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path / "parts", **own, report=interrupted_at(stop))
+            train(config, tmp_path / "parts", **own, progress=interrupted_at(stop))
         assert 0 < load_arrays(tmp_path / "parts" / "checkpoint.safetensors")["step"] < 60
     parts = train(config, tmp_path / "parts", **own)
     same_run(tmp_path / "whole", tmp_path / "parts")

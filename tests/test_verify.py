@@ -261,7 +261,7 @@ def test_an_unknown_claim_is_refused_with_the_known_ones(
 
 def test_processes_find_the_same_as_this_one(shelve: Shelve) -> None:
     shelve()
-    told: list[tuple[int, int]] = []
+    told: list[tuple[str, int, int]] = []
     here = measure(collect(), Effort(seed=5))
     apart = measure(collect(), Effort(seed=5), lambda *progress: told.append(progress), workers=2)
     assert [r.claim.id for r in apart.results] == [r.claim.id for r in here.results] == PLAIN
@@ -277,8 +277,8 @@ def test_processes_find_the_same_as_this_one(shelve: Shelve) -> None:
                 other.verdict,
                 other.finding.justification,
             )
-    assert told[0] == (0, 4)
-    assert told[-1] == (4, 4)
+    assert told[0] == ("claims", 0, 4)
+    assert told[-1] == ("claims", 4, 4)
     assert told == sorted(told)
     other = measure(select(collect(), "thm4.1.random"), Effort(seed=6)).results[0]
     assert other.finding.measured != here.results[2].finding.measured

@@ -51,14 +51,14 @@ CLOCK = re.compile(
 DRIVER = """
 import sys
 from eigenloop.cli import main
-from eigenloop.system import progress
+from eigenloop.system import bars as module
 
-def bars(of=progress.bars):
+def bars(of=module.bars):
     from eigenloop.lab import training  # not before the first word
     training.CHECKPOINT_SECONDS = training.STRETCH_SECONDS = 0.1
     return of()
 
-progress.bars = bars
+module.bars = bars
 main(sys.argv[1:])
 """
 PLAIN = "import sys; from eigenloop.cli import main; main(sys.argv[1:])"

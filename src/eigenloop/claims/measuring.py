@@ -24,11 +24,9 @@ from eigenloop.claims.journal import Kept
 from eigenloop.claims.ledger import Claim, Effort, Finding, Kind, Ledger, Provenance, Result
 from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 from eigenloop.system.wording import joined
 from eigenloop.system.workers import gather, processes, work_alone
-
-Report = Callable[[int, int], None]
-"""Told how many claims are measured, and of how many, in the caller's thread."""
 
 KINDS: tuple[Kind, ...] = ("holds", "holds only", "fails", "not run")
 OF_PAPERS: tuple[Provenance, ...] = ("stated", "reconstructed", "figure")
@@ -244,7 +242,7 @@ def names_of(only: str) -> list[str]:
 def measure(
     entries: Sequence[Entry],
     effort: Effort,
-    report: Report | None = None,
+    progress: Progress = silent,
     *,
     workers: int | None = None,
     kept: Kept | None = None,
@@ -254,7 +252,7 @@ def measure(
     Args:
         entries: which.
         effort: quick or whole, and the seed.
-        report: told how far it is.
+        progress: told how many claims are measured.
         workers: processes to share them between, each with one thread; None measures in this one. A
             script that asks for processes needs the usual `if __name__ == "__main__":`.
         kept: findings of an earlier start, of the same effort, which are not measured again; new
@@ -264,7 +262,7 @@ def measure(
         RuntimeError: an error inside a claim, which it names.
         InputError: a process was killed.
     """
-    began, tell = time.monotonic(), report or (lambda done, total: None)
+    began = time.monotonic()
     found = (
         {}
         if kept is None
@@ -282,9 +280,9 @@ def measure(
             kept.add(entry.claim.id, finding, seconds)
             finding, seconds = kept.found[entry.claim.id]
         found[entry.claim.id] = finding, seconds
-        tell(len(found), len(entries))
+        progress("claims", len(found), len(entries))
 
-    tell(len(found), len(entries))
+    progress("claims", len(found), len(entries))
     if workers is None:
         for entry in rest:
             interrupts.check()

@@ -116,7 +116,7 @@ def lens(
         from eigenloop import __version__
         from eigenloop.lens import RULES
         from eigenloop.lens.survey import output_directory, survey
-        from eigenloop.system.progress import bars
+        from eigenloop.system.bars import bars
 
     files: dict[str, str] = {}
     with nullcontext() if out is None else output_directory(out).held():

@@ -79,7 +79,7 @@ def predict(
         from eigenloop import __version__
         from eigenloop.predict import doubts, estimator
         from eigenloop.predict.tables import read_table
-        from eigenloop.system.progress import bars
+        from eigenloop.system.bars import bars
 
     began, stderr = time.monotonic(), Console(stderr=True)
     estimator.check_settings(loops=loops, tolerance=tolerance)
@@ -107,7 +107,7 @@ def predict(
         with safely(), bars() as shown:
             blocks = estimator.cached_blocks(
                 recipe,
-                report=lambda progress: shown.tell(name, progress.step, progress.total),
+                progress=lambda _, done, total: shown.tell(name, done, total),
                 note=partial(_note, stderr),
             )
     found = estimator.predict(target, blocks, loops=loops, tolerance=tolerance, seed=seed)

@@ -101,8 +101,8 @@ def reproduce(
     with safely(), starting("jax"):
         from eigenloop import figures
         from eigenloop.figures.page import write_page
+        from eigenloop.system.bars import bars
         from eigenloop.system.directories import OutputDirectory, require_there
-        from eigenloop.system.progress import bars
 
     began = time.monotonic()
     problem = _problem(task, multiplicities, dim, samples)
@@ -121,8 +121,7 @@ def reproduce(
     place = OutputDirectory(out, "reproduce", figures.file_names(), beside=("verify",))
     with place.held(), bars() as shown:
         with safely(lambda: any((out / "runs").glob("*/checkpoint.safetensors"))):
-            told = lambda name, p: shown.tell(name, p.step, p.total)  # noqa: E731
-            figures.prepare(numbers, budget, out / "runs", told, workers=workers)
+            figures.prepare(numbers, budget, out / "runs", shown.tell, workers=workers)
             # else the figures would train their runs again, in a directory that nobody holds
             require_there(out)
             drawings = figures.save_all(computed(), out, workers=workers)
@@ -208,9 +207,8 @@ def _claims(out: Path, seed: int, shown: Any) -> _Claims:
     effort = Effort(quick=True, seed=seed)
     ledger_directory(out, page="verify.html").mark()
     kept = Kept(out, effort)
-    told = lambda done, total: shown.tell("claims", done, total)  # noqa: E731
     with safely(lambda: True):
-        results = measure(collect(), effort, told, workers=workers.cores(), kept=kept)
+        results = measure(collect(), effort, shown.tell, workers=workers.cores(), kept=kept)
     page = write_ledger(results, out, page="verify.html", workers=workers.cores()).page
     kept.forget()
     verdicts = {

@@ -100,7 +100,7 @@ def steer(
 
         from eigenloop.steer.request import Request
         from eigenloop.steer.steering import steer as run
-        from eigenloop.system.progress import bars
+        from eigenloop.system.bars import bars
 
     request = Request(
         model=model,
@@ -124,7 +124,7 @@ def steer(
         done = run(
             request,
             command=repeated("steer", model, options=options, defaults=_DEFAULTS),
-            report=shown.tell,
+            progress=shown.tell,
         )
     if json:
         typer.echo(encoder.dumps({**done.record, "out": str(out)}, allow_nan=False))

@@ -57,8 +57,8 @@ def theory(
 
     from eigenloop import __version__
     from eigenloop.cli.parsing import numbers
+    from eigenloop.system.bars import bars
     from eigenloop.system.errors import InputError
-    from eigenloop.system.progress import bars
     from eigenloop.theory.summary import Spectra, summarize
 
     began = time.monotonic()
@@ -93,9 +93,9 @@ def theory(
 
             check_steps(learning_rate, steps)
             ends = endpoints(
-                of, loops=loops, learning_rate=learning_rate, steps=steps, report=shown.tell
+                of, loops=loops, learning_rate=learning_rate, steps=steps, progress=shown.tell
             )
-        found = summarize(of, loops=loops, gammas=gammas, report=shown.tell)
+        found = summarize(of, loops=loops, gammas=gammas, progress=shown.tell)
     about: dict[str, Any] = {"dim": of.rows.shape[1], "loops": loops}
     if task is None:
         about |= {"eigenvalues": of.rows[0].tolist()}

@@ -119,8 +119,8 @@ def train(
         from rich.console import Console
 
         from eigenloop.lab import problems, training
+        from eigenloop.system.bars import bars
         from eigenloop.system.errors import InputError
-        from eigenloop.system.progress import bars
 
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     how = reading(header, index_column, columns, drop, missing, key)
@@ -171,7 +171,7 @@ def train(
     for breach in problems.assumption_breaches(config.distribution()):
         stderr.print(f"warning: {breach}", markup=False)
     with safely(lambda: (out / "checkpoint.safetensors").exists()), bars() as shown:
-        run = training.train(config, out, report=lambda p: shown.tell("training", p.step, p.total))
+        run = training.train(config, out, progress=shown.tell)
     summary = run.summary()
     if json:
         typer.echo(encoder.dumps(summary, allow_nan=False))

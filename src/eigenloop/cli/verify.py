@@ -63,7 +63,7 @@ def verify(
         from eigenloop.claims.journal import Kept
         from eigenloop.claims.measuring import collect, measure, select
         from eigenloop.system import workers
-        from eigenloop.system.progress import bars
+        from eigenloop.system.bars import bars
 
         entries = collect()
     chosen = select(entries, only)
@@ -95,8 +95,7 @@ def verify(
     with ledger_directory(out).held():
         kept = Kept(out, effort)
         with safely(lambda: bool(kept.found)), bars() as shown:
-            told = lambda done, total: shown.tell("claims", done, total)  # noqa: E731
-            results = measure(chosen, effort, told, workers=workers.cores(), kept=kept)
+            results = measure(chosen, effort, shown.tell, workers=workers.cores(), kept=kept)
         files = write_ledger(results, out, only=only, workers=workers.cores())
         kept.forget()
     if json:

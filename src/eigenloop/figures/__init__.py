@@ -13,13 +13,14 @@ from typing import Any
 
 from eigenloop.figures import figure1, figure2, figure3, figure4, figure5, figure6, figure7, figure8
 from eigenloop.figures.pieces import Pieces, pieces
-from eigenloop.figures.running import Report, require_budget, side_by_side, silent, train_all
+from eigenloop.figures.running import require_budget, side_by_side, train_all
 from eigenloop.figures.settings import Budget, Problem
 from eigenloop.figures.values import FigureData, Row, read_table
 from eigenloop.lab.training import TrainConfig
 from eigenloop.report.drawing import DARK, LIGHT, file_content, in_look
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
+from eigenloop.system.progress import Progress, silent
 from eigenloop.system.workers import gather, processes
 
 __all__ = [
@@ -70,7 +71,7 @@ def prepare(
     numbers: Iterable[int],
     budget: Budget,
     directory: Path,
-    report: Report = silent,
+    progress: Progress = silent,
     *,
     workers: int = 1,
 ) -> None:
@@ -83,10 +84,12 @@ def prepare(
     """
     configs = runs(numbers, budget)
     require_budget(configs, budget, directory)
-    train_all(configs, directory, report, workers=workers)
+    train_all(configs, directory, progress, workers=workers)
 
 
-def compute(number: int, budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+def compute(
+    number: int, budget: Budget, directory: Path, progress: Progress = silent
+) -> FigureData:
     """Compute a figure.
 
     Args:
@@ -94,7 +97,7 @@ def compute(number: int, budget: Budget, directory: Path, report: Report = silen
         budget: how much to train.
         directory: where the runs live, one folder each; finished ones are read, interrupted ones go
             on.
-        report: told (run, progress).
+        progress: told the steps of each run.
 
     Returns:
         The figure's table, what the paper says and what this run shows.
@@ -102,7 +105,7 @@ def compute(number: int, budget: Budget, directory: Path, report: Report = silen
     Raises:
         InputError: a number that names no figure, or a directory that cannot be used.
     """
-    return _recipe(number).compute(budget, directory, report)
+    return _recipe(number).compute(budget, directory, progress)
 
 
 def draw(data: FigureData) -> Any:

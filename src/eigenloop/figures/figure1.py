@@ -21,11 +21,12 @@ from eigenloop.figures.growth import (
     inactive_words,
     paper_rows,
 )
-from eigenloop.figures.running import Report, silent, train_all
+from eigenloop.figures.running import train_all
 from eigenloop.figures.settings import Budget, checks, looped
 from eigenloop.figures.values import FigureData, paper_points, settings_of
 from eigenloop.figures.verdicts import Judgement
 from eigenloop.lab.training import TrainConfig
+from eigenloop.system.progress import Progress, silent
 
 TITLE = "Looped transformer, 10 loops: structure and growth of the weights"
 
@@ -38,10 +39,10 @@ def runs(budget: Budget) -> dict[str, TrainConfig]:
     return trained | checks(budget, trained)
 
 
-def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+def compute(budget: Budget, directory: Path, progress: Progress = silent) -> FigureData:
     """Train (or read) the runs and fill the table."""
     configs = runs(budget)
-    trained = train_all(configs, directory, report)
+    trained = train_all(configs, directory, progress)
     table, words = [], []
     for task, name in budget.tasks.items():
         run, check = trained[f"looped-{task}"], trained[f"looped-{task}-full"]

@@ -17,10 +17,11 @@ from eigenloop.figures import panels, sentences
 from eigenloop.figures.growth import paper_rows
 from eigenloop.figures.levels import Level, levels
 from eigenloop.figures.points import held_out
-from eigenloop.figures.running import Report, models, silent, train_all
+from eigenloop.figures.running import models, train_all
 from eigenloop.figures.settings import PAPER_WINDOW, Budget, compared
 from eigenloop.figures.values import FigureData, Row, curve, paper_points, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.system.progress import Progress, silent
 
 TITLE = "One layer with and without LN: losses, and the angle when looped"
 MODELS = {
@@ -40,10 +41,10 @@ def runs(budget: Budget) -> dict[str, TrainConfig]:
     }
 
 
-def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+def compute(budget: Budget, directory: Path, progress: Progress = silent) -> FigureData:
     """Train (or read) the runs and fill the table."""
     configs = runs(budget)
-    trained = train_all(configs, directory, report)
+    trained = train_all(configs, directory, progress)
     table: list[Row] = []
     words = []
     for task, name in budget.tasks.items():

@@ -11,10 +11,11 @@ import numpy as np
 
 from eigenloop.figures import panels, sentences
 from eigenloop.figures.growth import growth_exponent
-from eigenloop.figures.running import Report, silent, train_all
+from eigenloop.figures.running import train_all
 from eigenloop.figures.settings import Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.system.progress import Progress, silent
 
 TITLE = "One layer with LN: training and test loss for several sizes, Task 1"
 LOSSES = {"train_loss": "training loss", "test_loss": "test loss"}
@@ -29,10 +30,10 @@ def runs(budget: Budget) -> dict[str, TrainConfig]:
     }
 
 
-def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+def compute(budget: Budget, directory: Path, progress: Progress = silent) -> FigureData:
     """Train (or read) the runs and fill the table."""
     configs = runs(budget)
-    trained = train_all(configs, directory, report)
+    trained = train_all(configs, directory, progress)
     table: list[Row] = []
     words = []
     for (dim, samples), run in zip(budget.sizes, trained.values(), strict=True):

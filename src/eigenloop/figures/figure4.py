@@ -12,10 +12,11 @@ from typing import Any
 
 from eigenloop.figures import quotations, sentences
 from eigenloop.figures.growth import draw_growth, growth_rows, growth_words, inactive_words
-from eigenloop.figures.running import Report, silent, train_all
+from eigenloop.figures.running import train_all
 from eigenloop.figures.settings import Budget, checks, layerwise
 from eigenloop.figures.values import FigureData, settings_of
 from eigenloop.lab.training import TrainConfig
+from eigenloop.system.progress import Progress, silent
 
 TITLE = "One layer with LN: structure and growth of the weights"
 
@@ -28,10 +29,10 @@ def runs(budget: Budget) -> dict[str, TrainConfig]:
     return trained | checks(budget, trained)
 
 
-def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+def compute(budget: Budget, directory: Path, progress: Progress = silent) -> FigureData:
     """Train (or read) the runs and fill the table."""
     configs = runs(budget)
-    trained = train_all(configs, directory, report)
+    trained = train_all(configs, directory, progress)
     table, words = [], []
     for task, name in budget.tasks.items():
         run = trained[f"layerwise-{task}"]

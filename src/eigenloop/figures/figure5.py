@@ -15,11 +15,12 @@ import numpy as np
 from eigenloop.figures import error_curves, panels
 from eigenloop.figures.drawn import line
 from eigenloop.figures.points import Points, held_out
-from eigenloop.figures.running import Report, models, silent, train_all
+from eigenloop.figures.running import models, train_all
 from eigenloop.figures.settings import Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, band, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
 from eigenloop.numerics.power import predicted_sines, sine_bounds
+from eigenloop.system.progress import Progress, silent
 
 TITLE = "One layer with LN, looped at test time: angle against loops for snapshots of training"
 LOOPS = 50
@@ -33,10 +34,10 @@ def runs(budget: Budget) -> dict[str, TrainConfig]:
     }
 
 
-def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+def compute(budget: Budget, directory: Path, progress: Progress = silent) -> FigureData:
     """Train (or read) the runs and fill the table."""
     configs = runs(budget)
-    trained = train_all(configs, directory, report)
+    trained = train_all(configs, directory, progress)
     table: list[Row] = []
     words = []
     for task, name in budget.tasks.items():

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from eigenloop.figures.fixed_points import compute_fixed_points, draw_fixed_points, runs_of
-from eigenloop.figures.running import Report, silent
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData
 from eigenloop.lab.training import TrainConfig
+from eigenloop.system.progress import Progress, silent
 
 
 def runs(budget: Budget) -> dict[str, TrainConfig]:
@@ -21,9 +21,9 @@ def runs(budget: Budget) -> dict[str, TrainConfig]:
     return runs_of("sphere", budget)
 
 
-def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+def compute(budget: Budget, directory: Path, progress: Progress = silent) -> FigureData:
     """Train (or read) the runs and fill the table."""
-    return compute_fixed_points(6, "sphere", budget, directory, report)
+    return compute_fixed_points(6, "sphere", budget, directory, progress)
 
 
 draw: Callable[[FigureData], Any] = draw_fixed_points

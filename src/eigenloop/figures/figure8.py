@@ -17,10 +17,11 @@ import numpy as np
 from eigenloop.figures import error_curves, panels, quotations
 from eigenloop.figures.drawn import line
 from eigenloop.figures.points import Points, held_out, spectrum_points, table_points
-from eigenloop.figures.running import Report, models, silent, train_all
+from eigenloop.figures.running import models, train_all
 from eigenloop.figures.settings import REAL_TABLES, Budget, layerwise, looped, real
 from eigenloop.figures.values import FigureData, Row, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.system.progress import Progress, silent
 
 TITLE = (
     "Looped transformer out of distribution: angle against layers on other spectra and real tables"
@@ -59,10 +60,10 @@ def runs(budget: Budget) -> dict[str, TrainConfig]:
     return synthetic | real(budget)
 
 
-def compute(budget: Budget, directory: Path, report: Report = silent) -> FigureData:
+def compute(budget: Budget, directory: Path, progress: Progress = silent) -> FigureData:
     """Train (or read) the runs and fill the table."""
     configs = runs(budget)
-    trained = train_all(configs, directory, report)
+    trained = train_all(configs, directory, progress)
     seed = budget.seed
 
     def synthetic(spectrum: tuple[float, ...], samples: int) -> Points:

@@ -10,7 +10,7 @@ import numpy as np
 from eigenloop.figures import panels, quotations, sentences
 from eigenloop.figures.growth import inactive_words
 from eigenloop.figures.levels import Level, levels
-from eigenloop.figures.running import Report, at_step, silent, train_all
+from eigenloop.figures.running import at_step, train_all
 from eigenloop.figures.settings import (
     FIXED_POINT_STEP,
     PAPER_WINDOW,
@@ -21,6 +21,7 @@ from eigenloop.figures.settings import (
 )
 from eigenloop.figures.values import FigureData, Row, cells, curve, settings_of
 from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.system.progress import Progress, silent
 
 TARGETS = {"normalized": "normalised target", "unnormalized": "unnormalised target"}
 
@@ -35,11 +36,11 @@ def runs_of(task: Task, budget: Budget) -> dict[str, TrainConfig]:
 
 
 def compute_fixed_points(
-    number: int, task: Task, budget: Budget, directory: Path, report: Report = silent
+    number: int, task: Task, budget: Budget, directory: Path, progress: Progress = silent
 ):
     """Train (or read) the runs and fill the table."""
     configs = runs_of(task, budget)
-    trained = train_all(configs, directory, report)
+    trained = train_all(configs, directory, progress)
     table: list[Row] = []
     words = []
     stops = levels(next(iter(configs.values())), seed=budget.seed)

@@ -5,7 +5,7 @@ of their own.
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -16,21 +16,15 @@ import numpy as np
 
 from eigenloop.figures.settings import Budget
 from eigenloop.lab.run_directory import RunDirectory
-from eigenloop.lab.training import Progress, TrainConfig, Trained, load_run, train
+from eigenloop.lab.training import TrainConfig, Trained, load_run, train
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 from eigenloop.system.workers import POLL_SECONDS, cores, gather, orphaned, processes, saving
-
-Report = Callable[[str, Progress], None]
-"""Told the run's name and how far it is, in the caller's thread."""
 
 LENGTH = ("epochs", "steps")
 """What may differ between a run and its continuation."""
 LONG = 1_000
 """Steps beside which compiling again costs little."""
-
-
-def silent(name: str, progress: Progress) -> None:
-    """Say nothing."""
 
 
 def side_by_side() -> int:
@@ -43,7 +37,7 @@ def side_by_side() -> int:
 def train_all(
     configs: Mapping[str, TrainConfig],
     directory: Path,
-    report: Report = silent,
+    progress: Progress = silent,
     *,
     workers: int = 1,
 ) -> dict[str, Trained]:
@@ -53,7 +47,7 @@ def train_all(
     Args:
         configs: the runs by name.
         directory: holds one folder for each.
-        report: told how far each is.
+        progress: told the steps of each run, by its name.
         workers: runs trained at the same time, each in a process of its own with one thread: a step
             is too small to share between cores, and two XLA programs in one process can wait for
             each other for ever. More than one starts Python anew, so a script that asks for it
@@ -71,12 +65,14 @@ def train_all(
     if workers == 1 or len(missing) < 2:
         for name in missing:
             found[name] = train(
-                configs[name], folders[name], report=lambda p, name=name: report(name, p)
+                configs[name],
+                folders[name],
+                progress=lambda _, done, total, name=name: progress(name, done, total),
             )
     else:
         _train_apart(
             {name: (configs[name], folders[name]) for name in missing},
-            report,
+            progress,
             min(workers, len(missing)),
         )
         found |= {name: load_run(folders[name]) for name in missing}
@@ -143,7 +139,7 @@ def _steps_done(folder: Path, config: TrainConfig) -> int:
 
 
 def _train_apart(
-    jobs: Mapping[str, tuple[TrainConfig, Path]], report: Report, workers: int
+    jobs: Mapping[str, tuple[TrainConfig, Path]], progress: Progress, workers: int
 ) -> None:
     """Train in processes: what they tell comes back through a queue; an interruption is passed
     on to all of them.
@@ -157,7 +153,7 @@ def _train_apart(
 
         def tell() -> None:
             while not told.empty():
-                report(*told.get())
+                progress(*told.get())
 
         try:
             gather(futures, meanwhile=tell)
@@ -177,22 +173,21 @@ _worker: dict[str, Any] = {}
 
 def _begin(told: Any, stop: Any) -> None:
     """Prepare a training process."""
-    os.environ["NPROC"] = (
-        "1"  # what XLA takes for the number of cores; the arithmetic stays the same, bit for bit
-    )
+    # what XLA takes for the number of cores; the arithmetic stays the same, bit for bit
+    os.environ["NPROC"] = "1"
     _worker.update(told=told, stop=stop, said=0.0)
 
 
 def _train_one(name: str, config: TrainConfig, folder: Path) -> None:
-    def tell(progress: Progress) -> None:
+    def tell(_: str, done: int, total: int) -> None:
         if _worker["stop"].is_set() or orphaned.is_set():
             raise KeyboardInterrupt  # makes `train` save its state
-        if time.monotonic() - _worker["said"] > POLL_SECONDS or progress.step == progress.total:
+        if time.monotonic() - _worker["said"] > POLL_SECONDS or done == total:
             _worker["said"] = time.monotonic()
-            _worker["told"].put((name, progress))
+            _worker["told"].put((name, done, total))
 
     with saving:
-        train(config, folder, report=tell)
+        train(config, folder, progress=tell)
     if config.total_steps > LONG:
         jax.clear_caches()  # compiled programs of many runs would add up to most of the memory
 

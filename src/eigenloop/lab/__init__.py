@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             " haar_rotations"
         ),
         "run_directory": "RunDirectory",
-        "training": "Progress Trainer train weight_metrics",
+        "training": "Trainer train weight_metrics",
         "transformer": "LoopedTransformer attention_layer",
     },
 )

@@ -32,10 +32,10 @@ from eigenloop.system.errors import InputError
 from eigenloop.system.files import save_arrays
 from eigenloop.system.forks import refuse_forked
 from eigenloop.system.memory import require_memory
+from eigenloop.system.progress import Progress, silent
 
 __all__ = [
     "METRICS",
-    "Progress",
     "TrainConfig",
     "Trained",
     "Trainer",
@@ -53,14 +53,6 @@ more than this.
 """
 MOST_DRAWN = 2**23
 """Entries of X that are drawn at once."""
-
-
-class Progress(NamedTuple):
-    """What a caller is told after every stretch."""
-
-    step: int
-    total: int
-    seconds: float
 
 
 def metric_steps(total: int, *, per_decade: int = 20) -> list[int]:
@@ -86,7 +78,7 @@ def train(
     distribution: Distribution | None = None,
     objective: Objective | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
+    progress: Progress = silent,
 ) -> Trained:
     """Train as the configuration says, and go on from the directory's checkpoint where there is
     one.
@@ -99,7 +91,7 @@ def train(
         distribution: of the user's own, in place of the task's.
         objective: of the user's own, in place of the configuration's.
         optimizer: any optax transformation, in place of plain SGD at the configured learning rate.
-        report: called after every stretch of steps.
+        progress: called after every stretch of steps.
 
     Returns:
         The trained model with its metrics and snapshots.
@@ -125,7 +117,7 @@ def train(
     _require_memory(config, objective)
     with jax.enable_x64(config.dtype == "float64"):
         if directory is None:
-            return Trainer(config, distribution, objective, optimizer).run(None, None, report)
+            return Trainer(config, distribution, objective, optimizer).run(None, None, progress)
         run = RunDirectory(Path(directory), record, extendable=("epochs", "steps"))
         with run.held() as saved:
             if saved is not None:
@@ -133,7 +125,7 @@ def train(
                 if _is_complete(config, saved, run):
                     return checkpoints.trained(config, saved)
             run.write_config()
-            return Trainer(config, distribution, objective, optimizer).run(run, saved, report)
+            return Trainer(config, distribution, objective, optimizer).run(run, saved, progress)
 
 
 class _Static:
@@ -344,7 +336,7 @@ class Trainer:
         self,
         directory: RunDirectory | None,
         saved: dict[str, np.ndarray] | None,
-        report: Callable[[Progress], None],
+        progress: Progress,
     ) -> Trained:
         """Go from the saved state (or the start) to the last step, keeping the directory up to
         date.
@@ -393,7 +385,7 @@ class Trainer:
                     ):
                         checkpoint()
                         checkpointed = time.monotonic()
-                    report(Progress(step, total, time.monotonic() - began))
+                    progress("training", step, total)
                     interrupts.check()
                 if step not in rows and step in metric_steps(total):
                     taken = self.measure(models)

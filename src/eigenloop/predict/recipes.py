@@ -29,12 +29,13 @@ from eigenloop.lab.blocks import TwoBlock
 from eigenloop.lab.checkpoints import load_config, load_run, load_weights
 from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.run_directory import RunDirectory
-from eigenloop.lab.training import Progress, train
+from eigenloop.lab.training import train
 from eigenloop.predict.prediction import Blocks
 from eigenloop.system.cache import cache_directory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays, save_arrays
 from eigenloop.system.forks import forked
+from eigenloop.system.progress import Progress, silent
 
 BATCH = 128
 TRAINING_STEPS = 2000
@@ -44,7 +45,7 @@ MAX_COLUMNS = 32
 """
 
 
-def silent(message: str) -> None:
+def unnoted(message: str) -> None:
     """Say nothing."""
 
 
@@ -86,9 +87,7 @@ def training_recipe(dim: int, *, steps: int = TRAINING_STEPS, seed: int = 0) -> 
     )
 
 
-def train_blocks(
-    config: TrainConfig, *, report: Callable[[Progress], None] = lambda progress: None
-) -> Blocks:
+def train_blocks(config: TrainConfig, *, progress: Progress = silent) -> Blocks:
     """Train by a `training_recipe`, with its cosine schedule.
 
     In a forked process JAX may wait for ever for threads that the fork has not copied; there a
@@ -102,7 +101,7 @@ def train_blocks(
         return config.learning_rate * 0.5 * (1 + jnp.cos(phase))
 
     model = TwoBlock.from_full(
-        train(config, optimizer=optax.sgd(learning_rate), report=report).model
+        train(config, optimizer=optax.sgd(learning_rate), progress=progress).model
     )
     return _checked_blocks(np.asarray(model.a[0]), np.asarray(model.b[0]), "the training")
 
@@ -145,8 +144,8 @@ def cached_blocks(
     config: TrainConfig,
     folder: Path | None = None,
     *,
-    report: Callable[[Progress], None] = lambda progress: None,
-    note: Callable[[str], None] = silent,
+    progress: Progress = silent,
+    note: Callable[[str], None] = unnoted,
 ) -> Blocks:
     """The blocks of a recipe from the cache, trained and kept there if they are not.
 
@@ -156,7 +155,7 @@ def cached_blocks(
         config: from `training_recipe`.
         folder: the cache; None for `cache_directory()`. Files are named by version, dimension and
             configuration.
-        report: called while training.
+        progress: called while training.
         note: told in one line when an entry is damaged (it is trained again) or cannot be kept.
     """
     schedule = f"{config.model_dump_json()} cosine {jax.__version__}"
@@ -171,10 +170,10 @@ def cached_blocks(
         # of a process that was killed while it wrote
         for leftover in path.parent.glob(f".{path.name}.*"):
             leftover.unlink(missing_ok=True)
-        found = _entry(path, config.dim, silent)  # another process may have trained it meanwhile
+        found = _entry(path, config.dim, unnoted)  # another process may have trained it meanwhile
         if found is not None:
             return found
-        blocks = train_blocks(config, report=report)
+        blocks = train_blocks(config, progress=progress)
         try:
             _keep(path, blocks)
         except (InputError, OSError):
@@ -234,7 +233,7 @@ def _held(path: Path) -> Iterator[None]:
             lock.unlink(missing_ok=True)
 
 
-def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = silent) -> Blocks:
+def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = unnoted) -> Blocks:
     """A and B of a run made by `eigenloop train` (its first seed where it has several).
 
     Args:

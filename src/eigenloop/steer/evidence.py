@@ -18,9 +18,10 @@ from eigenloop.steer.checks import Check
 from eigenloop.steer.measuring import Bench, vocabulary
 from eigenloop.steer.prompts import Prompts
 from eigenloop.steer.running import activation_addition
-from eigenloop.steer.session import Report, Session
+from eigenloop.steer.session import Session
 from eigenloop.steer.strength import search
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 
 MULTIPLES = (0.5, 1.0, 1.5, 2.0)
 """Strengths of a dose-response curve, in units of the chosen one."""
@@ -172,7 +173,7 @@ def gather(
     *,
     strength: float,
     multiples: Sequence[float] = MULTIPLES,
-    report: Report | None = None,
+    progress: Progress = silent,
 ) -> Evidence:
     """Measure.
 
@@ -182,7 +183,7 @@ def gather(
             direction too.
         strength: c, the chosen strength.
         multiples: strengths of the curves in units of c.
-        report: told how many runs are done.
+        progress: told how many runs are done.
 
     Raises:
         InputError: the method cannot take a strength.
@@ -196,8 +197,7 @@ def gather(
     def tell(runs: int = 1) -> None:
         nonlocal done
         done += runs
-        if report:
-            report("runs", min(done, total), total)
+        progress("runs", min(done, total), total)
 
     before = Point(0.0, bench.measure())
     tell(2)

@@ -6,7 +6,7 @@ edits = session.edits(0.05)
 with session.applied(0.05): ...
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
@@ -156,7 +156,3 @@ class Session:
             block: strength * site.reading.size * self.direction
             for block, site in self.sites.items()
         }
-
-
-Report = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""

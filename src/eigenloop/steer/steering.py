@@ -35,11 +35,12 @@ from eigenloop.steer.page import save_tables, steering_page
 from eigenloop.steer.prompts import Prompts, check_disjoint, cut, read_text, shipped
 from eigenloop.steer.request import Request
 from eigenloop.steer.running import BATCH
-from eigenloop.steer.session import Report, Session
+from eigenloop.steer.session import Session
 from eigenloop.steer.strength import Found, search
 from eigenloop.steer.writing import changed_tensors, has_bias, stored_kinds
 from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 from eigenloop.system.wording import finite
 
 CALIBRATION, EVALUATION, SEARCHED = 64, 24, 2 * BATCH
@@ -115,13 +116,13 @@ class Written:
     checks: tuple[Check, ...]
 
 
-def steer(request: Request, *, command: str | None = None, report: Report | None = None) -> Steered:
+def steer(request: Request, *, command: str | None = None, progress: Progress = silent) -> Steered:
     """Steer a model and write the result.
 
     Args:
         request: what is asked for.
         command: what is said to have written it.
-        report: told how far the runs are.
+        progress: told how far the runs are.
 
     Raises:
         InputError: something cannot be used; nothing has been written then.
@@ -130,7 +131,7 @@ def steer(request: Request, *, command: str | None = None, report: Report | None
     source = directory_of(request.model, *SETTINGS)
     place = output_directory(request.out, source if Path(request.model).is_dir() else None)
     with place.held():
-        return _steered(request, source, place, command=command, report=report)
+        return _steered(request, source, place, command=command, progress=progress)
 
 
 def _steered(
@@ -139,7 +140,7 @@ def _steered(
     place: OutputDirectory,
     *,
     command: str | None,
-    report: Report | None,
+    progress: Progress,
 ) -> Steered:
     """Everything that `steer` does in a directory that is held."""
     began = time.monotonic()
@@ -184,7 +185,7 @@ def _steered(
     )
     changed_tensors(model.stack, plan.edits)  # refuses what this model has no tensor for
     bench = Bench.of(model, evaluation, session.direction, token=direction.token, seed=request.seed)
-    evidence = gather(session, bench, strength=strength, report=report)
+    evidence = gather(session, bench, strength=strength, progress=progress)
     result: list[Steered] = []
 
     def fill(directory: Path) -> None:

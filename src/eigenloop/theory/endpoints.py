@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 from eigenloop.theory.dynamics import STEPWISE, Path, asymptotic, check_steps, long_run, recursion
 from eigenloop.theory.population import (
     EndToEnd,
@@ -18,7 +19,7 @@ from eigenloop.theory.population import (
     check_loops,
     upsilon2_diverges,
 )
-from eigenloop.theory.summary import Report, Spectra, Summary
+from eigenloop.theory.summary import Spectra, Summary
 
 SETTINGS = ("end_to_end", "layerwise", "no_norm_normalized", "no_norm_unnormalized")
 """Theorem 4.1, Theorem 4.3, and Theorem 4.2 for its two targets."""
@@ -36,7 +37,7 @@ def endpoints(
     loops: int = 10,
     learning_rate: float,
     steps: float,
-    report: Report | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Summary]:
     """gamma, a, b and the loss after gradient descent from (a, b) = (1, 0).
 
@@ -46,7 +47,7 @@ def endpoints(
         loops: L of the end-to-end model.
         learning_rate: eta > 0.
         steps: a whole number, at least 1.
-        report: told how far it is.
+        progress: told how far each part is.
 
     Returns:
         "predicted" and "recursion", each with values named "setting.quantity".
@@ -63,12 +64,9 @@ def endpoints(
     if steps != int(steps):
         raise InputError(f"--steps is {steps:g}; it must be a whole number")
     check_loops(loops)
-    tell, found = (
-        report or (lambda name, done, total: None),
-        {"predicted": Summary(), "recursion": Summary()},
-    )
+    found = {"predicted": Summary(), "recursion": Summary()}
     for done, name in enumerate(SETTINGS):
-        tell("training", done, len(SETTINGS))
+        progress("training", done, len(SETTINGS))
         _ends(
             found,
             name,
@@ -79,7 +77,7 @@ def endpoints(
         )
         if name == "layerwise":
             _without_mean(found["predicted"], name, of)
-    tell("training", len(SETTINGS), len(SETTINGS))
+    progress("training", len(SETTINGS), len(SETTINGS))
     found["predicted"].reasons["errors"] = LEADING
     return found
 

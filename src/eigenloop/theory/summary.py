@@ -18,6 +18,7 @@ from scipy.special import logsumexp
 from eigenloop.numerics.spectrum import Numbers
 from eigenloop.numerics.statistics import jackknife
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 from eigenloop.theory.integrals import Estimate
 from eigenloop.theory.population import (
     EPSILON,
@@ -30,9 +31,6 @@ from eigenloop.theory.population import (
     spectra,
     upsilon2_diverges,
 )
-
-Report = Callable[[str, int, int], None]
-"""Told what is computed, how many pieces are done, and of how many."""
 
 EXACT = 4 * EPSILON
 SMALLEST = float(np.finfo(np.float64).tiny)
@@ -202,7 +200,7 @@ class Spectra:
 
 
 def summarize(
-    of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), report: Report | None = None
+    of: Spectra, *, loops: int = 10, gammas: Sequence[float] = (), progress: Progress = silent
 ) -> Summary:
     """Limits, constants and rates (theorems 4.1 to 4.3, 4.6, 4.7), and losses at `gammas`.
 
@@ -210,7 +208,7 @@ def summarize(
         of: one spectrum or many.
         loops: L of the end-to-end model.
         gammas: where to give the losses.
-        report: told how far it is.
+        progress: told how far each part is.
 
     Returns:
         limit_loss, log_limit_loss, upsilon1, log_upsilon1, upsilon2, mean_power_norm E||Sq||,
@@ -226,24 +224,24 @@ def summarize(
         >>> round(found.values["gamma_star_unnormalized"], 12), found.values["upsilon2"] is None
         (0.4, False)
     """
-    tell, found = report or (lambda name, done, total: None), Summary()
+    found = Summary()
     gammas = [check_gamma(gamma) for gamma in gammas]
-    _limits(found, of, loops, tell)
+    _limits(found, of, loops, progress)
     _linear(found, of)
-    _losses(found, of, loops, gammas, tell)
+    _losses(found, of, loops, gammas, progress)
     return found
 
 
-def _limits(found: Summary, of: Spectra, loops: int, tell: Report) -> None:
+def _limits(found: Summary, of: Spectra, loops: int, progress: Progress) -> None:
     """Theorems 4.1 and 4.3."""
     setting = EndToEnd(of.rows, loops)
     alone = "S has no eigenvalue besides the largest"
     log_limit = _grouped(
-        of, "limit loss", tell, lambda rows: EndToEnd(rows, loops).log_limit_loss()
+        of, "limit loss", progress, lambda rows: EndToEnd(rows, loops).log_limit_loss()
     )
     _put_log_mean(found, "limit_loss", log_limit, zero=f"the limit loss is exactly 0: {alone}")
     log_constant = _grouped(
-        of, "Upsilon_1", tell, lambda rows: EndToEnd(rows, loops).log_upsilon1()
+        of, "Upsilon_1", progress, lambda rows: EndToEnd(rows, loops).log_upsilon1()
     )
     _put_log_mean(found, "upsilon1", log_constant, zero=f"Upsilon_1 is exactly 0: {alone}")
     reason = upsilon2_diverges(setting.rows) or of.upsilon2_mean()
@@ -253,7 +251,7 @@ def _limits(found: Summary, of: Spectra, loops: int, tell: Report) -> None:
     _put_mean(
         found,
         "upsilon2",
-        _grouped(of, "Upsilon_2", tell, lambda rows: LayerwiseNorm(rows).upsilon2()),
+        _grouped(of, "Upsilon_2", progress, lambda rows: LayerwiseNorm(rows).upsilon2()),
     )
     if of.upsilon2_variance():
         found.stderr["upsilon2"], found.reasons["stderr.upsilon2"] = None, of.upsilon2_variance()
@@ -325,7 +323,9 @@ def _linear(found: Summary, of: Spectra) -> None:
         found.put(name, value, error, stderr, why)
 
 
-def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], tell: Report) -> None:
+def _losses(
+    found: Summary, of: Spectra, loops: int, gammas: Sequence[float], progress: Progress
+) -> None:
     """f and f' of theorem 4.1, f of theorem 4.3, at each gamma."""
     logs: Mapping[str, Callable[[np.ndarray, float], Estimate]] = {
         "loss_end_to_end": lambda rows, gamma: EndToEnd(rows, loops).log_loss(gamma),
@@ -336,7 +336,7 @@ def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], te
         for part, gamma in zip(parts, gammas, strict=True):
             said = f"{name.replace('_', ' ')} at {gamma:g}"
             if name in logs:
-                each = _grouped(of, said, tell, lambda rows, f=logs[name], g=gamma: f(rows, g))
+                each = _grouped(of, said, progress, lambda rows, f=logs[name], g=gamma: f(rows, g))
                 _put_log_mean(found, part, each, sign=-1.0 if name.startswith("slope") else 1.0)
             else:
                 _put_mean(
@@ -345,7 +345,7 @@ def _losses(found: Summary, of: Spectra, loops: int, gammas: Sequence[float], te
                     _grouped(
                         of,
                         said,
-                        tell,
+                        progress,
                         lambda rows, g=gamma: LayerwiseNorm(rows).loss(g),
                         HARD_GROUP,
                     ),
@@ -374,7 +374,7 @@ def _put_log_mean(
 def _grouped(
     of: Spectra,
     name: str,
-    tell: Report,
+    progress: Progress,
     function: Callable[[np.ndarray], Estimate],
     size: int = GROUP,
 ) -> Estimate:
@@ -382,10 +382,10 @@ def _grouped(
     parts, groups = [], of.groups(size)
     for done, rows in enumerate(groups):
         if len(groups) > 1:
-            tell(name, done, len(groups))
+            progress(name, done, len(groups))
         parts.append(function(rows))
     if len(groups) > 1:
-        tell(name, len(groups), len(groups))
+        progress(name, len(groups), len(groups))
     values = np.concatenate([part.value for part in parts])
     return Estimate(
         values, np.concatenate([np.broadcast_to(part.error, part.value.shape) for part in parts])

@@ -148,12 +148,11 @@ def _objective(objective: Objective) -> _Static:
     return _Static(objective)
 
 
-@lru_cache(maxsize=64)
-def _sgd(learning_rate: float) -> _Static:
-    return _Static(optax.sgd(learning_rate))
-
-
 _NOTHING = _Static(None)
+_SGD = _Static(optax.sgd)
+"""Plain gradient descent, whose learning rate is an argument of the compiled program: runs that
+differ in it alone are compiled once.
+"""
 
 
 class _Parts(NamedTuple):
@@ -167,6 +166,11 @@ class _Parts(NamedTuple):
     """Training samples; 0 draws fresh ones."""
     principal: bool
     full: bool
+
+    def descent(self, learning_rate: jax.Array) -> optax.GradientTransformation:
+        """What is done with a gradient; the rate is that of plain gradient descent alone."""
+        own = self.optimizer.value
+        return own(learning_rate) if self.optimizer is _SGD else own
 
     def draw(self, key: jax.Array, size: int) -> Batch:
         """Examples of the distribution; the reduced engine reads S only, so X is dropped."""
@@ -204,15 +208,16 @@ def _advance(
     train: Batch | None,
     start: jax.Array,
     stop: jax.Array,
+    learning_rate: jax.Array,
     *,
     parts: _Parts,
 ) -> tuple[Any, Any]:
     """Steps start, start + 1, ..., stop - 1 of every seed."""
-    per_epoch = parts.size // parts.batch
+    per_epoch, descent = parts.size // parts.batch, parts.descent(learning_rate)
 
     def one_seed(model: Any, state: Any, batch: Batch) -> tuple[Any, Any]:
         gradient = jax.grad(lambda m: jnp.mean(parts.objective.value(m, batch)))(model)
-        updates, state = parts.optimizer.value.update(gradient, state, model)
+        updates, state = descent.update(gradient, state, model)
         return optax.apply_updates(model, updates), state
 
     def shuffled(step: jax.Array) -> jax.Array:
@@ -285,13 +290,14 @@ class Trainer:
         parts = _Parts(
             distribution=_distribution(task) if distribution is None else _Static(distribution),
             objective=loss,
-            optimizer=_sgd(config.learning_rate) if optimizer is None else _Static(optimizer),
+            optimizer=_SGD if optimizer is None else _Static(optimizer),
             batch=config.batch,
             size=0 if config.fresh else config.train_size,
             principal=getattr(loss.value, "needs_principal", True),
             full=config.engine == "full",
         )
         self.parts = parts if config.fresh else parts._replace(distribution=_NOTHING)
+        self.learning_rate = jnp.asarray(config.learning_rate, config.dtype)
         data = parts._replace(objective=_NOTHING, optimizer=_NOTHING, batch=0, size=0)
         self.keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(config.seed)))(
             jnp.arange(config.seeds)
@@ -309,7 +315,7 @@ class Trainer:
         models = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (self.config.seeds, *leaf.shape)), model
         )
-        return models, jax.vmap(self.parts.optimizer.value.init)(models)
+        return models, jax.vmap(self.parts.descent(self.learning_rate).init)(models)
 
     def advance(self, models: Any, states: Any, start: int, stop: int) -> tuple[Any, Any]:
         """The state `stop - start` steps later."""
@@ -321,6 +327,7 @@ class Trainer:
                 self.train,
                 jnp.int32(start),
                 jnp.int32(stop),
+                self.learning_rate,
                 parts=self.parts,
             )
         )
@@ -329,8 +336,12 @@ class Trainer:
         """The metrics of every seed; NaN is what one that is not defined has, whatever JAX's
         switches make of it.
         """
+        # whatever does not count here would be compiled for once more
+        parts = self.parts._replace(
+            distribution=_NOTHING, optimizer=_NOTHING, batch=0, size=0, principal=True, full=True
+        )
         with jax.debug_nans(False):
-            return _measure(models, self.train, self.test, parts=self.parts)
+            return _measure(models, self.train, self.test, parts=parts)
 
     def run(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 
 from eigenloop import report
 from eigenloop.lens.page.curves import Band, Points, over_depth
-from eigenloop.lens.page.spectra import short_name
+from eigenloop.lens.page.labels import short_name
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.estimates import Estimate, LayerAlignment
 from eigenloop.lens.text.headline import Verdict

@@ -5,27 +5,20 @@ Built from results that are there already; nothing is measured here.
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from eigenloop import report
 from eigenloop.lens.model.results import ONE, called, noun
 from eigenloop.lens.page.draw import DARK, LIGHT, SIGNS, Window, heads_map, plane, window
+from eigenloop.lens.page.labels import FACTORS, capitalised, noted, number, short_name, signed
 from eigenloop.lens.weights.modes import Mode
 from eigenloop.lens.weights.operators import Growth
 from eigenloop.lens.weights.spectra import LayerSpectra, Spectra
-from eigenloop.system import wording
 from eigenloop.system.versions import LENS
 
 TITLE = "The lens: "
 """What the page's title begins with; a page of another kind is not replaced."""
-FACTORS = {
-    "modulus": "|λ|",
-    "consensus": "|1 + λ|",
-    "layernorm": "growth of one step, normalisation included",
-}
-"""What is largest at the leader, by rule."""
 ALIKE = 3.0
 """Panels share their axes where the largest needs at most this many times the room of the
 smallest.
@@ -275,7 +268,7 @@ def layer_table(found: Spectra) -> report.Table:
             details.append(_heads_table(heads, rule))
         cells = (
             layer.layer,
-            _named(mode.flag),
+            signed(mode.flag),
             number(mode.eigenvalue),
             mode.growth,
             mode.gap,
@@ -303,49 +296,6 @@ def layer_table(found: Spectra) -> report.Table:
         ),
         downloads=["spectra.csv"],
     )
-
-
-def number(value: complex) -> str:
-    """An eigenvalue as a person writes it.
-
-    Example:
-        >>> number(-1.5 + 0.25j), number(2.0 + 0j)
-        ('−1.5 ± 0.25i', '2')
-    """
-    return wording.number(value).replace("-", "\N{MINUS SIGN}")
-
-
-def noted(notes: Sequence[str]) -> report.Note:
-    """Notes as one paragraph, each a sentence; a path at its beginning stays as it is.
-
-    Example:
-        >>> noted(["weights are shared", "my/text.txt was divided"]).text
-        'Weights are shared. my/text.txt was divided.'
-    """
-    begun = (
-        note[:1].upper() + note[1:] if note.split(" ")[0].isalpha() else note for note in notes
-    )
-    return report.Note(" ".join(f"{note.rstrip('.')}." for note in begun))
-
-
-def capitalised(words: str) -> str:
-    """Words at the beginning of a line.
-
-    Example:
-        >>> capitalised("the one block")
-        'The one block'
-    """
-    return words[:1].upper() + words[1:]
-
-
-def short_name(source: str) -> str:
-    """The last two parts of a path; a hub name has no more.
-
-    Example:
-        >>> short_name("/home/me/models/gpt2-small/")
-        'models/gpt2-small'
-    """
-    return "/".join(Path(source).parts[-2:])
 
 
 # --- parts of the page
@@ -403,7 +353,7 @@ def _panel(
             f"{mode.growth:.3g}, gap {mode.gap:.3g}.{spread}"
         ),
         svg_dark=dark,
-        mark=_named(mode.flag),
+        mark=signed(mode.flag),
         note=f"λ = {number(mode.eigenvalue)}; gap {mode.gap:.3g}",
     )
 
@@ -434,7 +384,7 @@ def _rules_table(layer: LayerSpectra, rules: Sequence[str], name: str) -> report
                 rule,
                 mode.operator,
                 number(mode.eigenvalue),
-                _named(mode.flag),
+                signed(mode.flag),
                 mode.growth,
                 mode.gap,
                 float(f"{mode.residual:.2g}"),
@@ -446,7 +396,7 @@ def _rules_table(layer: LayerSpectra, rules: Sequence[str], name: str) -> report
 
 
 def _heads_table(heads: Sequence[Mode], rule: str) -> report.Table:
-    rows = [(h, _named(m.flag), number(m.eigenvalue), m.growth, m.gap) for h, m in enumerate(heads)]
+    rows = [(h, signed(m.flag), number(m.eigenvalue), m.growth, m.gap) for h, m in enumerate(heads)]
     return report.Table(
         ("head", "kind", "eigenvalue", "growth", "gap"),
         rows,
@@ -524,7 +474,3 @@ def _method(found: Spectra) -> list[str]:
         ),
     ]
     return words
-
-
-def _named(flag: str) -> str:
-    return f"{SIGNS[flag]} {flag}"

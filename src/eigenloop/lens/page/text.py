@@ -11,7 +11,7 @@ from eigenloop.lens.model.results import called
 from eigenloop.lens.page.curves import Band, Points, Series, over_depth, over_loops
 from eigenloop.lens.page.draw import SIGNS
 from eigenloop.lens.page.headline import cell, columns, headline_items, value
-from eigenloop.lens.page.spectra import capitalised, noted, short_name
+from eigenloop.lens.page.labels import capitalised, noted, short_name
 from eigenloop.lens.text.aligned import Alignment
 from eigenloop.lens.text.estimates import LEVEL, Estimate
 from eigenloop.lens.text.nulls import KINDS, Kind

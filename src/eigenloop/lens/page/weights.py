@@ -7,7 +7,7 @@ import numpy as np
 from eigenloop import report
 from eigenloop.lens.model.results import called, noun
 from eigenloop.lens.page.draw import SIGNS
-from eigenloop.lens.page.spectra import capitalised, noted, number
+from eigenloop.lens.page.labels import capitalised, noted, number
 from eigenloop.lens.weights.comparison import Comparison
 from eigenloop.lens.weights.querykey import OVERLAPS, QueryKeys
 from eigenloop.lens.weights.reading import Direction, Reading

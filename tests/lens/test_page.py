@@ -11,8 +11,9 @@ import pytest
 from small_models import CONFIGS, build
 
 from eigenloop import lens, report
-from eigenloop.lens.page import draw
+from eigenloop.lens.page import draw, panels
 from eigenloop.lens.page import spectra as page
+from eigenloop.lens.page.heads import layer_table
 from eigenloop.lens.survey import output_directory, survey
 from eigenloop.lens.weights.circuits import Norm
 from eigenloop.system.directories import require_writable
@@ -131,7 +132,7 @@ def test_one_layer_is_told_in_the_singular():
 
 def test_the_strip_has_a_panel_for_each_layer_with_all_of_its_eigenvalues():
     matrices = [rng.standard_normal((12, 12)) for _ in range(3)]
-    strip = page.strip(spectra_of(*matrices))
+    strip = panels.strip(spectra_of(*matrices))
     assert [panel.title for panel in strip.panels] == ["Layer 0", "Layer 1", "Layer 2"]
     for panel, matrix in zip(strip.panels, matrices, strict=True):
         assert len(dots(panel.svg)) == len(dots(panel.svg_dark)) == 12
@@ -141,8 +142,8 @@ def test_the_strip_has_a_panel_for_each_layer_with_all_of_its_eigenvalues():
 
 def test_panels_share_axes_until_one_needs_much_more_room():
     small, large = np.diag([1.0, 0.5]), np.diag([90.0, 0.5])
-    assert "All panels have the same axes" in page.strip(spectra_of(small, 1.2 * small)).caption
-    assert "the circle is the yardstick" in page.strip(spectra_of(small, large)).caption
+    assert "All panels have the same axes" in panels.strip(spectra_of(small, 1.2 * small)).caption
+    assert "the circle is the yardstick" in panels.strip(spectra_of(small, large)).caption
 
 
 def test_the_circle_follows_the_rule():
@@ -166,7 +167,7 @@ def test_without_all_eigenvalues_the_page_says_so(monkeypatch):
     monkeypatch.setattr("eigenloop.lens.weights.modes.DENSE_LIMIT", 10)
     found = spectra_of(rng.standard_normal((60, 60)), rules=("consensus",))
     assert not len(found.layers[0].eigenvalues["consensus"])
-    strip = page.strip(found)
+    strip = panels.strip(found)
     assert dots(strip.panels[0].svg) == []
     assert "Only the leading one is known" in strip.panels[0].alt
     assert "too large to compute all" in strip.caption
@@ -174,7 +175,7 @@ def test_without_all_eigenvalues_the_page_says_so(monkeypatch):
 
 def test_the_table_opens_to_every_rule_and_head():
     found = spectra_of(np.diag([1.0, -2.5, 0.0]), np.diag([-4.0, 1.0, 0.5]))
-    table = page.layer_table(found)
+    table = layer_table(found)
     assert [row.cells[:3] for row in table.body] == [
         (0, "+ positive", "1"),
         (1, "− negative", "−4"),

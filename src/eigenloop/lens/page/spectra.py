@@ -9,22 +9,15 @@ from functools import partial
 import numpy as np
 
 from eigenloop import report
-from eigenloop.lens.model.results import ONE, called, noun
-from eigenloop.lens.page.draw import DARK, LIGHT, SIGNS, Window, heads_map, plane, window
-from eigenloop.lens.page.labels import FACTORS, capitalised, noted, number, short_name, signed
-from eigenloop.lens.weights.modes import Mode
-from eigenloop.lens.weights.operators import Growth
-from eigenloop.lens.weights.spectra import LayerSpectra, Spectra
+from eigenloop.lens.model.results import ONE, called
+from eigenloop.lens.page.heads import heads_items, layer_table
+from eigenloop.lens.page.labels import FACTORS, noted, short_name
+from eigenloop.lens.page.panels import strip
+from eigenloop.lens.weights.spectra import Spectra
 from eigenloop.system.versions import LENS
 
 TITLE = "The lens: "
 """What the page's title begins with; a page of another kind is not replaced."""
-ALIKE = 3.0
-"""Panels share their axes where the largest needs at most this many times the room of the
-smallest.
-"""
-MOST_HEADS = 1500
-"""Heads that the page lists; spectra.csv holds all."""
 
 
 def spectra_page(
@@ -90,7 +83,7 @@ def spectra_page(
             f"The leading direction of {ONE if found.unit == ONE else f'each {found.unit}'}",
             (layer_table(found),),
         ),
-        report.Section("Heads", _heads(found)),
+        report.Section("Heads", heads_items(found)),
         *beside,
         report.Section("Method", _method(found)),
         report.Section(
@@ -191,249 +184,12 @@ def sentences(found: Spectra) -> list[str]:
     return words
 
 
-def strip(found: Spectra) -> report.Gallery:
-    """A panel for each layer: its eigenvalues in the complex plane."""
-    rule, circles = (
-        found.rule,
-        {layer.layer: _circle(found.growth(layer)) for layer in found.layers},
-    )
-    values = {layer.layer: layer.eigenvalues.get(rule, np.empty(0)) for layer in found.layers}
-    leaders = {layer.layer: _marked(layer, rule) for layer in found.layers}
-    windows = {
-        index: window([values[index], np.array(leaders[index])], *circles[index])
-        for index in values
-    }
-    sides = [each.width for each in windows.values()]
-    shared = max(sides) <= ALIKE * min(sides) and len(set(circles.values())) == 1
-    if shared:
-        everything = window(
-            [*values.values(), *map(np.array, leaders.values())], *circles[found.layers[0].layer]
-        )
-        windows = dict.fromkeys(windows, everything)
-    panels = [
-        _panel(
-            layer,
-            rule,
-            values[layer.layer],
-            leaders[layer.layer],
-            windows[layer.layer],
-            *circles[layer.layer],
-            name=capitalised(called(found.unit, layer.layer)),
-        )
-        for layer in found.layers
-    ]
-    two = any(len(each) > 1 for each in leaders.values())
-    axes = (
-        "All panels have the same axes."
-        if shared
-        else "Each panel has its own axes; the circle is the yardstick."
-    )
-    axes = axes if len(panels) > 1 else ""
-    rest = [len(each) for each in values.values() if len(each)]
-    return report.Gallery(
-        panels,
-        f"Eigenvalues of {found.layers[0].modes[rule].operator}. Dashed: the circle where one step"
-        " neither grows nor shrinks; dots outside it grow. Ring: the leading eigenvalue (a complex"
-        f" pair has two){'; diamond: the largest |λ|, where that is another one' if two else ''}."
-        f" {axes}"
-        + (
-            f" Eigenvalues that grouped queries make exactly 0, {found.width - min(rest)} of each,"
-            " are left out."
-            if rest and min(rest) < found.width
-            else ""
-        )
-        + (
-            ""
-            if len(rest) == len(values)
-            else (
-                " Where only the leading eigenvalue is drawn, the matrix is too large "
-                "to compute all."
-            )
-        ),
-        downloads=["eigenvalues.csv"],
-    )
-
-
-def layer_table(found: Spectra) -> report.Table:
-    """A row for each layer, which opens to the other rules and to its heads."""
-    rule, listed = found.rule, len(found.layers) * found.heads <= MOST_HEADS
-    rows = []
-    for layer in found.layers:
-        mode, heads = layer.modes[rule], layer.heads[rule]
-        best = max(range(len(heads)), key=lambda h, heads=heads: heads[h].growth) if heads else None
-        details: list[report.Item] = [
-            _rules_table(layer, found.rules, called(found.unit, layer.layer))
-        ]
-        if heads and listed:
-            details.append(_heads_table(heads, rule))
-        cells = (
-            layer.layer,
-            signed(mode.flag),
-            number(mode.eigenvalue),
-            mode.growth,
-            mode.gap,
-            (
-                report.Missing("no heads")
-                if best is None
-                else f"{best}: {number(heads[best].eigenvalue)}"
-            ),
-        )
-        rows.append(report.Row(cells, details))
-    columns = (
-        noun(found.unit),
-        "kind",
-        report.Column("eigenvalue λ", align="right"),
-        report.Column("growth", format=".4g"),
-        report.Column("gap", format=".4f"),
-        "strongest head",
-    )
-    return report.Table(
-        columns,
-        rows,
-        details_label="All rules and heads" if listed else "All rules",
-        caption=(
-            f"By {FACTORS[rule]}; gap: growth of the next direction over growth of the leading one."
-        ),
-        downloads=["spectra.csv"],
-    )
-
-
-# --- parts of the page
-
 _KINDS = {
     "positive": "led by a positive eigenvalue",
     "negative": "led by a negative one",
     "complex": "led by a complex pair",
     "zero": "led by the null space (nothing is amplified)",
 }
-
-
-def _circle(growth: Growth) -> tuple[float, float]:
-    """Centre and radius of the eigenvalues that neither grow nor shrink."""
-    return -growth.shift * growth.scale, growth.scale
-
-
-def _marked(layer: LayerSpectra, rule: str) -> tuple[complex, ...]:
-    """The leader, and beside it the one by modulus where that is another of the same matrix."""
-    leader = layer.modes[rule].eigenvalue
-    other = (
-        layer.modes["modulus"].eigenvalue
-        if rule == "consensus" and "modulus" in layer.modes
-        else leader
-    )
-    return (leader,) if np.isclose(leader, other, rtol=1e-9) else (leader, other)
-
-
-def _panel(
-    layer: LayerSpectra,
-    rule: str,
-    values: np.ndarray,
-    leaders: tuple[complex, ...],
-    shown: Window,
-    centre: float,
-    radius: float,
-    *,
-    name: str,
-) -> report.Panel:
-    mode = layer.modes[rule]
-    light, dark = (
-        plane(values, leaders, shown, look, centre=centre, radius=radius) for look in (LIGHT, DARK)
-    )
-    grows = int(np.count_nonzero(np.abs(values - centre) > radius))
-    spread = (
-        f" {grows} of {len(values)} eigenvalues grow."
-        if len(values)
-        else " Only the leading one is known."
-    )
-    return report.Panel(
-        name,
-        light,
-        alt=(
-            f"{name}: the leading eigenvalue is {number(mode.eigenvalue)}, {mode.flag}, growth "
-            f"{mode.growth:.3g}, gap {mode.gap:.3g}.{spread}"
-        ),
-        svg_dark=dark,
-        mark=signed(mode.flag),
-        note=f"λ = {number(mode.eigenvalue)}; gap {mode.gap:.3g}",
-    )
-
-
-def _rules_table(layer: LayerSpectra, rules: Sequence[str], name: str) -> report.Table:
-    header = (
-        "rule",
-        "matrix",
-        "eigenvalue",
-        "kind",
-        "growth",
-        "gap",
-        "residual",
-        "condition",
-        "method",
-    )
-    rows = []
-    for rule in rules:
-        mode = layer.modes[rule]
-        condition = (
-            mode.condition
-            if np.isfinite(mode.condition)
-            else report.Missing("left and right are orthogonal")
-        )
-        method = mode.method if mode.converged else f"{mode.method}, not converged"
-        rows.append(
-            (
-                rule,
-                mode.operator,
-                number(mode.eigenvalue),
-                signed(mode.flag),
-                mode.growth,
-                mode.gap,
-                float(f"{mode.residual:.2g}"),
-                condition,
-                method,
-            )
-        )
-    return report.Table(header, rows, caption=f"{capitalised(name)} by each rule")
-
-
-def _heads_table(heads: Sequence[Mode], rule: str) -> report.Table:
-    rows = [(h, signed(m.flag), number(m.eigenvalue), m.growth, m.gap) for h, m in enumerate(heads)]
-    return report.Table(
-        ("head", "kind", "eigenvalue", "growth", "gap"),
-        rows,
-        caption=f"Its heads, by {FACTORS[rule]}",
-    )
-
-
-def _heads(found: Spectra) -> list[report.Item]:
-    """The map of layers by heads: |lambda| where that is known, else the growth by the rule."""
-    rule = "modulus" if "modulus" in found.rules else found.rule
-    if not found.layers[0].heads[rule]:
-        return ["Heads were not looked at."]
-    values = np.array([[mode.growth for mode in layer.heads[rule]] for layer in found.layers])
-    flags = [[mode.flag for mode in layer.heads[rule]] for layer in found.layers]
-    layers = [layer.layer for layer in found.layers]
-    light, dark = (
-        heads_map(values, flags, layers, look, label=FACTORS[rule]) for look in (LIGHT, DARK)
-    )
-    row, column = np.unravel_index(int(values.argmax()), values.shape)
-    everyone = [flag for each in flags for flag in each]
-    counts = ", ".join(f"{everyone.count(flag)} {flag}" for flag in SIGNS if flag in everyone)
-    strongest = (
-        "The strongest head is"
-        f" {column}{'' if found.unit == ONE else f' of {called(found.unit, layers[row])}'}: λ ="
-        f" {number(found.layers[row].heads[rule][column].eigenvalue)}. Of {len(everyone)} heads:"
-        f" {counts}."
-    )
-    legend = ", ".join(f"{sign} {flag}" for flag, sign in SIGNS.items())
-    rows = "" if found.unit == ONE else f"Rows: {found.unit}s; columns: heads. "
-    figure = report.Figure(
-        light,
-        alt=f"{noun(found.unit).capitalize()}s by heads. {strongest}",
-        svg_dark=dark,
-        caption=f"{rows}Shade: {FACTORS[rule]} of F_h's leading eigenvalue; sign: {legend}.",
-        downloads=["spectra.csv"],
-    )
-    return [strongest, figure]
 
 
 def _reading_planes(found: Spectra) -> list[str]:

@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from eigenloop.claims import Effort
-from eigenloop.claims.measuring import Results
 from eigenloop.claims.page import ledger_page
+from eigenloop.claims.results import Results
 from eigenloop.cli import main
 from eigenloop.cli.app import app
 from eigenloop.cli.parsing import repeated

@@ -15,8 +15,8 @@ import pytest
 
 from eigenloop import lens
 from eigenloop.claims import Claim, Curve, Effort, Finding, Kind, Plot, Result
-from eigenloop.claims.measuring import Results
 from eigenloop.claims.page import ledger_page
+from eigenloop.claims.results import Results
 from eigenloop.figures import Budget, FigureData, Pieces, quotations, sentences
 from eigenloop.figures.page import write_page
 from eigenloop.figures.values import curve

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from eigenloop import __version__
-from eigenloop.claims import Claim, Effort, Finding, Provenance
+from eigenloop.claims import Claim, Effort, Finding, Provenance, results
 from eigenloop.claims import journal as kept
 from eigenloop.claims import measuring as verify
 from eigenloop.claims import page as verify_page
@@ -272,7 +272,7 @@ def test_processes_find_the_same_as_this_one(shelve: Shelve) -> None:
             assert pid != os.getpid()
             assert threads == [1, 1]
         else:
-            assert verify.plain(one.finding.measured) == verify.plain(other.finding.measured)
+            assert results.plain(one.finding.measured) == results.plain(other.finding.measured)
             assert (one.verdict, one.finding.justification) == (
                 other.verdict,
                 other.finding.justification,
@@ -311,7 +311,7 @@ def test_a_killed_process_is_one_line(shelve: Shelve) -> None:
         measure(collect(), Effort(), workers=1)
 
 
-def results_of(*findings: tuple[Finding, Any]) -> verify.Results:
+def results_of(*findings: tuple[Finding, Any]) -> results.Results:
     claims = [
         Claim(f"c.{i}", "S.", "P", lambda effort, f=f: f, "ours", None, known)
         for i, (f, known) in enumerate(findings)
@@ -695,7 +695,7 @@ def test_kept_findings_are_the_same_to_the_last_digit(shelve: Shelve, tmp_path: 
     assert list(kept.Kept(tmp_path, effort).found) == [result.claim.id for result in first.results]
     fresh = measure(chosen, effort).results
     for one, other in zip(first.results, fresh, strict=True):
-        assert verify._plain_result(one) | {"seconds": 0} == verify._plain_result(other) | {
+        assert results._plain_result(one) | {"seconds": 0} == results._plain_result(other) | {
             "seconds": 0
         }
         if one.finding.plot is not None and other.finding.plot is not None:

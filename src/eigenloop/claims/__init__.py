@@ -18,7 +18,8 @@ from eigenloop.claims.ledger import (
     within,
     within_sigmas,
 )
-from eigenloop.claims.measuring import Results, collect, measure, select
+from eigenloop.claims.measuring import collect, measure, select
+from eigenloop.claims.results import Results
 
 __all__ = [
     "Claim", "Curve", "Effort", "Finding", "Kind", "Ledger", "Number", "Plot", "Provenance",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from eigenloop.claims.measuring import Results
+    from eigenloop.claims.results import Results
 
 DEFAULT_OUT, ONLY_OUT = Path("runs/verify"), Path("runs/verify-only")
 """A choice of claims does not replace the ledger of all of them; without --out it replaces the
@@ -146,7 +146,7 @@ def _summary(results: "Results", page: Path) -> None:
 
 
 def _shown(value: Any) -> str:
-    from eigenloop.claims.measuring import plain
+    from eigenloop.claims.results import plain
 
     found = plain(value)
     if isinstance(found, list):

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from matplotlib.mathtext import MathTextParser
 
-from eigenloop.claims.measuring import collect
+from eigenloop.claims.sources import collect
 from eigenloop.figures import quotations
 from eigenloop.figures.verdicts import Sentence
 from eigenloop.report.formulas import GREEK, mathtext, typeset, unicode

@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 
 from eigenloop import __version__
-from eigenloop.claims import Claim, Effort, Finding, Provenance, results
+from eigenloop.claims import Claim, Effort, Finding, Provenance, results, sources
 from eigenloop.claims import journal as kept
 from eigenloop.claims import measuring as verify
 from eigenloop.claims import page as verify_page
-from eigenloop.claims.measuring import Entry, Source, collect, measure, select
+from eigenloop.claims.measuring import measure
+from eigenloop.claims.sources import Entry, Source, collect, select
 from eigenloop.system.errors import InputError
 from test_cli import call, parsed
 
@@ -159,7 +160,7 @@ def shelve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelve]:
         importlib.invalidate_caches()
         made.append(module)
         source = Source(module, extra)
-        monkeypatch.setattr(verify, "SOURCES", (source,))
+        monkeypatch.setattr(sources, "SOURCES", (source,))
         return source
 
     yield put
@@ -617,13 +618,13 @@ def test_claims_that_judge_one_run_are_measured_where_it_is_made(shelve: Shelve)
 
 DRIVER = """
 import signal, sys
-from eigenloop.claims import measuring as verify
+from eigenloop.claims import sources
 from eigenloop.cli import main
 
 # it may be ignored where tests run in the background
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[1])
-verify.SOURCES = (verify.Source(sys.argv[2]),)
+sources.SOURCES = (sources.Source(sys.argv[2]),)
 main(sys.argv[3:])
 """
 

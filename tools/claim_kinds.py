@@ -7,7 +7,7 @@ Usage::
 
 The last line is JSON: identifier -> {module, kind, recorded, seconds, trouble}. An error inside a
 claim is no verdict: its kind is then null and `trouble` says what was raised. MODULE is the source
-of `eigenloop.claims.measuring.SOURCES` that has the claim; with it no other one is imported. Ends
+of `eigenloop.claims.sources.SOURCES` that has the claim; with it no other one is imported. Ends
 with status 70 where the package that it imports does not lie in the folder of the environment
 variable MUTANTS_SOURCE.
 """
@@ -44,7 +44,8 @@ def main() -> int:
 
     import eigenloop
     from eigenloop.claims import Effort
-    from eigenloop.claims.measuring import SOURCES, collect, measure
+    from eigenloop.claims.measuring import measure
+    from eigenloop.claims.sources import SOURCES, collect
     from eigenloop.system.cache import ignore_damaged_programs
 
     ignore_damaged_programs()

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from eigenloop.claims import Claim
-from eigenloop.claims.measuring import collect
+from eigenloop.claims.sources import collect
 from mutant_list import MOST_CLAIMS, Mutant, read_mutants
 
 ROOT = Path(__file__).resolve().parents[1]

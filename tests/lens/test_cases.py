@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Claim, Effort
-from eigenloop.claims.measuring import Source, collect, select
+from eigenloop.claims.sources import Source, collect, select
 from eigenloop.lens.cases import layers as cases_layers
 from eigenloop.lens.cases import uniform as cases
 from eigenloop.lens.cases.dynamics import Layer, Unit

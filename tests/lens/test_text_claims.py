@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Effort
-from eigenloop.claims.measuring import Source, collect, measure
+from eigenloop.claims.measuring import measure
+from eigenloop.claims.sources import Source, collect
 from eigenloop.lens import SAMPLE, States, align, passages, planted
 from eigenloop.lens.cases import plain_norm
 from eigenloop.lens.text import claims

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eigenloop.claims import Effort
-from eigenloop.claims.measuring import collect, select
+from eigenloop.claims.sources import collect, select
 from eigenloop.lens.cases.dynamics import Layer
 from eigenloop.steer import claims
 

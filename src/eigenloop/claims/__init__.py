@@ -18,8 +18,9 @@ from eigenloop.claims.ledger import (
     within,
     within_sigmas,
 )
-from eigenloop.claims.measuring import collect, measure, select
+from eigenloop.claims.measuring import measure
 from eigenloop.claims.results import Results
+from eigenloop.claims.sources import collect, select
 
 __all__ = [
     "Claim", "Curve", "Effort", "Finding", "Kind", "Ledger", "Number", "Plot", "Provenance",

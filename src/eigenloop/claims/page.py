@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from eigenloop import report
 from eigenloop.claims.journal import NAME as JOURNAL
 from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
-from eigenloop.claims.measuring import names_of
 from eigenloop.claims.results import KINDS, Results, plain
+from eigenloop.claims.sources import names_of
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
 from eigenloop.report.drawing import (

@@ -199,8 +199,9 @@ def _claims(out: Path, seed: int, shown: Any) -> _Claims:
     """`eigenloop verify --quick` into the same directory."""
     from eigenloop.claims import Effort
     from eigenloop.claims.journal import Kept
-    from eigenloop.claims.measuring import collect, measure
+    from eigenloop.claims.measuring import measure
     from eigenloop.claims.page import ledger_directory, teaser, write_ledger
+    from eigenloop.claims.sources import collect
     from eigenloop.cli.safely import safely
     from eigenloop.system import workers
 

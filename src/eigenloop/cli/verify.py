@@ -61,7 +61,8 @@ def verify(
     with nullcontext() if list_claims else starting("jax"):
         from eigenloop.claims import Effort
         from eigenloop.claims.journal import Kept
-        from eigenloop.claims.measuring import collect, measure, select
+        from eigenloop.claims.measuring import measure
+        from eigenloop.claims.sources import collect, select
         from eigenloop.system import workers
         from eigenloop.system.bars import bars
 

@@ -18,8 +18,8 @@ from eigenloop.lens.cases.generators import plain_norm
 from eigenloop.lens.loops import rates
 from eigenloop.lens.loops.block import LoopedBlock
 from eigenloop.lens.loops.contraction import LeftMode
-from eigenloop.lens.loops.looped import Loops
 from eigenloop.lens.loops.rates import STEADY, Prediction, Timescale, timescale
+from eigenloop.lens.loops.result import Loops
 from eigenloop.numerics.statistics import MIN_POINTS, fit_rate
 from eigenloop.system.errors import InputError
 

@@ -10,8 +10,8 @@ import pytest
 
 from eigenloop import lens, report
 from eigenloop.lens.loops.contraction import Attractor
-from eigenloop.lens.loops.looped import Loops
 from eigenloop.lens.loops.rates import Timescale
+from eigenloop.lens.loops.result import Loops
 from eigenloop.lens.page import curves
 from eigenloop.lens.page.headline import headline_items
 from eigenloop.lens.page.text import alignment_section, alignment_sentences, loops_section

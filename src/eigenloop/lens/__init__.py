@@ -7,9 +7,10 @@ is run.
 
 # Eager, and light (NumPy): `alignment`, `circuits` and `spectra` are modules and functions of this
 # package, and the functions are the public names.
-from eigenloop.lens.loops.looped import Loops, looped
+from eigenloop.lens.loops.looped import looped
 from eigenloop.lens.loops.maps import looped_map
 from eigenloop.lens.loops.rates import Timescale
+from eigenloop.lens.loops.result import Loops
 from eigenloop.lens.model.checkpoint import Weights, open_weights
 from eigenloop.lens.model.embeddings import input_embedding, output_embedding
 from eigenloop.lens.model.layouts import LAYOUTS, Layout

@@ -12,7 +12,8 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from eigenloop import report as pages
-from eigenloop.lens.loops.looped import Loops, looped
+from eigenloop.lens.loops.looped import looped
+from eigenloop.lens.loops.result import Loops
 from eigenloop.lens.model.embeddings import has_vocabulary
 from eigenloop.lens.page.headline import headline_sentence
 from eigenloop.lens.page.spectra import TITLE, spectra_page

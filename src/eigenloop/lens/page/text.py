@@ -5,8 +5,8 @@ layer looped.
 import numpy as np
 
 from eigenloop import report
-from eigenloop.lens.loops.looped import Loops
 from eigenloop.lens.loops.rates import Timescale
+from eigenloop.lens.loops.result import Loops
 from eigenloop.lens.model.results import called
 from eigenloop.lens.page.curves import Band, Points, Series, over_depth, over_loops
 from eigenloop.lens.page.draw import SIGNS

@@ -28,6 +28,7 @@ from eigenloop.lens.loops.block import PARTS, LoopedBlock
 from eigenloop.lens.loops.contraction import Attractor, attractor
 from eigenloop.lens.loops.rates import (
     Prediction,
+    Timescale,
     deviation_coordinates,
     mean_coordinates,
     predictions,
@@ -96,42 +97,14 @@ def looped(
             f"the states are not finite after {broken} loops of {loaded.source}; give fewer loops"
         )
     alone, two = (LoopedBlock(loaded, layer, part, ids[:count]) for count in (1, 2))
-    post = circuit.norm.placement == "post"
-
-    def one(y: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return alone.derivative(np.broadcast_to(y, v[:, None].shape), v[:, None])[:, 0]
-
-    found = attractor(
-        lambda y: alone(y[None])[0],
-        one,
-        run.means[-1],
-        tolerance=max(1e-12, 30 * noise),
-        newton=post,
+    rates = _rates(
+        (alone, two, block),
+        run,
+        window,
+        noise=noise,
+        loops=loops,
+        post=circuit.norm.placement == "post",
     )
-    modes = predictions((alone, two, block), found, len(ids), post=post)
-    shift, distance = turn(run.means, found)
-    scales = {
-        "consensus": timescale(
-            "consensus",
-            "spread",
-            run.spread,
-            deviation_coordinates(block, run.kept, found, shift, loops, window[1]),
-            modes["consensus"],
-            window,
-            period=found.period,
-            post=post,
-        ),
-        "approach": timescale(
-            "attractor",
-            "distance",
-            None if modes["attractor"].mode is None else distance,
-            mean_coordinates(run.means, found, shift),
-            modes["attractor"],
-            _above_the_point(window, found, modes["attractor"]),
-            period=found.period,
-            post=post,
-        ),
-    }
     return Loops(
         source=loaded.source,
         model_type=loaded.model_type,
@@ -144,13 +117,11 @@ def looped(
         cosine=run.cosine,
         alignment=np.linalg.norm(run.means @ basis, axis=1) ** 2
         / np.linalg.norm(run.means, axis=1) ** 2,
-        distance=None if modes["attractor"].mode is None else distance,
         mode=mode,
-        attractor=found,
         rounding=noise,
         remarks=(*loaded.notes, *remarks),
         unit=loaded.stack.unit,
-        **scales,
+        **vars(rates),
     )
 
 
@@ -189,6 +160,77 @@ def _run(
         x = block(x) if k < loops else x
     return _Run(
         means=np.stack(means), spread=np.array(spreads), cosine=np.array(cosines), kept=kept
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Rates:
+    """Where one token goes, the distance to it by loop, and both rates."""
+
+    attractor: Attractor
+    distance: np.ndarray | None
+    consensus: Timescale
+    approach: Timescale
+
+
+def _rates(
+    blocks: tuple[LoopedBlock, LoopedBlock, LoopedBlock],
+    run: _Run,
+    window: tuple[float, float],
+    *,
+    noise: float,
+    loops: int,
+    post: bool,
+) -> _Rates:
+    """Measure and predict both rates of a run.
+
+    Args:
+        blocks: the layer on one token, on two, and on all.
+        run: its series.
+        window: the series' upper end and the coordinates' lower one.
+        noise: of the layer's arithmetic, relative.
+        loops: K.
+        post: the normalisation comes after the sublayer.
+    """
+    alone, _, block = blocks
+
+    def one(y: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return alone.derivative(np.broadcast_to(y, v[:, None].shape), v[:, None])[:, 0]
+
+    found = attractor(
+        lambda y: alone(y[None])[0],
+        one,
+        run.means[-1],
+        tolerance=max(1e-12, 30 * noise),
+        newton=post,
+    )
+    modes = predictions(blocks, found, len(block.start), post=post)
+    shift, distance = turn(run.means, found)
+    if modes["attractor"].mode is None:
+        distance = None
+    return _Rates(
+        attractor=found,
+        distance=distance,
+        consensus=timescale(
+            "consensus",
+            "spread",
+            run.spread,
+            deviation_coordinates(block, run.kept, found, shift, loops, window[1]),
+            modes["consensus"],
+            window,
+            period=found.period,
+            post=post,
+        ),
+        approach=timescale(
+            "attractor",
+            "distance",
+            distance,
+            mean_coordinates(run.means, found, shift),
+            modes["attractor"],
+            _above_the_point(window, found, modes["attractor"]),
+            period=found.period,
+            post=post,
+        ),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eigenloop.lens.loops.block import LoopedBlock
-from eigenloop.lens.loops.contraction import Attractor, LeftMode, leading_mode, pulled
+from eigenloop.lens.loops.contraction import Attractor, LeftMode, Map, leading_mode, pulled
 from eigenloop.numerics.rates import WINDOWS, ModeRate, fit_mode
 from eigenloop.numerics.statistics import MIN_POINTS
 from eigenloop.system.errors import InputError
@@ -149,7 +149,6 @@ def predictions(
         tokens: how many they are all.
         post: the normalisation comes after the sublayer.
     """
-    alone, two, block = blocks
     if not found.converged:
         if post:
             why = (
@@ -162,25 +161,7 @@ def predictions(
                 " factor is constant"
             )
         return dict.fromkeys(("attractor", "consensus"), Prediction(mode=None, why=why))
-    dim, back = found.points.shape[1], found.points[::-1]
-
-    def one(u: np.ndarray) -> np.ndarray:
-        w = u[:, None]
-        for point in back:
-            w = alone.transposed(np.broadcast_to(point, w.shape), w)
-        return w[:, 0]
-
-    def difference(u: np.ndarray) -> np.ndarray:
-        w = np.stack([u, -u], axis=1)
-        for point in back:
-            w = two.transposed(np.broadcast_to(point, w.shape), w)
-        return (w[:, 0] - w[:, 1]) / 2  # of the tokens' difference v, each moved by v/2 to its side
-
-    def everyone(u: np.ndarray) -> np.ndarray:
-        for point in back:
-            u = block.transposed(np.broadcast_to(point, u.shape), u)
-        return u
-
+    one, difference, everyone = _pulls(blocks, found)
     shares = np.random.default_rng(0).standard_normal(tokens)
     shares -= shares.mean()
     result = {}
@@ -188,7 +169,7 @@ def predictions(
         ("attractor", one, np.ones(tokens)),
         ("consensus", difference, shares),
     ):
-        mode = leading_mode(pull, dim)
+        mode = leading_mode(pull, found.points.shape[1])
         factor = abs(mode.value) ** (1 / found.period)
         if name == "attractor" and factor >= 1:
             why = f"the fixed point on one token that was found repels (factor {factor:.4f})"
@@ -211,6 +192,34 @@ def predictions(
         else:
             result[name] = Prediction(mode=mode, residual=residual)
     return result
+
+
+def _pulls(
+    blocks: tuple[LoopedBlock, LoopedBlock, LoopedBlock], found: Attractor
+) -> tuple[Map, Map, Map]:
+    """Products with the transposed derivative at the attractor: on one token, on the difference of
+    two, and on all.
+    """
+    (alone, two, block), back = blocks, found.points[::-1]
+
+    def one(u: np.ndarray) -> np.ndarray:
+        w = u[:, None]
+        for point in back:
+            w = alone.transposed(np.broadcast_to(point, w.shape), w)
+        return w[:, 0]
+
+    def difference(u: np.ndarray) -> np.ndarray:
+        w = np.stack([u, -u], axis=1)
+        for point in back:
+            w = two.transposed(np.broadcast_to(point, w.shape), w)
+        return (w[:, 0] - w[:, 1]) / 2  # of the tokens' difference v, each moved by v/2 to its side
+
+    def everyone(u: np.ndarray) -> np.ndarray:
+        for point in back:
+            u = block.transposed(np.broadcast_to(point, u.shape), u)
+        return u
+
+    return one, difference, everyone
 
 
 def timescale(

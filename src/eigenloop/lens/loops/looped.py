@@ -26,15 +26,8 @@ from jaxtyping import Float, Int
 
 from eigenloop.lens.loops.block import PARTS, LoopedBlock
 from eigenloop.lens.loops.contraction import Attractor, attractor
-from eigenloop.lens.loops.rates import (
-    Prediction,
-    Timescale,
-    deviation_coordinates,
-    mean_coordinates,
-    predictions,
-    timescale,
-    turn,
-)
+from eigenloop.lens.loops.coordinates import deviation_coordinates, mean_coordinates, turn
+from eigenloop.lens.loops.rates import Prediction, Timescale, predictions, timescale
 from eigenloop.lens.loops.result import Loops
 from eigenloop.lens.model.loaded import Model, quiet
 from eigenloop.lens.weights.subject import Subject

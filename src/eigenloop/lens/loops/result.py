@@ -7,9 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eigenloop.lens.loops.contraction import Attractor
-from eigenloop.lens.loops.rates import (
-    Timescale,
-)
+from eigenloop.lens.loops.rates import Timescale
 from eigenloop.lens.model.layouts import Placement
 from eigenloop.lens.model.results import TabularResult, called, pair
 from eigenloop.lens.weights.modes import Mode

@@ -11,7 +11,8 @@ from small_models import CONFIGS, build
 from eigenloop import lens
 from eigenloop.lens.model import embeddings
 from eigenloop.lens.model.vocabulary import vocabulary
-from eigenloop.lens.weights.reading import Reading, chance_cosine, nearest, p_largest
+from eigenloop.lens.weights.nearest import chance_cosine, nearest, p_largest
+from eigenloop.lens.weights.reading import Reading
 from eigenloop.numerics.spectrum import random_orthogonal
 from eigenloop.system.errors import InputError
 

@@ -7,13 +7,13 @@ embedding with l; eigenloop.lens.model.embeddings), beside what a random directi
 (eigenloop.lens.weights.nearest). Worked out here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from eigenloop.lens.model.embeddings import Side, input_embedding, output_embedding
+from eigenloop.lens.model.embeddings import Embedding, Side, input_embedding, output_embedding
 from eigenloop.lens.model.layouts import Layout
 from eigenloop.lens.model.results import TabularResult, called
 from eigenloop.lens.model.vocabulary import Vocabulary, vocabulary
@@ -23,8 +23,6 @@ from eigenloop.lens.weights.rules import RULES
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
-
-"""Columns of the table and of reading.csv; `side` is "+", "-", or "plane" for a complex pair."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,6 +90,8 @@ class Reading(TabularResult):
         "p_value",
         "mean",
     )
+    """Columns of the table and of reading.csv; `side` is "+", "-", or "plane" for a complex pair.
+    """
     FILE: ClassVar[str] = "reading.csv"
 
     source: str
@@ -258,31 +258,11 @@ def reading(
             if report:
                 report(done, len(chosen))
             modes.append(subject.layer(index).mode(rule))
-    found: dict[str, list[Neighbours]] = {}
-    bases = {
-        "right": [mode.plane() for mode in modes],
-        "left": [mode.left_plane() for mode in modes],
-    }
-    for vector, embedding in sides.items():
-        found[vector] = nearest(embedding, bases[vector], top=min(top, embedding.size))
+    directions = _directions(
+        sides, dict(zip(chosen, modes, strict=True)), width=stack.width, top=top
+    )
     if report:
         report(len(chosen), len(chosen))
-    directions = []
-    for i, (index, mode) in enumerate(zip(chosen, modes, strict=True)):
-        for vector, embedding in sides.items():
-            near, rank = found[vector][i], bases[vector][i].shape[1]
-            directions.append(
-                Direction(
-                    layer=index,
-                    flag=mode.flag,
-                    vector=vector,
-                    embedding=embedding.side,
-                    neighbours=near,
-                    rank=rank,
-                    chance=chance_cosine(dim=stack.width, size=near.size, rank=rank),
-                    p_value=p_largest(near.largest, dim=stack.width, size=near.size, rank=rank),
-                )
-            )
     remarks = [*stack.notes, *sides["right"].notes]
     zero = [index for index, mode in zip(chosen, modes, strict=True) if mode.flag == "zero"]
     if zero:
@@ -302,3 +282,40 @@ def reading(
         remarks=tuple(remarks),
         unit=stack.unit,
     )
+
+
+def _directions(
+    sides: Mapping[str, Embedding], modes: Mapping[int, Mode], *, width: int, top: int
+) -> list[Direction]:
+    """Both vectors of each layer's mode, with their nearest tokens.
+
+    Args:
+        sides: the embedding of the right and of the left vector.
+        modes: by layer.
+        width: d.
+        top: tokens on each side.
+    """
+    found: dict[str, list[Neighbours]] = {}
+    bases = {
+        "right": [mode.plane() for mode in modes.values()],
+        "left": [mode.left_plane() for mode in modes.values()],
+    }
+    for vector, embedding in sides.items():
+        found[vector] = nearest(embedding, bases[vector], top=min(top, embedding.size))
+    directions = []
+    for i, (index, mode) in enumerate(modes.items()):
+        for vector, embedding in sides.items():
+            near, rank = found[vector][i], bases[vector][i].shape[1]
+            directions.append(
+                Direction(
+                    layer=index,
+                    flag=mode.flag,
+                    vector=vector,
+                    embedding=embedding.side,
+                    neighbours=near,
+                    rank=rank,
+                    chance=chance_cosine(dim=width, size=near.size, rank=rank),
+                    p_value=p_largest(near.largest, dim=width, size=near.size, rank=rank),
+                )
+            )
+    return directions

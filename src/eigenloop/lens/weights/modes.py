@@ -17,13 +17,12 @@ modulus.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Inexact
-from scipy.linalg import lapack, lu_solve
 
+from eigenloop.lens.weights.eigenvectors import inverse_iteration, null_vectors, start_vector
 from eigenloop.lens.weights.operators import Growth, Operator, parts
 
 Flag: TypeAlias = Literal["positive", "negative", "complex", "zero"]
@@ -146,9 +145,9 @@ class Spectrum:
         method = "product" if self.operator.is_low_rank else "dense"
         if self.zeros and abs(eigenvalue) <= 1e-14 * np.linalg.norm(self.core):
             eigenvalue, method = 0j, "null space"
-            right, left = _null_vectors(self.operator)
+            right, left = null_vectors(self.operator)
         else:
-            right, left = _inverse_iteration(self.core, eigenvalue)
+            right, left = inverse_iteration(self.core, eigenvalue)
             if self.operator.is_low_rank:
                 right, left = self.operator.lift(right), self.operator.lift_left(left)
         return _certified(
@@ -234,7 +233,7 @@ class Arnoldi:
             # M takes the start to 0: the null space is all that was found
             try:
                 factors, vectors = sparse.eigs(
-                    step, k=self.count, ncv=min(basis, dim), v0=_start(dim)
+                    step, k=self.count, ncv=min(basis, dim), v0=start_vector(dim)
                 )
                 break
             except sparse.ArpackNoConvergence as error:
@@ -242,7 +241,7 @@ class Arnoldi:
             except sparse.ArpackError:
                 break
         if not len(factors):
-            return np.zeros(2, complex), np.stack([_start(dim)] * 2, axis=1).astype(complex)
+            return np.zeros(2, complex), np.stack([start_vector(dim)] * 2, axis=1).astype(complex)
         return (factors - growth.shift) * growth.scale, vectors
 
 
@@ -326,52 +325,6 @@ def _gap(moduli: np.ndarray) -> float:
 
 
 # --- vectors
-
-
-@cache
-def _start(size: int) -> np.ndarray:
-    """A fixed vector without any pattern; not to be written to."""
-    return np.random.default_rng(0).standard_normal(size)
-
-
-def _inverse_iteration(matrix: np.ndarray, eigenvalue: complex) -> tuple[np.ndarray, np.ndarray]:
-    """Right and left eigenvectors of an eigenvalue known to machine precision, real for a
-    real one.
-    """
-    near = np.finfo(float).eps * (np.linalg.norm(matrix) or 1.0)
-    shift = eigenvalue if eigenvalue.imag else eigenvalue.real
-    shifted = matrix.astype(type(shift), order="F")
-    np.einsum("ii->i", shifted)[:] -= shift + near
-    # scipy.linalg.lu_factor warns of what is wanted here
-    (factorise,) = lapack.get_lapack_funcs(("getrf",), (shifted,))
-    factors, pivots, _ = factorise(shifted, overwrite_a=True)
-    diagonal = np.einsum("ii->i", factors)
-    diagonal[np.abs(diagonal) < near * np.finfo(float).eps] = near
-    right = left = _start(len(matrix))
-    for _ in range(2):
-        right = lu_solve((factors, pivots), right, check_finite=False)
-        left = lu_solve((factors, pivots), left, trans=2, check_finite=False)
-        right, left = right / np.linalg.norm(right), left / np.linalg.norm(left)
-    return right, left
-
-
-def _null_vectors(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
-    """The fixed start without what V reads of it (so M v = 0), and of that l what U does not
-    write (M^T l = 0).
-    """
-    right = _without(operator.inner_transposed(operator.right.T), _start(operator.left.shape[0]))
-    left = _without(operator.left, right)
-    return right, left if np.linalg.norm(left) > 0 else right
-
-
-def _without(columns: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """What is left of x without its projection on the column space."""
-    basis = np.linalg.svd(columns.astype(np.float64), full_matrices=False)
-    rounding = basis.S.max(initial=0) * len(x) * np.finfo(float).eps
-    kept = basis.U[:, rounding < basis.S]
-    for _ in range(2):  # the second time removes what rounding left
-        x = x - kept @ (kept.T @ x)
-    return x
 
 
 def _plane(x: np.ndarray) -> np.ndarray:

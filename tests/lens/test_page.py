@@ -267,7 +267,7 @@ def test_a_survey_of_the_weights_holds_what_spectra_finds(tmp_path):
     from test_checkpoint import write
 
     model, told = write(tmp_path / "model"), []
-    found = survey(model, report=lambda *arguments: told.append(arguments))
+    found = survey(model, progress=lambda *arguments: told.append(arguments))
     assert found.spectra.rows() == lens.spectra(model).rows()
     assert told[0] == ("layers", 0, 2)
     files = found.save(tmp_path / "out", command="eigenloop lens model")

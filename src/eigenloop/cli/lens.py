@@ -131,7 +131,7 @@ def lens(
                 loops=loops,
                 compare_with=compare,
                 device=device,
-                report=shown.tell,
+                progress=shown.tell,
             )
         if out is not None:
             options = {

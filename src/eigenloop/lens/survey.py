@@ -5,7 +5,6 @@ plain values.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write
+from eigenloop.system.progress import Progress, silent
 
 __all__ = ["Survey", "survey"]
 
@@ -219,7 +219,7 @@ def survey(
     loops: int | None = None,
     compare_with: Any = None,
     device: str = "auto",
-    report: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Survey:
     """Look at a model.
 
@@ -234,16 +234,12 @@ def survey(
             tokens of the text are followed for, as for `alignment`.
         compare_with: another checkpoint of the same model.
         device: where the model runs, as for `load`.
-        report: called with the name of the work, what is done of it, and how much there is.
+        progress: told how far each part of the work is.
 
     Raises:
         InputError: a model or the text cannot be read, or a layer or rule does not exist.
     """
     began = time.monotonic()
-
-    def telling(name: str) -> Callable[[int, int], None]:
-        return partial(report or (lambda name, done, total: None), name)
-
     subject, remarks = Subject.of(model, device=device), []
     stack = subject.stack
     if compare_with is not None:
@@ -267,17 +263,17 @@ def survey(
         with threadpool_limits(1, user_api="blas"):
             further = loops if loop is None else None
             aligned = alignment(
-                subject, text, rule=leading(rules), layers=layers, loops=further, report=report
+                subject, text, rule=leading(rules), layers=layers, loops=further, progress=progress
             )
         shown["alignment"] = aligned
         sigma |= {layer.block: layer.sigma for layer in reversed(aligned.layers)}
     found = spectra(
-        subject, rules=rules, layers=layers, sigma=sigma, vectors="layers", report=telling("layers")
+        subject, rules=rules, layers=layers, sigma=sigma, vectors="layers", progress=progress
     )
     if has_vocabulary(stack):
         modes = [layer.modes[found.rule] for layer in found.layers]
         shown["reading"] = reading(
-            subject, rule=found.rule, layers=layers, modes=modes, report=telling("tokens")
+            subject, rule=found.rule, layers=layers, modes=modes, progress=progress
         )
     else:
         remarks.append("the weights hold no input embedding, so no tokens are named")
@@ -286,7 +282,7 @@ def survey(
         remarks.append("the weights hold no queries, so QK is not shown")
     elif with_query_keys and heads * 16 * stack.width * stack.head_dim <= LARGEST_HEADS:
         shown["query_keys"] = query_keys(
-            subject, rule=_of_heads(rules), layers=layers, report=telling("heads")
+            subject, rule=_of_heads(rules), layers=layers, progress=progress
         )
     elif with_query_keys:
         remarks.append(
@@ -295,9 +291,7 @@ def survey(
     if loop is not None:
         words, often = SAMPLE if text is None else text, LOOPS if loops is None else loops
         with threadpool_limits(1, user_api="blas"):
-            shown["loops"] = looped(
-                subject, words, layer=loop, loops=often, report=telling("loops")
-            )
+            shown["loops"] = looped(subject, words, layer=loop, loops=often, progress=progress)
         remarks += (
             []
             if text is not None
@@ -305,7 +299,7 @@ def survey(
         )
     if compare_with is not None:
         shown["comparison"] = compare(
-            subject, compare_with, rules=rules, layers=layers, report=telling("compared")
+            subject, compare_with, rules=rules, layers=layers, progress=progress
         )
     return Survey(spectra=found, **shown, remarks=tuple(remarks), seconds=time.monotonic() - began)
 

@@ -16,7 +16,7 @@ went far enough to fit it. Source: arXiv 2605.25619 for shared weights; the rate
 here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from eigenloop.lens.model.loaded import Model, quiet
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.numerics.statistics import WINDOW
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 
 
 def looped(
@@ -45,7 +46,7 @@ def looped(
     start: Float[np.ndarray, "n d"] | None = None,
     tokenizer: Any = None,
     device: str = "auto",
-    report: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Loops:
     """Apply one layer of a text model K times to a text, and measure and predict its two rates.
 
@@ -59,7 +60,7 @@ def looped(
             model's own run.
         tokenizer: for a model that the caller holds.
         device: as for `load`.
-        report: called with the loops done and their number.
+        progress: told how many loops are done.
 
     Raises:
         InputError: the model cannot be run or reads no text, the layer or the part does not exist,
@@ -83,7 +84,7 @@ def looped(
     basis = mode.plane()
     noise = max(block.rounding(x), np.finfo(float).eps)
     window = WINDOW if noise < 1e-12 else (max(WINDOW[0], 1e4 * noise), 100 * noise)
-    run = _run(block, x, loops, window[0], report)
+    run = _run(block, x, loops, window[0], progress)
     if not np.isfinite(run.means).all():
         broken = int(np.flatnonzero(~np.isfinite(run.means).all(1))[0])
         raise InputError(
@@ -133,7 +134,7 @@ def _run(
     x: np.ndarray,
     loops: int,
     small: float,
-    report: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> _Run:
     """Apply a block K times; stops where the states are not finite."""
     means, spreads, cosines, kept = [], [], [], (0, x)
@@ -148,8 +149,7 @@ def _run(
             kept = (k + 1, x)
         elif kept[0] == k:
             kept = (k, x)
-        if report:
-            report(k, loops)
+        progress("loops", k, loops)
         x = block(x) if k < loops else x
     return _Run(
         means=np.stack(means), spread=np.array(spreads), cosine=np.array(cosines), kept=kept

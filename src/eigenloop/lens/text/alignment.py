@@ -23,7 +23,7 @@ with something taken out have none. See `eigenloop.lens.text.gain`, `eigenloop.l
 was worked out here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from eigenloop.lens.weights.rules import RULES
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 
 RESAMPLES, DRAWS = 1000, 499
 """Bootstrap samples, and random directions."""
@@ -71,7 +72,7 @@ def alignment(
     seed: int = 0,
     resamples: int = RESAMPLES,
     draws: int = DRAWS,
-    report: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Alignment:
     """How the tokens of a text lie to the leading modes of a model's layers and heads, before and
     after attention.
@@ -97,7 +98,7 @@ def alignment(
         seed: of everything random.
         resamples: bootstrap samples, at least 99.
         draws: random directions, at least 99.
-        report: called with a word for what is done, how much of it, and the whole.
+        progress: told how far each part of the work is.
 
     Raises:
         InputError: the model or the text cannot be read, there are fewer than 2 passages, a layer
@@ -132,18 +133,14 @@ def alignment(
     weights = resampled(encoded.passages, seed=seed, resamples=resamples)
 
     def measured(which: Subject, runs: Model, words: str, **options: Any) -> list[Measured]:
-        def told(done: int, total: int) -> None:
-            if report:
-                report(f"eigenbases, {words}", done, total)
-
         return measure(
             {block: which.layer(block) for block in chosen},
             runs.stack.schedule,
-            _streamed(runs, encoded, words, report),
+            _streamed(runs, encoded, words, progress),
             weights,
             rule=rule,
             seed=seed,
-            report=told,
+            progress=_about(words, progress),
             **options,
         )
 
@@ -158,7 +155,7 @@ def alignment(
         for name, without in CONTROLS.items():
             with without(runs):
                 _control(
-                    real, name, _streamed(runs, encoded, name.replace("_", " "), report), weights
+                    real, name, _streamed(runs, encoded, name.replace("_", " "), progress), weights
                 )
     remarks = [*loaded.notes, *encoded.notes]
     if len(chosen) < len(loaded.stack.blocks):
@@ -254,15 +251,14 @@ def _followed(model: Model, loops: int | None) -> int:
     return loops
 
 
-def _streamed(
-    model: Model, encoded: Encoded, words: str, report: Callable[[str, int, int], None] | None
-) -> Run:
-    told = (
-        None
-        if report is None
-        else lambda done: report(f"text, {words}", done, len(encoded.batches))
-    )
-    return lambda visit: stream(model, encoded.batches, visit, report=told)
+def _streamed(model: Model, encoded: Encoded, words: str, progress: Progress) -> Run:
+    told = _about(words, progress)
+    return lambda visit: stream(model, encoded.batches, visit, progress=told)
+
+
+def _about(words: str, progress: Progress) -> Progress:
+    """The same callback, told which of the models and runs the work is on."""
+    return lambda name, done, total: progress(f"{name}, {words}", done, total)
 
 
 def _control(real: Sequence[Measured], name: str, run: Run, weights: np.ndarray) -> None:

@@ -26,6 +26,7 @@ from eigenloop.lens.weights.modes import DENSE_LIMIT, Flag
 from eigenloop.lens.weights.operators import Growth
 from eigenloop.lens.weights.rules import operator
 from eigenloop.lens.weights.subject import LayerModes
+from eigenloop.system.progress import Progress, silent
 
 Run: TypeAlias = Callable[[Callable[[States], None]], Any]
 """Streams the states of a text to a visitor, from its beginning."""
@@ -158,7 +159,7 @@ def measure(
     seed: int = 0,
     heads: bool = True,
     own: bool = True,
-    report: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> list[Measured]:
     """All statistics of the layers whose blocks have a circuit, in one pass over the text (two for
     rule "layernorm").
@@ -173,7 +174,7 @@ def measure(
         seed: of these directions.
         heads: look at single heads too.
         own: look at all eigen-subspaces of a layer (for the percentile).
-        report: called with the eigenbases done and their number.
+        progress: told how many eigenbases are done.
     """
     layers = [t for t, block in enumerate(schedule) if block in circuits]
     passages = weights.shape[1]
@@ -184,12 +185,10 @@ def measure(
         scales = _scales(norms, schedule, run)
     bases: dict[int, Basis] = {}
     for done, (block, layer) in enumerate(modes.items()):
-        if report:
-            report(done, len(circuits))
+        progress("eigenbases", done, len(circuits))
         first, norms[block] = next(t for t in layers if schedule[t] == block), layer.circuit.norm
         bases[block] = basis(layer, rule=rule, sigma=scales.get(first, 1.0), heads=heads, own=own)
-    if report:
-        report(len(circuits), len(circuits))
+    progress("eigenbases", len(circuits), len(circuits))
     sums: dict[int, LayerSums] = {}
     for t in layers:
         rng = np.random.default_rng([seed, t])

@@ -12,6 +12,7 @@ batch and not on the text.
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from jaxtyping import Float, Int
 from eigenloop.lens.model.loaded import Model, load
 from eigenloop.lens.text.texts import Batch, Passages, encode, passages
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,7 +63,7 @@ def stream(
     batches: Iterable[Batch],
     visit: Callable[[States], None],
     *,
-    report: Callable[[int], None] | None = None,
+    progress: Progress = silent,
 ) -> int:
     """Run a model and show the states of each layer of each batch, as soon as they are there;
     nothing is kept.
@@ -70,7 +72,7 @@ def stream(
         model: from `load`.
         batches: from `encode`, or made by the caller (images).
         visit: called len(schedule) times for each batch, in the order of the layers.
-        report: called with the batches done.
+        progress: told how many batches are done.
 
     Returns:
         How many batches were run.
@@ -101,8 +103,7 @@ def stream(
                 trunk(**inputs, **plain)
                 capture.finish()
                 done += 1
-                if report:
-                    report(done)
+                progress("text", done, length_hint(batches, done))
         finally:
             capture.detach()
     return done

@@ -8,7 +8,7 @@ The largest angle stands beside what two random subspaces of these dimensions ha
 vectors compare what the layers write, of left vectors what they read. Worked out here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -26,6 +26,7 @@ from eigenloop.lens.weights.rules import RULES, leading
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 
 DRAWS, DRAWN_AT_ONCE = 4000, 200
 """Random subspaces behind the chance level of an angle, and how many are in memory at a time."""
@@ -279,7 +280,7 @@ def compare(
     rules: Sequence[str] = RULES,
     layers: str | Sequence[int] = "all",
     layout: Layout | None = None,
-    report: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Comparison:
     """The principal subspaces of two checkpoints of one model, layer by layer and by rule, from the
     weights alone.
@@ -290,7 +291,7 @@ def compare(
         rules: which rules.
         layers: as for `spectra`.
         layout: for an architecture that the lens does not know.
-        report: called with the layers done and their number.
+        progress: told how many layers are done.
 
     Raises:
         InputError: a model cannot be read, their shapes differ, or a layer or rule does not exist.
@@ -301,8 +302,7 @@ def compare(
     leading(rules)
     chosen, changes = chosen_layers(layers, len(first.blocks)), []
     for done, index in enumerate(chosen):
-        if report:
-            report(done, len(chosen))
+        progress("compared", done, len(chosen))
         old, new = (subject.layer(index) for subject in subjects)
         change = relative_change(old.circuit, new.circuit)
         modes = old.modes(rules), new.modes(rules)
@@ -327,8 +327,7 @@ def compare(
                     change=change,
                 )
             )
-    if report:
-        report(len(chosen), len(chosen))
+    progress("compared", len(chosen), len(chosen))
     return Comparison(
         a=first.weights.source,
         b=second.weights.source,

@@ -14,7 +14,7 @@ factorisations. How much of F_h's principal mode lies in the leading singular su
 out here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ from eigenloop.lens.weights.rules import RULES
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 
 SHARE = 0.5
 """The leading subspaces hold this share of ||M_h||^2."""
@@ -295,7 +296,7 @@ def query_keys(
     rule: str = "modulus",
     layers: str | Sequence[int] = "all",
     layout: Layout | None = None,
-    report: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> QueryKeys:
     """QK beside OV for every head, from the weights alone, one layer at a time.
 
@@ -304,7 +305,7 @@ def query_keys(
         rule: which mode of F_h leads: "modulus", "consensus" or "layernorm".
         layers: as for `spectra`.
         layout: for an architecture that the lens does not know.
-        report: called with the layers done and their number.
+        progress: told how many layers are done.
 
     Raises:
         InputError: the model cannot be read, or a layer or rule does not exist.
@@ -316,8 +317,7 @@ def query_keys(
         raise InputError(f"rule {rule!r} does not exist; choose {', '.join(RULES)}")
     found = []
     for done, index in enumerate(chosen):
-        if report:
-            report(done, len(chosen))
+        progress("heads", done, len(chosen))
         layer = subject.layer(index)
         (queries, query_bias), (keys, key_bias) = (
             stack.projection(index, "query"),
@@ -331,8 +331,7 @@ def query_keys(
                 found.append(
                     query_key(queries[head], keys[group], ov, layer=index, head=head, bias=bias)
                 )
-    if report:
-        report(len(chosen), len(chosen))
+    progress("heads", len(chosen), len(chosen))
     return QueryKeys(
         source=stack.weights.source,
         model_type=stack.weights.model_type,

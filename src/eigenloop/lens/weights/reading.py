@@ -7,7 +7,7 @@ embedding with l; eigenloop.lens.model.embeddings), beside what a random directi
 (eigenloop.lens.weights.nearest). Worked out here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from eigenloop.lens.weights.rules import RULES
 from eigenloop.lens.weights.spectra import chosen_layers
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.system.errors import InputError
+from eigenloop.system.progress import Progress, silent
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -222,7 +223,7 @@ def reading(
     tokenizer: Any = None,
     layout: Layout | None = None,
     modes: Sequence[Mode] | None = None,
-    report: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Reading:
     """The tokens that each layer's principal mode writes and reads, from the weights alone.
 
@@ -239,7 +240,7 @@ def reading(
         layout: for an architecture that the lens does not know.
         modes: those of the chosen layers by the rule, with their vectors, where they are known
             already.
-        report: called with the layers done and their number.
+        progress: told how many layers are done.
 
     Raises:
         InputError: the model cannot be read or has no vocabulary, a layer or rule does not exist,
@@ -255,14 +256,12 @@ def reading(
     if modes is None:
         modes = []
         for done, index in enumerate(chosen):
-            if report:
-                report(done, len(chosen))
+            progress("tokens", done, len(chosen))
             modes.append(subject.layer(index).mode(rule))
     directions = _directions(
         sides, dict(zip(chosen, modes, strict=True)), width=stack.width, top=top
     )
-    if report:
-        report(len(chosen), len(chosen))
+    progress("tokens", len(chosen), len(chosen))
     remarks = [*stack.notes, *sides["right"].notes]
     zero = [index for index, mode in zip(chosen, modes, strict=True) if mode.flag == "zero"]
     if zero:

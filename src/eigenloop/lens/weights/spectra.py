@@ -3,7 +3,7 @@ and their tables.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -19,6 +19,7 @@ from eigenloop.lens.weights.rules import RULES, growth_at, leading
 from eigenloop.lens.weights.subject import LayerModes, Subject
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import save_table
+from eigenloop.system.progress import Progress, silent
 from eigenloop.system.wording import finite
 
 
@@ -280,7 +281,7 @@ def spectra(
     sigma: float | Mapping[int, float] = 1.0,
     layout: Layout | None = None,
     vectors: bool | Literal["layers"] = True,
-    report: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Spectra:
     """The principal modes of a model's layers and heads, from its weights alone, one layer at a
     time.
@@ -293,7 +294,7 @@ def spectra(
         sigma: as for `growth`, of all layers or by block.
         layout: for an architecture that the lens does not know.
         vectors: as for `layer_spectra`; a large model has many.
-        report: called with the layers done and their number.
+        progress: told how many layers are done.
 
     Raises:
         InputError: the model cannot be read, or a layer or rule does not exist.
@@ -304,12 +305,10 @@ def spectra(
     leading(rules)
     stored, found = stack.stored(), []
     for done, index in enumerate(chosen):
-        if report:
-            report(done, len(chosen))
+        progress("layers", done, len(chosen))
         scale = sigma[index] if isinstance(sigma, Mapping) else sigma
         found.append(layer_spectra(subject.layer(index), rules=rules, sigma=scale, vectors=vectors))
-    if report:
-        report(len(chosen), len(chosen))
+    progress("layers", len(chosen), len(chosen))
     return Spectra(
         source=stack.weights.source,
         model_type=stack.weights.model_type,

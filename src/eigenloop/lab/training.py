@@ -129,7 +129,7 @@ def train(
 
 
 class _Static:
-    """Anything as a static argument of a compiled function: equal to itself only."""
+    """Wrap an object as a static argument of a compiled function: hashed by identity."""
 
     def __init__(self, value: Any) -> None:
         self.value = value

@@ -1,5 +1,5 @@
-"""Where trained blocks come from: a recipe, trained now or kept in a cache, or a run of the user's
-own.
+"""Load or train the blocks that `predict` applies: from the cache, from a run directory, or by a
+fresh training with a recipe.
 
 Cost: a training holds `BATCH` matrices S in float32 at once, 4 BATCH d^2 bytes for each copy (2 MB
 at d = 64, 300 MB at d = 784, 2 GB at d = 2000). Measured on 2 busy cores: d = 64 trains in 11 to 14

@@ -87,7 +87,7 @@ def file_content(figure: Any, suffix: str, **options: Any) -> bytes:
     """A drawing as a file's content, without dates: the same drawing gives the same bytes.
 
     Args:
-        figure: a `matplotlib.figure.Figure`, drawn in the look that is in force.
+        figure: a `matplotlib.figure.Figure`, drawn with the active rcParams.
         suffix: "png", "pdf" or "svg".
         options: of `savefig`.
     """

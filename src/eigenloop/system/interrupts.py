@@ -16,7 +16,7 @@ from contextlib import contextmanager
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 TOGETHER_SECONDS = 0.3
-"""Signals closer than this are one press, passed on by a parent process as well."""
+"""SIGINTs within this interval count as one Ctrl-C: a parent process may forward it."""
 
 _asked, _deferring = threading.Event(), threading.Event()
 

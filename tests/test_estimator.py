@@ -687,6 +687,19 @@ def test_the_estimator_and_the_command_share_the_cache(
     estimator._remembered.cache_clear()
 
 
+def test_the_lock_of_a_process_killed_after_writing_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = scalar(3, a=1.0, b=0.5)
+    monkeypatch.setattr("eigenloop.predict.recipes.train_blocks", lambda config, **options: blocks)
+    recipe = training_recipe(3, steps=20)
+    cached_blocks(recipe, tmp_path)
+    (entry,) = tmp_path.iterdir()
+    entry.with_suffix(".lock").touch()
+    cached_blocks(recipe, tmp_path)
+    assert list(tmp_path.iterdir()) == [entry]
+
+
 def test_those_who_want_the_same_model_wait_for_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ def test_order_is_spearmans_rho():
 
     before, after = table(0), table(1)
     after[2] = np.round(after[2], 1)  # ties
-    expected = [spearmanr(one, other)[0] for one, other in zip(before, after, strict=True)]
+    expected = [float(spearmanr(*rows)[0]) for rows in zip(before, after, strict=True)]  # pyright: ignore
     np.testing.assert_allclose(order(before, after), expected, atol=1e-12)
     np.testing.assert_allclose(order(before, np.exp(3 * before)), 1.0, atol=1e-12)
     assert order(before[:1], np.zeros((1, 11)))[0] == 0.0

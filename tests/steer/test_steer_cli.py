@@ -60,6 +60,9 @@ def test_a_whole_run(models, tmp_path, capsys):
     assert wanted <= found.keys()
     assert found["method"] == "tuned"
     assert found["layers"] == [2]
+    assert found["retrieval"] is None  # of a model that goes on with texts
+    assert found["similarity"] is None
+    assert not (out / "retrieval.csv").exists()
     assert found["signed_cos_after"] > found["signed_cos_before"] + 0.05
     assert found["token_rank_after"] < found["token_rank_before"]
     assert found["activation_addition"]["signed_cos_after"] == pytest.approx(

@@ -37,6 +37,7 @@ SOURCES: tuple[Source, ...] = (
     Source("eigenloop.lens.cases.uniform", extra="lens"),
     Source("eigenloop.lens.text.claims", extra="lens"),
     Source("eigenloop.steer.claims", extra="lens"),
+    Source("eigenloop.steer.retrieval_claims", extra="lens"),
 )
 """Where claims are looked for, in this order."""
 

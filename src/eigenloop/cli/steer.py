@@ -62,7 +62,9 @@ def steer(
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Find the strength for this KL to the unsteered model.", show_default=False
+            help="Find the strength for this KL to the unsteered model; for this change of"
+            " similarity where it predicts no token.",
+            show_default=False,
         ),
     ] = None,
     calibrate: Annotated[
@@ -153,17 +155,12 @@ def _summary(console: Any, record: Any, out: Path) -> None:
         f"{record['method']}, strength {record['strength']:.4g}, layers {layers}", markup=False
     )
     table = Table(box=SIMPLE)
-    for heading in ("", "strength", "cosine", "moved", "keep", "KL", "rank"):
+    speaks = record["kl"] is not None
+    damage = ("KL", "rank") if speaks else ("change of similarity",)
+    for heading in ("", "strength", "cosine", "moved", "keep", *damage):
         table.add_column(heading, no_wrap=True)
-    table.add_row(
-        "before",
-        "0",
-        number(record["signed_cos_before"]),
-        "",
-        "1",
-        "",
-        number(record["token_rank_before"]),
-    )
+    ranked = ("", number(record["token_rank_before"])) if speaks else ("0",)
+    table.add_row("before", "0", number(record["signed_cos_before"]), "", "1", *ranked)
     rows = [
         ("edit", record),
         ("activation addition", record["activation_addition"]),
@@ -171,19 +168,14 @@ def _summary(console: Any, record: Any, out: Path) -> None:
     ]
     for name, found in rows:
         if found is not None:
+            keys = ("kl", "token_rank_after") if speaks else ("similarity",)
             values = (
-                found[key]
-                for key in (
-                    "strength",
-                    "signed_cos_after",
-                    "moved",
-                    "keep",
-                    "kl",
-                    "token_rank_after",
-                )
+                found[key] for key in ("strength", "signed_cos_after", "moved", "keep", *keys)
             )
             table.add_row(name, *map(number, values))
     console.print(table)
+    if record["retrieval"] is not None:
+        console.print(_retrieval(record["retrieval"]), markup=False)
     for check in record["checks"]:
         if check["passed"] is False:
             console.print(f"check fails: {check['check']} ({check['measured']})", markup=False)
@@ -192,6 +184,19 @@ def _summary(console: Any, record: Any, out: Path) -> None:
     for note in record["notes"]:
         console.print(f"note: {note}", markup=False)
     console.print(f"{record['seconds']:.0f} s; {out / 'report.html'}", markup=False)
+
+
+def _retrieval(about: Any) -> str:
+    """What is found among the packaged texts, in one line."""
+    text = f"right sentences found: {about['before']['hits']} of {about['queries']} before"
+    for name, words in (("edit", "edit"), ("activation_addition", "activation addition")):
+        found = about[name]
+        if found is not None:
+            text += (
+                f", {found['hits']} with {words} ({found['lost']} lost, {found['gained']} gained,"
+                f" cosines change by {found['change']:.3g})"
+            )
+    return text
 
 
 def _heads(heads: list[int]) -> str:

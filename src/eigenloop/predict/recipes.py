@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,8 @@ def cached_blocks(
     ) / f"predict-{__version__}-d{config.dim}-{digest}.safetensors"
     found = _entry(path, config.dim, note)
     if found is not None:
+        with suppress(OSError):  # of a process that was killed once it had written the entry
+            path.with_suffix(".lock").unlink(missing_ok=True)
         return found
     with _held(path):
         # of a process that was killed while it wrote

@@ -15,8 +15,10 @@ import numpy as np
 from eigenloop.lens.model.loaded import Model
 from eigenloop.numerics.statistics import bootstrap_interval
 from eigenloop.steer.checks import Check
+from eigenloop.steer.embedding import Retrieval
 from eigenloop.steer.measuring import Bench, vocabulary
 from eigenloop.steer.prompts import Prompts
+from eigenloop.steer.retrieval import Outcome, pseudo_values
 from eigenloop.steer.running import activation_addition
 from eigenloop.steer.session import Session
 from eigenloop.steer.strength import search
@@ -46,18 +48,28 @@ class Point:
     Args:
         strength: c.
         values: kind -> one value for each prompt.
+        retrieval: what was found among the packaged texts, where they were searched.
     """
 
     strength: float
     values: Mapping[str, np.ndarray]
+    retrieval: Outcome | None = None
 
     def mean(self, kind: str) -> float | None:
         """Mean over prompts; None where it was not measured."""
         return float(self.values[kind].mean()) if kind in self.values else None
 
     def interval(self, kind: str) -> tuple[float, float] | None:
-        """95 % bootstrap interval of the mean over prompts."""
-        return bootstrap_interval(self.values[kind], seed=0) if kind in self.values else None
+        """95 % bootstrap interval of the mean over prompts; of "similarity", over their pairs.
+
+        None where it was not measured, and for the one pair of two prompts.
+        """
+        if kind not in self.values:
+            return None
+        values = self.values[kind]
+        if kind == "similarity":
+            return bootstrap_interval(pseudo_values(values), seed=0) if len(values) > 2 else None
+        return bootstrap_interval(values, seed=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +151,9 @@ def median_interval(
     return float(low), float(high)
 
 
-def read_back(bench: Bench, evidence: Evidence, written: Model) -> tuple[Evidence, Check]:
+def read_back(
+    bench: Bench, evidence: Evidence, written: Model, retrieval: Retrieval | None = None
+) -> tuple[Evidence, Check]:
     """The point at the chosen strength again, measured on the checkpoint that was written, as its
     users will load it.
 
@@ -147,15 +161,19 @@ def read_back(bench: Bench, evidence: Evidence, written: Model) -> tuple[Evidenc
         bench: of the evidence, with the unsteered model, which stays the reference.
         evidence: measured with the edit in memory.
         written: the checkpoint, loaded.
+        retrieval: of the evidence.
 
     Returns:
         the evidence with that point from the file, and the check that both points are one.
     """
-    point = Point(evidence.after.strength, replace(bench, model=written).measure())
+    point = _point(evidence.after.strength, replace(bench, model=written), retrieval)
     apart = max(
         float(np.max(np.abs(point.values[kind] - evidence.after.values[kind])))
         for kind in ("cosine", "keep")
     )
+    if point.retrieval is not None and evidence.after.retrieval is not None:
+        pair = point.retrieval.after, evidence.after.retrieval.after
+        apart = max(apart, float(np.max(np.abs(pair[0] - pair[1]))))
     check = Check(
         "the written checkpoint, loaded again, does what was measured",
         apart <= SAME_COSINE,
@@ -173,6 +191,7 @@ def gather(
     *,
     strength: float,
     multiples: Sequence[float] = MULTIPLES,
+    retrieval: Retrieval | None = None,
     progress: Progress = silent,
 ) -> Evidence:
     """Measure.
@@ -183,6 +202,7 @@ def gather(
             direction too.
         strength: c, the chosen strength.
         multiples: strengths of the curves in units of c.
+        retrieval: texts to search at every point.
         progress: told how many runs are done.
 
     Raises:
@@ -199,26 +219,29 @@ def gather(
         done += runs
         progress("runs", min(done, total), total)
 
-    before = Point(0.0, bench.measure())
+    before = _point(0.0, bench, retrieval)
     tell(2)
     points = []
     for c in strengths:
         with session.applied(c):
-            points.append(Point(c, bench.measure()))
+            points.append(_point(c, bench, retrieval))
         tell()
     chosen = strengths.index(strength)
     equal = equal_effect(session, bench, before, points[chosen], tell=tell)
     unit = equal.strength if equal else strength
+    if equal is not None and retrieval is not None:
+        with activation_addition(model, session.additions(equal.strength)):
+            equal = replace(equal, retrieval=retrieval.measure(model))
     addition = [] if equal is None else [equal]
     for multiple in sorted({c / strength for c in strengths} if strength else ()):
         if multiple != 1.0 or equal is None:
             with activation_addition(model, session.additions(multiple * unit)):
-                addition.append(Point(multiple * unit, bench.measure()))
+                addition.append(_point(multiple * unit, bench, retrieval))
             tell()
     rng = np.random.default_rng([bench.seed, 2])
     away = session.plain(rng.standard_normal(model.stack.width))
     with away.applied(strength):
-        null = Point(strength, bench.measure())
+        null = _point(strength, bench, retrieval)
     mirror = None
     if strength and session.allows(-strength):
         with session.applied(-strength):
@@ -236,6 +259,12 @@ def gather(
         texts=texts,
         addition=tuple(sorted(addition, key=lambda point: point.strength)),
     )
+
+
+def _point(strength: float, bench: Bench, retrieval: Retrieval | None) -> Point:
+    """What is measured of the model as it is now."""
+    found = None if retrieval is None else retrieval.measure(bench.model)
+    return Point(strength, bench.measure(), found)
 
 
 def equal_effect(

@@ -7,6 +7,8 @@
     nll   mean negative log-likelihood of the text's own tokens (masked models: at hidden positions)
     logit, probability, rank    of the target token; rank 1 is the most likely; its median over
                                 positions
+    similarity    mean over the other prompts of |cos' - cos| of pooled vectors, where pooling is
+                  given
 
 A causal model is asked at every position of a prompt, a masked one at `HIDDEN` positions, hidden
 one at a time.
@@ -21,13 +23,15 @@ import torch
 from jaxtyping import Float
 
 from eigenloop.lens.model.loaded import Model
+from eigenloop.steer.embedding import Pooling
 from eigenloop.steer.prompts import Prompts
+from eigenloop.steer.retrieval import pair_changes
 from eigenloop.steer.running import forward
 
 HIDDEN = 2
 """Positions of a prompt that are hidden from a masked model, one at a time."""
 
-KINDS = ("cosine", "moved", "keep", "kl", "nll", "logit", "probability", "rank")
+KINDS = ("cosine", "moved", "keep", "kl", "nll", "logit", "probability", "rank", "similarity")
 """What is measured."""
 
 
@@ -54,6 +58,8 @@ class Bench:
         states: final states before, one tensor for each batch.
         scores: log-probabilities before, by batch, where the model has a vocabulary.
         seed: of the hidden positions.
+        pooling: how a prompt becomes one vector, where similarity is to be measured.
+        similar: cosine of each prompt's vector with each before, where there is a pooling.
     """
 
     model: Model
@@ -63,6 +69,8 @@ class Bench:
     states: tuple[Any, ...]
     scores: tuple[Any, ...]
     seed: int
+    pooling: Pooling | None = None
+    similar: Float[np.ndarray, "n n"] | None = None
 
     @classmethod
     def of(
@@ -73,18 +81,21 @@ class Bench:
         *,
         token: int | None = None,
         seed: int = 0,
+        pooling: Pooling | None = None,
     ) -> "Bench":
         """Run the unsteered model."""
-        empty = cls(model, prompts, direction, token, (), (), seed)
+        empty = cls(model, prompts, direction, token, (), (), seed, pooling)
         ran = list(empty._run())
         return cls(
             model,
             prompts,
             direction,
             token,
-            tuple(s for s, _, _ in ran),
-            tuple(p for _, p, _ in ran),
+            tuple(s for s, _, _, _ in ran),
+            tuple(p for _, p, _, _ in ran),
             seed,
+            pooling,
+            _similar([pooled for _, _, _, pooled in ran]) if pooling else None,
         )
 
     def measure(self) -> dict[str, np.ndarray]:
@@ -92,8 +103,9 @@ class Bench:
         now.
         """
         found: dict[str, list[np.ndarray]] = {}
+        vectors = []
         u = torch.as_tensor(self.direction, device=self.model.device)
-        for (states, scores, answers), before, old in zip(
+        for (states, scores, answers, pooled), before, old in zip(
             self._run(), self.states, self.scores, strict=True
         ):
             values = {
@@ -102,11 +114,15 @@ class Bench:
             }
             for name, value in values.items():
                 found.setdefault(name, []).append(value.cpu().numpy().astype(np.float64))
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+            vectors.append(pooled)
+        result = {name: np.concatenate(parts) for name, parts in found.items()}
+        if self.similar is not None:
+            result["similarity"] = pair_changes(self.similar, _similar(vectors))
+        return result
 
     def _run(self) -> Any:
         """Batches of (final states of the words, log-probabilities (prompts, positions,
-        vocabulary), the answers).
+        vocabulary), the answers, pooled vectors).
         """
         kind = vocabulary(self.model)
         words = self.prompts.words
@@ -133,8 +149,19 @@ class Bench:
                 scores = here.float().log_softmax(-1).reshape(size, HIDDEN, -1)
                 ids = torch.as_tensor(self.prompts.ids[done : done + size], device=states.device)
                 answers = torch.gather(ids, 1, places.reshape(size, HIDDEN).to(ids.device))
-            yield states[:, words], scores, answers
+            pooled = None
+            if self.pooling is not None:  # special tokens count, and so does a final normalisation
+                last = self._last(states, returned)
+                pooled = torch.nn.functional.normalize(self.pooling(last.double()), dim=-1)
+            yield states[:, words], scores, answers, pooled
             done += size
+
+    def _last(self, states: Any, returned: Any) -> Any:
+        """What the trunk ends in: of a model with a head, the final states normalised again."""
+        if vocabulary(self.model) != "causal":
+            return returned[0]
+        norm = self.model.outside(self.model.stack.layout.final_norm)
+        return states if norm is None else norm(states)
 
     def _hidden(self) -> tuple[Prompts, np.ndarray]:
         """Each prompt `HIDDEN` times with one position hidden in each, and the positions."""
@@ -146,6 +173,12 @@ class Bench:
         ids = np.repeat(self.prompts.ids, HIDDEN, axis=0)
         ids[np.arange(len(ids)), places] = _mask(self.model)
         return Prompts(ids, self.prompts.first, self.prompts.last), places
+
+
+def _similar(vectors: list[Any]) -> np.ndarray:
+    """Cosine of each vector, of unit length, with each."""
+    table = torch.cat(vectors)
+    return (table @ table.T).cpu().numpy()
 
 
 def _states(states: Any, before: Any, u: Any) -> Mapping[str, Any]:

@@ -7,23 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from eigenloop import report
 from eigenloop.report import Cell
-from eigenloop.report.drawing import (
-    COLOURS,
-    DARK,
-    DASHES,
-    LIGHT,
-    MARKERS,
-    file_content,
-    in_look,
-    label_logarithms,
-    legend_below,
-)
 from eigenloop.steer.checks import Check
+from eigenloop.steer.curves import curve_figure, measured
 from eigenloop.steer.evidence import Evidence, Point
+from eigenloop.steer.retrieval_page import retrieval_section
 from eigenloop.system.files import save_table
 from eigenloop.system.versions import LENS
 
@@ -36,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "logit": "target's score above the mean",
     "probability": "target's probability",
     "rank": "target's rank",
+    "similarity": "change of similarity",
 }
 """What is measured, in words."""
 
@@ -54,7 +45,8 @@ TERMS = (
     " out of both; 1 - keep is the damage. Activation addition: c |stream| u added to the output of"
     " the same blocks by hooks, at the strength where its mean signed cosine equals the edit's."
     " Random direction: a signed edit at the same strength towards a random vector (written"
-    " untuned), measured along u. Bands and brackets: 95 % bootstrap intervals over prompts."
+    " untuned), measured along u. Change of similarity: |cos' - cos| of the pooled vectors of two"
+    " prompts, mean over pairs. Bands and brackets: 95 % bootstrap intervals over prompts."
     " Strength c is relative to the mean length of the stream at each edited layer."
 )
 
@@ -142,6 +134,8 @@ def steering_page(
         report.Section("What was edited", tuple(_edited(record))),
         report.Section("Checks on the saved weights", (_check_table(checks),)),
     ]
+    if record["retrieval"] is not None:
+        sections.insert(2, retrieval_section(record["retrieval"], evidence))
     if evidence.texts:
         sections.append(report.Section("Texts", (_text_table(evidence),)))
     facts: list[tuple[str, Cell]] = [
@@ -302,75 +296,23 @@ def _figures(evidence: Evidence) -> list[report.Figure]:
         ("strength", "cosine", "strength c", KINDS["cosine"]),
         ("cosine", "damage", KINDS["cosine"], "1 - keep"),
     ]
-    if "kl" in evidence.before.values:
-        pairs.append(("cosine", "kl", KINDS["cosine"], KINDS["kl"]))
-    if "rank" in evidence.before.values:
-        pairs.append(("cosine", "rank", KINDS["cosine"], KINDS["rank"]))
-    figures = []
-    for x, y, xlabel, ylabel in pairs:
-        looks = []
-        for look in (LIGHT, DARK):
-            with in_look(look):
-                looks.append(
-                    file_content(
-                        _draw(evidence, x, y, xlabel, ylabel), "svg", facecolor="none"
-                    ).decode()
-                )
-        caption = f"{ylabel[0].upper()}{ylabel[1:]} against {xlabel}"
-        figures.append(
-            report.Figure(
-                looks[0],
-                alt=f"{caption}: edit and activation addition",
-                caption=caption,
-                svg_dark=looks[1],
-                downloads=FILES[:1],
-            )
+    pairs += [
+        ("cosine", kind, KINDS["cosine"], KINDS[kind])
+        for kind in ("kl", "similarity", "rank")
+        if kind in evidence.before.values
+    ]
+    return [
+        curve_figure(
+            evidence,
+            measured(x),
+            measured(y),
+            xlabel=xlabel,
+            ylabel=ylabel,
+            yscale="log" if y == "rank" else "linear",
+            downloads=FILES[:1],
         )
-    return figures
-
-
-def _draw(evidence: Evidence, x: str, y: str, xlabel: str, ylabel: str) -> Figure:
-    figure = Figure(figsize=(4.8, 3.1), layout="constrained")
-    axes = figure.add_subplot(facecolor="none")
-    axes.set(
-        xlabel=report.mathtext(xlabel),
-        ylabel=report.mathtext(ylabel),
-        yscale="log" if y == "rank" else "linear",
-    )
-    curves = (
-        ("edit", sorted([evidence.before, *evidence.edit], key=lambda point: point.strength)),
-        (
-            "activation addition",
-            sorted([evidence.before, *evidence.addition], key=lambda point: point.strength),
-        ),
-        ("random direction", [evidence.null]),
-    )
-    for index, (name, points) in enumerate(curves):
-        style: dict[str, Any] = {
-            "color": COLOURS[index],
-            "marker": MARKERS[index],
-            "markersize": 4.5,
-        }
-        across = [_value(point, x)[0] for point in points]
-        up = np.array([_value(point, y) for point in points])
-        axes.plot(across, up[:, 0], linestyle=DASHES[index], label=name, **style)
-        axes.fill_between(across, up[:, 1], up[:, 2], color=COLOURS[index], alpha=0.18, linewidth=0)
-    label_logarithms(axes)
-    legend_below(figure)
-    return figure
-
-
-def _value(point: Point, kind: str) -> tuple[float, float, float]:
-    """(mean, low, high); "damage" is 1 - keep."""
-    if kind == "strength":
-        return point.strength, point.strength, point.strength
-    mean, interval = (
-        point.mean("keep" if kind == "damage" else kind),
-        point.interval("keep" if kind == "damage" else kind),
-    )
-    if mean is None or interval is None:
-        return float("nan"), float("nan"), float("nan")
-    return (1 - mean, 1 - interval[1], 1 - interval[0]) if kind == "damage" else (mean, *interval)
+        for x, y, xlabel, ylabel in pairs
+    ]
 
 
 def _row(name: str, point: Point) -> list[Any]:

@@ -25,7 +25,7 @@ class Request:
         device: as for `load`.
         strength: c.
         target: signed cosine to reach.
-        budget: divergence (KL, nats) not to pass.
+        budget: divergence (KL, nats) not to pass; change of similarity where no token is predicted.
         calibrate: a text; by default a packaged one.
         evaluate: a text; by default a packaged one.
         adapter: write the change alone.

@@ -149,8 +149,8 @@ def by_chance(hits: int, queries: int, sentences: int) -> float:
     """P(at least so many hits) where each query takes a sentence at random: a binomial tail.
 
     Example:
-        >>> round(by_chance(3, 24, 48), 4), by_chance(0, 24, 48)
-        (0.0137, 1.0)
+        >>> round(by_chance(3, 24, 48), 4), round(by_chance(0, 24, 48), 9)
+        (0.0132, 1.0)
     """
     p = 1 / sentences
     return min(
@@ -231,12 +231,11 @@ class Outcome:
 
 
 def comparison(
-    library: Library, outcomes: Mapping[str, Outcome | None]
-) -> dict[str, dict[str, float | int | list[float]] | None]:
+    outcomes: Mapping[str, Outcome | None],
+) -> dict[str, Mapping[str, float | int | list[float]] | None]:
     """What `steer.json` says of each outcome, and of the edit beside activation addition.
 
     Args:
-        library: what was searched.
         outcomes: name -> outcome on the same texts; "before" and "edit" are among them, and
             "activation_addition", None where no strength of it has the edit's effect.
 

@@ -1,16 +1,15 @@
 """Similarity and retrieval of a steered model as a section of its page, and as a table."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eigenloop import report
 from eigenloop.report import Cell
-from eigenloop.report.drawing import COLOURS, DASHES, MARKERS, both_looks
+from eigenloop.steer.curves import curve_figure, measured
 from eigenloop.steer.evidence import Evidence, Point
-from eigenloop.steer.retrieval import LEVEL, Library, Outcome, fewest_told
+from eigenloop.steer.retrieval import LEVEL, Library, fewest_told
 from eigenloop.system.files import save_table
 
 FILE = "retrieval.csv"
@@ -50,8 +49,6 @@ TERMS = (
     "queries. Reciprocal rank: of the right sentence; a tie counts against it. Brackets: 95 % "
     "bootstrap intervals over queries, with these sentences; what is lost and gained is counted."
 )
-
-SIZE = (4.8, 3.1)
 
 
 def save_retrieval(directory: Path, points: Sequence[tuple[str, Point]], library: Library) -> None:
@@ -123,7 +120,7 @@ def _found(about: Mapping[str, Any]) -> report.Note:
         )
     told = edit["p_lost"] < LEVEL
     if not told:
-        text += f". Losses are told from chance where there are {fewest_told()} without a gain"
+        text += f". Fewer than {fewest_told()} losses without a gain are not told from chance"
     tone = "neutral" if not told else "bad" if edit["lost"] > edit["gained"] else "good"
     return report.Note(f"{text}.", tone)
 
@@ -209,51 +206,22 @@ def _neighbours(about: Mapping[str, Any]) -> report.Table:
 
 def _figures(evidence: Evidence) -> list[report.Figure]:
     """Change of cosines, and retrieval, against the effect."""
-    figures = []
-    for kind in ("change", "reciprocal"):
-        light, dark = both_looks(lambda axes, kind=kind: _draw(axes, evidence, kind), SIZE)
-        caption = f"{MEANS[kind][0].upper()}{MEANS[kind][1:]} against signed cosine"
-        figures.append(
-            report.Figure(
-                light,
-                alt=f"{caption}: edit and activation addition",
-                caption=caption,
-                svg_dark=dark,
-                downloads=(FILE,),
-            )
-        )
-    return figures
-
-
-def _draw(axes: Any, evidence: Evidence, kind: str) -> None:
-    """One curve for each way of steering, with its interval."""
-    axes.set(xlabel="signed cosine", ylabel=MEANS[kind])
-    for index, (name, points) in enumerate(
-        (
-            ("edit", (evidence.before, *evidence.edit)),
-            ("activation addition", (evidence.before, *evidence.addition)),
-            ("random direction", (evidence.null,)),
-        )
-    ):
-        shown = sorted(_shown(points), key=lambda pair: pair[0])
-        across = [cosine for cosine, _ in shown]
-        up = np.array([(found.mean(kind), *found.interval(kind)) for _, found in shown])
-        axes.plot(
-            across,
-            up[:, 0],
-            color=COLOURS[index],
-            marker=MARKERS[index],
-            markersize=4.5,
-            linestyle=DASHES[index],
-            label=name,
-        )
-        axes.fill_between(across, up[:, 1], up[:, 2], color=COLOURS[index], alpha=0.18, linewidth=0)
-
-
-def _shown(points: Sequence[Point]) -> list[tuple[float, Outcome]]:
-    """(signed cosine, outcome) of each point that was searched with."""
     return [
-        (float(point.values["cosine"].mean()), point.retrieval)
-        for point in points
-        if point.retrieval is not None
+        curve_figure(
+            evidence,
+            measured("cosine"),
+            partial(_value, kind),
+            xlabel="signed cosine",
+            ylabel=MEANS[kind],
+            downloads=(FILE,),
+        )
+        for kind in ("change", "reciprocal")
     ]
+
+
+def _value(kind: str, point: Point) -> tuple[float, float, float]:
+    """(mean, low, high) over queries."""
+    found = point.retrieval
+    if found is None:
+        return float("nan"), float("nan"), float("nan")
+    return (found.mean(kind), *found.interval(kind))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop import __version__, report
+from eigenloop import report
 from eigenloop.lens.model.checkpoint import Weights
 from eigenloop.lens.model.loaded import Model
 from eigenloop.lens.model.sources import directory_of
@@ -27,21 +27,23 @@ from eigenloop.steer.checkpoint import (
 )
 from eigenloop.steer.checks import Check, Overlaid, check_effect, check_saved, require_passed
 from eigenloop.steer.directions import Direction, contrast, from_file, toward_token
-from eigenloop.steer.edits import Edit, describe, leading
-from eigenloop.steer.evidence import Evidence, Point, gather, read_back
+from eigenloop.steer.edits import Edit
+from eigenloop.steer.embedding import Pooling, Retrieval, pooling_of
+from eigenloop.steer.evidence import Evidence, gather, read_back
 from eigenloop.steer.measuring import Bench, vocabulary
 from eigenloop.steer.methods import STRENGTHS
-from eigenloop.steer.page import save_tables, steering_page
+from eigenloop.steer.page import named_points, save_tables, steering_page
 from eigenloop.steer.prompts import Prompts, check_disjoint, cut, read_text, shipped
+from eigenloop.steer.record import Plan, Written, record_of
 from eigenloop.steer.request import Request
+from eigenloop.steer.retrieval_page import save_retrieval
 from eigenloop.steer.running import BATCH
 from eigenloop.steer.session import Session
 from eigenloop.steer.strength import Found, search
-from eigenloop.steer.writing import changed_tensors, has_bias, stored_kinds
+from eigenloop.steer.writing import changed_tensors, stored_kinds
 from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
 from eigenloop.system.progress import Progress, silent
-from eigenloop.system.wording import finite
 
 CALIBRATION, EVALUATION, SEARCHED = 64, 24, 2 * BATCH
 """Prompts to calibrate on, to evaluate on, and to search a strength on (the last of the
@@ -70,49 +72,6 @@ class Steered:
     edits: tuple[Edit, ...]
     record: Mapping[str, Any]
     evidence: Evidence
-    checks: tuple[Check, ...]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Plan:
-    """What is to be written, decided before anything is.
-
-    Args:
-        request: what was asked for.
-        source: the directory of the model.
-        subject: the model, its weights opened once.
-        session: calibrated, with the model that runs.
-        direction: where to.
-        found: the search for the strength, where one was asked for.
-        strength: c.
-        edits: at that strength.
-        command: what is said to have written it.
-    """
-
-    request: Request
-    source: Path
-    subject: Subject
-    session: Session
-    direction: Direction
-    found: Found | None
-    strength: float
-    edits: tuple[Edit, ...]
-    command: str
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Written:
-    """What was written, read back.
-
-    Args:
-        subject: the steered weights, as they lie in the files; of an adapter, its sum with the
-            model.
-        tensors: name of each tensor that was written -> the kind of number it is stored as.
-        checks: on these weights.
-    """
-
-    subject: Subject
-    tensors: Mapping[str, str]
     checks: tuple[Check, ...]
 
 
@@ -169,13 +128,16 @@ def _steered(
     )
     if not request.adapter:  # whose factors are float32, beside weights that stay as they are
         session = replace(session, kinds=stored_kinds(model.stack, subject.stack))
-    session, found = _searched(session, request)
+    pooling = _pooling(model, source)
+    session, found = _searched(session, request, pooling)
+    retrieval = None if pooling is None else Retrieval.of(model, pooling)
     strength = start if found is None else found.strength
     plan = Plan(
         request=request,
         source=source,
         subject=subject,
         session=session,
+        retrieval=retrieval,
         direction=direction,
         found=found,
         strength=strength,
@@ -184,23 +146,32 @@ def _steered(
         or f"eigenloop steer {shlex.quote(request.model)} --out {shlex.quote(str(request.out))}",
     )
     changed_tensors(model.stack, plan.edits)  # refuses what this model has no tensor for
-    bench = Bench.of(model, evaluation, session.direction, token=direction.token, seed=request.seed)
-    evidence = gather(session, bench, strength=strength, progress=progress)
+    bench = Bench.of(
+        model,
+        evaluation,
+        session.direction,
+        token=direction.token,
+        seed=request.seed,
+        pooling=pooling,
+    )
+    evidence = gather(session, bench, strength=strength, retrieval=retrieval, progress=progress)
     result: list[Steered] = []
 
     def fill(directory: Path) -> None:
         written = _save(plan, directory)
         measured, checks = evidence, written.checks
         if not request.adapter:
-            measured, same = read_back(bench, evidence, written.subject.model)
+            measured, same = read_back(bench, evidence, written.subject.model, retrieval)
             checks = (*checks, same)
         require_passed(checks)
         checks = (*checks, check_effect(measured.effect()))
-        about = _record(plan, written, measured, checks, seconds=time.monotonic() - began)
+        about = record_of(plan, written, measured, checks, seconds=time.monotonic() - began)
         record.update(about)
         card = model_card(about, request.model, plan.command)
         (directory / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
         save_tables(directory, measured, about["edits"])
+        if retrieval is not None:
+            save_retrieval(directory, named_points(measured), retrieval.library)
         _write_page(directory, about, measured, checks)
         result.append(
             Steered(
@@ -247,23 +218,33 @@ def _direction(model: Model, request: Request) -> Direction:
     return from_file(model, request.direction)
 
 
-def _searched(session: Session, request: Request) -> tuple[Session, Found | None]:
+def _pooling(model: Model, source: Path) -> Pooling | None:
+    """As the checkpoint says, else the mean; none for a model that goes on with texts."""
+    said = pooling_of(source)
+    return said if said or vocabulary(model) == "causal" else Pooling()
+
+
+def _searched(
+    session: Session, request: Request, pooling: Pooling | None
+) -> tuple[Session, Found | None]:
     """The strength for --target or --budget, found on calibration prompts, and the session that it
     was found with.
+
+    The budget is of KL, and of change of similarity where the model predicts no token.
 
     What is written is tuned for a strength: first the untuned edit says about which, then the tuned
     one is searched.
     """
     if request.target is None and request.budget is None:
         return session, None
-    if request.budget is not None and vocabulary(session.model) is None:
-        raise InputError(
-            f"--budget needs a model that predicts tokens; {session.model.source} has no such head"
-        )
+    speaks = vocabulary(session.model) is not None
     bench = Bench.of(
-        session.model, session.calibration.part(slice(-SEARCHED, None)), session.direction
+        session.model,
+        session.calibration.part(slice(-SEARCHED, None)),
+        session.direction,
+        pooling=None if speaks else pooling,
     )
-    kind = "cosine" if request.budget is None else "kl"
+    kind = "cosine" if request.budget is None else "kl" if speaks else "similarity"
     goal = request.target if request.budget is None else request.budget
     assert goal is not None
 
@@ -280,7 +261,7 @@ def _searched(session: Session, request: Request) -> tuple[Session, Found | None
             start=start,
             largest=high,
             name="--target" if kind == "cosine" else "--budget",
-            not_above=kind == "kl",
+            not_above=kind != "cosine",
             away=kind == "cosine" and low < 0,
         )
 
@@ -332,131 +313,6 @@ def _merged(stack: Stack, directory: Path) -> Overlaid:
                 stack.weights.tensors.read(f"{module}.bias") + tensors[f"{place}.lora_B.bias"]
             )
     return Overlaid(stack.weights.tensors, above)
-
-
-def _record(
-    plan: Plan, written: Written, evidence: Evidence, checks: Sequence[Check], *, seconds: float
-) -> dict[str, Any]:
-    """What steer.json and --json say."""
-    request, session, direction, edits = plan.request, plan.session, plan.direction, plan.edits
-    before, after = evidence.before, evidence.after
-    difference = evidence.damage_difference()
-    pairs = [(edit, session.sites[edit.layer].reading) for edit in edits]
-    return {
-        "version": __version__,
-        "command": plan.command,
-        "model": request.model,
-        "model_type": session.model.model_type,
-        "method": request.method,
-        "adapter": request.adapter,
-        "direction": direction.name,
-        "direction_source": direction.source,
-        "token": direction.token,
-        "layers": [edit.layer for edit in edits],
-        "head_per_layer": {str(edit.layer): list(edit.heads) for edit in edits},
-        "strength": plan.strength,
-        "edit_size": max((max(edit.sizes().values()) for edit in edits), default=0.0),
-        "signed_cos_before": before.mean("cosine"),
-        "signed_cos_after": after.mean("cosine"),
-        "signed_cos_interval": after.interval("cosine"),
-        "moved": after.mean("moved"),
-        "keep": after.mean("keep"),
-        "keep_interval": after.interval("keep"),
-        "kl": after.mean("kl"),
-        "perplexity_before": _perplexity(before),
-        "perplexity_after": _perplexity(after),
-        "token_rank_before": before.mean("rank"),
-        "token_rank_after": after.mean("rank"),
-        "token_probability_before": before.mean("probability"),
-        "token_probability_after": after.mean("probability"),
-        "activation_addition": None if evidence.equal is None else _outcome(evidence.equal),
-        "random_direction": _outcome(evidence.null),
-        "damage_difference": (
-            None
-            if difference is None
-            else {"median": difference[0], "low": difference[1], "high": difference[2]}
-        ),
-        "search": None if plan.found is None else [list(point) for point in plan.found.curve],
-        "edits": [
-            {
-                "layer": edit.layer,
-                "heads": list(edit.heads),
-                "kappa": edit.kappa,
-                "loss": edit.loss,
-                "edit_size": edit.sizes(),
-                "mu_spread": finite(seen.spread),
-                "mu_positive": seen.positive,
-                "note": edit.note,
-                "spectrum": {
-                    "was": describe(edit.was(), session.direction),
-                    "predicted": describe(edit.predicted(), session.direction),
-                    "measured": describe(
-                        leading(written.subject.circuit(edit.layer)), session.direction
-                    ),
-                },
-            }
-            for edit, seen in pairs
-        ],
-        "left": {str(block): why for block, why in session.left.items()},
-        "tensors": sorted(written.tensors),
-        "checks": [
-            {"check": check.name, "passed": check.passed, "measured": check.detail}
-            for check in checks
-        ],
-        "notes": _notes(session, request, edits),
-        "prompts": len(evidence.before.values["cosine"]),
-        "prompt_length": session.calibration.ids.shape[1],
-        "calibration_tokens": int(session.calibration.ids.size),
-        "seconds": seconds,
-        "seed": request.seed,
-    }
-
-
-def _notes(session: Session, request: Request, edits: Sequence[Edit]) -> list[str]:
-    notes = list(session.model.notes)
-    spreads = [session.sites[edit.layer].reading.spread for edit in edits]
-    if request.method in ("signed", "tuned") and spreads and max(spreads) < 0.05:
-        notes.append(
-            f"mu . x varies by {100 * max(spreads):.2g} % between tokens, so on text like this the"
-            " edit acts as a constant vector added to the sublayer's output would, without a hook"
-            " and in weights alone"
-        )
-    if request.method == "bias":
-        notes.append(
-            "a bias-only edit is activation addition at the sublayer's output, stored as weights"
-        )
-    if request.method in ("swap", "swap-heads", "symmetric", "brauer"):
-        notes.append(
-            "this method has no sign: tokens go to +u or -u with the sign of their own coordinate"
-        )
-    if request.adapter:
-        notes.append("biases are stored as lora_bias, which PEFT reads from version 0.14 on")
-        stack = session.model.stack
-        if any(sum(has_bias(stack, edit.layer)) == 1 for edit in edits):
-            notes.append(
-                "one of W_V and W_O has no bias in this model, so PEFT runs the adapter but cannot"
-                " merge it; to have it merged, write the checkpoint"
-            )
-    if all(edit.is_identity for edit in edits):
-        notes.append("the strength is zero: every weight is as it was")
-    return notes
-
-
-def _outcome(point: Point) -> dict[str, Any]:
-    return {
-        "strength": point.strength,
-        "signed_cos_after": point.mean("cosine"),
-        "moved": point.mean("moved"),
-        "keep": point.mean("keep"),
-        "kl": point.mean("kl"),
-        "perplexity": _perplexity(point),
-        "token_rank_after": point.mean("rank"),
-    }
-
-
-def _perplexity(point: Point) -> float | None:
-    value = point.mean("nll")
-    return None if value is None else finite(float(np.exp(value)))
 
 
 def _write_page(

@@ -136,7 +136,7 @@ def told_apart(found: Alignment, with_gain: Alignment) -> Finding:
 )
 def minilm_tilt(effort: Effort) -> Finding:
     """Measure the sentence on the packaged text; not run where the model is not installed."""
-    return judged(*_aligned(effort)) if _folder() else MISSING
+    return judged(*_aligned(effort)) if minilm() else MISSING
 
 
 @ledger.claim(
@@ -149,7 +149,7 @@ def minilm_tilt(effort: Effort) -> Finding:
 )
 def minilm_specific(effort: Effort) -> Finding:
     """The same layers against a null; not run where the model is not installed."""
-    return told_apart(*_aligned(effort)) if _folder() else MISSING
+    return told_apart(*_aligned(effort)) if minilm() else MISSING
 
 
 @ledger.claim(
@@ -164,7 +164,7 @@ def minilm_pairing(effort: Effort) -> Finding:
     """Exchange the W_V of all heads a few times, and see whether F stands out; not run without
     the model.
     """
-    if not _folder():
+    if not minilm():
         return MISSING
     blocks, kept = _read(effort)
     rng, size, once = (
@@ -262,7 +262,7 @@ def _aligned(effort: Effort) -> tuple[Alignment, Alignment]:
     return aligned(kept), aligned(normed)
 
 
-def _folder() -> Path | None:
+def minilm() -> Path | None:
     """Where MiniLM is; None where it is not installed."""
     package = importlib.util.find_spec(PACKAGE)
     return (
@@ -272,7 +272,7 @@ def _folder() -> Path | None:
 
 def _read(effort: Effort) -> tuple[list[Circuit], tuple[States, ...]]:
     """MiniLM's circuits and the states of a part of the packaged text."""
-    folder = _folder()
+    folder = minilm()
     assert folder is not None
     model = load(folder, device="cpu")
     kept = states(model, passages(SAMPLE).texts[: effort.pick(30, 60)])

@@ -17,12 +17,10 @@ kills = importlib.import_module("kills")
 sys.path.remove(str(TOOLS))
 
 EACH = 3
-HERE = ("train", "lens", "steer")
-"""The commands that are killed here; `tools/kills.py` kills all."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", HERE)
+@pytest.mark.parametrize("command", kills.CASES)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="workers are looked for in /proc")
 def test_a_killed_command_ends_as_if_it_had_not_been(command: str) -> None:
     if command in ("lens", "steer"):

@@ -7,7 +7,6 @@ A wing that is not installed says so in place of a verdict; an error inside a cl
 ends the run.
 """
 
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -22,7 +21,7 @@ from eigenloop.claims.sources import Entry, Source, collect, is_missing_extra, n
 from eigenloop.system import interrupts
 from eigenloop.system.errors import InputError
 from eigenloop.system.progress import Progress, silent
-from eigenloop.system.workers import gather, processes, work_alone
+from eigenloop.system.workers import context, gather, processes, work_alone
 
 
 def measure(
@@ -88,7 +87,7 @@ def _measure_apart(
     """In processes: a claim is found there by its source and identifier, for functions do not
     travel.
     """
-    stop = multiprocessing.get_context("spawn").Event()
+    stop = context().Event()
     with processes(workers, work_alone, stop) as pool:
         futures = {
             pool.submit(

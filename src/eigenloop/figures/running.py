@@ -2,7 +2,6 @@
 of their own.
 """
 
-import multiprocessing
 import os
 import time
 from collections.abc import Mapping
@@ -19,7 +18,15 @@ from eigenloop.lab.run_directory import RunDirectory
 from eigenloop.lab.training import TrainConfig, Trained, load_run, train
 from eigenloop.system.errors import InputError
 from eigenloop.system.progress import Progress, silent
-from eigenloop.system.workers import POLL_SECONDS, cores, gather, orphaned, processes, saving
+from eigenloop.system.workers import (
+    POLL_SECONDS,
+    context,
+    cores,
+    gather,
+    orphaned,
+    processes,
+    saving,
+)
 
 LENGTH = ("epochs", "steps")
 """What may differ between a run and its continuation."""
@@ -144,8 +151,8 @@ def _train_apart(
     """Train in processes: what they tell comes back through a queue; an interruption is passed
     on to all of them.
     """
-    context = multiprocessing.get_context("spawn")
-    told, stop = context.SimpleQueue(), context.Event()
+    spawned = context()
+    told, stop = spawned.SimpleQueue(), spawned.Event()
     with processes(workers, _begin, told, stop) as pool:
         futures: set[Future[None]] = {
             pool.submit(_train_one, name, *job) for name, job in jobs.items()

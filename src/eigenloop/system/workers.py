@@ -5,9 +5,12 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext
 from typing import Any
 
 from eigenloop.system import cache, interrupts
@@ -25,6 +28,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def context() -> SpawnContext:
+    """Where fresh Python processes, their events and their queues come from.
+
+    Python has a process that removes the semaphores of one that is killed. It does so, and warns of
+    each beforehand, on the standard error of the process that is gone; here it is started deaf to
+    that warning, unless something else has started it.
+    """
+    quiet = "ignore:resource_tracker:UserWarning"
+    sys.warnoptions.append(quiet)  # what it is started with
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
+    return multiprocessing.get_context("spawn")
+
+
 def processes(
     workers: int, begin: Callable[..., None] | None = None, *arguments: Any
 ) -> ProcessPoolExecutor:
@@ -36,8 +55,7 @@ def processes(
         begin: called once in each, with `arguments`.
         arguments: of `begin`.
     """
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_serve, initargs=(begin, *arguments))
+    return ProcessPoolExecutor(workers, context(), initializer=_serve, initargs=(begin, *arguments))
 
 
 def gather(

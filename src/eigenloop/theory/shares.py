@@ -1,15 +1,15 @@
-"""Shares of a weighted Gaussian vector outside the principal subspace, as integrals over a line (NumPy, float64).
+"""Shares of a Gaussian vector outside the principal subspace, as integrals over a line (NumPy).
 
-A loop that commutes with S turns c_i = u_i . q into x_i with x_i^2 = w_i c_i^2. With K = sum_{i<=m} x_i^2 the part in
-the principal subspace and D = sum_i x_i^2 the whole,
+A loop that commutes with S turns c_i = u_i . q into x_i with x_i^2 = w_i c_i^2. With K = sum_{i<=m}
+x_i^2 the part in the principal subspace and D = sum_i x_i^2 the whole,
 
     f = E[sum_{i>m} x_i^2 / D],    df / d log w_j = G_j = E[K x_j^2 / D^2] > 0 for j > m
 
-(for i <= m the weights are equal, and they fall by what the others rise by). Everything here is homogeneous in the
-weights: they may be given up to a common factor, and stand in logarithms.
+(for i <= m the weights are equal, and they fall by what the others rise by). Everything here is
+homogeneous in the weights: they may be given up to a common factor, and stand in logarithms.
 
-L loops q <- N(c q + gamma S q) have w_i = p_i^{2L}, p_i = c + gamma lambda_i. Only c : gamma matters, so that f is a
-function on a circle, and its slope there is one number, T:
+L loops q <- N(c q + gamma S q) have w_i = p_i^{2L}, p_i = c + gamma lambda_i. Only c : gamma
+matters, so that f is a function on a circle, and its slope there is one number, T:
 
     df = T (gamma dc - c dgamma),    T = 2L sum_{j>m} G_j (lambda_1 - lambda_j) / (p_j p_1).
 
@@ -21,7 +21,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eigenloop.theory.integrals import Estimate, Nodes, expectation, log_expectation, log_sum, safe_log
+from eigenloop.theory.integrals import (
+    Estimate,
+    Nodes,
+    expectation,
+    log_expectation,
+    log_sum,
+    safe_log,
+)
 
 
 class Turn(NamedTuple):
@@ -41,7 +48,7 @@ class Turn(NamedTuple):
 
     @property
     def balance(self) -> np.ndarray:
-        """(plus - minus) / (plus + minus), from -1 to 1: a sign also where T underflows; 0 where T is 0."""
+        """(plus - minus) / (plus + minus), from -1 to 1: a sign where T underflows; 0 where it is 0."""
         top = np.maximum(self.log_plus, self.log_minus)
         top = np.where(np.isfinite(top), top, 0.0)
         plus, minus = np.exp(self.log_plus - top), np.exp(self.log_minus - top)
@@ -66,15 +73,17 @@ def log_share(log_weights: np.ndarray, multiplicity: int) -> Estimate:
     def of(some: np.ndarray) -> Estimate:
         return log_expectation(lambda nodes: log_sum(nodes.log_v[..., multiplicity:]), some, p=1.0)
 
-    return _where(np.isfinite(log_weights[:, multiplicity:]).any(1), of, log_weights)
+    return _where(_positive(log_weights[:, multiplicity:]), of, log_weights)
 
 
 def log_pull(log_weights: np.ndarray, log_factor: np.ndarray, multiplicity: int) -> Estimate:
-    """log of sum_{j>m} e^{factor_j} G_j, G_j = df / d log w_j; -inf where one side of the product is 0.
+    """log of sum_{j>m} e^{factor_j} G_j, G_j = df / d log w_j; -inf where one side of the product
+    is 0.
 
     Args:
         log_weights: as for `log_share`, (R, d).
-        log_factor: logarithms of the positive numbers that weigh the G_j, -inf for 0; (R, d), the first m unused.
+        log_factor: logarithms of the positive numbers that weigh the G_j, -inf for 0; (R, d), the
+            first m unused.
         multiplicity: m.
 
     Returns:
@@ -93,8 +102,8 @@ def log_pull(log_weights: np.ndarray, log_factor: np.ndarray, multiplicity: int)
 
         return log_expectation(log_moment, weights, p=2.0)
 
-    rest = np.isfinite(log_weights[:, m:]) & np.isfinite(log_factor[:, m:])
-    return _where(np.isfinite(log_weights[:, :m]).any(1) & rest.any(1), of, both)
+    chosen = _positive(log_weights[:, :m]) & _positive(log_weights[:, m:] + log_factor[:, m:])
+    return _where(chosen, of, both)
 
 
 def pulls(log_weights: np.ndarray, multiplicity: int) -> Estimate:
@@ -123,7 +132,7 @@ def pulls(log_weights: np.ndarray, multiplicity: int) -> Estimate:
 
     rows, dim = log_weights.shape
     value, error = np.zeros((rows, dim - m)), np.zeros(rows)
-    some = np.isfinite(log_weights[:, :m]).any(1) & np.isfinite(log_weights[:, m:]).any(1)
+    some = _positive(log_weights[:, :m]) & _positive(log_weights[:, m:])
     if some.any():
         found = expectation(moment, log_weights[some], bound=bound, rise=2.0)
         value[some], error[some] = found.value, found.error
@@ -133,7 +142,8 @@ def pulls(log_weights: np.ndarray, multiplicity: int) -> Estimate:
 def log_power_weights(factors: np.ndarray, loops: int) -> np.ndarray:
     """log w_i, w_i = p_i^{2L}, relative to the largest of a row.
 
-    Relative to lambda_1's the others would leave every window as p_1 nears 0, and a loss of 1 would be found 0.
+    Relative to lambda_1's the others would leave every window as p_1 nears 0, and a loss of 1 would
+    be found 0.
 
     Args:
         factors: p_i of one loop, of any sign, not all 0; (R, d).
@@ -143,7 +153,9 @@ def log_power_weights(factors: np.ndarray, loops: int) -> np.ndarray:
     return logs - logs.max(-1, keepdims=True)
 
 
-def turn(rows: np.ndarray, residual: np.ndarray, gamma: np.ndarray, *, loops: int, multiplicity: int) -> Turn:
+def turn(
+    rows: np.ndarray, residual: np.ndarray, gamma: np.ndarray, *, loops: int, multiplicity: int
+) -> Turn:
     """T at each c : gamma, f the loss of the spectrum in the same row.
 
     Args:
@@ -165,15 +177,19 @@ def turn(rows: np.ndarray, residual: np.ndarray, gamma: np.ndarray, *, loops: in
         size = np.where(both == 0, -np.inf, safe_log(rows[:, :1] - rows) - np.log(abs(both)))
     weights = log_power_weights(factors, loops)
     plus, minus = (
-        log_pull(weights, np.where(sign * both > 0, size, -np.inf), multiplicity) for sign in (1, -1)
+        log_pull(weights, np.where(sign * both > 0, size, -np.inf), multiplicity)
+        for sign in (1, -1)
     )
     grown = np.log(2 * loops)
     return Turn(plus.value + grown, minus.value + grown, np.maximum(plus.error, minus.error))
 
 
-def _where(
-    chosen: np.ndarray, of: Callable[[np.ndarray], Estimate], rows: np.ndarray
-) -> Estimate:
+def _positive(logs: np.ndarray) -> np.ndarray:
+    """Rows of which not every number is the logarithm of 0."""
+    return np.asarray(np.isfinite(logs).any(1))
+
+
+def _where(chosen: np.ndarray, of: Callable[[np.ndarray], Estimate], rows: np.ndarray) -> Estimate:
     """`of` the chosen rows; log 0 for the others."""
     value, error = np.full(len(rows), -np.inf), np.zeros(len(rows))
     if chosen.any():

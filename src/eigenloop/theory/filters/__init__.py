@@ -1,10 +1,10 @@
-"""Past gamma = infinity: the end-to-end loss of any polynomial filter, its minima, descents to them and their safety.
+"""Past gamma = infinity: the end-to-end loss of any polynomial filter, its minima and their safety.
 
-`over_root` has the tied loop's loss over the root of its filter, `layers` that of layers with gammas and residual
-weights of their own, `descent` where training goes from any start, `safety` on which X a shift converges.
+`over_root` has the tied loop's loss over the root of its filter, `layers` that of layers with
+gammas and residual weights of their own, `descent` where training goes from any start, `safety` on
+which X a shift converges.
 """
 
-from eigenloop.theory.filters.circle import CircleTable
 from eigenloop.theory.filters.descent import (
     Phases,
     Track,
@@ -30,8 +30,23 @@ from eigenloop.theory.filters.over_root import (
 from eigenloop.theory.filters.safety import faster_below, no_worse_up_to, safe_root
 
 __all__ = [
-    "CircleTable", "Filter", "Optimum", "Phases", "Track", "best_root", "descend", "distinct_below",
-    "faster_below", "filter_gradient", "filter_loss", "flow", "log_loss_over_root",
-    "no_worse_up_to", "phases", "residual_end", "safe_root", "splitting_curvature", "state_of",
+    "Filter",
+    "Optimum",
+    "Phases",
+    "Track",
+    "best_root",
+    "descend",
+    "distinct_below",
+    "faster_below",
+    "filter_gradient",
+    "filter_loss",
+    "flow",
+    "log_loss_over_root",
+    "no_worse_up_to",
+    "phases",
+    "residual_end",
+    "safe_root",
+    "splitting_curvature",
+    "state_of",
     "turn_over_root",
 ]

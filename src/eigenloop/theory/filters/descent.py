@@ -1,12 +1,14 @@
-"""Population descent of (a, b), or of (a, b, c) with a learned residual weight: where it ends, from any start.
+"""Population descent of (a, b), or of (a, b, c) with a learned residual weight, from any start.
 
-One loop is q <- N(c q + a b S q). With gamma = ab and T of `theory.shares`, df/dgamma = -c T and df/dc = gamma T, so
+One loop is q <- N(c q + a b S q). With gamma = ab and T of `theory.shares`, df/dgamma = -c T and
+df/dc = gamma T, so
 
     a' = a + (eta/d) b c T,    b' = b + (eta/d) a c T,    c' = c - kappa (eta/d) gamma T
 
-(the 1/d: a block whose gradient is g I has trace d g; kappa = 1 is the rate of a matrix C = cI, kappa = d that of a bare
-number c, and kappa = 0 holds c fixed). The flow keeps a^2 - b^2 and c^2 + kappa b^2, so from (1, 0, 1) it stays on an
-ellipse, on which c : gamma turns one way, through gamma = infinity, until T changes its sign at a minimum.
+(the 1/d: a block whose gradient is g I has trace d g; kappa = 1 is the rate of a matrix C = cI,
+kappa = d that of a bare number c, and kappa = 0 holds c fixed). The flow keeps a^2 - b^2 and c^2 +
+kappa b^2, so from (1, 0, 1) it stays on an ellipse, on which c : gamma turns one way, through gamma
+= infinity, until T changes its sign at a minimum.
 """
 
 import math
@@ -17,13 +19,14 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from eigenloop.system.errors import InputError
+from eigenloop.theory.circle import CircleTable, turn_at
 from eigenloop.theory.dynamics import check_steps, recorded_steps
-from eigenloop.theory.filters.circle import CircleTable, turn_at
 from eigenloop.theory.filters.over_root import log_loss_over_root
 from eigenloop.theory.population import EPSILON, EndToEnd
 
 End = Literal["minimum", "power method", "no gradient", "moving"]
-"""Where a path stands: at a local minimum of f; at gamma > 0 with c fixed, which from there rises to infinity; where
+"""Where a path stands: at a local minimum of f; at gamma > 0 with c fixed, which from there rises
+to infinity; where
 |T| is too small for f to show; or neither."""
 
 Start = tuple[float, float] | tuple[float, float, float]
@@ -75,9 +78,10 @@ class Phases(NamedTuple):
 def state_of(setting: EndToEnd, *, residual: float, gamma: float, learned: bool = False) -> End:
     """What descent would do at c : gamma.
 
-    "minimum" where f falls towards a point at most `NEAR` away from either side: a question of signs, which no underflow
-    touches. "no gradient" where turning c : gamma by a whole radian at this slope would change f by less than its
-    rounding: on the plateau about rho = lambda_1, where f = 1, and never called converged.
+    "minimum" where f falls towards a point at most `NEAR` away from either side: a question of
+    signs, which no underflow touches. "no gradient" where turning c : gamma by a whole radian at
+    this slope would change f by less than its rounding: on the plateau about rho = lambda_1, where
+    f = 1, and never called converged.
 
     Args:
         setting: the end-to-end model.
@@ -92,7 +96,8 @@ def state_of(setting: EndToEnd, *, residual: float, gamma: float, learned: bool 
     """
     scale = float(setting.rows[:, 0].mean())
     phi, radius = math.atan2(gamma * scale, residual), math.hypot(gamma * scale, residual)
-    # with the angle f changes by -T lambda_1 (c^2 + gamma^2 lambda_1^2) / lambda_1^2 = -T r^2 / lambda_1
+    # with the angle f changes by -T lambda_1 (c^2 + gamma^2 lambda_1^2) / lambda_1^2 = -T r^2 /
+    # lambda_1
     before, after = (
         turn_at(setting, math.cos(phi + turned), math.sin(phi + turned) / scale)[1]
         for turned in (-NEAR, NEAR)
@@ -100,7 +105,9 @@ def state_of(setting: EndToEnd, *, residual: float, gamma: float, learned: bool 
     if before > 0 > after:
         return "minimum"
     slope = abs(turn_at(setting, residual, gamma)[0]) * radius**2 / scale
-    log_loss = float(log_loss_over_root(setting, np.array([-residual / gamma])).value[0]) if gamma else 0.0
+    log_loss = (
+        float(log_loss_over_root(setting, np.array([-residual / gamma])).value[0]) if gamma else 0.0
+    )
     if slope <= EPSILON * math.exp(log_loss):
         return "no gradient"
     return "power method" if not learned and residual * gamma > 0 else "moving"
@@ -115,7 +122,8 @@ def descend(
     residual_rate: float = 0.0,
     turning: Turning | None = None,
 ) -> Track:
-    """Gradient descent on the population loss, every step, from any start and past gamma = infinity.
+    """Gradient descent on the population loss, every step, from any start and past gamma =
+    infinity.
 
     Args:
         setting: the end-to-end model; with many spectra their mean loss is descended.
@@ -132,7 +140,9 @@ def descend(
         InputError: a learning rate, number of steps or start without meaning.
 
     Example:
-        >>> track = descend(EndToEnd([3.0, 2.0, 1.0], loops=2), learning_rate=0.1, steps=500, start=(1.0, -1.0))
+        >>> track = descend(
+        ...     EndToEnd([3.0, 2.0, 1.0], loops=2), learning_rate=0.1, steps=500, start=(1.0, -1.0)
+        ... )
         >>> track.end, bool(1 < track.rho[-1] < 2)
         ('minimum', True)
     """
@@ -176,7 +186,12 @@ def flow(
         InputError: a time or start without meaning.
 
     Example:
-        >>> track = flow(EndToEnd([3.0, 2.0, 1.0], loops=2), time=100, start=(1.0, 0.0, 1.0), residual_rate=1.0)
+        >>> track = flow(
+        ...     EndToEnd([3.0, 2.0, 1.0], loops=2),
+        ...     time=100,
+        ...     start=(1.0, 0.0, 1.0),
+        ...     residual_rate=1.0,
+        ... )
         >>> track.end, bool(abs(track.c[-1] ** 2 + track.b[-1] ** 2 - 1) < 1e-7)
         ('minimum', True)
     """
@@ -191,7 +206,9 @@ def flow(
         return k * b * c, k * a * c, -residual_rate * k * a * b
 
     early = min(1e-3, time / 10)
-    times = np.concatenate([[0.0], np.geomspace(early, time, 1 + int(20 * math.log10(time / early)))])
+    times = np.concatenate(
+        [[0.0], np.geomspace(early, time, 1 + int(20 * math.log10(time / early)))]
+    )
     found = solve_ivp(
         velocity, (0.0, time), begin, method="LSODA", t_eval=times, rtol=1e-10, atol=1e-13
     )
@@ -201,7 +218,8 @@ def flow(
 def residual_end(rho: float, *, rate: float) -> tuple[float, float, float]:
     """(a, b, c) where the flow from (1, 0, 1) ends if its root ends at rho: in closed form.
 
-    a^2 = 1 + b^2, c^2 = 1 - kappa b^2 and c = -rho a b leave rho^2 u^2 + (rho^2 + kappa) u - 1 = 0 for u = b^2.
+    a^2 = 1 + b^2, c^2 = 1 - kappa b^2 and c = -rho a b leave rho^2 u^2 + (rho^2 + kappa) u - 1 = 0
+    for u = b^2.
 
     Args:
         rho: where T changes its sign first, > 0: past gamma = infinity, where c = 0.
@@ -217,13 +235,12 @@ def residual_end(rho: float, *, rate: float) -> tuple[float, float, float]:
     return math.sqrt(1 + u), math.sqrt(u), -math.sqrt(1 - rate * u)
 
 
-def phases(
-    setting: EndToEnd, *, starts: np.ndarray, rates: np.ndarray, steps: int
-) -> Phases:
+def phases(setting: EndToEnd, *, starts: np.ndarray, rates: np.ndarray, steps: int) -> Phases:
     """Where gradient descent from (1, b_0) ends, for each start and learning rate.
 
-    gamma > 0 at any step decides it: there f' < 0, gamma only grows, and the end is the power method (arXiv 2606.00605,
-    Lemma A.5). So a step so large that it jumps over the wall rho = lambda_1 and gamma = 0 ends there too.
+    gamma > 0 at any step decides it: there f' < 0, gamma only grows, and the end is the power
+    method (arXiv 2606.00605, Lemma A.5). So a step so large that it jumps over the wall rho =
+    lambda_1 and gamma = 0 ends there too.
 
     Args:
         setting: the end-to-end model.
@@ -232,7 +249,12 @@ def phases(
         steps: the most steps of one descent.
 
     Example:
-        >>> found = phases(EndToEnd([3.0, 2.0, 1.0], 2), starts=np.array([0.0, -1.0]), rates=np.array([0.1]), steps=500)
+        >>> found = phases(
+        ...     EndToEnd([3.0, 2.0, 1.0], 2),
+        ...     starts=np.array([0.0, -1.0]),
+        ...     rates=np.array([0.1]),
+        ...     steps=500,
+        ... )
         >>> found.ends[:, 0].tolist()
         ['power method', 'minimum']
     """
@@ -268,11 +290,15 @@ def _end_from(
 def _checked(start: Start, residual_rate: float) -> tuple[float, float, float]:
     a, b, c = (*start, 1.0)[:3]
     if not all(map(math.isfinite, (a, b, c))):
-        raise InputError(f"the start {start} has a number that is not finite; give finite a_0, b_0 and c_0")
+        raise InputError(
+            f"the start {start} has a number that is not finite; give finite a_0, b_0 and c_0"
+        )
     if not (residual_rate >= 0 and math.isfinite(residual_rate)):
         raise InputError(f"the rate of c is {residual_rate:g}; it must be 0 or a positive number")
     if a * b == 0 and c == 0:
-        raise InputError("gamma = ab and c are both 0, so that a loop maps every query to 0; change the start")
+        raise InputError(
+            "gamma = ab and c are both 0, so that a loop maps every query to 0; change the start"
+        )
     return a, b, c
 
 
@@ -280,7 +306,5 @@ def _track(
     setting: EndToEnd, times: np.ndarray, weights: list[np.ndarray], *, learned: bool
 ) -> Track:
     a, b, c = weights
-    end = state_of(
-        setting, residual=float(c[-1]), gamma=float(a[-1] * b[-1]), learned=learned
-    )
+    end = state_of(setting, residual=float(c[-1]), gamma=float(a[-1] * b[-1]), learned=learned)
     return Track(times, a, b, c, end)

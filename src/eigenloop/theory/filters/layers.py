@@ -1,9 +1,11 @@
-"""The end-to-end loss of any filter: every loop with a residual weight c_l and a gamma_l of its own.
+"""The end-to-end loss of any filter: each loop has a residual weight c_l and a gamma_l of its own.
 
-    q <- N(c_l q + gamma_l S q), l = 1..L:    p(lambda) = prod_l (c_l + gamma_l lambda),    w_i = p(lambda_i)^2.
+    q <- N(c_l q + gamma_l S q), l = 1..L:  p(lambda) = prod_l (c_l + gamma_l lambda),
+    w_i = p(lambda_i)^2.
 
-One object with two fields: the paper's loop is c_l = 1 and all gamma_l equal; a learned residual weight is c_l = c;
-untied layers have c_l = 1. Only the ratios c_l : gamma_l matter, so that c df/dc + gamma df/dgamma = 0 in each layer:
+One object with two fields: the paper's loop is c_l = 1 and all gamma_l equal; a learned residual
+weight is c_l = c; untied layers have c_l = 1. Only the ratios c_l : gamma_l matter, so that c df/dc
++ gamma df/dgamma = 0 in each layer:
 
     df/dgamma_l =  2 sum_{j>m} G_j c_l     (lambda_j - lambda_1) / (p_l(lambda_j) p_l(lambda_1)),
     df/dc_l     = -2 sum_{j>m} G_j gamma_l (lambda_j - lambda_1) / (p_l(lambda_j) p_l(lambda_1)),
@@ -53,7 +55,10 @@ class Filter:
     @classmethod
     def with_roots(cls, roots: Numbers) -> "Filter":
         """prod_l (lambda - rho_l): gamma_l = 1 and c_l = -rho_l."""
-        return cls.of(np.ones_like(np.atleast_1d(np.asarray(roots, np.float64))), -np.asarray(roots, np.float64))
+        return cls.of(
+            np.ones_like(np.atleast_1d(np.asarray(roots, np.float64))),
+            -np.asarray(roots, np.float64),
+        )
 
     @property
     def roots(self) -> np.ndarray:
@@ -63,7 +68,9 @@ class Filter:
 
     def log_weights(self, rows: np.ndarray) -> np.ndarray:
         """log w_i of each spectrum, relative to the largest; (B, d)."""
-        logs = 2 * safe_log(abs(self.residuals[:, None, None] + self.gammas[:, None, None] * rows)).sum(0)
+        logs = 2 * safe_log(
+            abs(self.residuals[:, None, None] + self.gammas[:, None, None] * rows)
+        ).sum(0)
         return logs - logs.max(1, keepdims=True)
 
 
@@ -88,7 +95,8 @@ def filter_loss(eigenvalues: Numbers, of: Filter) -> Estimate:
         of: the filter; its roots may be anywhere, but it must not vanish on the whole spectrum.
 
     Returns:
-        Estimate(f, relative error), scalars; 0 exactly where p is 0 at every eigenvalue below lambda_1.
+        Estimate(f, relative error), scalars; 0 exactly where p is 0 at every eigenvalue below
+        lambda_1.
 
     Example:
         >>> float(filter_loss([3.0, 2.0, 1.0], Filter.with_roots([2.0, 1.0])).value)
@@ -104,8 +112,8 @@ def filter_gradient(eigenvalues: Numbers, of: Filter) -> Gradient:
 
     Args:
         eigenvalues: as for `filter_loss`.
-        of: the filter; where p(lambda_j) = 0 layer l's share of that eigenvalue is taken as 0, its limit for a factor
-            that occurs at least twice.
+        of: the filter; where p(lambda_j) = 0 layer l's share of that eigenvalue is taken as 0, its
+            limit for a factor that occurs at least twice.
 
     Example:
         >>> found = filter_gradient([2.0, 1.0], Filter.tied(0.0, loops=4))
@@ -118,7 +126,9 @@ def filter_gradient(eigenvalues: Numbers, of: Filter) -> Gradient:
     c, gamma = of.residuals[:, None, None], of.gammas[:, None, None]
     both = (c + gamma * rows[:, m:]) * (c + gamma * rows[:, :1])
     with np.errstate(divide="ignore"):
-        share = np.where(both == 0, 0.0, (rows[:, m:] - rows[:, :1]) / np.where(both == 0, 1.0, both))
+        share = np.where(
+            both == 0, 0.0, (rows[:, m:] - rows[:, :1]) / np.where(both == 0, 1.0, both)
+        )
     total = 2 * (pull * share).sum(2).mean(1)
     return Gradient(of.residuals * total, -of.gammas * total)
 
@@ -126,10 +136,10 @@ def filter_gradient(eigenvalues: Numbers, of: Filter) -> Gradient:
 def splitting_curvature(eigenvalues: Numbers, *, gamma: float, loops: int) -> float:
     """d^2 f along (gamma_1, gamma_2) = (gamma + e, gamma - e) at e = 0, halved: f_11 - f_12.
 
-        f_11 - f_12 = 2 sum_{j>m} G_j ((lambda_1/mu_1)^2 - (lambda_j/mu_j)^2),    mu = 1 + gamma lambda.
+        f_11 - f_12 = 2 sum_{j>m} G_j ((lambda_1/mu_1)^2 - (lambda_j/mu_j)^2), mu = 1 + gamma lambda
 
-    Above 0 for every gamma >= 0, where lambda/mu rises with lambda: splitting tied layers raises the loss. Below 0 once
-    a root stands among the eigenvalues.
+    Above 0 for every gamma >= 0, where lambda/mu rises with lambda: splitting tied layers raises
+    the loss. Below 0 once a root stands among the eigenvalues.
 
     Args:
         eigenvalues: as for `filter_loss`.
@@ -137,7 +147,9 @@ def splitting_curvature(eigenvalues: Numbers, *, gamma: float, loops: int) -> fl
         loops: L.
 
     Example:
-        >>> splitting_curvature([3, 2, 1], gamma=0.7, loops=3) > 0 > splitting_curvature([3, 2, 1], gamma=-0.7, loops=3)
+        >>> splitting_curvature([3, 2, 1], gamma=0.7, loops=3) > 0 > splitting_curvature(
+        ...     [3, 2, 1], gamma=-0.7, loops=3
+        ... )
         True
     """
     rows = spectra(eigenvalues)

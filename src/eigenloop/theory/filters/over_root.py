@@ -1,15 +1,17 @@
-"""The end-to-end loss over the root rho = -1/gamma of the filter: past gamma = infinity, where rho = 0.
+"""The end-to-end loss over the root rho = -1/gamma of the filter, past gamma = infinity (rho = 0).
 
-L loops q <- N((I + gamma S) q) apply p(lambda) = (1 + gamma lambda)^L, a multiple of (lambda - rho)^L: the power method
-of S - rho I. The loss depends on the weights w_i = (lambda_i - rho)^{2L} up to a common factor,
+L loops q <- N((I + gamma S) q) apply p(lambda) = (1 + gamma lambda)^L, a multiple of (lambda -
+rho)^L: the power method of S - rho I. The loss depends on the weights w_i = (lambda_i - rho)^{2L}
+up to a common factor,
 
     f(rho) = E[sum_{i>m} c_i^2 w_i / sum_i c_i^2 w_i],
-    f'(rho) = 2L sum_{j>m} G_j (lambda_1 - lambda_j) / ((rho - lambda_j) (lambda_1 - rho)),    G_j > 0
+    f'(rho) = 2L sum_{j>m} G_j (lambda_1 - lambda_j) / ((rho - lambda_j) (lambda_1 - rho)), G_j > 0
 
-(`theory.shares`). rho runs over a circle: gamma = 0 is rho = infinity, gamma > 0 is rho < 0, gamma = infinity is rho =
-0, and gamma < 0 is rho > 0. From rho = lambda_1, where f = 1, f falls all the way round, through gamma = 0 and through
-gamma = infinity, to rho = lambda_d; and it rises from lambda_{m+1} to lambda_1. So its minimum is between lambda_d and
-lambda_{m+1}. Nothing of this is in arXiv 2606.00605.
+(`theory.shares`). rho runs over a circle: gamma = 0 is rho = infinity, gamma > 0 is rho < 0, gamma
+= infinity is rho = 0, and gamma < 0 is rho > 0. From rho = lambda_1, where f = 1, f falls all the
+way round, through gamma = 0 and through gamma = infinity, to rho = lambda_d; and it rises from
+lambda_{m+1} to lambda_1. So its minimum is between lambda_d and lambda_{m+1}. Nothing of this is in
+arXiv 2606.00605.
 """
 
 from typing import NamedTuple
@@ -82,25 +84,33 @@ def turn_over_root(setting: EndToEnd, rhos: np.ndarray) -> Turn:
 
     Example:
         >>> setting = EndToEnd([2.0, 1.0, 0.0], loops=3)
-        >>> bool(abs(turn_over_root(setting, np.zeros(1)).value[0] - setting.upsilon1().value) < 1e-14)
+        >>> bool(
+        ...     abs(turn_over_root(setting, np.zeros(1)).value[0] - setting.upsilon1().value)
+        ...     < 1e-14
+        ... )
         True
     """
     rhos, rows = np.asarray(rhos, np.float64), setting.rows
     count = len(rows)
     found = turn(
-        np.tile(rows, (rhos.size, 1)), -np.repeat(rhos, count), np.ones(rhos.size * count),
-        loops=setting.loops, multiplicity=setting.multiplicity,
+        np.tile(rows, (rhos.size, 1)),
+        -np.repeat(rhos, count),
+        np.ones(rhos.size * count),
+        loops=setting.loops,
+        multiplicity=setting.multiplicity,
     )
     plus, minus, error = (part.reshape(rhos.size, count) for part in found)
-    return Turn(*(logsumexp(part, axis=1) - np.log(count) for part in (plus, minus)), error.max(1))
+    log_plus, log_minus = (logsumexp(part, axis=1) - np.log(count) for part in (plus, minus))
+    return Turn(log_plus, log_minus, error.max(1))
 
 
 def best_root(setting: EndToEnd) -> Optimum:
     """rho*(L): where f is least. By log f, for f itself may be far below the smallest float64.
 
-    For one spectrum the minimum lies between lambda_d and lambda_{m+1}: below, f falls, and from there to lambda_1 it
-    rises. For many, between the smallest of all and the largest below every lambda_1. The sign of f' on a grid brackets
-    each local minimum, and refines it; the lowest counts.
+    For one spectrum the minimum lies between lambda_d and lambda_{m+1}: below, f falls, and from
+    there to lambda_1 it rises. For many, between the smallest of all and the largest below every
+    lambda_1. The sign of f' on a grid brackets each local minimum, and refines it; the lowest
+    counts.
 
     Raises:
         InputError: spectra so far apart that f has no minimum between them.
@@ -119,16 +129,21 @@ def best_root(setting: EndToEnd) -> Optimum:
     ends = np.flatnonzero((falls[:-1] > 0) & (falls[1:] <= 0))
     if not ends.size:
         raise InputError(
-            f"the loss has no minimum between {low:g} and {high:g}: these spectra have no root in common that helps "
-            "them; give one spectrum, or closer ones"
+            f"the loss has no minimum between {low:g} and {high:g}: these spectra have no root in "
+            "common that helps them; give one spectrum, or closer ones"
         )
 
     def balance(rho: float) -> float:
         return float(turn_over_root(setting, np.array([rho])).balance[0])
 
-    found = np.array([
-        brentq(balance, grid[i], grid[i + 1], xtol=4 * EPSILON * high, rtol=4 * EPSILON) for i in ends
-    ])
+    found = np.array(
+        [
+            brentq(
+                balance, grid[i], grid[i + 1], xtol=4 * EPSILON * high, rtol=np.float64(4 * EPSILON)
+            )
+            for i in ends
+        ]
+    )
     losses = log_loss_over_root(setting, found)
     at = int(np.argmin(losses.value))
     rho = float(found[at])

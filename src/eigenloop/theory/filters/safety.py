@@ -2,11 +2,12 @@
 
 Repeating q <- N((S - rho I) q) converges to PS(X) from every q that is not orthogonal to it iff
 
-    kappa = max_{i>m} |lambda_i - rho| / |lambda_1 - rho| < 1,    for rho < lambda_1: 2 rho < lambda_1 + lambda_d,
+    max_{i>m} |lambda_i - rho| / |lambda_1 - rho| < 1,
 
-the factor by which tan(angle) falls per loop. Unit columns (A1) give sum lambda_i = n, so (d - 1) lambda_1 + lambda_d >=
-n and lambda_1 + lambda_d >= n/(d - 1): every 0 <= rho < n/(2 (d - 1)) converges on every X that is not tight, and a
-larger rho fails on X with the spectrum n/(d - 1) (d - 1 times), 0. Nothing of this is in arXiv 2606.00605.
+(for 0 < rho < lambda_1 that is 2 rho < lambda_1 + lambda_d), the factor by which tan(angle) falls per loop. Unit columns (A1) give sum lambda_i = n, so (d - 1)
+lambda_1 + lambda_d >= n and lambda_1 + lambda_d >= n/(d - 1): every 0 <= rho < n/(2 (d - 1))
+converges on every X that is not tight, and a larger rho fails on X with the spectrum n/(d - 1) (d -
+1 times), 0. Nothing of this is in arXiv 2606.00605.
 """
 
 from eigenloop.numerics.spectrum import Numbers, require_gap, sorted_eigenvalues
@@ -14,7 +15,7 @@ from eigenloop.system.errors import InputError
 
 
 def safe_root(dim: int, samples: int) -> float:
-    """n/(2 (d - 1)): below it the shifted power method converges on every X of unit columns that is not tight.
+    """n/(2 (d - 1)): below it a shift converges on every X with (A1) that is not tight.
 
     Args:
         dim: d >= 2.
@@ -34,11 +35,13 @@ def safe_root(dim: int, samples: int) -> float:
 
 
 def faster_below(eigenvalues: Numbers) -> float:
-    """lambda_1 (lambda_{m+1} + lambda_d) / (lambda_1 + lambda_{m+1}): the factor is below the power method's iff
-    0 < rho is below this.
+    """The border of 0 < rho below which the factor is smaller than the power method's.
 
-    For rho > 0 (lambda_{m+1} - rho)/(lambda_1 - rho) is always below lambda_{m+1}/lambda_1; what is left is
-    (rho - lambda_d)/(lambda_1 - rho) < lambda_{m+1}/lambda_1. 0 where lambda_{m+1} = 0: nothing is faster.
+        lambda_1 (lambda_{m+1} + lambda_d) / (lambda_1 + lambda_{m+1})
+
+    For rho > 0 (lambda_{m+1} - rho)/(lambda_1 - rho) is always below lambda_{m+1}/lambda_1; what is
+    left is (rho - lambda_d)/(lambda_1 - rho) < lambda_{m+1}/lambda_1. 0 where lambda_{m+1} = 0:
+    nothing is faster.
 
     Args:
         eigenvalues: of S, any order, not all equal.
@@ -53,11 +56,13 @@ def faster_below(eigenvalues: Numbers) -> float:
 
 
 def no_worse_up_to(eigenvalues: Numbers) -> float:
-    """2 lambda_1 lambda_d / (lambda_1 + lambda_d): up to it the loss is no larger for every q and every L.
+    """The largest rho > 0 at which the loss is no larger than the power method's for any q and L.
 
-    Coordinate j > m falls at least as fast as by the power method iff |lambda_j - rho| / (lambda_1 - rho) <=
-    lambda_j / lambda_1, for lambda_j < rho iff rho <= 2 lambda_1 lambda_j / (lambda_1 + lambda_j): least at lambda_d.
-    Beyond it a query in span(u_1, u_d) loses.
+        2 lambda_1 lambda_d / (lambda_1 + lambda_d)
+
+    Coordinate j > m falls at least as fast as by the power method iff |lambda_j - rho| / (lambda_1
+    - rho) <= lambda_j / lambda_1, for lambda_j < rho iff rho <= 2 lambda_1 lambda_j / (lambda_1 +
+    lambda_j): least at lambda_d. Beyond it a query in span(u_1, u_d) loses.
 
     Args:
         eigenvalues: of S, any order, not all equal.

@@ -1,7 +1,7 @@
-"""T on the circle of c : gamma, tabulated: descent through gamma = infinity and past it, a microsecond a step.
+"""T on the circle of c : gamma, tabulated: descent through gamma = infinity, a microsecond a step.
 
-With c = r cos(phi) and gamma lambda_1 = r sin(phi) the loss is a smooth function of phi of period pi, so that T r^2 is
-one too; gamma = infinity is phi = pi/2, a point like any other.
+With c = r cos(phi) and gamma lambda_1 = r sin(phi) the loss is a smooth function of phi of period
+pi, so that T r^2 is one too; gamma = infinity is phi = pi/2, a point like any other.
 """
 
 import math
@@ -62,7 +62,10 @@ class CircleTable:
                 coefficients = self._fit(low, width)
                 size = float(np.abs(coefficients).max())
                 if np.abs(coefficients[-3:]).max() <= NEGLIGIBLE * size or width <= least:
-                    self._known[low] = width, tuple(map(float, chebyshev.cheb2poly(coefficients)[::-1]))
+                    self._known[low] = (
+                        width,
+                        tuple(map(float, chebyshev.cheb2poly(coefficients)[::-1])),
+                    )
             known = self._known.get(low)
             if known is not None and known[0] <= width and phi < low + known[0]:
                 self._low, self._high, self._half = low, low + known[0], known[0] / 2
@@ -78,12 +81,17 @@ class CircleTable:
         return chebyshev.chebfit(x, (np.exp(found[0]) - np.exp(found[1])).mean(1), DEGREE)
 
 
-def _turns(setting: EndToEnd, residual: np.ndarray, gamma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _turns(
+    setting: EndToEnd, residual: np.ndarray, gamma: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the two parts of T, (R, B) each."""
     rows = setting.rows
     count = len(rows)
     found = turn(
-        np.tile(rows, (residual.size, 1)), np.repeat(residual, count), np.repeat(gamma, count),
-        loops=setting.loops, multiplicity=setting.multiplicity,
+        np.tile(rows, (residual.size, 1)),
+        np.repeat(residual, count),
+        np.repeat(gamma, count),
+        loops=setting.loops,
+        multiplicity=setting.multiplicity,
     )
     return found.log_plus.reshape(-1, count), found.log_minus.reshape(-1, count)

@@ -79,7 +79,7 @@ def hessian(
         one = mp.mpf(0 if power_method else 1)
         a, b = (mp.mpf(1), mp.mpf(1)) if power_method else (mp.mpf(a), mp.mpf(b))
         mu = [one + a * b * value for value in lam]
-        smallest = min(value / mu[0] for value in mu if value > 0)
+        smallest = min(abs(value / mu[0]) for value in mu if value != 0)
         digits = DIGITS + 10 + int(-4 * loops * mp.log10(smallest))
     with mp.workdps(digits):
         return {
@@ -206,7 +206,7 @@ def _integral(weights, top, forms, diagonals):
     rule in log t.
     """
     positive = [w for w in weights if w > 0]
-    low = -CUT - 2 - mp.log(2 * len(weights))
+    low = -CUT - 2 - mp.log(2 * len(weights) * max(weights))
     last = -mp.log(2 * min(positive))
     high = last + mp.mpf(2 * CUT) / len(positive) + 4
     total, s = mp.mpf(0), low

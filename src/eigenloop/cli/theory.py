@@ -35,7 +35,7 @@ def theory(
     loops: Annotated[int, typer.Option(help="L of the end-to-end model.")] = 10,
     gamma: Annotated[
         str | None,
-        typer.Option(help="Values of gamma = ab at which to give the losses, e.g. 0.5,5."),
+        typer.Option(help="Values of gamma = ab at which to give the losses, e.g. 0.5,-0.4."),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="With --steps: where population gradient descent ends.")

@@ -19,12 +19,14 @@ from eigenloop.theory.integrals import (
     AGREED,
     Estimate,
     Nodes,
+    expectation,
     log_expectation,
     log_norm_mean,
     log_sum,
     safe_log,
     spread_expectation,
 )
+from eigenloop.theory.shares import log_power_weights, log_pull, log_share, turn
 
 Target = Literal["normalized", "unnormalized"]
 EPSILON = float(np.finfo(float).eps)
@@ -73,14 +75,25 @@ def spectra(eigenvalues: Numbers) -> np.ndarray:
 
 
 def check_gamma(gamma: float) -> float:
-    """gamma = ab >= 0.
+    """gamma = ab, of either sign; below 0 a loop is a multiple of S - rho I, rho = -1/gamma.
 
     Raises:
-        InputError: negative or not finite.
+        InputError: not finite.
     """
-    if not (np.isfinite(gamma) and gamma >= 0):
-        raise InputError(f"gamma is {gamma:g}; it must be a finite number of at least 0")
+    if not np.isfinite(gamma):
+        raise InputError(f"gamma is {gamma:g}; it must be a finite number")
     return float(gamma)
+
+
+def loop_factors(rows: np.ndarray, gamma: float) -> tuple[np.ndarray, float]:
+    """mu_i = 1 + gamma lambda_i as (factors, scale), mu = factors * scale and scale = max(1, |gamma|).
+
+    Example:
+        >>> loop_factors(np.array([[2.0, 0.5]]), -2.0)
+        (array([[-1.5,  0. ]]), 2.0)
+    """
+    scale = max(1.0, abs(gamma))
+    return 1 / scale + gamma / scale * rows, scale
 
 
 def check_loops(loops: int) -> int:
@@ -103,9 +116,13 @@ def log_grown(rows: np.ndarray, gamma: float) -> np.ndarray:
 
 
 def log_ratios(rows: np.ndarray, gamma: float) -> np.ndarray:
-    """log r_i, r_i = (1 + gamma lambda_i) / (1 + gamma lambda_1), without cancellation near 0
-    and near 1; (B, d).
+    """log |mu_i| over the largest of a row, mu_i = 1 + gamma lambda_i; (B, d).
+
+    At gamma >= 0 the largest is mu_1, and nothing cancels near 0 and near 1. At gamma < 0 it need
+    not be: relative to mu_1 the others would leave every window as -1/gamma nears lambda_1.
     """
+    if gamma < 0:
+        return log_power_weights(loop_factors(rows, gamma)[0], 1) / 2
     top = rows[:, :1]
     fall = (
         (top - rows) / (1 / gamma + top) if gamma > 1 else gamma * (top - rows) / (1 + gamma * top)
@@ -149,7 +166,9 @@ class EndToEnd(_OfSpectra):
 
     With c_i = u_i . q and r_i = (1 + gamma lambda_i) / (1 + gamma lambda_1),
 
-        f(gamma) = E[sum_{i>m} c_i^2 r_i^{2L} / sum_i c_i^2 r_i^{2L}].
+        f(gamma) = E[sum_{i>m} c_i^2 r_i^{2L} / sum_i c_i^2 r_i^{2L}]
+
+    at gamma of either sign; `theory.filters` has what is at gamma < 0.
 
     Args:
         eigenvalues: of S; (d,) or (B, d), any order, not all equal.
@@ -174,7 +193,7 @@ class EndToEnd(_OfSpectra):
         return require_gap(self.rows[0])
 
     def loss(self, gamma: float) -> Estimate:
-        """f(gamma); positive and decreasing."""
+        """f(gamma); at gamma >= 0 positive and decreasing."""
         return _exponential(self, self._log_loss(gamma))
 
     def log_loss(self, gamma: float) -> Estimate:
@@ -199,16 +218,34 @@ class EndToEnd(_OfSpectra):
         return _exponential(self, self._log_rest(log_weights - log_weights.max(1, keepdims=True)))
 
     def slope(self, gamma: float) -> Estimate:
-        """f'(gamma) < 0.
+        """f'(gamma), below 0 at gamma >= 0.
 
         f' = -E[2L (sum_{i<=m} c_i^2)(sum_{i>m} c_i^2 r_i^{2L} (lambda_1 - lambda_i)
                  / ((1 + gamma lambda_1)(1 + gamma lambda_i))) / (sum_i c_i^2 r_i^{2L})^2].
         """
+        if gamma < 0:
+            return _single(self, self._slope_behind(check_gamma(gamma)))
         return _exponential(self, self._log_slope(gamma), sign=-1.0)
 
     def log_slope(self, gamma: float) -> Estimate:
-        """log(-f'(gamma)), where f' itself may underflow."""
+        """log |f'(gamma)|, where f' itself may underflow; f' < 0 at gamma >= 0."""
+        if gamma < 0:
+            value, error = self._slope_behind(check_gamma(gamma))
+            return _single(self, Estimate(safe_log(abs(value)), error))
         return _single(self, self._log_slope(gamma))
+
+    def _slope_behind(self, gamma: float) -> Estimate:
+        """f' at gamma < 0, where its terms have either sign; the error is relative to f' itself."""
+        scale, ones = max(1.0, -gamma), np.ones(len(self.rows))
+        found = turn(
+            self.rows,
+            ones / scale,
+            gamma / scale * ones,
+            loops=self.loops,
+            multiplicity=self.multiplicity,
+        )
+        size = np.exp(np.maximum(found.log_plus, found.log_minus))
+        return Estimate(-found.value / scale**2, _ratio(found.error * size, abs(found.value)))
 
     def _log_slope(self, gamma: float) -> Estimate:
         gamma = check_gamma(gamma)
@@ -251,22 +288,11 @@ class EndToEnd(_OfSpectra):
 
     def _log_rest(self, log_weights: np.ndarray) -> Estimate:
         """log E[sum_{i>m} x_i^2 / D]."""
-        rest = slice(self.multiplicity, None)
-        if not np.isfinite(log_weights[:, rest]).any():
-            return Estimate(np.full(len(log_weights), -np.inf), np.zeros(len(log_weights)))
-        return log_expectation(lambda nodes: log_sum(nodes.log_v[..., rest]), log_weights, p=1.0)
+        return log_share(log_weights, self.multiplicity)
 
     def _log_product(self, log_weights: np.ndarray, log_factor: np.ndarray) -> Estimate:
         """log of 2L E[(sum_{i<=m} x_i^2)(sum_{i>m} e^{factor_i} x_i^2) / D^2]."""
-        m = self.multiplicity
-        if not np.isfinite(log_weights[:, m:]).any():
-            return Estimate(np.full(len(log_weights), -np.inf), np.zeros(len(log_weights)))
-
-        def log_moment(nodes: Nodes) -> np.ndarray:
-            rest = log_sum(nodes.log_v[..., m:] + log_factor[:, None, m:])
-            return log_sum(nodes.log_v[..., :m]) + rest
-
-        found = log_expectation(log_moment, log_weights, p=2.0)
+        found = log_pull(log_weights, log_factor, self.multiplicity)
         return Estimate(found.value + np.log(2 * self.loops), found.error)
 
 
@@ -291,28 +317,66 @@ class LayerwiseNorm(_OfSpectra):
     """
 
     def slope(self, gamma: float) -> Estimate:
-        """f'(gamma) < 0."""
+        """f'(gamma) < 0; minus infinity where q + gamma Sq is left with one coordinate."""
         found = refined(
             lambda rule: self._along_line(check_gamma(gamma), ends_only=True, rule=rule)
         )
         top = self.rows[:, 0]
-        # in units of lambda_1: G by lambda_1^2, ||Sq|| by lambda_1, ||q + gamma Sq|| by 1 + gamma
-        # lambda_1
-        grown = _grown(top, gamma)
-        return _single(self, Estimate(-found.value * top / grown / grown / grown, found.error))
+        # in units: G of lambda_1^2, ||Sq|| of lambda_1, ||q + gamma Sq|| of the largest |mu_i|
+        grown = _grown(self.rows, gamma)
+        value, error = (
+            -found.value * top / grown / grown / grown,
+            np.broadcast_to(found.error, top.shape),
+        )
+        if gamma < 0:
+            one = (loop_factors(self.rows, gamma)[0] != 0).sum(1) == 1  # E[1/|z_1|] diverges
+            value, error = np.where(one, -np.inf, value), np.where(one, 0.0, error)
+        return _single(self, Estimate(value, error))
 
     def loss(self, gamma: float) -> Estimate:
-        """f(gamma) > 0, as a sum of positive terms at any gamma.
+        """f(gamma) > 0; at gamma >= 0 as a sum of positive terms.
 
         With v = Sq, p = q + gamma Sq (both in units of their largest factor), p_s = v + s (p - v)
         and G' = |v|^2 |p|^2 - (v.p)^2, the angle's sine grows along the line: 1 - cos = int_0^1 s
         G' / (|v| |p_s|^3) ds.
         """
-        found = refined(
-            lambda rule: self._along_line(check_gamma(gamma), ends_only=False, rule=rule)
-        )
-        grown = _grown(self.rows[:, 0], gamma)
+        gamma = check_gamma(gamma)
+        if gamma < 0:
+            return _single(self, self._loss_behind(gamma))
+        found = refined(lambda rule: self._along_line(gamma, ends_only=False, rule=rule))
+        grown = _grown(self.rows, gamma)
         return _single(self, Estimate(found.value / grown / grown, found.error))
+
+    def _loss_behind(self, gamma: float) -> Estimate:
+        """2 - 2 E[cos] at gamma < 0, where the angle is large.
+
+        E[v.p / (|v| |p|)] = (1/pi) int_0^1 x^{-1/2} (1-x)^{-1/2} E[v.p / (x |v|^2 + (1-x) |p|^2)] dx.
+        """
+        rho = self.rows / self.rows[:, :1]
+        factors = loop_factors(self.rows, gamma)[0]
+        output = factors / abs(factors).max(1, keepdims=True)
+
+        def along(rule: "Rule") -> Estimate:
+            x, weights = rule(-0.5, -0.5)
+            form = x[:, None] * (rho**2)[:, None] + (1 - x)[:, None] * (output**2)[:, None]
+            log_form, count = safe_log(form.reshape(-1, self.dim)), len(x)
+            product = np.repeat(rho * output, count, axis=0)[:, None]
+
+            def log_nu(nodes: Nodes) -> np.ndarray:
+                grown = nodes.s[..., None]
+                return grown - np.logaddexp(0.0, grown + np.log(2) + log_form[:, None])
+
+            inner = expectation(
+                lambda nodes: (product * np.exp(log_nu(nodes))).sum(-1),
+                log_form,
+                bound=lambda nodes: log_sum(log_nu(nodes) + safe_log(abs(product))),
+            )
+            value = inner.value.reshape(-1, count) @ weights / np.pi
+            return Estimate(value, inner.error.max(keepdims=True))
+
+        cosine = refined(along, scale=np.ones_like)
+        value = 2 - 2 * cosine.value
+        return Estimate(value, (2 * cosine.error + 4 * EPSILON) / value)
 
     def upsilon2(self) -> Estimate:
         """Y2 = lim gamma^2 f(gamma) = E[G / ||Sq||^4].
@@ -583,10 +647,13 @@ def _single(setting: _OfSpectra, found: Estimate) -> Estimate:
     return _first(found) if setting.is_one else found
 
 
-def _grown(top: np.ndarray, gamma: float) -> np.ndarray:
-    """1 + gamma lambda_1; infinite, without a warning, beyond float64."""
+def _grown(rows: np.ndarray, gamma: float) -> np.ndarray:
+    """The largest |mu_i| of a row, 1 + gamma lambda_1 at gamma >= 0; infinite beyond float64."""
+    if gamma < 0:
+        factors, scale = loop_factors(rows, gamma)
+        return scale * abs(factors).max(1)
     with np.errstate(over="ignore"):
-        return 1 + gamma * top
+        return 1 + gamma * rows[:, 0]
 
 
 def _first(found: Estimate) -> Estimate:

@@ -48,7 +48,7 @@ class Turn(NamedTuple):
 
     @property
     def balance(self) -> np.ndarray:
-        """(plus - minus) / (plus + minus), from -1 to 1: a sign where T underflows; 0 where it is 0."""
+        """(plus - minus) / (plus + minus), in [-1, 1]: a sign also where T underflows; 0 at 0."""
         top = np.maximum(self.log_plus, self.log_minus)
         top = np.where(np.isfinite(top), top, 0.0)
         plus, minus = np.exp(self.log_plus - top), np.exp(self.log_minus - top)
@@ -73,7 +73,8 @@ def log_share(log_weights: np.ndarray, multiplicity: int) -> Estimate:
     def of(some: np.ndarray) -> Estimate:
         return log_expectation(lambda nodes: log_sum(nodes.log_v[..., multiplicity:]), some, p=1.0)
 
-    return _where(_positive(log_weights[:, multiplicity:]), of, log_weights)
+    found = _where(_positive(log_weights[:, multiplicity:]), of, log_weights)
+    return Estimate(np.minimum(found.value, 0.0), found.error)
 
 
 def log_pull(log_weights: np.ndarray, log_factor: np.ndarray, multiplicity: int) -> Estimate:

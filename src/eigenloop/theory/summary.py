@@ -217,7 +217,7 @@ def summarize(
         log_slope_end_to_end, and loss_layerwise.
 
     Raises:
-        InputError: loops below 1, a gamma that is negative or not finite.
+        InputError: loops below 1, a gamma that is not finite.
 
     Example:
         >>> found = summarize(Spectra.fixed([2.0, 1.0]), loops=1)
@@ -335,7 +335,12 @@ def _losses(
         parts = [f"{name} {i}" for i in range(len(gammas))]
         for part, gamma in zip(parts, gammas, strict=True):
             said = f"{name.replace('_', ' ')} at {gamma:g}"
-            if name in logs:
+            if gamma < 0 and name.startswith("slope"):  # of either sign there
+                each = _grouped(
+                    of, said, progress, lambda rows, g=gamma: EndToEnd(rows, loops).slope(g)
+                )
+                _put_signed_mean(found, part, each)
+            elif name in logs:
                 each = _grouped(of, said, progress, lambda rows, f=logs[name], g=gamma: f(rows, g))
                 _put_log_mean(found, part, each, sign=-1.0 if name.startswith("slope") else 1.0)
             else:
@@ -369,6 +374,18 @@ def _put_log_mean(
         error, relative = 0.0, None if len(logs.value) == 1 else 0.0
     found.put(name, sign * float(size), error, relative, why)
     found.put(f"log_{name}", log_mean, error / max(abs(log_mean), SMALLEST), stderr, zero)
+
+
+def _put_signed_mean(found: Summary, name: str, rows: Estimate) -> None:
+    """The mean of numbers of either sign, and the logarithm of its size: `name` and `log_name`."""
+    value, stderr = _statistic(rows.value, lambda values: float(np.mean(values)))
+    absolute = float(np.mean(rows.error * abs(rows.value)))
+    size = max(abs(value), SMALLEST)
+    found.put(name, value, absolute / size if value else None, stderr)
+    log_size = float(np.log(abs(value))) if value else -np.inf
+    zero = "the slope is 0 in float64: on the plateau about -1/gamma = lambda_1 it may be far below"
+    error = absolute / size / max(abs(log_size), SMALLEST) if value else 0.0
+    found.put(f"log_{name}", log_size, error, None if stderr is None else stderr / size, zero)
 
 
 def _grouped(

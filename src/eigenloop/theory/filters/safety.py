@@ -4,10 +4,11 @@ Repeating q <- N((S - rho I) q) converges to PS(X) from every q that is not orth
 
     max_{i>m} |lambda_i - rho| / |lambda_1 - rho| < 1,
 
-(for 0 < rho < lambda_1 that is 2 rho < lambda_1 + lambda_d), the factor by which tan(angle) falls per loop. Unit columns (A1) give sum lambda_i = n, so (d - 1)
-lambda_1 + lambda_d >= n and lambda_1 + lambda_d >= n/(d - 1): every 0 <= rho < n/(2 (d - 1))
-converges on every X that is not tight, and a larger rho fails on X with the spectrum n/(d - 1) (d -
-1 times), 0. Nothing of this is in arXiv 2606.00605.
+(for 0 < rho < lambda_1 that is 2 rho < lambda_1 + lambda_d), the factor by which tan(angle) falls
+per loop. Unit columns (A1) give sum lambda_i = n, so (d - 1) lambda_1 + lambda_d >= n and lambda_1
++ lambda_d >= n/(d - 1): every 0 <= rho < n/(2 (d - 1)) converges on every X that is not tight, and
+a larger rho fails on X with the spectrum n/(d - 1) (d - 1 times), 0. Nothing of this is in arXiv
+2606.00605.
 """
 
 from eigenloop.numerics.spectrum import Numbers, require_gap, sorted_eigenvalues

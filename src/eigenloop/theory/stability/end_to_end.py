@@ -94,17 +94,47 @@ def frame(a: float, b: float, *, first: float, second: float) -> Frame:
 
 
 class Chain(NamedTuple):
-    """One loop at A = aI, B = bI: mu_i = one + gamma lambda_i, in descending order."""
+    """One loop at A = aI, B = bI: mu_i = one + gamma lambda_i, of descending modulus.
+
+    At gamma < 0 they have either sign, and those of the principal subspace need not be the first.
+    """
 
     values: np.ndarray
-    """lambda, (d,)."""
+    """lambda, (d,), in the order of mu."""
     log_ratios: np.ndarray
-    """log mu_i / mu_1, (d,); -inf where mu_i = 0."""
+    """log |mu_i| over the largest, (d,); -inf where mu_i = 0."""
     gamma: float
     one: float
     """1; 0 for the power method itself, where gamma = 1."""
     loops: int
-    multiplicity: int
+    outside: np.ndarray
+    """Which lie outside the principal subspace, (d,) of bool."""
+
+    @classmethod
+    def of(
+        cls,
+        row: np.ndarray,
+        log_ratios: np.ndarray,
+        *,
+        gamma: float,
+        one: float,
+        loops: int,
+        multiplicity: int,
+    ) -> "Chain":
+        """Put eigenvalues that descend in the order of |mu|."""
+        outside = np.arange(len(row)) >= multiplicity
+        order = np.argsort(-log_ratios, kind="stable") if gamma < 0 else np.arange(len(row))
+        return cls(row[order], log_ratios[order], gamma, one, loops, outside[order])
+
+    @property
+    def first(self) -> float:
+        """lambda_1."""
+        return float(self.values[~self.outside][0])
+
+    @property
+    def second(self) -> float:
+        """The eigenvalue of the largest |mu| outside: lambda_{m+1} at gamma >= 0."""
+        return float(self.values[self.outside][0])
 
     @property
     def mu(self) -> np.ndarray:
@@ -138,7 +168,7 @@ def second_order(chain: Chain, moments: Moments, frame: Frame) -> Estimate:
     sizes = _Kernels.of(chain, moments, frame, size=True)
 
     def integrand(u: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return np.stack([kernels.at(u, x, chain.multiplicity) for kernels in (plain, sizes)])
+        return np.stack([kernels.at(u, x, chain.outside) for kernels in (plain, sizes)])
 
     found = _integral(integrand, chain.log_weights)
     return Estimate(2 * found.value, 2 * found.error)
@@ -154,19 +184,25 @@ def scalar_second_order(chain: Chain, frame: Frame) -> Estimate:
     """
     if chain.one == 0:  # a power of a multiple of S is a multiple of a power of S
         return Estimate(np.zeros(3), np.zeros(3))
-    m, values, mu, loops = chain.multiplicity, chain.values, chain.mu, chain.loops
-    fall = (values[0] - values[m:]) / mu[0] / mu[m:]
-    slope = -2 * loops * fall
-    bend = 2 * loops * fall * (values[0] / mu[0] + values[m:] / mu[m:]) + slope**2
+    out, loops = chain.outside, chain.loops
+    values, mu = chain.values[out], chain.mu[out]
+    first, mu_first = chain.first, float(chain.mu[~out][0])
+    with np.errstate(divide="ignore"):
+        share = np.where(mu != 0, 1 / mu, 0.0)  # an index with mu_i = 0 has weight 0
+    fall = (first - values) / mu_first * share
+    slope, turned = -2 * loops * fall, (first / mu_first, values * share)
+    bend = 2 * loops * fall * (turned[0] + turned[1]) + slope**2
+    bound = 2 * loops * abs(fall) * (abs(turned[0]) + abs(turned[1])) + slope**2
 
     def integrand(u: np.ndarray, x: np.ndarray) -> np.ndarray:
         del u
-        top, rest = x[:, :m].sum(1) / 2, x[:, m:] / 2
-        first, up = rest @ slope, rest @ bend
-        down = first**2 + 2 * rest**2 @ slope**2
-        return np.stack([top * np.stack([first, up - down]), top * np.stack([-first, up + down])])
+        top, rest = x[:, ~out].sum(1) / 2, x[:, out] / 2
+        once, size = rest @ slope, rest @ abs(slope)
+        twice = 2 * rest**2 @ slope**2
+        plain = top * np.stack([once, rest @ bend - once**2 - twice])
+        return np.stack([plain, top * np.stack([size, rest @ bound + size**2 + twice])])
 
-    found, dim = _integral(integrand, chain.log_weights), len(values)
+    found, dim = _integral(integrand, chain.log_weights), len(chain.values)
     grown = np.array([one.scale * (one.left + one.right) for one in frame])
     both = np.array(
         [
@@ -222,12 +258,14 @@ class _Kernels(NamedTuple):
             kappa + (alpha + beta) * eye,
         )
         g = np.stack([_pulls(chain, direction, size=size) for direction in frame])
-        inverse, once, twice = _repeated(chain)
+        inverse, once, twice = _repeated(chain, size=size)
         gamma = g * inverse * once
         low = np.tri(len(eye))
         squares = np.stack([gamma[p] * gamma[q] for p, q in PAIRS]) * same
         turned = squares.transpose(0, 2, 1)
         product = _product(gamma) * swapped
+        # y_i y_j stands for |mu_i mu_j|^L; the diagonal has no sign
+        crossed = product if size else product * _signs(chain)
         diagonal = np.diagonal(gamma, axis1=1, axis2=2)
         ends = np.stack([diagonal[p, :, None] * diagonal[q] for p, q in PAIRS])
         second = _second_terms(chain, frame, _product(g), inverse, twice, size=size) * swapped
@@ -237,14 +275,14 @@ class _Kernels(NamedTuple):
             turned * low,
             turned * (1 - low),
             ends * apart,
-            product * low,
-            product * (1 - low),
+            crossed * low,
+            crossed * (1 - low),
             second.sum(2),
             np.diagonal(product, axis1=1, axis2=2),
             1.0 if size else -1.0,
         )
 
-    def at(self, u: np.ndarray, x: np.ndarray, m: int) -> np.ndarray:
+    def at(self, u: np.ndarray, x: np.ndarray, out: np.ndarray) -> np.ndarray:
         """The change of t tr(P_perp C (I + 2tC)^{-1}) det(I + 2tC)^{-1/2} / P at nodes, u and x
         (N, d); -> (3, N).
         """
@@ -274,7 +312,7 @@ class _Kernels(NamedTuple):
             + sign * (u * below + x * above) / 2
             + sign * (x * second + y * lower + x * x * self.square[:, None, :] / 2)
         )
-        return outside[:, :, m:].sum(2) + x[:, m:].sum(1) / 2 * measure.sum(2)
+        return outside[:, :, out].sum(2) + x[:, out].sum(1) / 2 * measure.sum(2)
 
 
 def _pulls(chain: Chain, direction: Direction, *, size: bool) -> np.ndarray:
@@ -285,7 +323,7 @@ def _pulls(chain: Chain, direction: Direction, *, size: bool) -> np.ndarray:
     """
     _, _, scale, left, right = direction
     values = chain.values
-    first, second = values[0], values[chain.multiplicity]
+    first, second = chain.first, chain.second
     plain = left * values[None, :], right * values[:, None]
     rest = left * first + right * second
     shifted = left * (values - first)[None, :], right * (values - second)[:, None]
@@ -298,14 +336,21 @@ def _pulls(chain: Chain, direction: Direction, *, size: bool) -> np.ndarray:
     )
 
 
-def _repeated(chain: Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _signs(chain: Chain) -> np.ndarray:
+    """The sign of (mu_i mu_j)^L, (d, d)."""
+    sign = np.where(chain.mu < 0, -1.0, 1.0) ** chain.loops
+    return sign[:, None] * sign
+
+
+def _repeated(chain: Chain, *, size: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """1 / mu_top, and with rho = mu_low / mu_top: sum_{k<L} rho^k and sum_{q<L-1} (L - 1 - q)
-    rho^q; (d, d) each.
+    rho^q; or (`size`) of their moduli; (d, d) each.
     """
-    log_ratios, mu = chain.log_ratios, chain.mu
+    log_ratios, mu = chain.log_ratios, abs(chain.mu) if size else chain.mu
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.exp(-abs(log_ratios[:, None] - log_ratios))
-        inverse = 1 / np.maximum(mu[:, None], mu)
+        turns = np.where(mu < 0, -1.0, 1.0)
+        ratio = np.exp(-abs(log_ratios[:, None] - log_ratios)) * turns[:, None] * turns
+        inverse = 1 / np.where(np.tri(len(mu), dtype=bool), mu, mu[:, None])
     none = ~np.isfinite(inverse)  # neither is amplified, and nothing couples them
     ratio, inverse = np.where(none, 1.0, ratio), np.where(none, 0.0, inverse)
     once, twice = np.zeros_like(ratio), np.zeros_like(ratio)
@@ -339,10 +384,10 @@ def _second_terms(
             taken = ((xi b)^2 + (eta a)^2) lambda_j + xi b eta a lambda_i.
     """
     clean = np.abs if size else np.asarray
-    values, mu, loops = chain.values, chain.mu, chain.loops
+    values, mu, loops = chain.values, clean(chain.mu), chain.loops
     with np.errstate(divide="ignore"):
         # an index with mu_i = 0 has weight 0
-        share = np.where(mu > 0, 1 / mu, 0.0)
+        share = np.where(mu != 0, 1 / mu, 0.0)
     minus = 1.0 if size else -1.0
     low, found = np.tri(len(values), dtype=bool), []
     for (p, q), both in zip(PAIRS, product, strict=True):

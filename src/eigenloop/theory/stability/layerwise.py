@@ -123,8 +123,9 @@ class _Terms(NamedTuple):
     @classmethod
     def of(cls, row: np.ndarray, moments: Moments, a: float, b: float, *, size: bool) -> "_Terms":
         """The terms, or (`size`) bounds of their moduli."""
-        largest = 1 + a * b * row[0]
-        rho, r = row / row[0], (1 + a * b * row) / largest
+        mu = 1 + a * b * row
+        largest = abs(mu).max()
+        rho, r = row / row[0], (abs(mu) if size else mu) / largest
         found, moments = _coefficients(row, moments, a, b, size=size), _sized(moments, size=size)
         g, turned = found.g / largest, found.exchange / largest
         first_b = 2 * r[:, None] * g
@@ -155,7 +156,8 @@ def norm_second_order(row: np.ndarray, moments: Moments, a: float, b: float) -> 
     Returns:
         Entries (dA, dA), (dA, dB), (dB, dB) and absolute errors, (3,) both.
     """
-    rho, r = row / row[0], (1 + a * b * row) / (1 + a * b * row[0])
+    mu = 1 + a * b * row
+    rho, r = row / row[0], mu / abs(mu).max()
     terms = [_Terms.of(row, moments, a, b, size=size) for size in (False, True)]
 
     def value(rule: Rule) -> Estimate:
@@ -208,7 +210,7 @@ def linear_second_order(
         ahead - pull.value
     )
     spread = _square_rows(sizes.g, _sized(moments, size=True)).sum((1, 2)) / row.size
-    spread = 4 * EPSILON * (spread + 2 * sizes.exchange @ (ahead + pull.value))
+    spread = 4 * EPSILON * (spread + 2 * sizes.exchange @ (abs(ahead) + pull.value))
     return _polarised(Estimate(value, spread + 2 * sizes.exchange @ pull.value * float(pull.error)))
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eigenloop.system.errors import InputError
 from eigenloop.theory.integrals import Estimate, safe_log
 from eigenloop.theory.population import (
     EPSILON,
@@ -115,14 +116,14 @@ def hessian(setting: Setting, *, a: float, b: float) -> dict[str, Mode]:
         setting: `EndToEnd`, `LayerwiseNorm` or `LayerwiseLinear`; with many spectra their mean is
             taken.
         a: of A = aI.
-        b: of B = bI; a b >= 0.
+        b: of B = bI.
 
     Returns:
         Sector name -> mode. Derived here; arXiv 2606.00605 has its entries in the scalar sector
         only (Lemma A.3).
 
     Raises:
-        InputError: a b is negative or not finite.
+        InputError: a b is not finite, or end to end -1/lambda_1.
 
     Example:
         >>> modes = hessian(EndToEnd([2.0, 1.0], loops=1), a=1.0, b=0.0)
@@ -131,6 +132,11 @@ def hessian(setting: Setting, *, a: float, b: float) -> dict[str, Mode]:
     """
     check_gamma(a * b)
     if isinstance(setting, EndToEnd):
+        if np.any(1 + a * b * setting.rows[:, 0] == 0):
+            raise InputError(
+                f"gamma = a b is {a * b:g}, which is -1/lambda_1: a loop maps the principal "
+                "subspace to 0, and the loss is 1 for every query; move a or b"
+            )
         return _end_to_end(setting, a, b, power_method=False)
     if isinstance(setting, LayerwiseNorm):
         return _modes(
@@ -184,23 +190,19 @@ def sharpness(modes: Mapping[str, Mode]) -> float:
 
 def _end_to_end(setting: EndToEnd, a: float, b: float, *, power_method: bool) -> dict[str, Mode]:
     m, rows = setting.multiplicity, setting.rows
-    axes = frame(a, b, first=float(rows[0, 0]), second=float(rows[0, m]))
+    gamma, one = (1.0, 0.0) if power_method else (a * b, 1.0)
+
+    def chain_of(row: np.ndarray) -> Chain:
+        logs = log_ratios_of_power_method(row) if power_method else log_ratios(row[None], gamma)[0]
+        return Chain.of(row, logs, gamma=gamma, one=one, loops=setting.loops, multiplicity=m)
+
+    first = chain_of(rows[0])
+    axes = frame(a, b, first=first.first, second=first.second)
 
     def entries(row: np.ndarray, sector: Sector) -> Estimate:
-        log_ratio = (
-            log_ratios_of_power_method(row) if power_method else log_ratios(row[None], a * b)[0]
-        )
-        chain = Chain(
-            row,
-            log_ratio,
-            1.0 if power_method else a * b,
-            0.0 if power_method else 1.0,
-            setting.loops,
-            m,
-        )
         if sector.name == "scalar":
-            return scalar_second_order(chain, axes)
-        return second_order(chain, sector.moments, axes)
+            return scalar_second_order(chain_of(row), axes)
+        return second_order(chain_of(row), sector.moments, axes)
 
     return _modes(setting, entries, axes.matrix)
 

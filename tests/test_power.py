@@ -248,9 +248,37 @@ def test_tolerance_must_be_positive(tolerance: float) -> None:
         loops_needed([2, 1], tan_start=1.0, tolerance=tolerance)
 
 
-def test_gamma_must_not_be_negative() -> None:
-    with pytest.raises(InputError, match=r"gamma is -0.5; it must be at least 0"):
-        contraction_factor([2, 1], gamma=-0.5)
+def test_gamma_must_be_finite() -> None:
+    with pytest.raises(InputError, match=r"gamma is nan; it must be a finite number"):
+        contraction_factor([2, 1], gamma=float("nan"))
+
+
+@pytest.mark.parametrize("gamma", [-0.1, -0.27, -0.4273, -0.5, -1.0, -30.0])
+def test_at_negative_gamma_the_factor_and_the_sines_are_those_of_the_loop(gamma: float) -> None:
+    """(I + gamma S)^k q written out, over the two bounds and the factor at late loops."""
+    values, loops = np.array([5.0, 4.0, 2.0, 2.0, 1.0, 0.0]), 40
+    c = normalize(np.random.default_rng(0).standard_normal(6))
+    states = [c]
+    for _ in range(loops):
+        states.append(normalize((1 + gamma * values) * states[-1]))
+    sines = np.linalg.norm(np.array(states)[:, 1:], axis=1)
+    np.testing.assert_allclose(
+        predicted_sines(values, c, loops=loops, gamma=gamma), sines, rtol=1e-12, atol=1e-15
+    )
+    lower, upper = sine_bounds(values, c, loops=loops, gamma=gamma)
+    assert np.all(lower <= sines * (1 + 1e-12))
+    assert np.all(sines <= upper * (1 + 1e-12))
+    tangents = sines / abs(np.array(states)[:, 0])
+    factor = contraction_factor(values, gamma=gamma)
+    assert factor == abs(1 + gamma * values[1:]).max() / abs(1 + gamma * values[0])
+    if factor < 1:
+        late = tangents[-1] / tangents[-2]
+        assert abs(late / factor - 1) < 1e-2
+
+
+def test_where_the_loop_kills_the_principal_subspace_its_factor_is_infinite() -> None:
+    assert contraction_factor([4, 2, 1], gamma=-0.25) == np.inf
+    assert loops_needed([4, 2, 1], tan_start=1.0, tolerance=0.1, gamma=-0.25) is None
 
 
 def test_normalize_keeps_its_range_in_numpy() -> None:

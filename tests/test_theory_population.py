@@ -371,7 +371,7 @@ def test_rank_one_is_found_in_one_step() -> None:
         (lambda: EndToEnd([1.0, 1.0], 3), "tight frame"),
         (lambda: EndToEnd([2.0, 1.0], 0), "--loops is 0"),
         (lambda: EndToEnd([2.0, -1.0], 1), "is negative"),
-        (lambda: EndToEnd([2.0, 1.0], 1).loss(-0.5), "gamma is -0.5"),
+        (lambda: EndToEnd([2.0, 1.0], 1).loss(-np.inf), "gamma is -inf"),
         (lambda: LayerwiseNorm([2.0, 1.0]).loss(np.nan), "gamma is nan"),
         (lambda: LayerwiseLinear([np.inf, 1.0]), "not a finite number"),
         (lambda: EndToEnd([[2.0, 1.0], [2.0, 2.0]], 1), "tight frame"),

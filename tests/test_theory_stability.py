@@ -75,7 +75,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize(("a", "b"), [(1.1, 0.4), (0.7, 1.9)])
+@pytest.mark.parametrize(("a", "b"), [(1.1, 0.4), (0.7, 1.9), (0.8, -0.7), (1.0, -0.55)])
 def test_in_the_plane_it_is_the_derivative_of_an_exact_average(
     setting: Setting, a: float, b: float, x64: None
 ) -> None:
@@ -291,9 +291,53 @@ def test_errors_of_eigenvalues_are_the_extremes_over_the_box() -> None:
         assert np.all(spread <= 3 * errors.sum())
 
 
-def test_a_negative_gamma_is_refused() -> None:
-    with pytest.raises(InputError, match="at least 0"):
-        hessian(EndToEnd(PLANE, 2), a=1.0, b=-1.0)
+def test_the_wall_is_refused() -> None:
+    with pytest.raises(InputError, match="which is -1/lambda_1"):
+        hessian(EndToEnd((4.0, 1.0), 2), a=1.0, b=-0.25)
+
+
+NEGATIVE = [(1.0, -0.7), (1.3, -0.5), (0.9, -0.36), (1.0, -0.2), (0.4, -2.0)]
+"""(a, b) past infinity for 3, 2, 1: between the eigenvalues, on the plateau, and far out."""
+
+
+@pytest.mark.parametrize("loops", [1, 2, 5])
+@pytest.mark.parametrize(("a", "b"), NEGATIVE)
+def test_at_negative_gamma_every_entry_agrees_with_many_digits(
+    a: float, b: float, loops: int
+) -> None:
+    """Odd and even L, for the sign of (mu_i mu_j)^L; eigenvalues of one sign and of both."""
+    found = hessian(EndToEnd((3.0, 2.0, 1.0), loops), a=a, b=b)
+    for name, known in hessian_oracle.hessian([3.0, 2.0, 1.0], loops, a, b).items():
+        expected = np.array([[float(x) for x in row] for row in known.matrix])
+        np.testing.assert_allclose(
+            found[name].hessian, expected, rtol=1e-11, atol=1e-12 * abs(expected).max()
+        )
+
+
+@pytest.mark.parametrize("loops", [1, 3, 10])
+@pytest.mark.parametrize(("a", "b"), NEGATIVE)
+def test_at_negative_gamma_the_scalar_sector_is_f_and_its_derivatives(
+    a: float, b: float, loops: int
+) -> None:
+    """(xi b + eta a)^2 f''/d + 2 xi eta f'/d, f'' as the derivative of the exact slope."""
+    setting, gamma, step = EndToEnd((3.0, 2.0, 1.0), loops), a * b, 1e-7
+    first = float(setting.slope(gamma).value)
+    second = float(setting.slope(gamma + step).value - setting.slope(gamma - step).value)
+    second /= 2 * step
+    expected = np.array([[b * b * second, a * b * second + first], [0.0, a * a * second]]) / 3
+    expected[1, 0] = expected[0, 1]
+    found = hessian(setting, a=a, b=b)["scalar"].hessian
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * abs(expected).max())
+
+
+def test_the_shifted_minimum_of_task_2_is_a_minimum_off_the_scalars_too() -> None:
+    """At a^2 = b^2, gamma = -1/rho*, rho* = 2.3404626951337772: numbers of the mpmath oracle."""
+    root = (1 / 2.3404626951337772) ** 0.5
+    modes = hessian(EndToEnd(TASK_2, 10), a=root, b=-root)
+    assert lowest_eigenvalue(modes).sign == 1
+    assert lowest_eigenvalue(modes).value == pytest.approx(0.045817831035933, rel=1e-10)
+    assert abs(modes["scalar"].eigenvalues[0]) < 1e-12  # along a/b
+    assert modes["scalar"].eigenvalues[1] > 0.6
 
 
 def test_known_values_of_task_2() -> None:

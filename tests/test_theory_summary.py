@@ -589,7 +589,7 @@ BAD: list[tuple[list[Any], str]] = [
     (["--eigenvalues", "2,1", "--loops", 0], "--loops is 0"),
     (["--eigenvalues", "2,1", "--loops", "1.5"], "'--loops'"),
     (["--eigenvalues", "2,1", "--task", "sphere"], "give one of them"),
-    (["--eigenvalues", "2,1", "--gamma", "-1"], "gamma is -1"),
+    (["--eigenvalues", "2,1", "--gamma", "-inf"], "gamma is -inf"),
     (["--eigenvalues", "2,1", "--gamma", "1,nan"], "gamma is nan"),
     (["--eigenvalues", "2,1", "--gamma", "a"], "--gamma is 'a'"),
     (["--eigenvalues", "2,1", "--learning-rate", 0, "--steps", 10], "--learning-rate is 0"),

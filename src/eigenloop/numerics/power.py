@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.numerics.spectrum import Numbers, sorted_eigenvalues, top_multiplicity
+from eigenloop.numerics.spectrum import TIE_TOLERANCE, Numbers, sorted_eigenvalues, top_multiplicity
 from eigenloop.system.errors import InputError
 
 Array = Any
@@ -81,25 +81,32 @@ def sin_angle(vectors: Array, basis: Array) -> Array:
 def contraction_factor(eigenvalues: Numbers, *, gamma: float | None = None) -> float:
     """Factor by which tan(phi) to the principal subspace falls per loop, asymptotically.
 
-    (1 + gamma lambda_{m+1}) / (1 + gamma lambda_1); lambda_{m+1} / lambda_1 for the power method
-    (gamma = None). Source: arXiv 2606.00605, Thms 4.6 and 4.7.
+    max_{i>m} |mu_i| / |mu_1|: (1 + gamma lambda_{m+1}) / (1 + gamma lambda_1) at gamma >= 0 and
+    lambda_{m+1} / lambda_1 for the power method (gamma = None). At gamma < 0 the loop is the power
+    method of S - rho I, rho = -1/gamma, and the factor may be 1 or more: the angle does not fall.
+    Source: arXiv 2606.00605, Thms 4.6 and 4.7, for gamma >= 0.
 
     Args:
         eigenvalues: spectrum of S, any order.
-        gamma: a b of the scalar model, >= 0, or None for gamma -> infinity.
+        gamma: a b of the scalar model, or None for gamma -> infinity.
 
     Returns:
-        A number in [0, 1); 1.0 for a tight frame, whose angle never falls.
+        A number in [0, 1) at gamma >= 0; 1.0 for a tight frame, whose angle never falls; infinite
+        at gamma = -1/lambda_1.
 
     Example:
         >>> contraction_factor([5, 4, 1]), contraction_factor([5, 4, 1], gamma=1.0)
         (0.8, 0.8333333333333334)
+        >>> contraction_factor([5, 4, 1], gamma=-0.4), contraction_factor([5, 4, 1], gamma=-0.25)
+        (0.6, 3.0)
     """
     values = sorted_eigenvalues(eigenvalues)
     m = top_multiplicity(values)
     if m == values.size:
         return 1.0
     mu = _loop_eigenvalues(values, gamma)
+    if gamma is not None and gamma < 0:
+        return float(abs(mu[m:]).max() / abs(mu[0])) if mu[0] else np.inf
     return float(mu[m] / mu[0])
 
 
@@ -130,11 +137,10 @@ def predicted_sines(
     """
     values = _descending(eigenvalues)
     m = top_multiplicity(values)
-    mu = _loop_eigenvalues(values, gamma)
+    mu = abs(_loop_eigenvalues(values, gamma))
     squares = _in_range(np.asarray(coordinates, dtype=np.float64)) ** 2
-    # relative to the largest mu_i that the start has a part in, so that the largest weight is never
-    # 0
-    first = mu[np.argmax(squares > 0, axis=-1)][..., None]
+    # relative to the largest |mu_i| that the start has a part in: the largest weight is never 0
+    first = np.max(np.where(squares > 0, mu, 0.0), axis=-1, keepdims=True)
     ratios = np.where(squares > 0, np.where(first > 0, mu / np.where(first > 0, first, 1), 1), 0)
     weights = squares * ratios ** (2 * np.arange(loops + 1).reshape((-1,) + (1,) * squares.ndim))
     rest, whole = weights[..., m:].sum(-1), weights.sum(-1)
@@ -148,7 +154,8 @@ def sine_bounds(
 
     |c_{m+1}| r^k <= sin(phi_k) <= (||q_perp|| / ||q_par||) r^k with r = mu_{m+1} / mu_1;
     |c_{m+1}| is taken as the norm of the coordinates that share lambda_{m+1}, which is the largest
-    value that a choice of basis can give it.
+    value that a choice of basis can give it. At gamma < 0 they are those of the largest |mu_i|
+    outside, r is `contraction_factor`, and the lower bound has min(r, 1).
 
     Args:
         eigenvalues: (d,), descending, not all equal.
@@ -171,14 +178,16 @@ def sine_bounds(
     values = _descending(eigenvalues)
     m = top_multiplicity(values)
     c = np.asarray(coordinates, dtype=np.float64)
-    second = (
-        m + top_multiplicity(values[m:]) if values[m:].size > 1 and values[m] > 0 else values.size
-    )
-    factor = contraction_factor(values, gamma=gamma) ** np.arange(loops + 1).reshape(
-        (-1,) + (1,) * (c.ndim - 1)
-    )
-    norm = np.linalg.norm
-    lower = norm(c[..., m:second], axis=-1) * factor
+    if gamma is not None and gamma < 0:
+        mu = abs(_loop_eigenvalues(values, gamma)[m:])
+        slowest = m + np.flatnonzero(mu >= (1 - TIE_TOLERANCE) * mu.max())
+    else:
+        full = values[m:].size > 1 and values[m] > 0
+        slowest = np.arange(m, m + top_multiplicity(values[m:]) if full else values.size)
+    ratio = contraction_factor(values, gamma=gamma)
+    steps = np.arange(loops + 1).reshape((-1,) + (1,) * (c.ndim - 1))
+    factor, norm = ratio**steps, np.linalg.norm
+    lower = norm(c[..., slowest], axis=-1) * min(ratio, 1.0) ** steps
     upper = norm(c[..., m:], axis=-1) / norm(c[..., :m], axis=-1) * factor
     return lower, upper
 
@@ -249,6 +258,6 @@ def _loop_eigenvalues(values: np.ndarray, gamma: float | None) -> np.ndarray:
     """mu_i of one loop: 1 + gamma lambda_i, or lambda_i for the power method."""
     if gamma is None:
         return values
-    if not gamma >= 0:
-        raise InputError(f"gamma is {gamma:g}; it must be at least 0")
+    if not np.isfinite(gamma):
+        raise InputError(f"gamma is {gamma:g}; it must be a finite number")
     return 1 + gamma * values

@@ -20,6 +20,7 @@ from numpy.polynomial import chebyshev
 from scipy.integrate import solve_ivp
 
 from eigenloop.system.errors import InputError
+from eigenloop.theory.circle import CircleTable
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting
 
 START = (1.0, 0.0)
@@ -80,9 +81,12 @@ class SlopeTable:
         self._setting, self._scale = setting, float(setting.rows[:, 0].mean())
         self._low, self._high, self._half, self._coefficients = 1.0, 0.0, 1.0, (0.0,)
         self._known: dict[float, tuple[float, tuple[float, ...]]] = {}
+        self._circle = CircleTable(setting) if isinstance(setting, EndToEnd) else None
 
     def __call__(self, gamma: float) -> float:
-        """f'(gamma), gamma >= 0."""
+        """f'(gamma)."""
+        if gamma < 0:
+            return self._behind(gamma)
         y = math.log1p(gamma * self._scale)
         if not self._low <= y < self._high:
             self._enter(y)
@@ -91,6 +95,12 @@ class SlopeTable:
         for coefficient in self._coefficients:
             value = value * x + coefficient
         return -math.exp(value)
+
+    def _behind(self, gamma: float) -> float:
+        """f' at gamma < 0, where it has either sign end to end."""
+        if self._circle is None:
+            return float(np.mean(self._setting.slope(gamma).value))
+        return -self._circle(1.0, gamma)
 
     def _enter(self, y: float) -> None:
         """Make the piece that holds y the current one."""
@@ -204,6 +214,9 @@ def long_run(
         The path at log-spaced steps and at the end. Without LN gamma is followed until it is gamma*
         to rounding. Steps so large that it still oscillates about gamma* after `STEPWISE` of them
         have no value at later ones: nan.
+
+    Raises:
+        InputError: with LN, gamma not above 0 when the flow takes over.
     """
     first = int(min(steps, SMOOTH_FROM))
     head = recursion(setting, learning_rate=learning_rate, steps=first, start=start)
@@ -214,6 +227,11 @@ def long_run(
         return _continued(head, times, math.inf, math.inf, head.error)
     if isinstance(setting, LayerwiseLinear):
         return _linear_run(setting, head, times, learning_rate, start)
+    if head.gamma[-1] <= 0:
+        raise InputError(
+            f"gamma is {head.gamma[-1]:g} after {first:,} steps, and the flow is in log gamma; "
+            f"give at most {first:,} steps, or use eigenloop.theory.flow, which passes infinity"
+        )
     slope, rate = slope_function(setting), learning_rate / setting.dim
     begin = np.array([math.log(head.gamma[-1]), head.a[-1] ** 2 - head.b[-1] ** 2])
 

@@ -86,7 +86,7 @@ def check_gamma(gamma: float) -> float:
 
 
 def loop_factors(rows: np.ndarray, gamma: float) -> tuple[np.ndarray, float]:
-    """mu_i = 1 + gamma lambda_i as (factors, scale), mu = factors * scale and scale = max(1, |gamma|).
+    """mu_i = 1 + gamma lambda_i as (factors, scale): mu = factors * scale, scale = max(1, |gamma|).
 
     Example:
         >>> loop_factors(np.array([[2.0, 0.5]]), -2.0)
@@ -350,7 +350,7 @@ class LayerwiseNorm(_OfSpectra):
     def _loss_behind(self, gamma: float) -> Estimate:
         """2 - 2 E[cos] at gamma < 0, where the angle is large.
 
-        E[v.p / (|v| |p|)] = (1/pi) int_0^1 x^{-1/2} (1-x)^{-1/2} E[v.p / (x |v|^2 + (1-x) |p|^2)] dx.
+        E[v.p / (|v| |p|)] = (1/pi) int_0^1 (x y)^{-1/2} E[v.p / (x |v|^2 + y |p|^2)] dx, y = 1 - x.
         """
         rho = self.rows / self.rows[:, :1]
         factors = loop_factors(self.rows, gamma)[0]

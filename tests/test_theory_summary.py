@@ -631,7 +631,7 @@ def test_bad_input_is_one_line(
     [
         lambda: Spectra.fixed([1.0, 1.0]),
         lambda: summarize(Spectra.fixed([2.0, 1.0]), loops=0),
-        lambda: summarize(Spectra.fixed([2.0, 1.0]), gammas=[-1.0]),
+        lambda: summarize(Spectra.fixed([2.0, 1.0]), gammas=[float("nan")]),
         lambda: endpoints(Spectra.fixed([2.0, 1.0]), loops=0, learning_rate=0.1, steps=1),
     ],
 )

@@ -20,7 +20,6 @@ from numpy.polynomial import chebyshev
 from scipy.integrate import solve_ivp
 
 from eigenloop.system.errors import InputError
-from eigenloop.theory.circle import CircleTable
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting
 
 START = (1.0, 0.0)
@@ -81,12 +80,11 @@ class SlopeTable:
         self._setting, self._scale = setting, float(setting.rows[:, 0].mean())
         self._low, self._high, self._half, self._coefficients = 1.0, 0.0, 1.0, (0.0,)
         self._known: dict[float, tuple[float, tuple[float, ...]]] = {}
-        self._circle = CircleTable(setting) if isinstance(setting, EndToEnd) else None
 
     def __call__(self, gamma: float) -> float:
         """f'(gamma)."""
-        if gamma < 0:
-            return self._behind(gamma)
+        if gamma < 0:  # of either sign there, and not tabulated; see `theory.filters.CircleTable`
+            return float(np.mean(self._setting.slope(gamma).value))
         y = math.log1p(gamma * self._scale)
         if not self._low <= y < self._high:
             self._enter(y)
@@ -95,12 +93,6 @@ class SlopeTable:
         for coefficient in self._coefficients:
             value = value * x + coefficient
         return -math.exp(value)
-
-    def _behind(self, gamma: float) -> float:
-        """f' at gamma < 0, where it has either sign end to end."""
-        if self._circle is None:
-            return float(np.mean(self._setting.slope(gamma).value))
-        return -self._circle(1.0, gamma)
 
     def _enter(self, y: float) -> None:
         """Make the piece that holds y the current one."""

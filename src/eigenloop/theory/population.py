@@ -22,11 +22,14 @@ from eigenloop.theory.integrals import (
     expectation,
     log_expectation,
     log_norm_mean,
+    log_power_weights,
+    log_pull,
+    log_share,
     log_sum,
     safe_log,
     spread_expectation,
+    turn,
 )
-from eigenloop.theory.shares import log_power_weights, log_pull, log_share, turn
 
 Target = Literal["normalized", "unnormalized"]
 EPSILON = float(np.finfo(float).eps)

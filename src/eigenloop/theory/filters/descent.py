@@ -1,6 +1,6 @@
 """Population descent of (a, b), or of (a, b, c) with a learned residual weight, from any start.
 
-One loop is q <- N(c q + a b S q). With gamma = ab and T of `theory.shares`, df/dgamma = -c T and
+One loop is q <- N(c q + a b S q). With gamma = ab and T of `theory.integrals`, df/dgamma = -c T and
 df/dc = gamma T, so
 
     a' = a + (eta/d) b c T,    b' = b + (eta/d) a c T,    c' = c - kappa (eta/d) gamma T
@@ -19,15 +19,15 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from eigenloop.system.errors import InputError
-from eigenloop.theory.circle import CircleTable, turn_at
 from eigenloop.theory.dynamics import check_steps, recorded_steps
+from eigenloop.theory.filters.circle import CircleTable, turn_at
 from eigenloop.theory.filters.over_root import log_loss_over_root
 from eigenloop.theory.population import EPSILON, EndToEnd
 
-End = Literal["minimum", "power method", "no gradient", "moving"]
-"""Where a path stands: at a local minimum of f; at gamma > 0 with c fixed, which from there rises
-to infinity; where
-|T| is too small for f to show; or neither."""
+End = Literal["minimum", "power method", "no gradient", "moving", "plateau"]
+"""Where a path stands: at a local minimum of f; at gamma > 0 with c fixed, which from there only
+rises; where |T| is too small for f to show; none of these. A phase diagram splits "moving" and says
+"plateau" where the loss is still above 1 - m/d, that of no loop at all."""
 
 Start = tuple[float, float] | tuple[float, float, float]
 Turning = Callable[[float, float], float]
@@ -284,7 +284,9 @@ def _end_from(
             last = gamma
         k = rate * table(1.0, gamma)
         a, b = a + k * b, b + k * a
-    return "moving", a * b, steps
+    log_loss = float(log_loss_over_root(setting, np.array([-1 / (a * b)])).value[0])
+    lost = log_loss > math.log1p(-setting.multiplicity / setting.dim)
+    return "plateau" if lost else "moving", a * b, steps
 
 
 def _checked(start: Start, residual_rate: float) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ weight is c_l = c; untied layers have c_l = 1. Only the ratios c_l : gamma_l mat
     df/dgamma_l =  2 sum_{j>m} G_j c_l     (lambda_j - lambda_1) / (p_l(lambda_j) p_l(lambda_1)),
     df/dc_l     = -2 sum_{j>m} G_j gamma_l (lambda_j - lambda_1) / (p_l(lambda_j) p_l(lambda_1)),
 
-with p_l(lambda) = c_l + gamma_l lambda and G_j = df / d log w_j > 0 (`theory.shares`).
+with p_l(lambda) = c_l + gamma_l lambda and G_j = df / d log w_j > 0 (`theory.integrals`).
 Nothing of this is in arXiv 2606.00605, whose model is the first of the three.
 """
 
@@ -20,9 +20,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from eigenloop.numerics.spectrum import TIE_TOLERANCE, Numbers, require_gap, sorted_eigenvalues
-from eigenloop.theory.integrals import Estimate, safe_log
+from eigenloop.theory.integrals import Estimate, log_share, pulls, safe_log
 from eigenloop.theory.population import spectra
-from eigenloop.theory.shares import log_share, pulls
 
 
 @dataclass(frozen=True)

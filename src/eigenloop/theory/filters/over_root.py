@@ -7,9 +7,9 @@ up to a common factor,
     f(rho) = E[sum_{i>m} c_i^2 w_i / sum_i c_i^2 w_i],
     f'(rho) = 2L sum_{j>m} G_j (lambda_1 - lambda_j) / ((rho - lambda_j) (lambda_1 - rho)), G_j > 0
 
-(`theory.shares`). rho runs over a circle: gamma = 0 is rho = infinity, gamma > 0 is rho < 0, gamma
-= infinity is rho = 0, and gamma < 0 is rho > 0. From rho = lambda_1, where f = 1, f falls all the
-way round, through gamma = 0 and through gamma = infinity, to rho = lambda_d; and it rises from
+(`theory.integrals`). rho runs over a circle: gamma = 0 is rho = infinity, gamma > 0 is rho < 0,
+gamma = infinity is rho = 0, and gamma < 0 is rho > 0. From rho = lambda_1, where f = 1, f falls all
+the way round, through gamma = 0 and through gamma = infinity, to rho = lambda_d; and it rises from
 lambda_{m+1} to lambda_1. So its minimum is between lambda_d and lambda_{m+1}. Nothing of this is in
 arXiv 2606.00605.
 """
@@ -21,9 +21,8 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from eigenloop.system.errors import InputError
-from eigenloop.theory.integrals import Estimate
+from eigenloop.theory.integrals import Estimate, Turn, log_power_weights, log_share, turn
 from eigenloop.theory.population import EPSILON, EndToEnd
-from eigenloop.theory.shares import Turn, log_power_weights, log_share, turn
 
 GRID = 65
 """Roots at which a minimum is looked for, before it is refined."""
@@ -76,7 +75,7 @@ def log_loss_over_root(setting: EndToEnd, rhos: np.ndarray) -> Estimate:
 
 
 def turn_over_root(setting: EndToEnd, rhos: np.ndarray) -> Turn:
-    """-f'(rho) at each root, f the mean over the spectra: the T of `theory.shares`, and its sign.
+    """-f'(rho) at each root, the T of `theory.integrals`; f is the mean over the spectra.
 
     Args:
         setting: the end-to-end model.

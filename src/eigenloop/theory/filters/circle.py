@@ -9,8 +9,8 @@ import math
 import numpy as np
 from numpy.polynomial import chebyshev
 
+from eigenloop.theory.integrals import turn
 from eigenloop.theory.population import EndToEnd
-from eigenloop.theory.shares import turn
 
 DEGREE = 20
 NEGLIGIBLE = 1e-13

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eigenloop.theory.integrals import (
+from eigenloop.theory.integrals.lines import (
     Estimate,
     Nodes,
     expectation,

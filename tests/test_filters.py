@@ -9,7 +9,6 @@ import pytest
 
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
 from eigenloop.system.errors import InputError
-from eigenloop.theory.filters.circle import CircleTable, turn_at
 from eigenloop.theory.filters import (
     Filter,
     best_root,
@@ -28,8 +27,9 @@ from eigenloop.theory.filters import (
     state_of,
     turn_over_root,
 )
-from eigenloop.theory.population import EndToEnd
+from eigenloop.theory.filters.circle import CircleTable, turn_at
 from eigenloop.theory.integrals import log_pull, log_share, pulls
+from eigenloop.theory.population import EndToEnd
 from eigenloop.theory.summary import Spectra
 
 FIVE: tuple[tuple[Sequence[float], int, tuple[float, ...]], ...] = (

@@ -382,3 +382,44 @@ def test_bad_input_is_one_line(call: Callable[[], object], said: str) -> None:
     with pytest.raises(InputError, match=said) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("gamma", [-0.1, -0.45, -0.7, -3.0])
+def test_one_layer_with_norm_at_negative_gamma_by_an_average_over_the_circle(gamma: float) -> None:
+    """In the plane the trapezoidal rule over the angle of q is exact; -1/gamma is no eigenvalue."""
+    values, angles = np.array([3.0, 1.0]), np.arange(4000) * np.pi / 4000
+    q = np.stack([np.cos(angles), np.sin(angles)], 1)
+
+    def loss(at: float) -> float:
+        p, v = q + at * values * q, values * q
+        cosine = (p * v).sum(1) / np.linalg.norm(p, axis=1) / np.linalg.norm(v, axis=1)
+        return float((2 - 2 * cosine).mean())
+
+    setting, step = LayerwiseNorm(values), 1e-6
+    assert float(setting.loss(gamma).value) == pytest.approx(loss(gamma), rel=1e-12)
+    slope = (loss(gamma + step) - loss(gamma - step)) / (2 * step)
+    assert float(setting.slope(gamma).value) == pytest.approx(slope, rel=1e-7)
+
+
+def test_where_one_coordinate_is_left_the_layerwise_slope_is_infinite() -> None:
+    assert float(LayerwiseNorm([4.0, 1.0]).slope(-0.25).value) == -np.inf
+    assert np.isfinite(LayerwiseNorm([4.0, 2.0, 1.0]).slope(-0.25).value)
+
+
+@pytest.mark.parametrize("gamma", [-0.1, -0.25, -0.4, -0.5, -2.0, -1e6])
+def test_end_to_end_at_negative_gamma_the_slope_is_the_derivative(gamma: float) -> None:
+    """On the plateau, at -1/lambda_1 and -1/lambda_3, and far out; each spectrum by itself."""
+    setting, step = EndToEnd([[4.0, 3.0, 2.0, 0.5], [4.4, 2.2, 1.0, 1.0]], 4), 1e-6 * abs(gamma)
+    rise = setting.loss(gamma + step).value - setting.loss(gamma - step).value
+    slope = setting.slope(gamma).value
+    np.testing.assert_allclose(slope * 2 * step, rise, rtol=1e-5, atol=1e-14)
+    known = slope != 0
+    logs = setting.log_slope(gamma).value
+    np.testing.assert_allclose(np.exp(logs[known]), abs(slope[known]), rtol=1e-12)
+
+
+def test_at_minus_one_over_the_largest_the_loss_is_one_and_the_slope_zero() -> None:
+    setting = EndToEnd([4.0, 3.0, 1.0], 5)
+    assert float(setting.loss(-0.25).value) == 1
+    assert float(setting.slope(-0.25).value) == 0
+    assert float(setting.log_slope(-0.25).value) == -np.inf

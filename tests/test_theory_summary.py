@@ -18,7 +18,7 @@ from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.numerics.statistics import jackknife, standard_error
 from eigenloop.system.errors import InputError
 from eigenloop.theory.endpoints import QUANTITIES, SETTINGS, endpoints
-from eigenloop.theory.population import LayerwiseLinear, mean_power_norm
+from eigenloop.theory.population import EndToEnd, LayerwiseLinear, mean_power_norm
 from eigenloop.theory.summary import Spectra, Summary, summarize
 from test_cli import call, parsed
 
@@ -624,6 +624,24 @@ def test_bad_input_is_one_line(
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert words in err
+
+
+def test_at_negative_gamma_slopes_keep_their_signs() -> None:
+    """Past infinity f falls to its minimum and rises from there; nothing at the wall itself."""
+    found = summarize(Spectra.fixed([4.0, 2.0, 1.0]), loops=3, gammas=[-2.0, -0.4, -0.25])
+    falls, rises, wall = found.values["slope_end_to_end"]
+    assert falls < 0 < rises
+    assert wall == 0
+    logs = found.values["log_slope_end_to_end"]
+    assert logs[:2] == pytest.approx(np.log([-falls, rises]), rel=1e-12)
+    assert logs[2] is None
+    assert "plateau" in found.reasons["log_slope_end_to_end"]
+    rows = np.array([[4.0, 2.0, 1.0], [5.0, 3.0, 2.5]])
+    two = Spectra(rows, Spectra.sphere(dim=3, samples=7, draws=2, seed=0).moments, 7)
+    mean = float(np.mean(EndToEnd(rows, 3).slope(-0.45).value))
+    both = summarize(two, loops=3, gammas=[-0.45])
+    assert both.values["slope_end_to_end"] == pytest.approx([mean], rel=1e-12)
+    assert both.stderr["slope_end_to_end"][0] > 0
 
 
 @pytest.mark.parametrize(

@@ -327,14 +327,12 @@ class LayerwiseNorm(_OfSpectra):
         top = self.rows[:, 0]
         # in units: G of lambda_1^2, ||Sq|| of lambda_1, ||q + gamma Sq|| of the largest |mu_i|
         grown = _grown(self.rows, gamma)
-        value, error = (
-            -found.value * top / grown / grown / grown,
-            np.broadcast_to(found.error, top.shape),
-        )
+        found = Estimate(-found.value * top / grown / grown / grown, found.error)
         if gamma < 0:
             one = (loop_factors(self.rows, gamma)[0] != 0).sum(1) == 1  # E[1/|z_1|] diverges
-            value, error = np.where(one, -np.inf, value), np.where(one, 0.0, error)
-        return _single(self, Estimate(value, error))
+            value, error = np.where(one, -np.inf, found.value), np.where(one, 0.0, found.error)
+            found = Estimate(value, error)
+        return _single(self, found)
 
     def loss(self, gamma: float) -> Estimate:
         """f(gamma) > 0; at gamma >= 0 as a sum of positive terms.

@@ -34,7 +34,7 @@ INSIDE = {
     "theory": (
         {"integrals"},
         {"population", "bounds"},
-        {"dynamics", "stability", "regression", "summary", "step_sizes"},
+        {"dynamics", "stability", "regression", "summary", "step_sizes", "price"},
         {"landscape", "endpoints", "optimisers", "filters"},
         {"claims"},
     ),

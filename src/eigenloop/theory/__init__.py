@@ -17,8 +17,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "landscape": "Landscape Minimum minimum split_minimum",
         "optimisers": "adam adam_run clock_shift descent heavy_ball heavy_ball_run",
         "population": "EndToEnd LayerwiseLinear LayerwiseNorm Setting mean_power_norm spectra",
+        "price": "Krylov best_roots chebyshev_roots krylov_losses layer_losses pass_factor",
         "regression": "Regression",
         "stability": "Lowest Mode Sector hessian limit_hessian lowest_eigenvalue sectors sharpness",
+        "stability.untied": "UntiedMode untied_hessian",
         "summary": "Moments Spectra Summary summarize",
     },
 )

@@ -158,7 +158,7 @@ def _run(directory: Path, count: int, seed: int) -> "tuple[Diagnosis, list[str],
         query,
         loops=count,
         norm=run.config.norm,
-        trained_loops=run.config.loops,
+        trained_loops=1 if run.config.untied else run.config.loops,  # a loop is a pass of them all
         seed=seed,
     )
     return seen.last, seen.sentences(), seen.as_dict()

@@ -87,6 +87,14 @@ def train(
     test_size: Annotated[int, typer.Option(help="Test samples.")] = 2_000,
     seed: Annotated[int, typer.Option(help="Decides data, shuffles and queries.")] = 0,
     seeds: Annotated[int, typer.Option(help="Independent runs side by side.")] = 1,
+    b0: Annotated[float, typer.Option(help="Start of B = b_0 I; the paper's is 0.")] = 0.0,
+    residual: Annotated[
+        float, typer.Option(help="c of N(c q + A S B q), or its start; the paper's is 1.")
+    ] = 1.0,
+    learn_residual: Annotated[bool, typer.Option("--learn-residual", help="Learn c.")] = False,
+    untied: Annotated[
+        bool, typer.Option("--untied", help="Give each of the L layers weights of its own.")
+    ] = False,
     engine: Annotated[
         Literal["reduced", "full"],
         typer.Option(help="reduced: the two active blocks (exact). full: all of V and W."),
@@ -158,6 +166,10 @@ def train(
             test_size=test_size,
             seed=seed,
             seeds=seeds,
+            b0=b0,
+            residual=residual,
+            learn_residual=learn_residual,
+            untied=untied,
             engine=engine,
             dtype=dtype,
         )
@@ -184,9 +196,12 @@ def train(
         "a",
         "b",
         "gamma",
+        "c",
         "off_diagonal_ratio",
         "seconds",
     ):
+        if key not in summary:
+            continue
         stdout.print(f"{key:20} {_shown(summary[key])}", markup=False)
     stdout.print(f"{'run':20} {out}", markup=False)
 

@@ -1,14 +1,16 @@
 """The exact reduction of the looped transformer to two d x d blocks, A = V_21 and B = W_12 (JAX,
 equinox).
 
-    q_l = N(q_{l-1} + A S B q_{l-1}),   y_L = q_L        (without N: the same, unnormalised)
+    q_l = N(c q_{l-1} + A S B q_{l-1}),   y_L = q_L      (without N: the same, unnormalised)
 
 From the paper's start the other six blocks have zero gradient on every single sample, for any A and
-B, so training the full model and training (A, B) are the same thing (arXiv 2606.00605, Lemma A.2
-shows it for the population and multiples of I; docs/reduction.md has the argument for every
-sample). One loop costs O(d^2) in place of O(d n^2 + d^2 n).
+B, any residual weight c and layers with weights of their own, so training the full model and
+training (A, B) are the same thing (arXiv 2606.00605, Lemma A.2 shows it for the population,
+multiples of I, c = 1 and shared weights; docs/reduction.md has the argument for every sample).
+One loop costs O(d^2) in place of O(d n^2 + d^2 n).
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
@@ -18,7 +20,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from eigenloop.lab.problems import Batch
-from eigenloop.lab.transformer import LoopedTransformer
+from eigenloop.lab.transformer import LoopedTransformer, each_layer, initial_residual
 from eigenloop.numerics.power import normalize
 
 RESCALE_EVERY = 4
@@ -28,7 +30,7 @@ float32 overflows.
 
 
 class TwoBlock(eqx.Module):
-    """The reduced model: A and B, the only blocks that training moves.
+    """The reduced model: A and B, the only blocks that training moves, and c where it is learned.
 
     Example:
         >>> model = TwoBlock.initial(dim=2, norm=True)
@@ -37,52 +39,98 @@ class TwoBlock(eqx.Module):
     """
 
     a: Float[Array, "*K d d"]
+    """A; (..., L, d, d) where layers are untied."""
     b: Float[Array, "*K d d"]
     norm: bool = eqx.field(static=True)
+    c: Float[Array, "*K"] | None = None
+    """A learned residual weight; None where it is fixed at `residual`."""
+    residual: float = eqx.field(static=True, default=1.0)
+    untied: bool = eqx.field(static=True, default=False)
 
     @classmethod
-    def initial(cls, *, dim: int, norm: bool) -> "TwoBlock":
-        """The paper's start, A = I and B = 0."""
-        return cls(a=jnp.eye(dim), b=jnp.zeros((dim, dim)), norm=norm)
+    def initial(
+        cls,
+        *,
+        dim: int,
+        norm: bool,
+        b0: float = 0.0,
+        residual: float = 1.0,
+        learn_residual: bool = False,
+        layers: int | None = None,
+    ) -> "TwoBlock":
+        """A = I and B = b_0 I; the paper's start has b_0 = 0.
+
+        Args:
+            dim: d.
+            norm: with layer normalisation.
+            b0: b_0.
+            residual: c, or where it starts.
+            learn_residual: whether c is learned.
+            layers: L layers with weights of their own; None for one that is looped.
+        """
+        shape = (dim, dim) if layers is None else (layers, dim, dim)
+        b = jnp.zeros((dim, dim)) if b0 == 0 else b0 * jnp.eye(dim)
+        return cls(
+            a=jnp.broadcast_to(jnp.eye(dim), shape),
+            b=jnp.broadcast_to(b, shape),
+            norm=norm,
+            c=initial_residual(residual, learned=learn_residual, layers=layers),
+            residual=1.0 if learn_residual else residual,
+            untied=layers is not None,
+        )
 
     @classmethod
     def from_full(cls, model: LoopedTransformer) -> "TwoBlock":
         """The active blocks of a full model (whatever stands in the other six is dropped)."""
         dim = model.v.shape[-1] // 2
-        return cls(a=model.v[..., dim:, :dim], b=model.w[..., :dim, dim:], norm=model.norm)
+        a, b = model.v[..., dim:, :dim], model.w[..., :dim, dim:]
+        return cls(a, b, model.norm, model.c, model.residual, model.untied)
 
     def lift(self) -> LoopedTransformer:
         """The full model with V_21 = A, W_12 = B and zeros elsewhere."""
         dim = self.a.shape[-1]
         zeros = jnp.zeros((*self.a.shape[:-2], 2 * dim, 2 * dim), dtype=self.a.dtype)
-        return LoopedTransformer(
-            v=zeros.at[..., dim:, :dim].set(self.a),
-            w=zeros.at[..., :dim, dim:].set(self.b),
-            norm=self.norm,
-        )
+        v, w = zeros.at[..., dim:, :dim].set(self.a), zeros.at[..., :dim, dim:].set(self.b)
+        return LoopedTransformer(v, w, self.norm, self.c, self.residual, self.untied)
 
     def layer(self, gram: Float[Array, "d d"], query: Float[Array, " d"]) -> Float[Array, " d"]:
-        """One loop of one example: N(q + A S B q)."""
-        out = query + self.a @ (gram @ (self.b @ query))
-        return normalize(out) if self.norm else out
+        """The first loop of one example: N(c q + A S B q)."""
+        return self(gram, query, loops=1)
 
     def __call__(
         self, gram: Float[Array, "d d"], query: Float[Array, " d"], *, loops: int
     ) -> Float[Array, " d"]:
-        """y_L for one example (S, q)."""
-        for _ in range(loops):
-            query = self.layer(gram, query)
+        """y_L for one example (S, q); untied layers are run round again beyond the last."""
+        return self._run(lambda vector: gram @ vector, query, loops)
+
+    def _run(self, product: Callable[[Array], Array], query: Array, loops: int) -> Array:
+        """The layers one after the other, S being the map `product`; q may have leading axes."""
+        shrunk = 1.0
+        for a, b, c in each_layer(
+            (self.a, self.b), self.c, residual=self.residual, untied=self.untied, loops=loops
+        ):
+            moved = product(query @ b.T) @ a.T
+            if c is None:
+                query = query + moved
+            else:
+                query = c * query + (moved if self.norm else shrunk**2 * moved)
+                shrunk = shrunk * c  # without N the data vectors shrink as well, and S with them
+            query = normalize(query) if self.norm else query
         return query
 
     def outputs(self, batch: Batch, *, loops: int) -> Float[Array, "b d"]:
-        """y_L for every example of a batch, through `linear_loops`: normalising once at the end
-        is the same map.
+        """y_L for every example of a batch.
+
+        A looped model with c = 1 goes through `linear_loops`: normalising once at the end is the
+        same map.
         """
+        if self.untied or self.c is not None or self.residual != 1:
+            return self._run(partial(_products, batch.gram), batch.query, loops)
         scaled = linear_loops(loops, self.a, self.b, batch.gram, batch.query)
         state, scale = scaled  # pyright: ignore[reportGeneralTypeIssues]  # partial hides custom_vjp's type
         if not self.norm:
             return state / scale
-        # its square must not overflow
+        # the square of the largest entry must not overflow
         peak = lax.stop_gradient(jnp.max(jnp.abs(state), axis=1, keepdims=True))
         return normalize(state / jnp.where(peak > 0, peak, 1))
 

@@ -36,7 +36,14 @@ METRICS = (
     "off_diagonal_ratio",
     "inactive_max",
 )
+WEIGHTS = ("V", "W", "c")
+"""Names in weights.safetensors; c only where it is learned."""
 AGAIN = "delete it to start again"
+
+
+def metric_names(config: TrainConfig) -> tuple[str, ...]:
+    """`METRICS`, and "c" after them where the residual weight is learned."""
+    return (*METRICS, "c") if config.learn_residual else METRICS
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Trained:
 
     config: TrainConfig
     model: LoopedTransformer
-    """The full model, V and W of shape (K, 2d, 2d)."""
+    """The full model, V and W of shape (K, 2d, 2d), or (K, L, 2d, 2d) where layers are untied."""
     steps: np.ndarray
     """Steps at which metrics were taken, (T,)."""
     metrics: dict[str, np.ndarray]
@@ -78,7 +85,7 @@ class Trained:
             return last[0] if self.config.seeds == 1 else last
 
         config = self.config
-        metrics = {name: value(name) for name in METRICS}
+        metrics = {name: value(name) for name in metric_names(config)}
         undefined = [
             name for name, v in metrics.items() if v is None or (isinstance(v, list) and None in v)
         ]
@@ -121,25 +128,28 @@ def load_config(directory: Path) -> TrainConfig:
 
 
 def load_weights(directory: Path, config: TrainConfig) -> LoopedTransformer:
-    """V and W out of weights.safetensors, (K, 2d, 2d) each.
+    """V and W (and a learned c) out of weights.safetensors, with a leading axis over seeds.
 
     Raises:
         InputError: the file is missing or damaged, or holds other arrays than the configuration
             says.
     """
     path = Path(directory) / RunDirectory.WEIGHTS
-    arrays, size = load_arrays(path), 2 * config.dim
-    shape = (size, size) if config.seeds == 1 else (config.seeds, size, size)
-    for name in ("V", "W"):
-        found = arrays.get(name)
-        if found is None or found.shape != shape or found.dtype != config.dtype:
+    arrays, forms = load_arrays(path), _model_forms(config, size=2 * config.dim)
+    for name, (dtype, (_, *rest)) in zip(WEIGHTS, forms, strict=False):
+        shape, found = tuple(rest), arrays.get(name)
+        shape = shape if config.seeds == 1 else (config.seeds, *shape)
+        if found is None or found.shape != shape or found.dtype != dtype:
             held = "nothing" if found is None else f"{found.dtype} {found.shape}"
             raise InputError(
-                f"{path} holds {held} under {name}, not {config.dtype} {shape} as config.toml says"
+                f"{path} holds {held} under {name}, not {dtype} {shape} as config.toml says"
             )
     with jax.enable_x64(config.dtype == "float64"):
-        v, w = (jnp.asarray(arrays[name]).reshape(-1, size, size) for name in ("V", "W"))
-        return LoopedTransformer(v=v, w=w, norm=config.norm)
+        parts = [
+            jnp.asarray(arrays[name]).reshape(shape)
+            for name, (_, shape) in zip(WEIGHTS, forms, strict=False)
+        ]
+        return _full_model(config, parts)
 
 
 def pack(
@@ -164,7 +174,7 @@ def pack(
     arrays |= {f"state.{i}": leaf for i, leaf in enumerate(leaves)}
     arrays["metrics.steps"] = np.array(list(rows), np.int64)
     arrays["metrics.values"] = np.array(list(rows.values()), np.float64).reshape(
-        len(rows), len(METRICS), config.seeds
+        len(rows), len(metric_names(config)), config.seeds
     )
     for at, parts in snapshots.items():
         arrays |= {f"snapshot.{at}.{i}": part for i, part in enumerate(parts)}
@@ -184,8 +194,13 @@ def unpack(
 
 def snapshots_of(saved: Mapping[str, np.ndarray]) -> dict[int, list[np.ndarray]]:
     """The models' leaves by step."""
-    steps = sorted({int(name.split(".")[1]) for name in saved if name.startswith("snapshot.")})
-    return {at: [saved[f"snapshot.{at}.0"], saved[f"snapshot.{at}.1"]] for at in steps}
+    places = sorted(
+        tuple(map(int, name.split(".")[1:])) for name in saved if name.startswith("snapshot.")
+    )
+    found: dict[int, list[np.ndarray]] = {}
+    for at, part in places:
+        found.setdefault(at, []).append(saved[f"snapshot.{at}.{part}"])
+    return found
 
 
 def check(arrays: Mapping[str, np.ndarray], config: TrainConfig, like: Sequence[Any] = ()) -> None:
@@ -239,16 +254,18 @@ def trained(config: TrainConfig, arrays: Mapping[str, np.ndarray]) -> Trained:
     """Read arrays that `check` has passed as a result."""
 
     def full(parts: Sequence[np.ndarray]) -> LoopedTransformer:
-        first, second = (jnp.asarray(part) for part in parts)
+        leaves = [jnp.asarray(part) for part in parts]
         if config.engine == "full":
-            return LoopedTransformer(v=first, w=second, norm=config.norm)
-        return TwoBlock(a=first, b=second, norm=config.norm).lift()
+            return _full_model(config, leaves)
+        first, second, *learned = leaves
+        c = learned[0] if learned else None
+        return TwoBlock(first, second, config.norm, c, **_fixed(config)).lift()
 
     values = arrays["metrics.values"]
-    metrics = {name: values[:, i].copy() for i, name in enumerate(METRICS)}
+    metrics = {name: values[:, i].copy() for i, name in enumerate(metric_names(config))}
     if config.engine == "reduced":
         metrics["inactive_max"][:] = np.nan
-    model = full([arrays["state.0"], arrays["state.1"]])
+    model = full([arrays[f"state.{i}"] for i in range(len(_model_forms(config)))])
     snapshots = {at: full(parts) for at, parts in snapshots_of(arrays).items()}
     steps, seconds = arrays["metrics.steps"], float(arrays["seconds"])
     return Trained(config, model, steps, metrics, snapshots, seconds, int(arrays["step"]))
@@ -259,27 +276,29 @@ def write_derived(directory: RunDirectory, run: Trained) -> None:
     snapshots.safetensors.
     """
     squeeze = (lambda array: np.asarray(array)[0]) if run.config.seeds == 1 else np.asarray
-    save_arrays(
-        directory.path / directory.WEIGHTS, {"V": squeeze(run.model.v), "W": squeeze(run.model.w)}
-    )
+
+    def named(model: LoopedTransformer, suffix: str = "") -> dict[str, np.ndarray]:
+        parts = zip(WEIGHTS, (model.v, model.w, model.c), strict=True)
+        return {name + suffix: squeeze(part) for name, part in parts if part is not None}
+
+    save_arrays(directory.path / directory.WEIGHTS, named(run.model))
     if run.snapshots:
-        arrays = {f"V.{at}": squeeze(m.v) for at, m in run.snapshots.items()}
-        arrays |= {f"W.{at}": squeeze(m.w) for at, m in run.snapshots.items()}
-        save_arrays(directory.path / directory.SNAPSHOTS, arrays)
+        each = [named(model, f".{at}") for at, model in run.snapshots.items()]
+        save_arrays(
+            directory.path / directory.SNAPSHOTS, {k: v for one in each for k, v in one.items()}
+        )
+    names = metric_names(run.config)
     rows = [
         [
             int(step),
             run.config.seed,
             k,
-            *(
-                float(v) if np.isfinite(v) else None
-                for v in (run.metrics[m][t, k] for m in METRICS)
-            ),
+            *(float(v) if np.isfinite(v) else None for v in (run.metrics[m][t, k] for m in names)),
         ]
         for t, step in enumerate(run.steps)
         for k in range(run.config.seeds)
     ]
-    save_table(directory.path / directory.METRICS, ("step", "seed", "replica", *METRICS), rows)
+    save_table(directory.path / directory.METRICS, ("step", "seed", "replica", *names), rows)
 
 
 _Form = tuple[str, tuple[int, ...]]
@@ -291,26 +310,49 @@ def _expected(
     """Name -> (dtype, shape) of every array that the run may hold; None for an optimiser's, not
     known here.
     """
-    rows, size = (
-        arrays.get("metrics.steps", np.empty(0)).size,
-        config.dim * (1 if config.engine == "reduced" else 2),
-    )
-    model: _Form = (config.dtype, (config.seeds, size, size))
+    rows, model = arrays.get("metrics.steps", np.empty(0)).size, _model_forms(config)
     expected: dict[str, _Form | None] = {
         "step": ("int64", ()),
         "seconds": ("float64", ()),
         "metrics.steps": ("int64", (rows,)),
-        "metrics.values": ("float64", (rows, len(METRICS), config.seeds)),
+        "metrics.values": ("float64", (rows, len(metric_names(config)), config.seeds)),
     }
-    leaves = [(str(leaf.dtype), tuple(leaf.shape)) for leaf in like] or [model, model]
+    leaves = [(str(leaf.dtype), tuple(leaf.shape)) for leaf in like] or model
     expected |= {f"state.{i}": form for i, form in enumerate(leaves)}
     for name in arrays:
-        snapshot = re.fullmatch(r"snapshot\.(0|[1-9]\d{0,18})\.[01]", name)
+        snapshot = re.fullmatch(r"snapshot\.(0|[1-9]\d{0,18})\.[012]", name)
         if snapshot:
-            expected |= {f"snapshot.{snapshot[1]}.{i}": model for i in range(2)}
+            expected |= {f"snapshot.{snapshot[1]}.{i}": form for i, form in enumerate(model)}
         elif not like and re.fullmatch(r"state\.\d+", name):
             expected.setdefault(name, None)
     return expected
+
+
+def _model_forms(config: TrainConfig, *, size: int | None = None) -> list[_Form]:
+    """(dtype, shape) of the model's leaves: two matrices, and the residual weight if learned.
+
+    Args:
+        config: of the run.
+        size: rows of a matrix; that of the engine by default.
+    """
+    side = size or config.dim * (1 if config.engine == "reduced" else 2)
+    lead = (config.seeds,) if config.layers is None else (config.seeds, config.layers)
+    matrix = (config.dtype, (*lead, side, side))
+    return [matrix, matrix, *([(config.dtype, lead)] if config.learn_residual else [])]
+
+
+def _fixed(config: TrainConfig) -> dict[str, Any]:
+    """What a model has that is no leaf, beside `norm`."""
+    return {
+        "residual": 1.0 if config.learn_residual else config.residual,
+        "untied": config.untied,
+    }
+
+
+def _full_model(config: TrainConfig, leaves: Sequence[jax.Array]) -> LoopedTransformer:
+    v, w, *learned = leaves
+    c = learned[0] if learned else None
+    return LoopedTransformer(v, w, config.norm, c, **_fixed(config))
 
 
 def _form(form: _Form) -> str:

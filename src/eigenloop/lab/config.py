@@ -19,6 +19,10 @@ MOST = 2**31 - 1
 """Largest size and number of steps: compiled programs count in 32 bits."""
 
 
+BEYOND = ("b0", "residual", "learn_residual", "untied")
+"""Settings that arXiv 2606.00605 does not have; config.toml names them only where they are used."""
+
+
 class TrainConfig(BaseModel):
     """Everything that decides a run.
 
@@ -52,6 +56,13 @@ class TrainConfig(BaseModel):
     engine: Literal["reduced", "full"] = "reduced"
     dtype: Literal["float32", "float64"] = "float32"
     snapshots: tuple[int, ...] = ()
+    b0: float = 0.0
+    """Start of B = b_0 I (of every layer's, where they are untied); the paper's is 0."""
+    residual: float = 1.0
+    """c of N(c q + A S B q), or where it starts when it is learned."""
+    learn_residual: bool = False
+    untied: bool = False
+    """Whether each of the L layers has weights of its own."""
 
     @classmethod
     def create(cls, **values: Any) -> "TrainConfig":
@@ -103,6 +114,7 @@ class TrainConfig(BaseModel):
             raise InputError(
                 f"--learning-rate is {self.learning_rate:g}; it must be a positive number"
             )
+        self._check_model()
         if self.epochs is not None and self.steps is not None:
             raise InputError("--epochs and --steps were both given; give one of them")
         if self.fresh and self.epochs is not None:
@@ -155,6 +167,17 @@ class TrainConfig(BaseModel):
         config.distribution()  # refuses what no distribution can give
         return config
 
+    def _check_model(self) -> None:
+        for name in ("b0", "residual"):
+            if not np.isfinite(getattr(self, name)):
+                raise InputError(f"{_option(name)} is {getattr(self, name)}; it must be finite")
+        if self.residual == 0:
+            raise InputError(
+                "--residual is 0, so that the first layer makes every data vector 0; choose another"
+            )
+        if self.untied and self.objective == "layerwise":
+            raise InputError("--untied is for --objective end-to-end: layerwise trains one layer")
+
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the training set; the rest of each shuffle is left out."""
@@ -186,11 +209,16 @@ class TrainConfig(BaseModel):
         return EndToEnd(self.loops) if self.objective == "end-to-end" else Layerwise(self.target)
 
     def plain(self) -> dict[str, Any]:
-        """The values that are set, as TOML knows them."""
+        """The values that are set, as TOML knows them.
+
+        What the paper's model leaves at its default is left out: runs of versions that did not
+        have it are the same runs.
+        """
+        usual = {name: type(self).model_fields[name].default for name in BEYOND}
         return {
             key: list(v) if isinstance(v, tuple) else v
             for key, v in self.model_dump().items()
-            if v is not None
+            if v is not None and (key not in usual or v != usual[key])
         }
 
     def least_bytes(self, *, principal: bool) -> int:
@@ -210,13 +238,25 @@ class TrainConfig(BaseModel):
             * d
             * (1 if self.engine == "reduced" else 2 * (self.samples + 1))
         )
-        weights = 3 * 2 * d * d * (1 if self.engine == "reduced" else 4)
+        weights = 3 * 2 * d * d * (1 if self.engine == "reduced" else 4) * (self.layers or 1)
         return entry * self.seeds * (sets * example + kept + weights)
 
+    @property
+    def layers(self) -> int | None:
+        """How many layers have weights of their own; None where one layer is looped."""
+        return self.loops if self.untied else None
+
     def initial_model(self) -> TwoBlock | LoopedTransformer:
-        """The paper's start in the chosen engine."""
+        """The start, the paper's unless `b0` or `residual` say otherwise, in the chosen engine."""
         kind = TwoBlock if self.engine == "reduced" else LoopedTransformer
-        return kind.initial(dim=self.dim, norm=self.norm)
+        return kind.initial(
+            dim=self.dim,
+            norm=self.norm,
+            b0=self.b0,
+            residual=self.residual,
+            learn_residual=self.learn_residual,
+            layers=self.layers,
+        )
 
 
 def _from_x0(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jax import lax
 
 from eigenloop.lab import checkpoints, problems
 from eigenloop.lab.blocks import TwoBlock
-from eigenloop.lab.checkpoints import METRICS, Trained, load_run
+from eigenloop.lab.checkpoints import METRICS, Trained, load_run, metric_names
 from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.identity import describe
 from eigenloop.lab.objectives import Objective
@@ -400,7 +400,8 @@ class Trainer:
                     interrupts.check()
                 if step not in rows and step in metric_steps(total):
                     taken = self.measure(models)
-                    rows[step] = np.stack([np.asarray(taken[name], np.float64) for name in METRICS])
+                    names = metric_names(self.config)
+                    rows[step] = np.stack([np.asarray(taken[name], np.float64) for name in names])
                 if step in self.config.snapshots:
                     snapshots[step] = [np.asarray(leaf) for leaf in jax.tree.leaves(models)]
                 interrupts.check()
@@ -431,16 +432,16 @@ def _over_seeds(function: Callable) -> Callable:
 
 def weight_metrics(model: LoopedTransformer) -> dict[str, jax.Array]:
     """Means a = tr(A)/d, b = tr(B)/d, gamma = tr(AB)/d, largest entries, distance of A and B from
-    multiples of I.
+    multiples of I; of untied layers the mean of the first three, and of the rest the largest.
 
     Args:
-        model: V, W of shape (..., 2d, 2d).
+        model: V, W of shape (..., 2d, 2d), or (..., L, 2d, 2d) where layers are untied.
 
     Returns:
         The entries of `METRICS` after the losses, (...,) each. `off_diagonal_ratio` is the larger
         of max|off-diagonal| / mean|diagonal| over A and B (over A alone while B is zero);
         `inactive_max` is the largest absolute entry of the six blocks that training leaves at zero
-        (NaN for a lifted reduced model is set by the caller).
+        (NaN for a lifted reduced model is set by the caller). A learned residual weight adds "c".
     """
     dim = model.v.shape[-1] // 2
     a, b = model.v[..., dim:, :dim], model.w[..., :dim, dim:]
@@ -456,7 +457,7 @@ def weight_metrics(model: LoopedTransformer) -> dict[str, jax.Array]:
 
     inactive_v = jnp.abs(model.v.at[..., dim:, :dim].set(0)).max((-2, -1))
     inactive_w = jnp.abs(model.w.at[..., :dim, dim:].set(0)).max((-2, -1))
-    return {
+    found = {
         "a": trace(a),
         "b": trace(b),
         "gamma": trace(a @ b),
@@ -465,6 +466,12 @@ def weight_metrics(model: LoopedTransformer) -> dict[str, jax.Array]:
         "off_diagonal_ratio": jnp.maximum(off_diagonal(a), off_diagonal(b)),
         "inactive_max": jnp.maximum(inactive_v, inactive_w),
     }
+    if model.c is not None:
+        found["c"] = model.c
+    if model.untied:
+        means = ("a", "b", "gamma", "c")
+        found = {name: v.mean(-1) if name in means else v.max(-1) for name, v in found.items()}
+    return found
 
 
 def _is_complete(

@@ -252,6 +252,11 @@ def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = un
             f"{directory} was trained with --dim {config.dim}, but the data have {dim} features; "
             f"train one with --dim {dim} or leave --run out"
         )
+    if config.layers is not None or config.learn_residual or config.residual != 1:
+        raise InputError(
+            f"{directory} was trained with --untied, --residual or --learn-residual; predict"
+            " applies looped models whose residual weight is 1, so train one without"
+        )
     folder = Path(directory)
     weights, checkpoint = (
         folder / name for name in (RunDirectory.WEIGHTS, RunDirectory.CHECKPOINT)

@@ -115,7 +115,7 @@ def test_usefulness_is_the_readout_of_every_loop():
     found = diagnose(looped, loops=4, readout=lambda x: x.sum())
     np.testing.assert_allclose(found.readout, 4 * 0.5 ** np.arange(5))
     with pytest.raises(InputError, match="one finite number"):
-        usefulness(orbit(looped, looped.start, loops=1), lambda x: x, (2, 2))
+        usefulness(orbit(looped, looped.start, loops=1), lambda x: x * np.nan, looped.state)
 
 
 def test_divergence_is_kullback_and_leiblers():

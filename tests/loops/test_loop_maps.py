@@ -241,7 +241,7 @@ class TestTorch:
             (lambda x: 0.5 * x + 0.3 * x.detach(), "cut from the graph"),
             (lambda x: x.round(), "piecewise constant"),
             (lambda x: x[:2], r"returns shape \(2,\)"),
-            (lambda x: [x], "returns a list"),
+            (lambda x: [x], r"returns a state of \[\(3,\)\]"),
         ],
     )
     def test_steps_without_a_derivative_are_refused(self, step, message):

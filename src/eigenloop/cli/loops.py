@@ -1,13 +1,17 @@
 """`eigenloop loops`: what a looped map does, and how many loops are worth running."""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
-    from eigenloop.loops import Diagnosis, LoopedMap
+    from eigenloop.loops import Diagnosis
+
+Found: TypeAlias = "tuple[Diagnosis, list[str], dict[str, Any]]"
+"""A diagnosis, what is said beside it, and what its JSON holds beyond it."""
+
+DEFAULTS = {"loops": 64, "starts": 1, "device": "auto", "seed": 0}
 
 
 def loops(
@@ -27,16 +31,37 @@ def loops(
     ],
     layer: Annotated[
         int | None,
-        typer.Option(help="MODEL: the layer to loop; without it the model's own loop (albert)."),
+        typer.Option(
+            help=(
+                "MODEL: the layer to loop; without it the model's own loop (albert, hrm_text,"
+                " perceiver, esmfold2, funnel)."
+            )
+        ),
     ] = None,
     text: Annotated[
-        Path | None, typer.Option(help="MODEL: a text file whose states are looped.")
+        Path | None,
+        typer.Option(help="MODEL: a text file whose states are looped; esmfold2: a protein."),
     ] = None,
-    start: Annotated[Path | None, typer.Option(help="FILE.py:STEP: x_0, a .npy file.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="FILE.py:STEP: x_0, a .npy file; .npz where a state is a dictionary of arrays."
+        ),
+    ] = None,
     context: Annotated[
         Path | None,
         typer.Option(
             help="FILE.py:STEP: an .npz file; its arrays are passed by name and stay fixed."
+        ),
+    ] = None,
+    read: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=(
+                "FILE.py:STEP: a function of the same file, x -> a number (smaller is better) or"
+                " logits: how useful each loop is."
+            ),
         ),
     ] = None,
     gamma: Annotated[
@@ -48,6 +73,23 @@ def loops(
     starts: Annotated[
         int, typer.Option(help="Starts whose ends are compared: x_0 and random ones of its length.")
     ] = 1,
+    tolerance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EPS,EPS,...",
+            help="Relative distances that loops are counted to; 0.1,0.01,0.001,0.0001 by default.",
+        ),
+    ] = None,
+    exponents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,LOOPS]",
+            help=(
+                "Lyapunov exponents to compute wherever the loop goes, and the loops they are"
+                " counted over; by default 4, where it does not settle."
+            ),
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="MODEL: where it runs: auto, cpu, cuda, ...")
     ] = "auto",
@@ -69,37 +111,52 @@ def loops(
     of the radius, standard errors of exponents, forecasts beside what was taken.
     """
     import json as encoder
+    from contextlib import nullcontext
 
-    from rich.console import Console
-
-    from eigenloop import __version__
+    from eigenloop.cli.parsing import repeated
     from eigenloop.cli.safely import safely
-    from eigenloop.loops.page import output_directory, write_diagnosis
     from eigenloop.system.errors import InputError
 
     if starts < 1:
         raise InputError(f"--starts is {starts}; at least 1 is needed")
     kind = _kind(source)
-    given = {"layer": layer, "text": text, "start": start, "context": context, "gamma": gamma}
+    given = {
+        "layer": layer,
+        "text": text,
+        "start": start,
+        "context": context,
+        "read": read,
+        "gamma": gamma,
+    }
     _belong(kind, given)
-    if out is not None:
-        output_directory(out).check()
-    with safely():
-        if kind == "paper":
-            found, sentences, document = _paper(5.0 if gamma is None else gamma, count, seed)
-        elif kind == "run":
-            found, sentences, document = _run(Path(source), count, seed)
-        else:
-            looped, sentences = _user_map(source, kind, given, device)
-            found, document = _diagnosed(looped, count, starts, seed), {}
-    document = {**found.as_dict(), **document, "version": __version__}
+    how = _how(count, tolerance, exponents, seed)
+    _start_up(kind)
+    from rich.console import Console
+
+    from eigenloop import __version__
+    from eigenloop.loops.page import output_directory, save_diagnosis
+
+    typed = given | {
+        "loops": count,
+        "starts": starts,
+        "tolerance": tolerance,
+        "exponents": exponents,
+        "seed": seed,
+        "device": device,
+        "out": out,
+    }
     files: dict[str, str] = {}
-    if out is not None:
-        command = _command(source, given, count, starts, seed, device, out)
-        with safely(lambda: True):
-            plane = _plane(found, seed) if starts > 1 else None
-            files = write_diagnosis(
-                found, out, command=command, said=sentences, plane=plane, document=document
+    with nullcontext() if out is None else output_directory(out).held(), safely():
+        found, sentences, document = _found(source, kind, given, how, starts, device)
+        document = {**found.as_dict(), **document, "version": __version__}
+        if out is not None:
+            files = save_diagnosis(
+                found,
+                out,
+                command=repeated("loops", source, options=typed, defaults=DEFAULTS),
+                said=sentences,
+                plane=_plane(found, seed) if starts > 1 else None,
+                document=document,
             )
     if json:
         typer.echo(encoder.dumps({**document, "files": files}, allow_nan=False))
@@ -112,6 +169,46 @@ def loops(
         typer.echo(files["report"])
 
 
+def _how(count: int, tolerance: str | None, exponents: str | None, seed: int) -> dict[str, Any]:
+    """What a diagnosis is asked for, by its arguments."""
+    from eigenloop.cli.parsing import numbers
+    from eigenloop.system.errors import InputError
+
+    how: dict[str, Any] = {"loops": count, "seed": seed}
+    if tolerance is not None:
+        from eigenloop.loops.forecast import check_tolerances
+
+        how["tolerances"] = numbers("tolerance", tolerance, float, example="1e-2,1e-4")
+        check_tolerances(how["tolerances"])
+    if exponents is not None:
+        asked = numbers("exponents", exponents, int, example="4 or 4,1000")
+        if len(asked) > 2:
+            raise InputError(
+                f"--exponents is {exponents!r}; give how many, and the loops they are counted over"
+                " if you like, e.g. 4 or 4,1000"
+            )
+        how["lyapunov"] = (asked[0], asked[1] if len(asked) > 1 else None)
+    return how
+
+
+def _start_up(kind: str) -> None:
+    """Import what takes long, with a word."""
+    import importlib
+
+    from eigenloop.cli.starting import starting
+
+    library, module = {
+        "model": ("torch", "eigenloop.lens.loops.maps"),
+        "run": ("jax", "eigenloop.lab.training"),
+    }.get(kind, ("scipy.linalg", "eigenloop.loops.page"))
+    with starting(library):
+        importlib.import_module(module)
+        if kind == "model":
+            from eigenloop.lens.model.loaded import require_torch
+
+            require_torch()
+
+
 def _kind(source: str) -> str:
     if source == "paper":
         return "paper"
@@ -121,7 +218,12 @@ def _kind(source: str) -> str:
 
 
 NEEDED = {"model": "text", "file": "start"}
-OPTIONS = {"paper": ("gamma",), "run": (), "model": ("layer", "text"), "file": ("start", "context")}
+OPTIONS = {
+    "paper": ("gamma",),
+    "run": (),
+    "model": ("layer", "text"),
+    "file": ("start", "context", "read"),
+}
 
 
 def _belong(kind: str, given: dict[str, Any]) -> None:
@@ -140,47 +242,44 @@ def _belong(kind: str, given: dict[str, Any]) -> None:
         raise InputError(f"{names[kind]} needs --{needed}; give a file")
 
 
-def _paper(gamma: float, count: int, seed: int) -> "tuple[Diagnosis, list[str], dict[str, Any]]":
-    from eigenloop.loops import paper_case
+def _found(
+    source: str, kind: str, given: dict[str, Any], how: dict[str, Any], starts: int, device: str
+) -> Found:
+    """The diagnosis of a source."""
+    from eigenloop.loops import diagnose, random_starts
 
-    case = paper_case(gamma, loops=count, seed=seed)
-    return case.found, case.sentences(), case.as_dict()
+    if kind == "paper":
+        from eigenloop.loops import paper_case
+
+        case = paper_case(5.0 if given["gamma"] is None else given["gamma"], **how)
+        return case.found, case.sentences(), case.as_dict()
+    if kind == "run":
+        return _run(Path(source), how)
+    if kind == "file":
+        from eigenloop.loops import loop_of_file
+
+        mine = loop_of_file(
+            source, start=given["start"], context=given["context"], read=given["read"]
+        )
+        looped, sentences, readout = mine.looped, [], mine.readout
+    else:
+        from eigenloop.lens import looped_map
+
+        looped, sentences = looped_map(source, given["text"], layer=given["layer"], device=device)
+        readout = None
+    several = random_starts(looped, starts, seed=how["seed"]) if starts > 1 else None
+    return diagnose(looped, starts=several, readout=readout, **how), sentences, {}
 
 
-def _run(directory: Path, count: int, seed: int) -> "tuple[Diagnosis, list[str], dict[str, Any]]":
+def _run(directory: Path, how: dict[str, Any]) -> Found:
     from eigenloop.lab import load_run, loop_matrices
     from eigenloop.loops.snapshots import snapshots
 
     run = load_run(directory)
-    matrices, query = loop_matrices(run, seed=seed)
-    seen = snapshots(
-        matrices,
-        query,
-        loops=count,
-        norm=run.config.norm,
-        trained_loops=1 if run.config.untied else run.config.loops,  # a loop is a pass of them all
-        seed=seed,
-    )
+    matrices, query = loop_matrices(run, seed=how["seed"])
+    trained = 1 if run.config.untied else run.config.loops  # a loop is a pass of them all
+    seen = snapshots(matrices, query, norm=run.config.norm, trained_loops=trained, **how)
     return seen.last, seen.sentences(), seen.as_dict()
-
-
-def _user_map(
-    source: str, kind: str, given: dict[str, Any], device: str
-) -> "tuple[LoopedMap, list[str]]":
-    if kind == "file":
-        from eigenloop.loops import map_of_file
-
-        return map_of_file(source, start=given["start"], context=given["context"]), []
-    from eigenloop.lens import looped_map
-
-    return looped_map(source, given["text"], layer=given["layer"], device=device)
-
-
-def _diagnosed(looped: "LoopedMap", count: int, starts: int, seed: int) -> "Diagnosis":
-    from eigenloop.loops import diagnose, random_starts
-
-    several = random_starts(looped, starts, seed=seed) if starts > 1 else None
-    return diagnose(looped, loops=count, starts=several, seed=seed)
 
 
 def _plane(found: "Diagnosis", seed: int) -> Any:
@@ -195,24 +294,6 @@ def _plane(found: "Diagnosis", seed: int) -> Any:
         if few
         else None
     )
-
-
-def _command(
-    source: str, given: dict[str, Any], count: int, starts: int, seed: int, device: str, out: Path
-) -> str:
-    """What was typed, quoted for a shell; defaults are left out."""
-    words = ["eigenloop", "loops", source]
-    rest = {
-        "loops": (count, 64),
-        "starts": (starts, 1),
-        "seed": (seed, 0),
-        "device": (device, "auto"),
-    }
-    for name, value in given.items():
-        words += [] if value is None else [f"--{name}", str(value)]
-    for name, (value, default) in rest.items():
-        words += [] if value == default else [f"--{name}", str(value)]
-    return shlex.join([*words, "--out", str(out)])
 
 
 def _summary(console: Any, found: "Diagnosis") -> None:
@@ -262,6 +343,25 @@ def _summary(console: Any, found: "Diagnosis") -> None:
                 _short(left.left, ".2g"),
             )
         console.print(table)
+    _measured(console, found)
+
+
+def _measured(console: Any, found: "Diagnosis") -> None:
+    """What stands below the tables: where the forecast begins, exponents, readout, ends, notes."""
+    if found.region is not None:
+        console.print(
+            f"the forecast begins at loop {found.region.loop}, the first in the linear region"
+        )
+    if found.lyapunov is not None:
+        seen = found.lyapunov
+        told = ", ".join(
+            f"{v:.4g} ± {e:.1g}" for v, e in zip(seen.values, seen.errors, strict=True)
+        )
+        console.print(f"Lyapunov exponents per loop over {seen.loops} loops: {told}")
+    if found.readout is not None:
+        from eigenloop.loops.page import useful
+
+        console.print(useful(found), markup=False)
     if found.ends is not None:
         shares = ", ".join(map(str, found.ends.shares)) or "none settled"
         console.print(f"{len(found.ends.labels)} starts, {len(found.ends.shares)} ends ({shares})")

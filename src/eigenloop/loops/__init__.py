@@ -18,10 +18,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "starts": "Ends Slice ends random_starts slice_ends",
         "lyapunov": "Exponents exponents",
         "fixed_points": "FixedPoint anderson fixed_point",
-        "forecast": (
-            "Exit Needed distance_left divergence exit_factor loops_count loops_needed_to"
-            " usefulness"
-        ),
+        "forecast": "Exit Needed distance_left exit_factor loops_count loops_needed_to",
+        "readouts": "divergence usefulness",
+        "region": "Region allowance linear_region",
         "linear": "Linear",
         "maps": "LoopedMap",
         "modes": "Mode Spectrum search_missed spectrum",
@@ -29,7 +28,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "page": "diagnosis_page write_diagnosis",
         "paper": "PaperCase paper_case",
         "snapshots": "Snapshots",
-        "user_file": "map_of_file",
+        "trees": "Tree",
+        "user_file": "UserFile loop_of_file map_of_file",
         "verdicts": "Evidence Verdict stability verdict",
     },
 )

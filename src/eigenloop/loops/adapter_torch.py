@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eigenloop.loops.linear import Linear, Product
+from eigenloop.loops.trees import Tree
 from eigenloop.system.errors import InputError
 
 
@@ -26,23 +27,25 @@ def torch_products(
 
     Args:
         step: (x, **context) -> the next state.
-        x0: a tensor, or an array; decides shape, device and that dtype.
+        x0: a tensor, an array, or dictionaries, tuples and lists of them; decides shapes, device
+            and that dtype.
         context: tensors (or NumPy arrays, made tensors) that stay as they are.
 
     Raises:
         InputError: the step takes neither float64 nor the dtype of x0, or autograd cannot follow
             it.
     """
-    start = torch.as_tensor(x0).detach()
-    shape, device = tuple(start.shape), start.device
-    narrow = start.dtype if start.is_floating_point() else torch.float32
-    fixed, dtype = _try(step, start, context, narrow)
+    tree = Tree.of(x0)
+    pieces = [torch.as_tensor(leaf).detach() for leaf in tree.leaves(x0)]
+    device = pieces[0].device
+    floating = (each.dtype for each in pieces if each.is_floating_point())
+    fixed, dtype = _try(step, tree, pieces, context, next(floating, torch.float32))
 
     def tensor(x: np.ndarray) -> torch.Tensor:
-        return torch.tensor(x, dtype=dtype, device=device).reshape(shape)
+        return torch.tensor(x, dtype=dtype, device=device)
 
     def call(x: torch.Tensor) -> torch.Tensor:
-        return _checked(step(x, **fixed), shape)
+        return _joined(tree.leaves(step(tree.unflat(x), **fixed)))
 
     def run(x: np.ndarray) -> np.ndarray:
         with _differentiable(), torch.no_grad():
@@ -59,8 +62,9 @@ def torch_products(
                     if not graph[1].requires_grad:
                         raise InputError(
                             "autograd cannot follow step: its result does not depend on x in the"
-                            " graph (detach, no_grad, .numpy(), argmax or rounding in it); give a"
-                            " differentiable step"
+                            " graph (detach, "
+                            "no_grad, .numpy(), argmax or rounding in it); give a differentiable"
+                            " step"
                         )
                 (found,) = torch.autograd.grad(
                     graph[1],
@@ -82,16 +86,67 @@ def torch_products(
     return run, products
 
 
-def _checked(y: Any, shape: tuple[int, ...]) -> torch.Tensor:
-    """What a step returned, where it is a state."""
-    if not isinstance(y, torch.Tensor):
-        raise InputError(f"step returns a {type(y).__name__}; return the next state as one tensor")
-    if tuple(y.shape) != shape:
+def torch_numbers(x0: Any) -> Any:
+    """A state of tensors as one of NumPy arrays, whole numbers and float64."""
+    tree = Tree.of(x0)
+    leaves = [leaf.detach().cpu() if hasattr(leaf, "detach") else leaf for leaf in tree.leaves(x0)]
+    numbers = [
+        leaf.double().numpy()
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+        else leaf
+        for leaf in leaves
+    ]
+    return tree.rebuild(tree.structure, [np.asarray(leaf) for leaf in numbers])
+
+
+def torch_readout(
+    reads: Callable[..., Any], context: Mapping[str, Any]
+) -> Callable[[Any], np.ndarray]:
+    """A readout of NumPy states from one of PyTorch tensors, in float64 where it takes that, else
+    in float32.
+
+    Args:
+        reads: (x, **context) -> a number or a tensor.
+        context: arrays that stay as they are.
+
+    Raises:
+        InputError: at the first call, where it takes neither.
+    """
+
+    def read(x: Any) -> np.ndarray:
+        tree = Tree.of(x)
+        pieces = [torch.as_tensor(leaf) for leaf in tree.leaves(x)]
+        errors = []
+        for dtype in (torch.float64, torch.float32):
+            state = tree.rebuild(tree.structure, [_cast(each, dtype) for each in pieces])
+            fixed = {name: _cast(value, dtype) for name, value in context.items()}
+            try:
+                with torch.no_grad():
+                    found = reads(state, **fixed)
+            except RuntimeError as error:
+                errors.append(f"{dtype}: {' '.join(str(error).split())}")
+            else:
+                return _numbers(found).reshape(found.shape) if hasattr(found, "detach") else found
         raise InputError(
-            f"step returns shape {tuple(y.shape)}, but the state has {shape}; return the next state"
-            " alone, in its shape"
+            f"the readout takes neither float64 nor float32 ({'; '.join(errors)[:300]})"
         )
-    return y
+
+    return read
+
+
+def _joined(leaves: list[Any]) -> torch.Tensor:
+    """What a step returned, as one vector."""
+    for leaf in leaves:
+        if not isinstance(leaf, torch.Tensor):
+            raise InputError(
+                f"step returns a {type(leaf).__name__}; return the next state as it came, in"
+                f" tensors"
+            )
+    return (
+        leaves[0].reshape(-1)
+        if len(leaves) == 1
+        else torch.cat([leaf.reshape(-1) for leaf in leaves])
+    )
 
 
 @contextmanager
@@ -107,7 +162,11 @@ def _numbers(x: torch.Tensor) -> np.ndarray:
 
 
 def _try(
-    step: Callable[..., Any], start: torch.Tensor, context: Mapping[str, Any], narrow: torch.dtype
+    step: Callable[..., Any],
+    tree: Tree,
+    start: list[torch.Tensor],
+    context: Mapping[str, Any],
+    narrow: torch.dtype,
 ) -> tuple[dict[str, Any], torch.dtype]:
     """The context in the widest dtype that the step takes, and that dtype."""
     errors = []
@@ -115,7 +174,10 @@ def _try(
         fixed = {name: _cast(value, dtype) for name, value in context.items()}
         try:
             with _differentiable(), torch.no_grad():
-                step(start.to(dtype).clone(), **fixed)
+                step(
+                    tree.rebuild(tree.structure, [each.to(dtype).clone() for each in start]),
+                    **fixed,
+                )
             return fixed, dtype
         except RuntimeError as error:
             errors.append(f"{dtype}: {' '.join(str(error).split())}")

@@ -11,15 +11,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eigenloop.loops import orbits
 from eigenloop.loops.brackets import Bracket, bracket
-from eigenloop.loops.fixed_points import FixedPoint, fixed_point
-from eigenloop.loops.forecast import Exit, Needed, loops_needed_to, step_exit, usefulness
+from eigenloop.loops.evidence import COUNT, along, evidence, unsettled, usual_loops
+from eigenloop.loops.fixed_points import FixedPoint
+from eigenloop.loops.forecast import (
+    Exit,
+    Needed,
+    check_tolerances,
+    loops_needed_to,
+    step_exit,
+)
 from eigenloop.loops.linear import Linear, flat_start
 from eigenloop.loops.lyapunov import BLOCKS, Exponents, exponents
 from eigenloop.loops.maps import LoopedMap
-from eigenloop.loops.modes import Mode, Spectrum, spectrum
+from eigenloop.loops.modes import Mode, Spectrum
 from eigenloop.loops.orbits import Orbit, left_rate, orbit
+from eigenloop.loops.readouts import usefulness
+from eigenloop.loops.region import Region, linear_region
 from eigenloop.loops.starts import Ends, ends
 from eigenloop.loops.verdicts import Evidence, Verdict, stability, verdict
 from eigenloop.numerics.rates import ModeRate
@@ -34,14 +42,6 @@ numbers.
 """
 
 WORK, MOST = 2_000_000, 4096
-EXPONENT_WORK, EXPONENT_LOOPS = 400_000, (200, 2000)
-"""Numbers of the states that exponents are computed from, and the fewest and most loops."""
-
-CLOSE = 1e-2
-"""Part of an orbit's size within which a cycle that a solver finds is the orbit's own."""
-
-REPEATS = 1e-9
-"""Relative difference below which states repeat."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,10 +60,13 @@ class Diagnosis:
         period: of the last states; None where they do not repeat.
         rate: on the left coordinate of mu_1.
         lyapunov: exponents; None where the loop settles.
+        region: where the map is linear about it; None where the loop goes to no attracting point,
+            or no state is inside.
         needed: loops to each tolerance; None where the loop goes to no attracting point.
         exits: what stopping at a step below each tolerance misses.
         ends: of several starts, where they were given.
         readout: what the user reads out, at every loop.
+        reads: what its numbers are: "The readout", or a divergence of logits.
         reasons: why something is None, by name.
     """
 
@@ -78,10 +81,12 @@ class Diagnosis:
     period: int | None
     rate: ModeRate | None
     lyapunov: Exponents | None
+    region: Region | None
     needed: tuple[Needed, ...] | None
     exits: tuple[Exit, ...] | None
     ends: Ends | None
     readout: Float[np.ndarray, " k"] | None
+    reads: str | None
     reasons: dict[str, str]
 
     @property
@@ -105,7 +110,13 @@ class Diagnosis:
             raise InputError(f"no loops lead to a tolerance: {self.reasons['loops_to']}")
         norm = self.bracket.singular[0] if self.bracket and self.bracket.singular else None
         return loops_needed_to(
-            self.orbit, self.point, self.linear, self.modes[0], (tolerance,), norm=norm
+            self.orbit,
+            self.point,
+            self.linear,
+            self.modes[0],
+            (tolerance,),
+            region=self.region,
+            norm=norm,
         )[0]
 
     def as_dict(self) -> dict[str, Any]:
@@ -134,10 +145,12 @@ class Diagnosis:
             "bracket": self.bracket.as_dict() if self.bracket is not None else None,
             "rate": None if rate is None else dict(rate.__dict__),
             "lyapunov": self.lyapunov.as_dict() if self.lyapunov is not None else None,
+            "linear_region": None if self.region is None else dict(self.region.__dict__),
             "loops_to": None if self.needed is None else [each.as_dict() for each in self.needed],
             "exits": None if self.exits is None else [each.as_dict() for each in self.exits],
             "ends": None if self.ends is None else self.ends.as_dict(),
             "readout": None if self.readout is None else self.readout.tolist(),
+            "reads": self.reads,
             "reasons": self.reasons,
         }
 
@@ -149,7 +162,8 @@ def diagnose(
     loops: int = 64,
     tolerances: Sequence[float] = TOLERANCES,
     starts: Float[np.ndarray, "s n"] | None = None,
-    readout: Callable[[np.ndarray], float] | None = None,
+    readout: Callable[[Any], Any] | None = None,
+    lyapunov: tuple[int, int | None] | None = None,
     norms: bool = True,
     seed: int = 0,
 ) -> Diagnosis:
@@ -161,12 +175,15 @@ def diagnose(
         loops: K that the user runs or means to run.
         tolerances: relative distances that loops are counted to.
         starts: further starts, flat, (s, n), whose ends are compared.
-        readout: state -> a number by which loops are judged, such as a loss.
+        readout: state -> a number by which loops are judged, such as a loss; or logits, which are
+            compared with those of the last loop.
+        lyapunov: (how many exponents, over how many loops or None): computed wherever the loop
+            goes; by default, four where it does not settle.
         norms: compute ||J^p||, the bracket's upper end: most of the cost of large maps.
         seed: of every random vector.
 
     Raises:
-        InputError: loops below 1, a start or a tolerance that does not fit.
+        InputError: loops below 1, a start, a tolerance or a number of exponents that does not fit.
 
     Example:
         >>> spiral = LoopedMap.numpy(lambda x: 0.5 * np.array([-x[1], x[0]]) + 1.0, np.zeros(2))
@@ -176,204 +193,84 @@ def diagnose(
     """
     if loops < 1:
         raise InputError(f"loops is {loops}; at least 1 is needed")
+    check_tolerances(tolerances)
+    count, over = _asked(lyapunov)
     x = looped.start if x0 is None else _start(looped, x0)
     run = orbit(looped, x, loops=loops, more=LONGER * loops)
-    seen = _evidence(looped, run, seed)
+    seen = evidence(looped, run, seed=seed)
     more = min(WORK // looped.size, MOST)
-    if _unsettled(seen) and more > run.total and run.total >= loops:
+    if unsettled(seen) and more > run.total and run.total >= loops:
         run = orbit(looped, x, loops=loops, more=more)
-        seen = _evidence(looped, run, seed)
+        seen = evidence(looped, run, seed=seed)
     for share in (1, LONGER):
-        if _unsettled(seen):
-            seen = _evidence(looped, run, seed, wandering=share)
-    return _diagnosis(looped, run, seen, tolerances, starts, readout, norms=norms, seed=seed)
+        if unsettled(seen):
+            seen = evidence(looped, run, seed=seed, wandering=share, count=count, loops=over)
+    if lyapunov is not None and seen.exponents is None and not run.blew_up:
+        wander = exponents(
+            looped, run.tail[-1], count=count, loops=over or usual_loops(looped), seed=seed
+        )
+    else:
+        wander = seen.exponents
+    return _diagnosis(
+        looped, run, seen, wander, tolerances, starts, readout, norms=norms, seed=seed
+    )
+
+
+def _asked(lyapunov: tuple[int, int | None] | None) -> tuple[int, int | None]:
+    """How many exponents, over how many loops.
+
+    Raises:
+        InputError: fewer than one, or too few loops for their errors.
+    """
+    count, over = (COUNT, None) if lyapunov is None else lyapunov
+    if count < 1:
+        raise InputError(f"exponents is {count}; at least 1 is needed")
+    if over is not None and over < 2 * BLOCKS:
+        raise InputError(
+            f"exponents are to be counted over {over} loops; their errors need at least"
+            f" {2 * BLOCKS}"
+        )
+    return count, over
 
 
 def _start(looped: LoopedMap, x0: Any) -> np.ndarray:
+    if looped.tree is not None:
+        return looped.flat(x0)
     x0 = x0.detach().cpu().numpy() if hasattr(x0, "detach") else x0
     return looped.flat(flat_start(x0)[0].reshape(np.shape(x0)))
-
-
-def _unsettled(seen: Evidence) -> bool:
-    """Whether more loops, or exponents, may tell more."""
-    return verdict(seen).word == "undecided" and seen.period != 1
-
-
-def _evidence(looped: LoopedMap, run: Orbit, seed: int, *, wandering: int = 0) -> Evidence:
-    """What the run shows, the fixed point and its modes."""
-    scale, tail = run.scale, run.tail
-    repeats = (
-        None
-        if run.blew_up
-        else orbits.period(tail, scale=scale, tolerance=max(REPEATS, 100 * looped.noise))
-    )
-    growing = orbits.grows(run.norms)
-    point, found, cycle = _point(looped, run, repeats, seed, fixed_only=run.blew_up or growing)
-    last = float(np.linalg.norm(tail[-1] - point.point)) / scale
-    wander = None
-    if wandering:
-        least, most = EXPONENT_LOOPS
-        counted = int(np.clip(wandering * EXPONENT_WORK // looped.size, least, wandering * most))
-        wander = exponents(looped, tail[-1], loops=counted - counted % BLOCKS, seed=seed)
-    return Evidence(
-        loops=run.loops,
-        total=run.total,
-        blew_up=run.total + 1 if run.blew_up else None,
-        grows=growing,
-        lengthened=float(run.norms[-1] / (run.norms[0] or 1.0)),
-        period=cycle,
-        repeated=repeats is not None,
-        point=point,
-        spectrum=found,
-        distance=float(run.distances(point.point)[len(run.asked) - 1]) if point.found else None,
-        end_distance=last if point.found else None,
-        exponents=wander,
-        approach=_approach(tail, point) if point.found else None,
-        returns=_returns(tail),
-    )
-
-
-def _approach(tail: np.ndarray, point: FixedPoint) -> float | None:
-    """Factor per loop by which the last states come closer, from the largest distance in each
-    half of them.
-    """
-    distances, half = np.linalg.norm(tail - point.point, axis=1), len(tail) // 2
-    if half < 4:
-        return None
-    early, late = float(distances[:half].max()), float(distances[-half:].max())
-    settled = max(point.error or 0.0, point.residual, 1e-12) * 10 * point.scale
-    return 0.0 if late <= settled else (late / early) ** (1 / half)
-
-
-def _point(
-    looped: LoopedMap, run: Orbit, repeats: int | None, seed: int, *, fixed_only: bool
-) -> tuple[FixedPoint, Spectrum | None, int | None]:
-    """The fixed point, or the point of a cycle, that belongs to the orbit; its modes; and the
-    period.
-
-    Where nothing repeats and no attracting fixed point is found, a cycle is looked for close to the
-    last states: one that attracts slowly is not yet repeated.
-    """
-    scale, tail = run.scale, run.tail
-    # a repelling point is passed by
-    quiet = run.states[int(np.argmin(run.steps)) if len(run.states) > 1 else 0]
-    with np.errstate(over="ignore", invalid="ignore"):
-        point = fixed_point(looped, tail[-1], scale=scale, period=repeats or 1)
-        if not point.found and repeats is None:
-            other = fixed_point(looped, quiet, scale=scale)
-            point = other if other.found else point
-        found = (
-            spectrum(along(looped, point.point, repeats or 1), seed=seed) if point.found else None
-        )
-        attracted = found is not None and stability(found)[0] == "attracts"
-        if repeats is not None or fixed_only or attracted:
-            return point, found, repeats
-        cycle = _cycle(looped, tail, scale, seed)
-    return cycle if cycle is not None else (point, found, None)
-
-
-def _cycle(
-    looped: LoopedMap, tail: np.ndarray, scale: float, seed: int
-) -> tuple[FixedPoint, Spectrum, int] | None:
-    """An attracting cycle within a hundredth of the last state, of the period that it nearly
-    repeats with.
-    """
-    apart = np.linalg.norm(tail[-2::-1][: orbits.LONGEST] - tail[-1], axis=1)
-    if len(apart) < 2:
-        return None
-    p = int(np.argmin(apart)) + 1
-    spread = float(np.linalg.norm(tail - tail.mean(0), axis=1).max())
-    if p == 1 or apart[p - 1] > CLOSE * spread:
-        return None
-    point = fixed_point(looped, tail[-1], scale=scale, period=p)
-    away = float(np.linalg.norm(looped.step(point.point) - point.point))
-    if (
-        not point.found
-        or away < CLOSE * spread
-        or np.linalg.norm(point.point - tail[-1]) > CLOSE * spread
-    ):
-        return None
-    found = spectrum(along(looped, point.point, p), seed=seed)
-    return (point, found, p) if stability(found)[0] == "attracts" else None
-
-
-def along(looped: LoopedMap, point: Float[np.ndarray, " n"], period: int) -> Linear:
-    """The derivative of f^p at a point: the product of those along its orbit."""
-    turns, x = [], point
-    for _ in range(period):
-        turns.append(looped.at(x))
-        x = looped.step(x)
-    if period == 1:
-        return turns[0]
-
-    def forward(v: np.ndarray) -> np.ndarray:
-        for linear in turns:
-            v = linear.push(v)
-        return v
-
-    def reverse(u: np.ndarray) -> np.ndarray:
-        for linear in reversed(turns):
-            assert linear.reverse is not None
-            u = linear.reverse(u)
-        return u
-
-    pulls = all(linear.reverse is not None for linear in turns)
-    return Linear(
-        turns[0].size, forward, reverse if pulls else None, max(linear.noise for linear in turns)
-    )
-
-
-def _returns(tail: np.ndarray) -> float | None:
-    """Closest of the earlier states to the last one, relative to the size of the orbit."""
-    if len(tail) < 8:
-        return None
-    size = float(np.linalg.norm(tail - tail.mean(0), axis=1).max())
-    return float(np.linalg.norm(tail[:-3] - tail[-1], axis=1).min()) / size if size > 0 else None
 
 
 def _diagnosis(
     looped: LoopedMap,
     run: Orbit,
     seen: Evidence,
+    wander: Exponents | None,
     tolerances: Sequence[float],
     starts: np.ndarray | None,
-    readout: Callable[[np.ndarray], float] | None,
+    readout: Callable[[Any], Any] | None,
     *,
     norms: bool,
     seed: int,
 ) -> Diagnosis:
-    """Rate, loops and exits at the fixed point, beside the verdict."""
+    """What is found at the fixed point, beside the verdict; and why the rest is None."""
     said, point, reasons = verdict(seen), seen.point, dict[str, str]()
     linear = along(looped, point.point, seen.period or 1) if seen.spectrum is not None else None
     reached = (
         said.word in ("contracts", "marginal") and point.found and (seen.end_distance or 0.0) < 1
     )
-    bounds, rate, needed, exits = None, None, None, None
+    at = _AtPoint()
     if seen.spectrum is None or linear is None:
-        reasons |= dict.fromkeys(
-            ("modes", "bracket", "rate", "loops_to", "exits"), f"no fixed point: {point.reason}"
-        )
+        names = ("modes", "bracket", "rate", "linear_region", "loops_to", "exits")
+        reasons |= dict.fromkeys(names, f"no fixed point: {point.reason}")
     else:
         bounds = bracket(linear, seen.spectrum, seed=seed) if norms else None
         if bounds is None:
             reasons["bracket"] = "norms of J^p were left out"
-        if (seen.period or 1) > 1:
-            reasons["rate"] = "the states repeat in turn; the modes are those of as many loops"
-        else:
-            rate, why = left_rate(run, point, seen.spectrum.modes[0], noise=looped.noise)
-            reasons |= {"rate": why} if rate is None else {}
-        if reached and (seen.period or 1) == 1 and stability(seen.spectrum)[0] == "attracts":
-            norm = bounds.singular[0] if bounds is not None and bounds.singular else None
-            leader = seen.spectrum.modes[0]
-            needed = loops_needed_to(run, point, linear, leader, tolerances, norm=norm)
-            exits = tuple(
-                step_exit(run, point, linear, leader, tolerance) for tolerance in tolerances
-            )
-        else:
-            reasons |= dict.fromkeys(
-                ("loops_to", "exits"), f"the loop goes to no attracting fixed point ({said})"
-            )
-    if seen.exponents is None:
+        at = _at_point(looped, run, seen, linear, bounds, tolerances, reasons, reached=reached)
+        if at.needed is None:
+            away = f"the loop goes to no attracting fixed point ({said})"
+            reasons |= dict.fromkeys(("linear_region", "loops_to", "exits"), away)
+    if wander is None:
         settles = "the loop does not wander: the exponents at its end are log |mu_i|"
         reasons["lyapunov"] = (
             settles if said.word not in ("grows", "blows up", "undecided") else said.sentence
@@ -382,6 +279,7 @@ def _diagnosis(
         reasons["ends"] = "no other starts were given"
     if readout is None:
         reasons["readout"] = "no readout was given"
+    read, about = (None, None) if readout is None else usefulness(run, readout, looped.state)
     return Diagnosis(
         looped=looped,
         orbit=run,
@@ -390,15 +288,68 @@ def _diagnosis(
         reached=reached,
         linear=linear,
         spectrum=seen.spectrum,
-        bracket=bounds,
+        bracket=at.bracket,
         period=seen.period,
-        rate=rate,
-        lyapunov=seen.exponents,
-        needed=needed,
-        exits=exits,
+        rate=at.rate,
+        lyapunov=wander,
+        region=at.region,
+        needed=at.needed,
+        exits=at.exits,
         ends=None if starts is None else ends(looped, starts, loops=run.total, scale=run.scale),
-        readout=None if readout is None else usefulness(run, readout, looped.shape),
+        readout=read,
+        reads=about,
         reasons=reasons,
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _AtPoint:
+    """What is found at a fixed point."""
+
+    bracket: Bracket | None = None
+    rate: ModeRate | None = None
+    region: Region | None = None
+    needed: tuple[Needed, ...] | None = None
+    exits: tuple[Exit, ...] | None = None
+
+
+def _at_point(
+    looped: LoopedMap,
+    run: Orbit,
+    seen: Evidence,
+    linear: Linear,
+    bounds: Bracket | None,
+    tolerances: Sequence[float],
+    reasons: dict[str, str],
+    *,
+    reached: bool,
+) -> _AtPoint:
+    """Rate, linear region, loops and exits; what is None is told in `reasons`."""
+    assert seen.spectrum is not None
+    point, leader = seen.point, seen.spectrum.modes[0]
+    if (seen.period or 1) > 1:
+        reasons["rate"] = "the states repeat in turn; the modes are those of as many loops"
+        return _AtPoint(bracket=bounds)
+    rate, why = left_rate(run, point, leader, noise=looped.noise)
+    reasons |= {"rate": why} if rate is None else {}
+    if not reached or stability(seen.spectrum)[0] != "attracts":
+        return _AtPoint(bracket=bounds, rate=rate)
+    region = linear_region(
+        linear,
+        run.states - point.point,
+        leader,
+        scale=run.scale,
+        noise=max(looped.noise, point.residual),
+    )
+    if region is None:
+        reasons["linear_region"] = f"no state of {len(run.states) - 1} loops is inside it"
+    norm = bounds.singular[0] if bounds is not None and bounds.singular else None
+    return _AtPoint(
+        bracket=bounds,
+        rate=rate,
+        region=region,
+        needed=loops_needed_to(run, point, linear, leader, tolerances, region=region, norm=norm),
+        exits=tuple(step_exit(run, point, linear, leader, each) for each in tolerances),
     )
 
 

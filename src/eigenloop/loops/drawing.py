@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eigenloop.report import mathtext
 from eigenloop.report.drawing import COLOURS, DASHES, both_looks, label_logarithms, positive
 
 SIZE = (4.6, 3.2)
@@ -186,6 +187,10 @@ def slice_map(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tupl
                 alpha=0.6,
                 label="other or none",
             )
-        axes.set(xlabel="along x_0, in lengths of it", ylabel="across, at random", aspect="equal")
+        axes.set(
+            xlabel=mathtext("along x_0, in lengths of it"),
+            ylabel="across, at random",
+            aspect="equal",
+        )
 
     return both_looks(draw, SIZE)

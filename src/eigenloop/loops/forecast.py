@@ -7,7 +7,7 @@ count:      log(d_0 / eps) / log(1 / rho)
 exit:       a step s leaves ||(I - J)^{-1} J s||;   |mu| / |1 - mu| times the step for one mode
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,8 @@ from eigenloop.loops.fixed_points import FixedPoint, solve_along
 from eigenloop.loops.linear import DENSE, Linear
 from eigenloop.loops.modes import Mode
 from eigenloop.loops.orbits import Orbit
+from eigenloop.loops.region import Region
 from eigenloop.system.errors import InputError
-
-REGION = 0.1
-"""Relative distance below which the linear forecast begins."""
 
 AHEAD = (2048, 30_000)
 """Loops that a forecast looks ahead; the second for states small enough for a matrix."""
@@ -40,7 +38,7 @@ class Needed:
         taken: loops that the run took to stay below eps; None where it did not come there.
         bound: the plain count of Theorem 4.6 from the first linear state on, its distance enlarged
             by what the run exceeded the linear forecast; None where it bounds nothing.
-        from_loop: the loop that the forecast begins from.
+        from_loop: the first loop inside the linear region, where the forecast begins.
         reasons: why something is None, by name.
     """
 
@@ -147,6 +145,7 @@ def loops_needed_to(
     leader: Mode,
     tolerances: Sequence[float],
     *,
+    region: Region | None,
     norm: float | None,
 ) -> tuple[Needed, ...]:
     """For each tolerance, the forecast beside what the run took.
@@ -157,34 +156,32 @@ def loops_needed_to(
         linear: J there.
         leader: mu_1.
         tolerances: relative distances, above 0.
+        region: where the map is linear; from `linear_region`.
         norm: ||J||, where known: tells whether the plain count is a bound.
 
     Raises:
         InputError: a tolerance that is not above 0 and below 1.
     """
-    for tolerance in tolerances:
-        if not 0 < tolerance < 1:
-            raise InputError(
-                f"tolerance is {tolerance:g}; it must be above 0 and below 1, relative to the state"
-            )
+    check_tolerances(tolerances)
     distances = run.distances(point.point)
-    near = first_below(distances, REGION)
-    if near is None:
+    if region is None:
         far = (
-            f"no state of {len(distances) - 1} loops stays within {REGION:g} of x*, where the"
+            f"none of {len(distances) - 1} loops is inside the linear region of x*, where the"
             " forecast begins"
         )
         return tuple(
             Needed(
                 tolerance=tolerance,
                 forecast=None,
-                taken=None,
+                taken=taken,
                 bound=None,
                 from_loop=None,
-                reasons={"forecast": far, "bound": far, "taken": _not_taken(distances)},
+                reasons={"forecast": far, "bound": far} | _not_taken(distances, taken),
             )
             for tolerance in tolerances
+            for taken in [first_below(distances, tolerance)]
         )
+    near = region.loop
     e = (run.states[near] - point.point) / run.scale
     series = linear_distances(linear, e, loops=ahead_of(linear), stop=min(tolerances))
     begin = _excess(distances, series, near) * float(distances[near])
@@ -196,8 +193,12 @@ def loops_needed_to(
             reasons["forecast"] = (
                 f"the linear forecast stays above {tolerance:g} for {ahead_of(linear):,} loops"
             )
-        if taken is None:
-            reasons["taken"] = _not_taken(distances)
+        elif ahead == 0 and taken is not None and taken < near:
+            ahead = None
+            reasons["forecast"] = (
+                f"the run stays within {tolerance:g} from loop {taken}, before the linear region,"
+                f" which begins at loop {near}"
+            )
         found.append(
             Needed(
                 tolerance=tolerance,
@@ -205,14 +206,32 @@ def loops_needed_to(
                 taken=taken,
                 bound=None if count is None else near + count,
                 from_loop=near,
-                reasons=reasons,
+                reasons=reasons | _not_taken(distances, taken),
             )
         )
     return tuple(found)
 
 
-def _not_taken(distances: np.ndarray) -> str:
-    return f"not reached in {len(distances) - 1} loops: the distance is {distances[-1]:.2g}"
+def check_tolerances(tolerances: Sequence[float]) -> None:
+    """Refuse what is no relative distance.
+
+    Raises:
+        InputError: none, or one that is not above 0 and below 1.
+    """
+    if not len(tolerances):
+        raise InputError("there is no tolerance; give at least one")
+    for tolerance in tolerances:
+        if not 0 < tolerance < 1:
+            raise InputError(
+                f"tolerance is {tolerance:g}; it must be above 0 and below 1, relative to the state"
+            )
+
+
+def _not_taken(distances: np.ndarray, taken: int | None) -> dict[str, str]:
+    if taken is not None:
+        return {}
+    count = len(distances) - 1
+    return {"taken": f"not reached in {count} loops: the distance is {distances[-1]:.2g}"}
 
 
 def _bound(
@@ -299,44 +318,3 @@ def step_exit(
         predicted=distance_left(linear, step),
         one_mode=factor * size if np.isfinite(factor) else None,
     )
-
-
-def usefulness(
-    run: Orbit, readout: Callable[[np.ndarray], float], shape: tuple[int, ...]
-) -> Float[np.ndarray, " k"]:
-    """What the user reads out, at every loop asked for: a loss, or a divergence from the last
-    loop's readout.
-
-    Args:
-        run: the orbit.
-        readout: state of the user's shape -> one number; smaller is better.
-        shape: of a state.
-
-    Raises:
-        InputError: something that is no finite number.
-    """
-    values = []
-    for k, x in enumerate(run.asked):
-        value = np.asarray(readout(x.reshape(shape).copy()), dtype=np.float64)
-        if value.size != 1 or not np.isfinite(value).all():
-            raise InputError(
-                f"the readout of loop {k} is {value!r}; it must return one finite number"
-            )
-        values.append(float(value.reshape(())))
-    return np.array(values)
-
-
-def divergence(logits: Float[np.ndarray, "*b v"], last: Float[np.ndarray, "*b v"]) -> float:
-    """Mean KL(softmax(last) || softmax(logits)) over all but the last axis, in nats.
-
-    Example:
-        >>> divergence(np.zeros((1, 2)), np.zeros((1, 2)))
-        0.0
-    """
-
-    def logs(z: np.ndarray) -> np.ndarray:
-        shifted = z - z.max(-1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-
-    p, q = logs(last), logs(logits)
-    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=-1)))

@@ -135,18 +135,3 @@ def flat_state(x: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
             " replace them"
         )
     return array.ravel()
-
-
-def flat_result(y: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """What a step returned, flat.
-
-    Raises:
-        InputError: another shape than the state's.
-    """
-    found = np.asarray(y, dtype=np.float64)
-    if found.shape != shape:
-        raise InputError(
-            f"step returns shape {found.shape}, but the state has {shape}; return the next state"
-            " alone, in its shape"
-        )
-    return found.ravel()

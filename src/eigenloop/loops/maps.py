@@ -23,10 +23,9 @@ from eigenloop.loops.linear import (
     Linear,
     Product,
     difference,
-    flat_result,
-    flat_start,
     flat_state,
 )
+from eigenloop.loops.trees import Tree, first_state
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,10 +37,11 @@ class LoopedMap:
         step: f, (n,) -> (n,).
         at: x -> the derivative at x.
         start: x_0, flat.
-        shape: that the user's step sees.
+        shape: that the user's step sees; (n,) where a state is several arrays.
         noise: relative rounding of f, from second differences.
         notes: what qualifies every number, in sentences.
         name: of the map.
+        tree: how a state of several arrays lies in a vector; None for one array.
 
     Example:
         >>> half = LoopedMap.numpy(lambda x: 0.5 * x, np.ones(3))
@@ -56,6 +56,7 @@ class LoopedMap:
     noise: float = ROUNDING
     notes: tuple[str, ...] = ()
     name: str = "map"
+    tree: Tree | None = None
 
     @property
     def size(self) -> int:
@@ -63,12 +64,19 @@ class LoopedMap:
         return self.start.size
 
     def flat(self, x: Any) -> Float[np.ndarray, " n"]:
-        """A state of the user's shape as a flat float64 vector.
+        """A state of the user's shape, or structure, as a flat float64 vector.
 
         Raises:
             InputError: another shape, or a number that is not finite.
         """
-        return flat_state(x, self.shape, "a state")
+        if self.tree is None:
+            return flat_state(x, self.shape, "a state")
+        return flat_state(self.tree.joined(x, "the state is"), self.shape, "a state")
+
+    def state(self, x: Float[np.ndarray, " n"]) -> Any:
+        """A flat vector as the user has it: an array of his shape, or his structure of arrays."""
+        vector = np.array(x, dtype=np.float64)
+        return vector.reshape(self.shape) if self.tree is None else self.tree.unflat(vector)
 
     @classmethod
     def numpy(
@@ -87,7 +95,7 @@ class LoopedMap:
 
         Args:
             step: (x, **context) -> the next state, of the same shape.
-            x0: where loops begin; decides shape.
+            x0: where loops begin, an array, or dictionaries, tuples and lists of arrays.
             context: named values that stay as they are.
             jvp: (x, v, **context) -> J v, in the shape of x.
             vjp: (x, u, **context) -> J^T u.
@@ -97,13 +105,14 @@ class LoopedMap:
             InputError: the shape changes, f(x) twice differs, or f is not differentiable.
         """
         given = dict(context or {})
-        x, shape = flat_start(x0)
+        tree = Tree.of(x0)
+        x = first_state(x0, tree)
 
         def run(state: np.ndarray) -> np.ndarray:
-            return flat_result(step(state.reshape(shape).copy(), **given), shape)
+            return tree.joined(step(tree.unflat(state.copy()), **given))
 
         def product(function: Callable[..., Any], state: np.ndarray, v: np.ndarray) -> np.ndarray:
-            return flat_result(function(state.reshape(shape), v.reshape(shape), **given), shape)
+            return tree.joined(function(tree.unflat(state), tree.unflat(v), **given))
 
         def products(state: np.ndarray) -> Linear:
             forward = None if jvp is None else partial(product, jvp, state)
@@ -113,7 +122,7 @@ class LoopedMap:
             return Linear(x.size, forward, reverse)
 
         exact = jvp is not None or (vjp is not None and x.size <= DENSE)
-        return _checked(run, products, x, shape, name, differences=not exact)
+        return _checked(run, products, x, tree, name, differences=not exact)
 
     @classmethod
     def jax(
@@ -128,7 +137,7 @@ class LoopedMap:
 
         Args:
             step: (x, **context) -> the next state; everything in it must be traceable.
-            x0: where loops begin; decides shape.
+            x0: where loops begin, an array or a pytree of arrays.
             context: named arrays that stay as they are.
             name: shown in results.
 
@@ -136,11 +145,12 @@ class LoopedMap:
             InputError: the shape changes, f(x) twice differs, or f cannot be traced or
                 differentiated.
         """
-        from eigenloop.loops.adapter_jax import jax_products  # loads JAX
+        from eigenloop.loops.adapter_jax import jax_products, jax_tree  # loads JAX
 
-        x, shape = flat_start(x0)
-        run, products = jax_products(step, shape, dict(context or {}))
-        return _checked(run, products, x, shape, name)
+        tree = jax_tree(x0)
+        x = first_state(x0, tree)
+        run, products = jax_products(step, tree, dict(context or {}))
+        return _checked(run, products, x, tree, name)
 
     @classmethod
     def torch(
@@ -157,7 +167,8 @@ class LoopedMap:
 
         Args:
             step: (x, **context) -> the next state; through autograd, without detach or no_grad.
-            x0: tensor where loops begin; decides shape, device and, where float64 does not fit,
+            x0: tensor where loops begin, or dictionaries, tuples and lists of tensors; decides
+                shape, device and, where float64 does not fit,
                 dtype.
             context: named tensors that stay as they are.
             name: shown in results.
@@ -165,18 +176,22 @@ class LoopedMap:
         Raises:
             InputError: the shape changes, f(x) twice differs, or autograd cannot follow f.
         """
-        from eigenloop.loops.adapter_torch import torch_products  # loads PyTorch
+        from eigenloop.loops.adapter_torch import (  # loads PyTorch
+            torch_numbers,
+            torch_products,
+        )
 
-        x, shape = flat_start(x0.detach().double().cpu().numpy() if hasattr(x0, "detach") else x0)
+        tree = Tree.of(x0)
+        x = first_state(torch_numbers(x0), tree)
         run, products = torch_products(step, x0, dict(context or {}))
-        return _checked(run, products, x, shape, name)
+        return _checked(run, products, x, tree, name)
 
 
 def _checked(
     run: Product,
     at: Callable[[np.ndarray], Linear],
     x: np.ndarray,
-    shape: tuple[int, ...],
+    tree: Tree,
     name: str,
     *,
     differences: bool = False,
@@ -189,5 +204,12 @@ def _checked(
         return Linear(found.size, found.forward, found.reverse, max(noise, product_noise))
 
     return LoopedMap(
-        step=run, at=rounded, start=x, shape=shape, noise=noise, notes=notes, name=name
+        step=run,
+        at=rounded,
+        start=x,
+        shape=tree.shape,
+        noise=noise,
+        notes=notes,
+        name=name,
+        tree=None if tree.structure is None else tree,
     )

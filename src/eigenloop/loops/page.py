@@ -10,8 +10,9 @@ import numpy as np
 from eigenloop import report
 from eigenloop.loops import drawing
 from eigenloop.loops.diagnosis import Diagnosis
-from eigenloop.loops.forecast import first_below, linear_distances
+from eigenloop.loops.forecast import linear_distances
 from eigenloop.loops.starts import Slice
+from eigenloop.loops.tables import loops_rows, mode_rows, orbit_rows
 from eigenloop.report import Cell, Column, Missing
 from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
@@ -28,8 +29,8 @@ NOT_CLAIMED = (
         " first order."
     ),
     (
-        "A forecast is linear: it begins where the state is within a tenth of the fixed point, and"
-        " knows nothing of loops before that."
+        "A forecast is linear: it begins at the first state whose measured remainder costs less"
+        " than a loop, and knows nothing of loops before that."
     ),
     (
         "That a loop contracts does not make its output better; only a readout tells which loops"
@@ -72,7 +73,29 @@ def write_diagnosis(
     plane: Slice | None = None,
     document: dict[str, Any] | None = None,
 ) -> dict[str, str]:
-    """Write report.html, its tables and the JSON; everything is made before the first file is
+    """Write report.html, its tables and the JSON into a directory of their own.
+
+    Args: as of `save_diagnosis`.
+
+    Raises:
+        InputError: as for `OutputDirectory.held`.
+    """
+    with output_directory(directory).held():
+        return save_diagnosis(
+            found, directory, command=command, said=said, plane=plane, document=document
+        )
+
+
+def save_diagnosis(
+    found: Diagnosis,
+    directory: Path,
+    *,
+    command: str,
+    said: Sequence[str] = (),
+    plane: Slice | None = None,
+    document: dict[str, Any] | None = None,
+) -> dict[str, str]:
+    """The same into a directory that is held already; everything is made before the first file is
     written.
 
     Args:
@@ -85,18 +108,14 @@ def write_diagnosis(
 
     Returns:
         Paths by name.
-
-    Raises:
-        InputError: as for `OutputDirectory.held`.
     """
     html = report.render(diagnosis_page(found, command=command, said=said, plane=plane)).encode()
     text = json.dumps(document or found.as_dict(), allow_nan=False, indent=1).encode()
     tables = {"loops": loops_rows(found), "orbit": orbit_rows(found), "modes": mode_rows(found)}
-    with output_directory(directory).held():
-        for name, (header, rows) in tables.items():
-            save_table(directory / FILES[name], header, rows)
-        atomic_write(directory / FILES["json"], text)
-        atomic_write(directory / PAGE, html)
+    for name, (header, rows) in tables.items():
+        save_table(directory / FILES[name], header, rows)
+    atomic_write(directory / FILES["json"], text)
+    atomic_write(directory / PAGE, html)
     return {
         "report": str(directory / PAGE),
         **{name: str(directory / file) for name, file in FILES.items()},
@@ -138,62 +157,6 @@ def diagnosis_page(
         command=command,
         origin=report.Origin.here(None, ("eigenloop", "numpy", "scipy")),
     )
-
-
-def loops_rows(found: Diagnosis) -> tuple[tuple[str, ...], list[tuple]]:
-    """Header and rows of loops.csv: one for each tolerance."""
-    header = (
-        "tolerance",
-        "forecast",
-        "taken",
-        "bound",
-        "exit_loop",
-        "exit_step",
-        "exit_left",
-        "exit_predicted",
-    )
-    pairs = zip(found.needed or (), found.exits or (), strict=True)
-    return header, [
-        (n.tolerance, n.forecast, n.taken, n.bound, e.loop, e.step, e.left, e.predicted)
-        for n, e in pairs
-    ]
-
-
-def orbit_rows(found: Diagnosis) -> tuple[tuple[str, ...], list[tuple]]:
-    """Header and rows of orbit.csv: one for each loop."""
-    run = found.orbit
-    steps = [None, *map(float, run.steps)]
-    distance = (
-        found.orbit.distances(found.point.point).tolist()
-        if found.point.found
-        else [None] * len(steps)
-    )
-    readout = [] if found.readout is None else found.readout.tolist()
-    readout += [None] * (len(steps) - len(readout))
-    rows = [
-        (k, steps[k], distance[k], float(run.norms[k]), readout[k]) for k in range(len(run.states))
-    ]
-    return ("loop", "step", "distance", "norm", "readout"), rows
-
-
-def mode_rows(found: Diagnosis) -> tuple[tuple[str, ...], list[tuple]]:
-    """Header and rows of modes.csv."""
-    header = (
-        "re",
-        "im",
-        "modulus",
-        "kind",
-        "multiplicity",
-        "residual",
-        "condition",
-        "error",
-        "defective",
-    )
-    rows = []
-    for mode in found.modes:
-        plain = mode.as_dict()
-        rows.append((*plain["value"], *(plain[name] for name in header[2:])))
-    return header, rows
 
 
 def _loops(found: Diagnosis) -> report.Section:
@@ -246,23 +209,28 @@ def _loops(found: Diagnosis) -> report.Section:
                 )
             )
     if found.readout is not None:
-        best = int(np.argmin(found.readout))
-        body.append(
-            f"The readout is {found.readout[0]:.4g} before the first loop, {found.readout[-1]:.4g}"
-            f" after {len(found.readout) - 1}, and smallest, {found.readout[best]:.4g}, after"
-            f" {best}."
-        )
+        body.append(useful(found))
     return report.Section("Loops worth running", body)
+
+
+def useful(found: Diagnosis) -> str:
+    """What the readout says of the loops, in a sentence; there must be one."""
+    assert found.readout is not None
+    read, best = found.readout, int(np.argmin(found.readout))
+    return (
+        f"{found.reads} is {read[0]:.4g} before the first loop, {read[-1]:.4g} after"
+        f" {len(read) - 1}, and smallest, {read[best]:.4g}, after {best}."
+    )
 
 
 def _orbit(found: Diagnosis) -> report.Section:
     run, line = found.orbit, None
     distance = run.distances(found.point.point) if found.point.found else None
-    if found.needed is not None and distance is not None and found.linear is not None:
-        near = first_below(distance, 0.1)
-        if near is not None:
-            e = (run.states[near] - found.point.point) / run.scale
-            line = near, linear_distances(found.linear, e, loops=len(distance) - near, stop=1e-300)
+    region = found.region
+    if region is not None and distance is not None and found.linear is not None:
+        near = region.loop
+        e = (run.states[near] - found.point.point) / run.scale
+        line = near, linear_distances(found.linear, e, loops=len(distance) - near, stop=1e-300)
     light, dark = drawing.distances(distance, run.steps, line, scale_name="the state")
     point = found.point
     facts: list[tuple[str, Cell]] = [
@@ -270,6 +238,7 @@ def _orbit(found: Diagnosis) -> report.Section:
         ("reached by the loop", found.reached),
         ("residual", point.residual),
         ("estimated error", _cell(point.error, "not known")),
+        ("first state in the linear region", _region(found)),
     ]
     if found.rate is not None:
         turn = f", angle {found.rate.angle:.6g} ± {found.rate.angle_error:.1g}"
@@ -289,6 +258,17 @@ def _orbit(found: Diagnosis) -> report.Section:
         downloads=[FILES["orbit"]],
     )
     return report.Section("Orbit", [figure, report.Facts(facts)])
+
+
+def _region(found: Diagnosis) -> Cell:
+    """The loop, and the remainder that puts it there."""
+    region = found.region
+    if region is None:
+        return Missing(found.reasons.get("linear_region", "not measured"))
+    return (
+        f"loop {region.loop}, {region.distance:.2g} from x*: what is not linear is"
+        f" {region.remainder:.1e} of J h there, and up to {region.allowed:.1e} costs no loop"
+    )
 
 
 def _modes(found: Diagnosis) -> report.Section:

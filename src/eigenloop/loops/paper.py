@@ -9,6 +9,7 @@ The trained model computes the first; who differentiates the second finds that a
 "diverges".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eigenloop.loops.cases import normalized_map, whole_state_map
-from eigenloop.loops.diagnosis import Diagnosis, diagnose
+from eigenloop.loops.diagnosis import TOLERANCES, Diagnosis, diagnose
 from eigenloop.loops.modes import spectrum
 from eigenloop.numerics.power import loops_needed, normalize
 from eigenloop.numerics.spectrum import (
@@ -87,12 +88,21 @@ class PaperCase:
         }
 
 
-def paper_case(gamma: float, *, loops: int = 64, seed: int = 0) -> PaperCase:
+def paper_case(
+    gamma: float,
+    *,
+    loops: int = 64,
+    tolerances: Sequence[float] = TOLERANCES,
+    lyapunov: tuple[int, int | None] | None = None,
+    seed: int = 0,
+) -> PaperCase:
     """Diagnose the paper's loop with A B = gamma I, d = 16, n = 32 and its Task 2 spectrum.
 
     Args:
         gamma: above 0.
         loops: K.
+        tolerances: as for `diagnose`.
+        lyapunov: as for `diagnose`.
         seed: of the data's rotation and of the start.
 
     Raises:
@@ -112,7 +122,13 @@ def paper_case(gamma: float, *, loops: int = 64, seed: int = 0) -> PaperCase:
     gram = columns @ columns.T
     leader = np.linalg.eigh(gram)[1][:, -1]
     q = normalize(rng.standard_normal(eigenvalues.size))
-    found = diagnose(normalized_map(np.eye(q.size) + gamma * gram, q), loops=loops, seed=seed)
+    found = diagnose(
+        normalized_map(np.eye(q.size) + gamma * gram, q),
+        loops=loops,
+        tolerances=tolerances,
+        lyapunov=lyapunov,
+        seed=seed,
+    )
     whole = whole_state_map(np.eye(q.size), gamma * np.eye(q.size), columns, leader)
     radius = spectrum(whole.at(whole.start), seed=seed).radius
     mu = 1 + gamma * eigenvalues

@@ -3,7 +3,7 @@
 q -> N((I + A S B) q),   rate |mu_1| at the fixed point, beside the loops L that it was trained with
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eigenloop.loops.cases import linear_map, normalized_map
-from eigenloop.loops.diagnosis import Diagnosis, diagnose
+from eigenloop.loops.diagnosis import TOLERANCES, Diagnosis, diagnose
 from eigenloop.system.errors import InputError
 
 REACHED = 1e-2
@@ -82,6 +82,8 @@ def snapshots(
     loops: int,
     norm: bool,
     trained_loops: int,
+    tolerances: Sequence[float] = TOLERANCES,
+    lyapunov: tuple[int, int | None] | None = None,
     seed: int = 0,
 ) -> Snapshots:
     """Diagnose the loop at every snapshot, from the same query on the same data.
@@ -92,6 +94,8 @@ def snapshots(
         loops: K.
         norm: with the normalisation; without it the map is linear.
         trained_loops: L.
+        tolerances: as for `diagnose`.
+        lyapunov: as for `diagnose`.
         seed: of random vectors.
 
     Raises:
@@ -112,7 +116,13 @@ def snapshots(
         raise InputError("there is no snapshot to diagnose")
     make = normalized_map if norm else linear_map
     found = {
-        step: diagnose(make(matrices[step], query), loops=loops, seed=seed)
+        step: diagnose(
+            make(matrices[step], query),
+            loops=loops,
+            tolerances=tolerances,
+            lyapunov=lyapunov,
+            seed=seed,
+        )
         for step in sorted(matrices)
     }
     return Snapshots(found=found, trained_loops=trained_loops)

@@ -68,7 +68,7 @@ class LoopedBlock:
         arguments, named = seen["arguments"], seen["named"]
         first = arguments[0] if arguments else named.pop("hidden_states")
         self.start: Float[np.ndarray, "n d"] = first[0].detach().double().cpu().numpy()
-        self._rest, self._named = _in_float64(arguments[1:]), _in_float64(named)
+        self._rest, self._named = in_float64(arguments[1:]), in_float64(named)
         self._device, layout = model.device, model.stack.layout
         self._post = layout.placement_in(model.stack.weights.config) == "post"
         self._output, self._norm, self._attention = layout.output, layout.norm, part == "attention"
@@ -147,12 +147,12 @@ class LoopedBlock:
         return float(np.linalg.norm(high + low - 2 * middle) / np.linalg.norm(middle))
 
 
-def _in_float64(value: Any) -> Any:
+def in_float64(value: Any) -> Any:
     """Every floating tensor in plain containers made float64."""
     if isinstance(value, dict):
-        return {name: _in_float64(each) for name, each in value.items()}
+        return {name: in_float64(each) for name, each in value.items()}
     if isinstance(value, tuple | list):
-        return tuple(_in_float64(each) for each in value)
+        return tuple(in_float64(each) for each in value)
     if hasattr(value, "is_floating_point"):
         value = value.detach()
         return value.double() if value.is_floating_point() else value

@@ -30,6 +30,7 @@ from eigenloop.lens.loops.coordinates import deviation_coordinates, mean_coordin
 from eigenloop.lens.loops.rates import Prediction, Timescale, predictions, timescale
 from eigenloop.lens.loops.result import Loops
 from eigenloop.lens.model.loaded import Model, quiet
+from eigenloop.lens.model.whole import Whole
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.numerics.statistics import WINDOW
 from eigenloop.system.errors import InputError
@@ -238,7 +239,7 @@ def _above_the_point(
 
 
 def tokens_of(
-    model: Model, text: "Path | str | Sequence[int]"
+    model: Model | Whole, text: "Path | str | Sequence[int]"
 ) -> tuple[Int[np.ndarray, " n"], list[str]]:
     """Ids of one sequence, no longer than the context."""
     from eigenloop.lens.text.texts import passages

@@ -2,6 +2,7 @@
 
 layer N       the states of all tokens of a text, through block N; masks and positions are context
 albert whole  the same through one group of layers, which the model applies again and again
+others        hrm_text, perceiver, funnel, esmfold2: see `own`
 """
 
 from collections.abc import Sequence
@@ -12,26 +13,10 @@ import numpy as np
 
 from eigenloop.lens.loops.block import LoopedBlock
 from eigenloop.lens.loops.looped import tokens_of
-from eigenloop.lens.model.loaded import load
+from eigenloop.lens.loops.own import own_loop
+from eigenloop.lens.model.loaded import Model, load
 from eigenloop.loops import LoopedMap
 from eigenloop.system.errors import InputError
-
-OTHERWISE = {
-    **dict.fromkeys(
-        ("hrm_text", "perceiver", "esmfold2", "funnel"),
-        "it loops by itself in a way that is not read here: write its loop as a step function"
-        " (FILE.py:STEP)",
-    ),
-    "esm": (
-        "ESMFold recycles through a distogram's bins, which is piecewise constant: it has no"
-        " derivative"
-    ),
-    "zamba2": (
-        "its shared block sits between layers of their own: one pass is no map applied again and"
-        " again"
-    ),
-}
-"""Models that loop, or seem to, and why their own loop is not taken."""
 
 
 def looped_map(
@@ -47,7 +32,8 @@ def looped_map(
     Args:
         model: as for `load`.
         text: a file (a Path), a text, or token ids; it decides the start and the number of tokens.
-        layer: index of the block; None for the model's own loop (albert).
+        layer: index of the block; None for the model's own loop (albert, hrm_text, perceiver,
+            esmfold2, funnel where one layer is repeated).
         tokenizer: for a model that the caller holds.
         device: as for `load`.
 
@@ -59,13 +45,15 @@ def looped_map(
     """
     import torch
 
+    if not isinstance(model, Model):
+        own = own_loop(model, text, layer=layer, tokenizer=tokenizer, device=device)
+        if own is not None:
+            return own
     loaded = load(model, tokenizer=tokenizer, device=device)
     if layer is None and loaded.model_type != "albert":
-        why = OTHERWISE.get(
-            loaded.model_type, "its layers have weights of their own, so it loops nothing by itself"
-        )
         raise InputError(
-            f"{loaded.source} ({loaded.model_type}): {why}; loop one of its layers with --layer N"
+            f"{loaded.source} ({loaded.model_type}): its layers have weights of their own, so it"
+            " loops nothing by itself; loop one of its layers with --layer N"
         )
     count = len(loaded.blocks)
     if layer is not None and not 0 <= layer < count:

@@ -110,18 +110,12 @@ class Model:
         Yields:
             The trunk.
         """
-        import torch
-
-        before = [(part, part.training) for part in self.module.modules()]
         attention = attention_of(self.module)
         try:
-            self.module.eval()
             force_eager(self.module)
-            with torch.no_grad():
+            with evaluating(self.module):
                 yield self.trunk
         finally:
-            for part, training in before:
-                part.training = training
             if attention != "eager":
                 self.module.set_attn_implementation(attention)
 
@@ -175,14 +169,14 @@ model.safetensors, or a name on the Hugging Face hub
             " model"
         )
     stored = files.stored()
-    _require_torch()
-    place, notes = _device(device), []
+    require_torch()
+    place, notes = device_named(device), []
     module = _from_pretrained(str(model), files, "float64" if stored == ("float64",) else "float32")
     if any(kind in HALVES for kind in stored):
         kinds = " and ".join(kind for kind in stored if kind in HALVES)
         notes.append(f"weights are stored as {kinds} and were converted to float32 once")
     if tokenizer is None:
-        tokenizer, missing = _tokenizer(str(model))
+        tokenizer, missing = tokenizer_of(str(model))
         notes += [missing] if missing and hasattr(module.config, "vocab_size") else []
     module = module.to(place).eval().requires_grad_(False)
     force_eager(module)
@@ -244,6 +238,21 @@ def lengthened(model: Model, loops: int) -> Iterator[Model]:
             setattr(config, name, trained)
 
 
+@contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """Evaluation mode and no gradients; each part is put back as it was, also after an error."""
+    import torch
+
+    before = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in before:
+            part.training = training
+
+
 def attention_of(module: Any) -> str:
     """The attention implementation that a module of transformers runs with."""
     return str(module.config._attn_implementation)
@@ -290,7 +299,7 @@ def _held(stack: Stack, tokenizer: Any, device: str, layout: Layout | None) -> M
         module = copy.deepcopy(module).float()
         notes.append(f"the model is held in {kind} and was copied to float32 once")
     place = str(next(module.parameters()).device)
-    if device != "auto" and _device(device) != place:
+    if device != "auto" and device_named(device) != place:
         raise InputError(
             f"the model is on {place}, not on {device}; move it with .to({device!r}) first"
         )
@@ -313,7 +322,12 @@ def _is_known(stack: Stack) -> bool:
         return False
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
+    """Refuse to go on where torch or transformers is missing.
+
+    Raises:
+        InputError: which one.
+    """
     try:
         import torch  # noqa: F401
         import transformers  # noqa: F401
@@ -323,8 +337,15 @@ def _require_torch() -> None:
         ) from None
 
 
-def _device(device: str) -> str:
-    """The full name of a device that is there."""
+def device_named(device: str) -> str:
+    """The full name of a device that is there.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+
+    Raises:
+        InputError: it is not there.
+    """
     import torch
 
     if device == "auto":
@@ -356,7 +377,7 @@ def _from_pretrained(name: str, stack: Stack, dtype: str) -> Any:
             _require_shapes(name, kind, stack.weights)
         try:
             loaded, about = kind.from_pretrained(
-                **_where(name),
+                **where(name),
                 attn_implementation="eager",
                 dtype=getattr(torch, dtype),
                 trust_remote_code=False,
@@ -391,7 +412,7 @@ def _require_shapes(name: str, kind: Any, weights: Weights) -> None:
     import transformers
 
     try:
-        config = transformers.AutoConfig.from_pretrained(**_where(name), trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(**where(name), trust_remote_code=False)
         with torch.device("meta"):
             empty = kind.from_config(config) if kind is transformers.AutoModel else kind(config)
     except Exception:  # whatever it is, loading says it
@@ -407,7 +428,7 @@ def _require_shapes(name: str, kind: Any, weights: Weights) -> None:
                 )
 
 
-def _where(name: str) -> dict[str, Any]:
+def where(name: str) -> dict[str, Any]:
     """A directory that is there by its full path, and nothing of it asked of the hub; else a hub
     name.
     """
@@ -417,14 +438,14 @@ def _where(name: str) -> dict[str, Any]:
     return {"pretrained_model_name_or_path": str(path.resolve()), "local_files_only": True}
 
 
-def _tokenizer(name: str) -> tuple[Any, str]:
+def tokenizer_of(name: str) -> tuple[Any, str]:
     """The tokenizer, or None and why."""
     import transformers
 
     with quiet():
         try:
             found = transformers.AutoTokenizer.from_pretrained(
-                **_where(name), trust_remote_code=False
+                **where(name), trust_remote_code=False
             )
         except Exception as error:  # tokenizers raise errors of several libraries
             return (

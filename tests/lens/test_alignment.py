@@ -14,7 +14,17 @@ import pytest
 from small_models import CONFIGS, build
 from words import sentences, tokenizer
 
-from eigenloop.lens import SAMPLE, Alignment, align, alignment, circuits, load, states
+from eigenloop.lens import (
+    SAMPLE,
+    Alignment,
+    align,
+    alignment,
+    circuits,
+    encode,
+    load,
+    passages,
+    states,
+)
 from eigenloop.lens.model.loaded import randomised
 from eigenloop.lens.text.controls import CONTROLS
 from eigenloop.lens.text.estimates import ALIKE, STATISTICS
@@ -337,3 +347,12 @@ def test_the_rule_in_the_docs_is_the_one_measured(minilm):
             assert layer["participation"].value == pytest.approx(float(cells[6]), abs=0.6)
             assert ", ".join(verdict.failed) == cells[7].strip()
     assert minilm.headline.says == "no"
+
+
+def test_special_tokens_count_where_the_encoded_text_counts_them():
+    loaded, text = model("bert"), sentences(9)
+    counted = alignment(loaded, encode(loaded, passages(text), special=True), **QUICK)
+    found = alignment(loaded, text, **QUICK)
+    assert counted.tokens == found.tokens + 2 * 9
+    assert counted.passages == found.passages == 9
+    assert counted.text == found.text == "the passages"

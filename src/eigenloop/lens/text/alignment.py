@@ -23,8 +23,9 @@ with something taken out have none. See `eigenloop.lens.text.gain`, `eigenloop.l
 was worked out here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,10 @@ said.
 
 def alignment(
     model: Any,
-    text: Path | str | Sequence[str] | Passages,
+    text: Path | str | Sequence[str] | Passages | Encoded,
     *,
     rule: str = "consensus",
     layers: str | Sequence[int] = "all",
-    special: bool = False,
     loops: int | None = None,
     copy: Any = None,
     seed: int = 0,
@@ -85,11 +85,11 @@ def alignment(
     Args:
         model: as for `Subject.of`; how it runs (its tokenizer, its device, a layout) is said there,
             or to `load`.
-        text: a file (a Path), a text (a str), or passages; what intervals resample.
+        text: a file (a Path), a text (a str), or passages, which are what intervals resample; or
+            what `encode` made of them, where special tokens ([CLS], [SEP], ...) are to be counted.
         rule: which mode leads: "modulus", "consensus" or "layernorm".
         layers: which blocks: "all", "late", "0,3-5", or numbers. Other layers as a null are those
             chosen.
-        special: count special tokens ([CLS], [SEP], ...); they are in the input in any case.
         loops: of a model with one shared block, how many loops the tokens are followed for: at
             least the K that it was trained with, by default 2 K. Those beyond K are told beside;
             the headline does not read them.
@@ -109,75 +109,41 @@ def alignment(
     for name, value in (("resamples", resamples), ("draws", draws)):
         if value < 99:
             raise InputError(f"{name} is {value}; it must be at least 99")
-    found = passages(text)
+    given = text if isinstance(text, Encoded) else passages(text)
     subject = Subject.of(model)
     loaded = subject.model
     chosen = chosen_layers(layers, len(loaded.stack.blocks))
     trained = len(loaded.stack.schedule)
     followed = _followed(loaded, loops)
-    encoded = encode(loaded, found, special=special)
+    encoded = given if isinstance(given, Encoded) else encode(loaded, given)
     if encoded.passages < 2:
         hint = "; give a file as Path(...)" if isinstance(text, str) else ""
         raise InputError(
-            f"{found.source} has {encoded.passages} passage; intervals need at least 2{hint}"
+            f"{encoded.source} has {encoded.passages} passage; intervals need at least 2{hint}"
         )
-    null = (
-        randomised(loaded, seed=seed)
-        if copy is None
-        else load(copy, tokenizer=loaded.tokenizer, device=subject.device)
+    null = _random_copy(subject, copy, seed)
+    look = _Look(
+        encoded=encoded,
+        weights=resampled(encoded.passages, seed=seed, resamples=resamples),
+        chosen=chosen,
+        rule=rule,
+        seed=seed,
+        progress=progress,
     )
-    if null.stack.schedule != loaded.stack.schedule or null.stack.width != loaded.stack.width:
-        raise InputError(
-            f"{null.source} is no copy of {loaded.source}: its layers or its width differ"
-        )
-    weights = resampled(encoded.passages, seed=seed, resamples=resamples)
-
-    def measured(which: Subject, runs: Model, words: str, **options: Any) -> list[Measured]:
-        return measure(
-            {block: which.layer(block) for block in chosen},
-            runs.stack.schedule,
-            _streamed(runs, encoded, words, progress),
-            weights,
-            rule=rule,
-            seed=seed,
-            progress=_about(words, progress),
-            **options,
-        )
-
-    with ExitStack() as longer:
-        runs, runs_null = loaded, null
-        if followed > trained:
-            runs, runs_null = (
-                longer.enter_context(lengthened(each, followed)) for each in (loaded, null)
-            )
-        real = measured(subject, runs, "model", draws=draws)
-        baseline = measured(Subject.of(null), runs_null, "random weights", heads=False, own=False)
-        for name, without in CONTROLS.items():
-            with without(runs):
-                _control(
-                    real, name, _streamed(runs, encoded, name.replace("_", " "), progress), weights
-                )
-    remarks = [*loaded.notes, *encoded.notes]
-    if len(chosen) < len(loaded.stack.blocks):
-        remarks.append(
-            f"only {len(chosen)} of {len(loaded.stack.blocks)} blocks were looked at, also as other"
-            " layers"
-        )
-    if len(chosen) == 1:
-        remarks.append("there is one block, so there are no other layers to compare it with")
+    real, baseline = _with_nulls(look, subject, null, followed, draws=draws)
     return assembled(
         real,
         baseline,
         trained=trained if followed > trained else None,
         source=loaded.source,
-        text=found.source,
+        text=encoded.source,
         rule=rule,
         seed=seed,
         passages=encoded.passages,
         tokens=encoded.tokens,
         resamples=resamples,
         draws=draws,
-        remarks=remarks,
+        remarks=[*loaded.notes, *encoded.notes, *_remarks(chosen, len(loaded.stack.blocks))],
         blocks=len(loaded.stack.blocks),
     )
 
@@ -230,6 +196,90 @@ def align(
     )
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Look:
+    """What the model and its random copy are measured with.
+
+    Args:
+        encoded: the text.
+        weights: of its passages, by bootstrap sample.
+        chosen: the blocks.
+        rule: which mode leads.
+        seed: of everything random.
+        progress: told the work in hand.
+    """
+
+    encoded: Encoded
+    weights: np.ndarray
+    chosen: Sequence[int]
+    rule: str
+    seed: int
+    progress: Progress
+
+    def measured(self, which: Subject, runs: Model, words: str, **options: Any) -> list[Measured]:
+        """The layers of a model, run as it is or longer than it was trained."""
+        return measure(
+            {block: which.layer(block) for block in self.chosen},
+            runs.stack.schedule,
+            self.streamed(runs, words),
+            self.weights,
+            rule=self.rule,
+            seed=self.seed,
+            progress=_about(words, self.progress),
+            **options,
+        )
+
+    def streamed(self, runs: Model, words: str) -> Run:
+        """What gives the states of the text in a model to a visitor."""
+        told = _about(words, self.progress)
+        return lambda visit: stream(runs, self.encoded.batches, visit, progress=told)
+
+
+def _with_nulls(
+    look: _Look, subject: Subject, null: Model, followed: int, *, draws: int
+) -> tuple[list[Measured], list[Measured]]:
+    """The layers of the model, with what its runs that leave something out give, and those of its
+    random copy, both followed through as many layers.
+    """
+    with ExitStack() as longer:
+        runs, runs_null = subject.model, null
+        if followed > len(runs.stack.schedule):
+            runs, runs_null = (
+                longer.enter_context(lengthened(each, followed)) for each in (runs, runs_null)
+            )
+        real = look.measured(subject, runs, "model", draws=draws)
+        baseline = look.measured(
+            Subject.of(null), runs_null, "random weights", heads=False, own=False
+        )
+        for name, without in CONTROLS.items():
+            with without(runs):
+                _control(real, name, look.streamed(runs, name.replace("_", " ")), look.weights)
+    return real, baseline
+
+
+def _random_copy(subject: Subject, copy: Any, seed: int) -> Model:
+    """The model that the null random_init looks at: one that is given, or one drawn."""
+    loaded = subject.model
+    null = (
+        randomised(loaded, seed=seed)
+        if copy is None
+        else load(copy, tokenizer=loaded.tokenizer, device=subject.device)
+    )
+    if null.stack.schedule != loaded.stack.schedule or null.stack.width != loaded.stack.width:
+        raise InputError(
+            f"{null.source} is no copy of {loaded.source}: its layers or its width differ"
+        )
+    return null
+
+
+def _remarks(chosen: Sequence[int], blocks: int) -> Iterator[str]:
+    """What the choice of blocks means for the null of other layers."""
+    if len(chosen) < blocks:
+        yield f"only {len(chosen)} of {blocks} blocks were looked at, also as other layers"
+    if len(chosen) == 1:
+        yield "there is one block, so there are no other layers to compare it with"
+
+
 def _followed(model: Model, loops: int | None) -> int:
     """How many layers, or loops of the one shared block, the tokens are followed through."""
     stack = model.stack
@@ -249,11 +299,6 @@ def _followed(model: Model, loops: int | None) -> int:
             f" {trained}"
         )
     return loops
-
-
-def _streamed(model: Model, encoded: Encoded, words: str, progress: Progress) -> Run:
-    told = _about(words, progress)
-    return lambda visit: stream(model, encoded.batches, visit, progress=told)
 
 
 def _about(words: str, progress: Progress) -> Progress:

@@ -1,4 +1,4 @@
-"""Numbers of each layer and head to estimates: intervals, nulls, and p-values adjusted over families."""
+"""Numbers of layers and heads to estimates: intervals, nulls, p-values adjusted over families."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -84,12 +84,14 @@ class Encoded:
             the text.
         tokens: how many tokens are counted.
         notes: what was split, left out or excluded, in sentences.
+        source: the file, or what the caller gave.
     """
 
     batches: tuple[Batch, ...]
     passages: int
     tokens: int
     notes: tuple[str, ...]
+    source: str = "the text"
 
 
 def sentences(text: str) -> tuple[str, ...]:
@@ -201,6 +203,7 @@ def encode(model: Model, text: Passages, *, special: bool = False) -> Encoded:
         passages=number,
         tokens=sum(int(counted.sum()) for *_, counted in rows),
         notes=tuple(notes),
+        source=text.source,
     )
 
 

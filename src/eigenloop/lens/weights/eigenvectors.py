@@ -1,4 +1,4 @@
-"""Eigenvectors of a known eigenvalue, by inverse iteration, and of the null space (NumPy, SciPy)."""
+"""Eigenvectors of a known eigenvalue, by inverse iteration, and of the null space (float64)."""
 
 from functools import cache
 

@@ -28,7 +28,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from eigenloop.lab.training import TrainConfig
 from eigenloop.numerics.power import power_method, predicted_sines, sine_bounds
 from eigenloop.numerics.spectrum import symmetric_with_spectrum, unit_columns_with_spectrum
-from eigenloop.predict import estimator, prediction
+from eigenloop.predict import estimator, prediction, targets
 from eigenloop.predict.estimator import (
     Blocks,
     LoopedPCA,
@@ -536,7 +536,7 @@ def test_looped_pca_has_the_attributes_of_pca(kind: str, monkeypatch: pytest.Mon
 def test_sparse_rows_are_treated_as_dense_ones(
     center: bool, normalize: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction, "BLOCK", 8)  # several blocks
+    monkeypatch.setattr(targets, "BLOCK", 8)  # several blocks
     exact(monkeypatch, 4)
     rows = np.random.default_rng(2).poisson(0.7, (30, 4)) * [3.0, 1, 1, 1]
     rows[4] = 0

@@ -40,7 +40,7 @@ INSIDE = {
     ),
     "predict": (
         {"sheets"},
-        {"files", "headers", "doubts"},
+        {"files", "headers", "doubts", "targets"},
         {"arrays"},
         {"dialects"},
         {"tables", "prediction"},

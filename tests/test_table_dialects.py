@@ -19,8 +19,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
 from eigenloop.predict.doubts import warnings
-from eigenloop.predict.prediction import Target
 from eigenloop.predict.tables import Reading, Table, read_table
+from eigenloop.predict.targets import Target
 from eigenloop.system.errors import InputError
 
 RNG = np.random.default_rng(0)

@@ -208,8 +208,8 @@ def train(
 
 def _unit_rows(source: str, how: "Reading") -> tuple[Any, list[tuple[str, str]]]:
     """The rows of a table at unit length, and what is to be said of how it was read."""
-    from eigenloop.predict.prediction import treated
     from eigenloop.predict.tables import read_table
+    from eigenloop.predict.targets import treated
     from eigenloop.system.errors import InputError
 
     table = read_table(source, how)

@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "estimator": "LoopedPCA",
-        "prediction": "Blocks Prediction Target predict",
+        "prediction": "Blocks Prediction predict",
         "recipes": "blocks_of_run cached_blocks train_blocks",
+        "targets": "Target",
         "tables": "Reading Table read_table",
     },
 )

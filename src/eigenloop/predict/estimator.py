@@ -24,8 +24,6 @@ from eigenloop.predict.prediction import (
     PLATEAU_REASON,
     Blocks,
     Prediction,
-    Target,
-    Treatment,
     check_settings,
     predict,
 )
@@ -36,6 +34,7 @@ from eigenloop.predict.recipes import (
     train_blocks,
     training_recipe,
 )
+from eigenloop.predict.targets import Target, Treatment
 
 __all__ = [
     "ORIENTATION",

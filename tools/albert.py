@@ -163,7 +163,7 @@ def checkpoint(weights: Mapping[str, np.ndarray], directory: Path) -> Any:
     import torch
     from transformers import AlbertConfig, AlbertModel
 
-    from eigenloop.lens.model.loaded import quiet
+    from eigenloop.lens.model.pretrained import quiet
 
     config = AlbertConfig(
         vocab_size=178,

@@ -14,7 +14,7 @@ from words import tokenizer
 
 from eigenloop import lens
 from eigenloop.cli import main
-from eigenloop.lens.model.loaded import quiet
+from eigenloop.lens.model.pretrained import quiet
 from eigenloop.loops import diagnose
 from eigenloop.system.errors import InputError
 

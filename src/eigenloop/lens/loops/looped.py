@@ -29,7 +29,8 @@ from eigenloop.lens.loops.contraction import Attractor, attractor
 from eigenloop.lens.loops.coordinates import deviation_coordinates, mean_coordinates, turn
 from eigenloop.lens.loops.rates import Prediction, Timescale, predictions, timescale
 from eigenloop.lens.loops.result import Loops
-from eigenloop.lens.model.loaded import Model, quiet
+from eigenloop.lens.model.loaded import Model
+from eigenloop.lens.model.pretrained import quiet
 from eigenloop.lens.model.whole import Whole
 from eigenloop.lens.weights.subject import Subject
 from eigenloop.numerics.statistics import WINDOW

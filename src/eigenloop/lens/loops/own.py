@@ -19,7 +19,8 @@ from typing import Any
 from eigenloop.lens.loops.block import in_float64
 from eigenloop.lens.loops.looped import tokens_of
 from eigenloop.lens.model.checkpoint import open_weights
-from eigenloop.lens.model.loaded import evaluating, quiet
+from eigenloop.lens.model.loaded import evaluating
+from eigenloop.lens.model.pretrained import quiet
 from eigenloop.lens.model.whole import Whole, whole
 from eigenloop.loops import LoopedMap
 from eigenloop.system.errors import InputError

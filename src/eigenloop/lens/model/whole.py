@@ -9,14 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eigenloop.lens.model.checkpoint import Weights
-from eigenloop.lens.model.loaded import (
-    HALVES,
-    device_named,
-    quiet,
-    require_torch,
-    tokenizer_of,
-    where,
-)
+from eigenloop.lens.model.loaded import HALVES, device_named, require_torch
+from eigenloop.lens.model.pretrained import quiet, tokenizer_of, where
 from eigenloop.system.errors import InputError, reason
 
 

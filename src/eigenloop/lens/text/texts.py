@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
-from eigenloop.lens.model.loaded import Model, quiet
+from eigenloop.lens.model.loaded import Model
+from eigenloop.lens.model.pretrained import quiet
 from eigenloop.system.errors import InputError
 
 LARGEST = 64 * 2**20

@@ -9,10 +9,17 @@ import numpy as np
 from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot, every, within
 from eigenloop.numerics.power import contraction_factor, normalize, predicted_sines, sine_bounds
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.theory.claims.certificates import (
+    ROUNDING,
+    TEST_LOOPS,
+    bounds_kept,
+    curves_of_run,
+    numbers_of_run,
+    within_bounds,
+)
 from eigenloop.theory.claims.lemmas import oracle
 from eigenloop.theory.claims.tested import (
     Parts,
-    Tested,
     by_sgd,
     full_rank,
     in_distribution,
@@ -30,9 +37,6 @@ from eigenloop.theory.population import LayerwiseLinear
 
 ledger = Ledger("arXiv 2606.00605")
 
-TEST_LOOPS = 50
-ROUNDING = 1e-12
-"""What fifty loops and the eigenvectors of S may add to a sine, absolute."""
 IDENTITY = "for exactly scalar weights, where it is arithmetic of Eq. (D.1)"
 
 
@@ -44,7 +48,7 @@ IDENTITY = "for exactly scalar weights, where it is arithmetic of Eq. (D.1)"
     provenance="reconstructed",
 )
 def boundsin_distribution(effort: Effort) -> Finding:
-    return _bounds([in_distribution(effort.generator(5), effort.pick(100, 500))])
+    return bounds_kept([in_distribution(effort.generator(5), effort.pick(100, 500))])
 
 
 @ledger.claim(
@@ -55,7 +59,7 @@ def boundsin_distribution(effort: Effort) -> Finding:
     provenance="reconstructed",
 )
 def boundsout_of_distribution(effort: Effort) -> Finding:
-    return _bounds(list(out_of_distribution(effort.generator(6), effort.pick(30, 200))))
+    return bounds_kept(list(out_of_distribution(effort.generator(6), effort.pick(30, 200))))
 
 
 @ledger.claim(
@@ -87,12 +91,12 @@ def trained_layerwise(effort: Effort) -> Finding:
         " at all",
         "",
         {
-            **_told(steps, model.gamma, found, plain),
+            **numbers_of_run(steps, model.gamma, found, plain),
             "under the widened bound at every loop": under,
             "where the widened bound is below 1 at the end": int((wide[-1] < 1).sum()),
             "first order, median": float(np.median(parts.first)),
         },
-        _curves(found, plain, float(np.median(parts.first)), "first order"),
+        curves_of_run(found, plain, float(np.median(parts.first)), "first order"),
     )
 
 
@@ -192,7 +196,7 @@ def bounds_end_to_end(effort: Effort) -> Finding:
     for time in times:
         i = nearest(path, time)
         counts.append(
-            sum(_within_bounds(some, float(path.a[i]), float(path.b[i]))[0] for some in tested)
+            sum(within_bounds(some, float(path.a[i]), float(path.b[i]))[0] for some in tested)
         )
     return every(
         sum(counts),
@@ -240,12 +244,12 @@ def trained_end_to_end(effort: Effort) -> Finding:
         " theorem's bound at the last loop",
         "",
         {
-            **_told(steps, model.gamma, found, plain),
+            **numbers_of_run(steps, model.gamma, found, plain),
             "at their eigenvector": int(near.sum()),
             "settled": int(settled.sum()),
             "first order, median": float(np.median(Parts.of(model, some).first)),
         },
-        _curves(found, plain, float(np.median(limit)), "eigenvector"),
+        curves_of_run(found, plain, float(np.median(limit)), "eigenvector"),
     )
 
 
@@ -364,63 +368,4 @@ def slower_without_ln(effort: Effort) -> Finding:
             "smallest difference of the factors": float(min(gaps)),
             "median difference": float(np.median(gaps)),
         },
-    )
-
-
-def _bounds(tested: list[Tested]) -> Finding:
-    path = long_run(SINGLE, learning_rate=RATE, steps=1e6)
-    a, b = float(path.a[-1]), float(path.b[-1])
-    found = [_within_bounds(some, a, b) for some in tested]
-    return every(
-        sum(passed for passed, _ in found),
-        sum(len(some.values) for some in tested),
-        justification="an inequality at every loop of the full model; 1e-12 for rounding",
-        numbers={
-            "loops": TEST_LOOPS,
-            "gamma after 10^6 steps": a * b,
-            "upper bound over sine at loop 10": float(
-                np.median(np.concatenate([slack for _, slack in found]))
-            ),
-        },
-    )
-
-
-def _within_bounds(some: Tested, a: float, b: float) -> tuple[int, np.ndarray]:
-    """How many samples of the full model keep to both bounds at every loop; and each one's slack
-    at loop 10.
-    """
-    found = sines(some, oracle.states(*weights(some, a, b), some.samples, loops=TEST_LOOPS))
-    passed, slack = 0, []
-    for (values, c, _), sine in zip(some, found.T, strict=True):
-        low, high = sine_bounds(values, c, loops=TEST_LOOPS, gamma=a * b)
-        passed += bool(np.all(low <= sine + ROUNDING) and np.all(sine <= high + ROUNDING))
-        slack.append(float(high[10] / max(sine[10], ROUNDING)))
-    return passed, np.array(slack)
-
-
-def _told(steps: int, gamma: float, found: np.ndarray, plain: np.ndarray) -> dict[str, float]:
-    """What both say of their run."""
-    return {
-        "steps of SGD at 0.1, batch 128, seed 0": steps,
-        "gamma": gamma,
-        "samples": found.shape[1],
-        f"above the theorem's bound at loop {len(found) - 1}": int((found[-1] > plain[-1]).sum()),
-        "median sine at the end": float(np.median(found[-1])),
-        "first loop above the theorem's bound, median": float(
-            np.median(np.argmax(found > plain + ROUNDING, axis=0))
-        ),
-    }
-
-
-def _curves(found: np.ndarray, plain: np.ndarray, level: float, name: str) -> Plot:
-    loops = np.arange(len(found))
-    return Plot(
-        [
-            Curve("median sine", loops, np.median(found, axis=1)),
-            Curve("bound of the theorem", loops, np.median(plain, axis=1)),
-            Curve(name, loops, np.full(len(loops), level)),
-        ],
-        "loop",
-        "sine",
-        xscale="linear",
     )

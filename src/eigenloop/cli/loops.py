@@ -181,13 +181,13 @@ def _how(count: int, tolerance: str | None, exponents: str | None, seed: int) ->
         how["tolerances"] = numbers("tolerance", tolerance, float, example="1e-2,1e-4")
         check_tolerances(how["tolerances"])
     if exponents is not None:
-        asked = numbers("exponents", exponents, int, example="4 or 4,1000")
-        if len(asked) > 2:
+        first, *rest = numbers("exponents", exponents, int, example="4 or 4,1000")
+        if len(rest) > 1:
             raise InputError(
                 f"--exponents is {exponents!r}; give how many, and the loops they are counted over"
                 " if you like, e.g. 4 or 4,1000"
             )
-        how["lyapunov"] = (asked[0], asked[1] if len(asked) > 1 else None)
+        how["lyapunov"] = (first, rest[0] if rest else None)
     return how
 
 

@@ -149,6 +149,7 @@ def test_an_adapter_alone(models, tmp_path, capsys):
         "edits.csv",
         "prompts.csv",
         "report.html",
+        "retrieval.csv",
         "steer.json",
     ]
     checks = json.loads(text)["checks"]

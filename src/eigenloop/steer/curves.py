@@ -37,6 +37,7 @@ def curve_figure(
         yscale: "linear" or "log".
         downloads: files with the same numbers.
     """
+    lines = _lines(evidence, x, y)
 
     def draw(axes: Any) -> None:
         axes.set(
@@ -44,7 +45,17 @@ def curve_figure(
             ylabel=report.mathtext(ylabel),
             yscale=yscale,
         )
-        _draw(axes, evidence, x, y)
+        for index, (name, across, up) in enumerate(lines):
+            style: dict[str, Any] = {
+                "color": COLOURS[index],
+                "marker": MARKERS[index],
+                "markersize": 4.5,
+            }
+            axes.plot(across, up[:, 0], linestyle=DASHES[index], label=name, **style)
+            axes.fill_between(
+                across, up[:, 1], up[:, 2], color=COLOURS[index], alpha=0.18, linewidth=0
+            )
+        label_logarithms(axes)
 
     light, dark = both_looks(draw, SIZE)
     caption = f"{ylabel[0].upper()}{ylabel[1:]} against {xlabel}"
@@ -72,23 +83,17 @@ def _value(kind: str, point: Point) -> tuple[float, float, float]:
     return (1 - mean, 1 - interval[1], 1 - interval[0]) if kind == "damage" else (mean, *interval)
 
 
-def _draw(axes: Any, evidence: Evidence, x: Value, y: Value) -> None:
+def _lines(evidence: Evidence, x: Value, y: Value) -> list[tuple[str, list[float], np.ndarray]]:
+    """Name, what is drawn across, and (mean, low, high) upwards, of each way of steering."""
     curves = (
-        ("edit", sorted([evidence.before, *evidence.edit], key=lambda point: point.strength)),
-        (
-            "activation addition",
-            sorted([evidence.before, *evidence.addition], key=lambda point: point.strength),
-        ),
-        ("random direction", [evidence.null]),
+        ("edit", (evidence.before, *evidence.edit)),
+        ("activation addition", (evidence.before, *evidence.addition)),
+        ("random direction", (evidence.null,)),
     )
-    for index, (name, points) in enumerate(curves):
-        style: dict[str, Any] = {
-            "color": COLOURS[index],
-            "marker": MARKERS[index],
-            "markersize": 4.5,
-        }
-        across = [x(point)[0] for point in points]
-        up = np.array([y(point) for point in points])
-        axes.plot(across, up[:, 0], linestyle=DASHES[index], label=name, **style)
-        axes.fill_between(across, up[:, 1], up[:, 2], color=COLOURS[index], alpha=0.18, linewidth=0)
-    label_logarithms(axes)
+    found = []
+    for name, points in curves:
+        ordered = sorted(points, key=lambda point: point.strength)
+        found.append(
+            (name, [x(point)[0] for point in ordered], np.array([y(point) for point in ordered]))
+        )
+    return found

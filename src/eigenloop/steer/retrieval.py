@@ -12,7 +12,7 @@ which all texts are one finds nothing.
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from math import comb
 
@@ -173,7 +173,7 @@ class Outcome:
     after: Float[np.ndarray, "q s"]
     right: Int[np.ndarray, " q"]
 
-    @property
+    @cached_property
     def values(self) -> Mapping[str, np.ndarray]:
         """change, shift, order, rank and reciprocal rank, each (q,)."""
         rank = ranks(self.after, self.right)

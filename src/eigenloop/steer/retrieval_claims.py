@@ -80,7 +80,7 @@ def minilm_changes(effort: Effort) -> Finding:
         return MISSING
     from eigenloop.steer.evidence import median_interval
 
-    edit, added, lost = _changes(effort)
+    edit, added = (_table(effort, way, "change") for way in (0, 1))
     apart = edit - added
     low, high = median_interval(apart)
     return Finding(
@@ -101,8 +101,8 @@ def minilm_changes(effort: Effort) -> Finding:
 
 
 @cache
-def _changes(effort: Effort) -> tuple[np.ndarray, np.ndarray, tuple[list[int], list[int]]]:
-    """(directions, queries) of edit and addition, and the right sentences each loses and gains."""
+def _outcomes(effort: Effort) -> tuple[tuple[Outcome, Outcome], ...]:
+    """Edit and activation addition of equal effect on the packaged texts, for each direction."""
     from eigenloop.steer.embedding import Pooling, Retrieval, pooling_of
     from eigenloop.steer.evidence import Point, equal_effect
     from eigenloop.steer.measuring import Bench
@@ -131,8 +131,4 @@ def _changes(effort: Effort) -> tuple[np.ndarray, np.ndarray, tuple[list[int], l
             continue
         with activation_addition(model, plain.additions(equal.strength)):
             found.append((edited, retrieval.measure(model)))
-    edit, added = (np.array([pair[way].values["change"] for pair in found]) for way in (0, 1))
-    lost = [
-        np.sum([pair[way].lost_and_gained for pair in found], axis=0).tolist() for way in (0, 1)
-    ]
-    return edit, added, (lost[0], lost[1])
+    return tuple(found)

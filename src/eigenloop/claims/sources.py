@@ -33,6 +33,7 @@ SOURCES: tuple[Source, ...] = (
     Source("eigenloop.theory.claims.stability"),
     Source("eigenloop.theory.claims.training"),
     Source("eigenloop.theory.claims.optimisers"),
+    Source("eigenloop.theory.claims.filters"),
     Source("eigenloop.theory.claims.layers"),
     Source("eigenloop.loops.claims"),
     Source("eigenloop.lens.cases.uniform", extra="lens"),

@@ -23,5 +23,5 @@ def test_the_verdict_is_the_recorded_one_and_rests_on_a_sign(claim: Claim) -> No
 
 
 def test_a_sign_within_its_error_gives_no_verdict() -> None:
-    assert hessians._kind(stability.Lowest(1e-15, 1e-14, "antisymmetric")) == "holds only"
-    assert hessians._kind(stability.Lowest(-1e-13, 1e-14, "antisymmetric")) == "fails"
+    assert hessians._kind(hessians.Lowest(1e-15, 1e-14, "antisymmetric")) == "holds only"
+    assert hessians._kind(hessians.Lowest(-1e-13, 1e-14, "antisymmetric")) == "fails"

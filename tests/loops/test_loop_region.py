@@ -93,6 +93,7 @@ def test_a_large_map_is_searched_by_halving_to_the_same_loop():
     h, linear = np.stack(states), looped.at(np.zeros(size))
     mode = spectrum(linear).modes[0]
     found = linear_region(linear, h, mode, scale=1.0, noise=1e-16)
+    assert found is not None
     left, kept = remainders(linear, h, np.arange(60))
     assert found.loop == int(np.flatnonzero(left / kept > found.allowed)[-1]) + 1
     assert 0 < found.loop < 60

@@ -19,7 +19,7 @@ from eigenloop.lab.transformer import LoopedTransformer
 from eigenloop.predict.recipes import blocks_of_run
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays
-from eigenloop.theory.price import pass_factor
+from eigenloop.theory.filters.price import pass_factor
 
 x64 = pytest.mark.usefixtures("x64")
 

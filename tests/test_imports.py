@@ -34,7 +34,7 @@ INSIDE = {
     "theory": (
         {"integrals"},
         {"population", "bounds"},
-        {"dynamics", "stability", "regression", "summary", "step_sizes", "price"},
+        {"dynamics", "stability", "regression", "summary", "step_sizes"},
         {"landscape", "endpoints", "optimisers", "filters"},
         {"claims"},
     ),

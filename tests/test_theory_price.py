@@ -6,7 +6,7 @@ import pytest
 from eigenloop.numerics.power import predicted_sines, sine_bounds
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES, random_orthogonal
 from eigenloop.system.errors import InputError
-from eigenloop.theory import price
+from eigenloop.theory.filters import price
 from eigenloop.theory.population import EndToEnd
 
 TASK2 = np.array(DEFAULT_MULTIPLICITIES, float)
@@ -94,7 +94,7 @@ def test_a_pass_contracts_by_the_factor_and_its_bounds_hold() -> None:
 
 def test_the_gradient_of_the_search_is_that_of_the_loss() -> None:
     rows, roots = sphere_spectra(3), np.array([0.4, 1.7, 2.6])
-    value, gradient = price._log_loss(roots, rows, 1)
+    value, gradient = price._log_loss(roots, rows)
     mean = [price.layer_losses(roots, rows).value.mean()]
     assert value == pytest.approx(np.log(mean[0]), rel=1e-12)
     for i in range(3):

@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
-from eigenloop.theory.price import (
+from eigenloop.theory.filters import best_root
+from eigenloop.theory.filters.price import (
     best_roots,
     chebyshev_roots,
     krylov_losses,
     layer_losses,
     pass_factor,
 )
+from eigenloop.theory.population import EndToEnd
 
 CSV = Path(__file__).resolve().parents[1] / "docs" / "theory" / "price.csv"
 DIM, SAMPLES = 16, 32
@@ -79,20 +80,6 @@ def kinds(count: int) -> dict[str, np.ndarray]:
     }
 
 
-def best_shift(rows: np.ndarray, layers: int) -> float:
-    """The one root of all layers with the least mean loss over spectra."""
-    ends = float(rows[:, -1].min()), float(rows[:, 1].max())
-
-    def value(rho: float) -> float:
-        return float(layer_losses([rho] * layers, rows).value.mean())
-
-    grid = np.linspace(*ends, 25)
-    at = int(np.clip(np.argmin([value(rho) for rho in grid]), 1, 23))
-    bounds = (grid[at - 1], grid[at + 1])
-    found: Any = minimize_scalar(value, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return float(found.x)
-
-
 def filters(layers: int) -> dict[str, np.ndarray]:
     """Name -> roots; "tuned" is said of those with the least loss on the spectra in brackets."""
     training, equal = sphere(TRAINING, 1), np.ones(layers)
@@ -101,8 +88,8 @@ def filters(layers: int) -> dict[str, np.ndarray]:
     return {
         "power method": 0 * equal,
         "shift n/(2d) = 1": equal,
-        "tuned shift (sphere n=32)": best_shift(training, layers) * equal,
-        "tuned shift (Task 2)": best_shift(TASK2, layers) * equal,
+        "tuned shift (sphere n=32)": best_root(EndToEnd(training, layers)).rho * equal,
+        "tuned shift (Task 2)": best_root(EndToEnd(TASK2, layers)).rho * equal,
         "untied optimum (sphere n=32)": best_roots(training, loops=layers),
         "untied optimum (Task 2)": eigenvalues,
         "Chebyshev [0, 3]": chebyshev_roots(0.0, 3.0, loops=layers),

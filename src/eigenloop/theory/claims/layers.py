@@ -6,8 +6,8 @@ import numpy as np
 
 from eigenloop.claims import Effort, Finding, Ledger, every
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
+from eigenloop.theory.filters.price import best_roots, krylov_losses, layer_losses, pass_factor
 from eigenloop.theory.population import EndToEnd
-from eigenloop.theory.price import best_roots, krylov_losses, layer_losses, pass_factor
 from eigenloop.theory.stability import hessian
 from eigenloop.theory.stability.untied import untied_hessian
 

@@ -18,7 +18,8 @@ from scipy.optimize import minimize
 
 from eigenloop.numerics.spectrum import Numbers, require_gap
 from eigenloop.system.errors import InputError
-from eigenloop.theory.integrals import Estimate, Nodes, expectation, log_expectation, log_sum
+from eigenloop.theory.filters.layers import Filter, distinct_below, filter_gradient, filter_loss
+from eigenloop.theory.integrals import Estimate, log_share
 from eigenloop.theory.population import check_loops, spectra
 
 BREAKDOWN = 1e-10
@@ -54,14 +55,14 @@ def chebyshev_roots(low: float, high: float, *, loops: int) -> np.ndarray:
 
 
 def layer_losses(roots: Numbers, eigenvalues: Numbers) -> Estimate:
-    """f of the layers with these roots, an exact integral over q; it may be 0.
+    """f of the layers with these roots on each spectrum, an exact integral over q; it may be 0.
 
     Args:
         roots: rho_l, (L,); infinite for a layer that does nothing.
         eigenvalues: of S; (d,) or (B, d), any order, not all equal.
 
     Returns:
-        The loss and its relative error, a number or (B,).
+        The loss and its relative error, a number or (B,). `filter_loss` has their mean.
 
     Raises:
         InputError: roots that are no numbers, or on every eigenvalue of a spectrum.
@@ -71,18 +72,10 @@ def layer_losses(roots: Numbers, eigenvalues: Numbers) -> Estimate:
         0.0
     """
     rows, m = _spectra(eigenvalues)
-    log_weights = 2 * log_filter(roots, rows)
-    found = np.zeros(len(rows)), np.zeros(len(rows))
-    some = np.isfinite(log_weights[:, m:]).any(1)
-    if some.any():
-
-        def rest(nodes: Nodes) -> np.ndarray:
-            return log_sum(nodes.log_v[..., m:])
-
-        part = log_expectation(rest, log_weights[some], p=1.0)
-        found[0][some], found[1][some] = np.exp(part.value), part.error
+    found = log_share(_log_weights(roots, rows), m)
+    value = np.exp(found.value)
     one = np.ndim(np.asarray(eigenvalues, np.float64)) == 1
-    return Estimate(found[0][0], found[1][0]) if one else Estimate(*found)
+    return Estimate(value[0], found.error[0]) if one else Estimate(value, found.error)
 
 
 def pass_factor(roots: Numbers, eigenvalues: Numbers) -> np.ndarray:
@@ -107,34 +100,10 @@ def pass_factor(roots: Numbers, eigenvalues: Numbers) -> np.ndarray:
         [0.8, 0.6, 1.666666666667]
     """
     rows, m = _spectra(eigenvalues)
-    log_values = log_filter(roots, rows)
+    log_values = _log_weights(roots, rows) / 2
     with np.errstate(over="ignore", divide="ignore"):
         factor = np.exp(log_values[:, m:].max(1)) / np.exp(log_values[:, 0])
     return np.asarray(factor[0]) if np.ndim(np.asarray(eigenvalues)) == 1 else factor
-
-
-def log_filter(roots: Numbers, rows: np.ndarray) -> np.ndarray:
-    """log |p(lambda_i)| less the largest of its row, (B, d); -inf where p is 0.
-
-    Args:
-        roots: rho_l, (L,); infinite for a layer that does nothing.
-        rows: (B, d).
-
-    Raises:
-        InputError: roots that are no numbers, or on every eigenvalue of a spectrum.
-    """
-    rho = np.atleast_1d(np.asarray(roots, np.float64))
-    if rho.ndim != 1 or np.isnan(rho).any():
-        raise InputError("roots must be a list of numbers, one for each layer")
-    rho = rho[np.isfinite(rho)]
-    with np.errstate(divide="ignore"):
-        found = np.log(abs(rows[..., None] - rho)).sum(-1)
-    top = found.max(1, keepdims=True)
-    if not np.isfinite(top).all():
-        raise InputError(
-            "every eigenvalue is a root, so that each query is mapped to 0; move a root"
-        )
-    return found - top
 
 
 def best_roots(eigenvalues: Numbers, *, loops: int, starts: int = 3) -> np.ndarray:
@@ -157,7 +126,7 @@ def best_roots(eigenvalues: Numbers, *, loops: int, starts: int = 3) -> np.ndarr
         array([0., 1., 2.])
     """
     rows, m = _spectra(eigenvalues)
-    distinct = np.unique(rows[:, m:])
+    distinct = distinct_below(rows[0])
     if len(rows) == 1 and len(distinct) <= check_loops(loops):
         return np.sort(np.concatenate([distinct, np.zeros(loops - len(distinct))]))
     ends = np.quantile(rows[:, m], np.linspace(0.2, 0.9, starts))
@@ -165,7 +134,7 @@ def best_roots(eigenvalues: Numbers, *, loops: int, starts: int = 3) -> np.ndarr
         minimize(
             _log_loss,
             chebyshev_roots(0.0, float(end), loops=loops),
-            args=(rows, m),
+            args=(rows,),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": MOST_STEPS, "ftol": 1e-11, "gtol": 1e-7},
@@ -229,28 +198,22 @@ def _krylov_basis(rows: np.ndarray, query: np.ndarray, loops: int) -> np.ndarray
     return np.stack(basis, axis=2)
 
 
-def _log_loss(roots: np.ndarray, rows: np.ndarray, m: int) -> tuple[float, np.ndarray]:
-    """log of the mean loss, and its gradient.
+def _log_loss(roots: np.ndarray, rows: np.ndarray) -> tuple[float, np.ndarray]:
+    """log of the mean loss, and its gradient: rho_l = -c_l where gamma_l = 1."""
+    of = Filter.with_roots(roots)
+    mean = float(filter_loss(rows, of).value)
+    return float(np.log(mean)), -filter_gradient(rows, of).residuals / mean
 
-    With v_i of the tilted integral, d f/d log w_i = int P (v_i (1 - 2 v_i) [i > m] - v_i R) ds,
-    R = sum_{i>m} v_i, and d log w_i/d rho_l = -2/(lambda_i - rho_l).
-    """
 
-    def moment(nodes: Nodes) -> np.ndarray:
-        v = nodes.v
-        rest = v[..., m:].sum(-1, keepdims=True)
-        falls = -v * rest
-        falls[..., m:] += v[..., m:] * (1 - 2 * v[..., m:])
-        return np.concatenate([rest, falls], axis=-1)
-
-    def bound(nodes: Nodes) -> np.ndarray:
-        return log_sum(nodes.log_v[..., m:])
-
-    found = expectation(moment, 2 * log_filter(roots, rows), bound=bound).value
-    apart = rows[:, :, None] - roots
-    pull = np.where(apart != 0, -2 / np.where(apart != 0, apart, 1.0), 0.0)
-    mean = found[:, 0].mean()
-    return float(np.log(mean)), np.einsum("bi,bil->l", found[:, 1:], pull) / len(rows) / mean
+def _log_weights(roots: Numbers, rows: np.ndarray) -> np.ndarray:
+    """log p(lambda_i)^2, relative to the largest of a row; (B, d)."""
+    rho = np.atleast_1d(np.asarray(roots, np.float64))
+    if rho.ndim != 1 or np.isnan(rho).any():
+        raise InputError("roots must be a list of numbers, one for each layer")
+    rho = rho[np.isfinite(rho)]
+    if (rows[..., None] == rho).any(-1).all(-1).any():
+        raise InputError("every eigenvalue is a root, which maps each query to 0; move a root")
+    return Filter.with_roots(rho).log_weights(rows)
 
 
 def _spectra(eigenvalues: Numbers) -> tuple[np.ndarray, int]:

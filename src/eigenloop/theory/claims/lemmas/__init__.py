@@ -1,14 +1,22 @@
 """The lemmas, remarks and assumptions of arXiv 2606.00605 as claims; `ledger` holds them in the
 paper's order.
 
-`data` has Assumption 3.2 and Example 3.3, `looped` Appendix A, `linear` Appendix B, `layerwise`
-Appendix C and `auxiliary` Appendix F. `oracle` is what they measure with: the full 2d x 2d model,
-differentiated as it stands.
+`data` has Assumption 3.2 and Example 3.3, `looped` and `looped_descent` Appendix A, `linear`
+Appendix B, `layerwise` and `layerwise_descent` Appendix C, and `auxiliary` Appendix F.
+`oracle` is what they measure with: the full 2d x 2d model, differentiated as it stands.
 """
 
 import re
 
-from eigenloop.theory.claims.lemmas import auxiliary, data, layerwise, linear, looped
+from eigenloop.theory.claims.lemmas import (
+    auxiliary,
+    data,
+    layerwise,
+    layerwise_descent,
+    linear,
+    looped,
+    looped_descent,
+)
 from eigenloop.theory.claims.lemmas.book import ledger
 
 ORDER = (("ass", "ex"), ("lemA",), ("lemB", "rem.B"), ("lemC",), ("lemF", "rem.F"))
@@ -30,4 +38,13 @@ def place(id: str) -> tuple[int, int]:
 
 ledger.claims.sort(key=lambda claim: place(claim.id))
 
-__all__ = ["auxiliary", "data", "layerwise", "ledger", "linear", "looped"]
+__all__ = [
+    "auxiliary",
+    "data",
+    "layerwise",
+    "layerwise_descent",
+    "ledger",
+    "linear",
+    "looped",
+    "looped_descent",
+]

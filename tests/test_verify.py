@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from eigenloop import __version__
-from eigenloop.claims import Claim, Effort, Finding, Provenance, results, sources
+from eigenloop.claims import Claim, Effort, Finding, Provenance, drawing, results, sources
 from eigenloop.claims import journal as kept
 from eigenloop.claims import measuring as verify
 from eigenloop.claims import page as verify_page
@@ -700,7 +700,7 @@ def test_kept_findings_are_the_same_to_the_last_digit(shelve: Shelve, tmp_path: 
             "seconds": 0
         }
         if one.finding.plot is not None and other.finding.plot is not None:
-            assert verify_page.draw(one.finding.plot) == verify_page.draw(other.finding.plot)
+            assert drawing.draw(one.finding.plot) == drawing.draw(other.finding.plot)
 
 
 def test_findings_of_other_code_or_another_effort_are_measured_again(
@@ -726,8 +726,8 @@ def test_a_file_of_kept_findings_that_is_not_ours_is_replaced(tmp_path: Path, co
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
-    x, y = verify_page._thinned(np.arange(10_001.0), np.arange(10_001.0) ** 2)
-    assert len(x) == len(y) == verify_page.MOST_POINTS
+    x, y = drawing._thinned(np.arange(10_001.0), np.arange(10_001.0) ** 2)
+    assert len(x) == len(y) == drawing.MOST_POINTS
     assert (x[0], x[-1], y[-1]) == (0, 10_000, 10_000**2)
 
 
@@ -735,9 +735,9 @@ def test_drawings_are_the_same_alone_and_in_processes(shelve: Shelve) -> None:
     shelve()
     plot = measure(select(collect(), "thm4.1.growth"), Effort()).results[0].finding.plot
     assert plot is not None
-    one = verify_page.draw(plot)
-    assert verify_page.draw_all([plot] * 2, workers=1) == [one] * 2
-    assert verify_page.draw_all([plot] * 8, workers=2) == [one] * 8  # fewer are drawn here
+    one = drawing.draw(plot)
+    assert drawing.draw_all([plot] * 2, workers=1) == [one] * 2
+    assert drawing.draw_all([plot] * 8, workers=2) == [one] * 8  # fewer are drawn here
     assert one[0] != one[1]
 
 

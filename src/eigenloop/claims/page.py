@@ -5,35 +5,22 @@ measured, and the evidence.
 import json
 import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from matplotlib.figure import Figure
-
 from eigenloop import report
+from eigenloop.claims.drawing import draw_all, picture
 from eigenloop.claims.journal import NAME as JOURNAL
-from eigenloop.claims.ledger import Effort, Finding, Kind, Plot, Result
+from eigenloop.claims.ledger import Effort, Finding, Kind, Result
 from eigenloop.claims.results import KINDS, Results, plain
 from eigenloop.claims.sources import names_of
 from eigenloop.report import Cell, Tone
 from eigenloop.report.cells import shown
-from eigenloop.report.drawing import (
-    COLOURS,
-    DARK,
-    DASHES,
-    LIGHT,
-    file_content,
-    in_look,
-    label_logarithms,
-    legend_below,
-)
 from eigenloop.system.directories import OutputDirectory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table
-from eigenloop.system.workers import processes
 
 TITLE = "The theorems, measured: the claims ledger"
 LEAD = (
@@ -74,8 +61,6 @@ HEADER = (
     "justification",
     "seconds",
 )
-MOST_POINTS = 200
-"""Points of a curve that a small figure keeps."""
 LISTED = 8
 """Numbers of a sequence that the page shows; claims.json holds all."""
 DIGITS, NARROW = ".12g", 24
@@ -206,7 +191,7 @@ def ledger_page(
     """
     plots = [result.finding.plot for result in results.results]
     drawn = iter(draw_all([plot for plot in plots if plot is not None], workers=workers))
-    pictures = [None if plot is None else _picture(plot, *next(drawn)) for plot in plots]
+    pictures = [None if plot is None else picture(plot, *next(drawn)) for plot in plots]
     rows = [
         report.Row(_cells(result), _evidence(result, picture, results.effort))
         for result, picture in zip(results.results, pictures, strict=True)
@@ -270,57 +255,6 @@ def teaser(results: Results, page: Path) -> report.Section:
     return report.Section(
         "The theorems, measured", (report.Note(words, tone), leads, _counts(results))
     )
-
-
-def draw_all(plots: Sequence[Plot], *, workers: int = 1) -> list[tuple[str, str]]:
-    """Each plot as SVG text for a light and for a dark page, both with a transparent ground."""
-    if workers == 1 or len(plots) < 8:
-        return [draw(plot) for plot in plots]
-    with processes(workers) as pool:
-        return list(pool.map(draw, plots, chunksize=4))
-
-
-def draw(plot: Plot) -> tuple[str, str]:
-    """One plot, light and dark: the layout is solved once, in the light look."""
-    looks = []
-    for look in (LIGHT, DARK):
-        with in_look(look):
-            figure = _figure(plot)
-            looks.append(file_content(figure, "svg", facecolor="none").decode())
-    return looks[0], looks[1]
-
-
-def _figure(plot: Plot) -> Figure:
-    figure = Figure(figsize=(4.8, 3.1), layout="constrained")
-    axes = figure.add_subplot(facecolor="none")
-    axes.set(xscale=plot.xscale, yscale=plot.yscale)
-    axes.set(xlabel=report.mathtext(plot.xlabel), ylabel=report.mathtext(plot.ylabel))
-    for index, curve in enumerate(plot.curves):
-        x, y = _thinned(curve.x, curve.y)
-        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": curve.name}
-        if curve.points:
-            axes.plot(
-                x, y, "o", markerfacecolor="none", markersize=4.5, markeredgewidth=1.0, **style
-            )
-        else:
-            axes.plot(x, y, linestyle=DASHES[index % len(DASHES)], **style)
-    label_logarithms(axes)
-    legend_below(figure)
-    return figure
-
-
-def _thinned(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """At most `MOST_POINTS` of a curve, its ends among them."""
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if x.size <= MOST_POINTS:
-        return x, y
-    kept = np.unique(np.linspace(0, x.size - 1, MOST_POINTS).round().astype(int))
-    return x[kept], y[kept]
-
-
-def _picture(plot: Plot, light: str, dark: str) -> report.Figure:
-    names = ", ".join(curve.name for curve in plot.curves)
-    return report.Figure(light, alt=f"{plot.ylabel} against {plot.xlabel}: {names}", svg_dark=dark)
 
 
 def _cells(result: Result) -> tuple[Cell, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from eigenloop import figures
-from eigenloop.figures import error_curves, sentences
+from eigenloop.figures import error_curves, printed_points, sentences
 from eigenloop.figures import quotations as q
 from eigenloop.figures.drawn import line
 from eigenloop.figures.growth import growth_rows, population_path
@@ -167,7 +167,7 @@ def test_the_points_of_the_paper_are_met_within_twice_the_reading_error() -> Non
     for factor, held in ((1.03, True), (1.05, False)):
         rows = curve("Task 1, growth", "W_max (paper)", x, factor * x**0.25, kind="points")
         rows += curve("Task 1, growth", "V_max (paper)", x, 2 * x**0.25, kind="points")
-        found = sentences.points_of_figure_1(grown(0.25, 0.25) + rows, steps=LONG)
+        found = printed_points.points_of_figure_1(grown(0.25, 0.25) + rows, steps=LONG)
         assert outcomes(found) == [held, True]
         assert found.sentence.whose == "figure"
 

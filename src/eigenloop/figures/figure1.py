@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eigenloop.figures import sentences
+from eigenloop.figures import printed_points, sentences
 from eigenloop.figures.growth import (
     draw_growth,
     growth_rows,
@@ -51,7 +51,7 @@ def compute(budget: Budget, directory: Path, progress: Progress = silent) -> Fig
     judges: list[Callable[..., Judgement]] = [sentences.structure, sentences.growth]
     if "Task 1" in budget.tasks.values():
         table += paper_rows("Task 1, growth", {"W_max": "W_max", "V_max": "V_max"}, _read)
-        judges.append(sentences.points_of_figure_1)
+        judges.append(printed_points.points_of_figure_1)
     steps = min(int(trained[f"looped-{task}"].steps[-1]) for task in budget.tasks)
     return FigureData(
         1,

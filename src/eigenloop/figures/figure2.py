@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eigenloop.figures import panels, sentences
+from eigenloop.figures import panels, printed_points, sentences
 from eigenloop.figures.growth import paper_rows
 from eigenloop.figures.levels import Level, levels
 from eigenloop.figures.points import held_out
@@ -55,7 +55,7 @@ def compute(budget: Budget, directory: Path, progress: Progress = silent) -> Fig
     judges = [sentences.losses, sentences.separation]
     if "Task 1" in budget.tasks.values():
         table += points_rows()
-        judges += [sentences.points_of_figure_2, sentences.order_of_angles]
+        judges += [printed_points.points_of_figure_2, sentences.order_of_angles]
     steps = min(int(run.steps[-1]) for run in trained.values())
     return FigureData(
         2,

@@ -18,7 +18,6 @@ import numpy as np
 
 from eigenloop.figures import quotations as q
 from eigenloop.figures.drawn import (
-    deviation,
     exponent,
     exponent_error,
     gap,
@@ -29,6 +28,7 @@ from eigenloop.figures.drawn import (
     series_of,
     standing_out,
 )
+from eigenloop.figures.printed_points import READ
 from eigenloop.figures.settings import FIXED_POINT_STEP, PAPER_WINDOW
 from eigenloop.figures.values import Row
 from eigenloop.figures.verdicts import Judgement, Part, Sentence
@@ -52,8 +52,6 @@ other's.
 """
 FALL = 2 / 3
 """The exponent with which the loss of one layer with LN falls (Thm 4.3); a plateau has 0."""
-READ = 0.02
-"""Relative error of points read off the paper's figures."""
 LINE = 0.01
 """A line's width over the height of its axes, 1.5 points of about 150: nearer curves cannot be
 told apart.
@@ -139,11 +137,6 @@ def growth(rows: Sequence[Row], *, steps: int, sentence: Sentence = q.SCALING) -
         else f"W's exponent is (a/b)^2 = {lead:.2f} times V's at the end, and tends to it"
     )
     return Judgement(sentence, parts, steps < PAPER_WINDOW, note=note)
-
-
-def points_of_figure_1(rows: Sequence[Row], *, steps: int) -> Judgement:
-    """Whether our curves of Fig. 1(c) meet the paper's points."""
-    return _points(rows, "Task 1, growth", {"W_max": "W", "V_max": "V"}, q.POINTS_1, steps)
 
 
 # --- Figure 2
@@ -234,14 +227,6 @@ def order_of_angles(rows: Sequence[Row], *, steps: int) -> Judgement:
         float(same),
     )
     return Judgement(q.ORDER, [part], steps < PAPER_WINDOW)
-
-
-def points_of_figure_2(rows: Sequence[Row], *, steps: int) -> Judgement:
-    """Whether our test losses meet the paper's points, at the learning rates that were fitted to
-    them.
-    """
-    names = series_of(rows, "Task 1, test loss")
-    return _points(rows, "Task 1, test loss", {name: name for name in names}, q.POINTS_2, steps)
 
 
 # --- Figure 3
@@ -392,24 +377,3 @@ def _outside(value: float, *ends: float) -> float:
 
 def _last(rows: Sequence[Row], panel: str, series: str) -> float:
     return float(line(rows, panel, series)[1][-1])
-
-
-def _points(
-    rows: Sequence[Row], panel: str, names: dict[str, str], sentence: Sentence, steps: int
-) -> Judgement:
-    parts = []
-    for series, name in names.items():
-        found = deviation([row for row in rows if row.panel == panel], series)
-        if found is None:
-            continue
-        off, at, _ = found
-        parts.append(
-            Part(
-                name,
-                off <= 2 * READ,
-                f"{name} up to {off:.{0 if off > 0.1 else 1}%} off (at step {at:,g})",
-                f"within {2 * READ:.0%} at every point, twice the reading error",
-                off,
-            )
-        )
-    return Judgement(sentence, parts, steps < PAPER_WINDOW)

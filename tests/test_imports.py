@@ -34,6 +34,7 @@ INSIDE = {
     "theory": (
         {"integrals"},
         {"population", "bounds"},
+        {"slopes"},
         {"dynamics", "stability", "regression", "summary", "step_sizes"},
         {"landscape", "endpoints", "optimisers", "filters"},
         {"claims"},

@@ -21,8 +21,9 @@ from eigenloop.figures.plateau import (
     turned_points,
 )
 from eigenloop.figures.points import Points
-from eigenloop.theory.dynamics import SlopeTable, recursion
+from eigenloop.theory.dynamics import recursion
 from eigenloop.theory.population import EndToEnd
+from eigenloop.theory.slopes import SlopeTable
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 SPECTRUM = np.array([5.0, 3.0, 2.0, 1.0, 0.5])

@@ -10,8 +10,9 @@ import pytest
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
 from eigenloop.system.errors import InputError
 from eigenloop.theory import dynamics
-from eigenloop.theory.dynamics import SlopeTable, asymptotic, long_run, recorded_steps, recursion
+from eigenloop.theory.dynamics import asymptotic, long_run, recorded_steps, recursion
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Setting
+from eigenloop.theory.slopes import SlopeTable
 
 LOOPED, SINGLE = EndToEnd(TASK_2, 10), LayerwiseNorm(TASK_2)
 

@@ -15,7 +15,7 @@ import pytest
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES as TASK_2
 from eigenloop.system.errors import InputError
 from eigenloop.theory.dynamics import Path as Descent
-from eigenloop.theory.dynamics import long_run, recursion, slope_function
+from eigenloop.theory.dynamics import long_run, recursion
 from eigenloop.theory.optimisers import (
     Rule,
     adam,
@@ -26,6 +26,7 @@ from eigenloop.theory.optimisers import (
     heavy_ball_run,
 )
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
+from eigenloop.theory.slopes import slope_function
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {"looped": EndToEnd(TASK_2, 10), "single": LayerwiseNorm(TASK_2)}

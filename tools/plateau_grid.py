@@ -37,8 +37,8 @@ from eigenloop.figures.plateau import (
 from eigenloop.figures.points import Points
 from eigenloop.lab.training import TrainConfig, Trainer
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
-from eigenloop.theory.dynamics import SlopeTable
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
+from eigenloop.theory.slopes import SlopeTable
 from eigenloop.theory.summary import Spectra
 
 CSV = Path(__file__).resolve().parents[1] / "docs" / "plateau.csv"

@@ -23,8 +23,9 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from eigenloop.system.errors import InputError
-from eigenloop.theory.dynamics import START, Path, check_steps, recorded_steps, slope_function
+from eigenloop.theory.dynamics import START, Path, check_steps, recorded_steps
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
+from eigenloop.theory.slopes import slope_function
 
 Rule = Callable[[float, float], tuple[float, float]]
 """(g_a, g_b) -> what a and b move by; called once a step, and may remember."""

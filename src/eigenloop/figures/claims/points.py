@@ -21,8 +21,9 @@ from eigenloop.figures.settings import PAPER_WINDOW
 from eigenloop.figures.values import paper_points
 from eigenloop.lab.training import TrainConfig, train
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
-from eigenloop.theory.dynamics import START, recursion, slope_function
+from eigenloop.theory.dynamics import START, recursion
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Target
+from eigenloop.theory.slopes import slope_function
 from eigenloop.theory.summary import Spectra, summarize
 
 ledger = Ledger("arXiv 2606.00605")

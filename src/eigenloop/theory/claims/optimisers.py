@@ -10,9 +10,10 @@ import numpy as np
 
 from eigenloop.claims import Curve, Effort, Finding, Ledger, Plot, within
 from eigenloop.theory.claims.theorems import LAST, LOOPED, RATE, SINGLE
-from eigenloop.theory.dynamics import Path, asymptotic, long_run, slope_function
+from eigenloop.theory.dynamics import Path, asymptotic, long_run
 from eigenloop.theory.optimisers import adam, adam_run, clock_shift, descent, heavy_ball_run
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
+from eigenloop.theory.slopes import slope_function
 
 ledger = Ledger("arXiv 2606.00605")
 

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from eigenloop.claims import Curve, Effort, Finding, Plot, every, within
-from eigenloop.theory import dynamics
+from eigenloop.theory import dynamics, slopes
 from eigenloop.theory.bounds import loss_bound
 from eigenloop.theory.claims.lemmas import oracle
 from eigenloop.theory.claims.lemmas.book import LOOPS, TASK2, ledger
@@ -34,7 +34,7 @@ def long_path(steps: float) -> dynamics.Path:
 def gamma_diverges(effort: Effort) -> Finding:
     """The scalar recursion step by step; the flow that interpolates it far beyond."""
     setting = LayerwiseNorm(TASK2)
-    slope, steps = dynamics.slope_function(setting), effort.pick(1_000, 100_000)
+    slope, steps = slopes.slope_function(setting), effort.pick(1_000, 100_000)
     increasing, (a, b) = 0, dynamics.START
     for _ in range(steps):
         k = -RATE / setting.dim * slope(a * b)

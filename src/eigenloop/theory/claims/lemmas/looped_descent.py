@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from eigenloop.claims import Curve, Effort, Finding, Plot, every, within
-from eigenloop.theory import dynamics
+from eigenloop.theory import dynamics, slopes
 from eigenloop.theory.claims.lemmas.book import (
     LOOPS,
     TASK2,
@@ -29,7 +29,7 @@ def long_path(rate: float, steps: float) -> dynamics.Path:
 def gamma_increases(effort: Effort) -> Finding:
     """The scalar recursion, every step of it."""
     steps, rates = effort.pick(1_000, 100_000), (0.01, 0.1, 1.0, 10.0, 100.0)
-    slope = dynamics.slope_function(EndToEnd(TASK2, LOOPS))
+    slope = slopes.slope_function(EndToEnd(TASK2, LOOPS))
     increasing, numbers = 0, {}
     for rate in rates:
         a, b = dynamics.START

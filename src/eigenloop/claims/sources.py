@@ -38,6 +38,7 @@ SOURCES: tuple[Source, ...] = (
     Source("eigenloop.loops.claims"),
     Source("eigenloop.lens.cases.uniform", extra="lens"),
     Source("eigenloop.lens.text.claims", extra="lens"),
+    Source("eigenloop.lens.loops.claims", extra="lens"),
     Source("eigenloop.steer.claims", extra="lens"),
     Source("eigenloop.steer.retrieval_claims", extra="lens"),
 )

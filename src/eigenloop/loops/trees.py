@@ -76,6 +76,8 @@ class Tree:
 
     def unflat(self, vector: Any) -> Any:
         """A vector as a state."""
+        if self.structure is None:
+            return vector.reshape(self.shapes[0])
         pieces, at = [], 0
         for shape in self.shapes:
             count = math.prod(shape)
@@ -85,6 +87,8 @@ class Tree:
 
     def joined(self, y: Any, what: str = "step returns") -> Float[np.ndarray, " n"]:
         """A state of NumPy's as one float64 vector; arguments and errors as of `leaves`."""
+        if self.structure is None and isinstance(y, np.ndarray) and y.shape == self.shapes[0]:
+            return y.astype(np.float64, copy=False).ravel()
         parts = [np.asarray(leaf, np.float64).ravel() for leaf in self.leaves(y, what)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

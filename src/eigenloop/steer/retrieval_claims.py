@@ -97,7 +97,7 @@ def minilm_changes(effort: Effort) -> Finding:
             "directions": len(edit),
             "median change, edit": float(np.median(edit)),
             "median change, activation addition": float(np.median(added)),
-            "share of the edit's change that all pairs have in common, by direction": common.tolist(),
+            "share of the edit's change that is common to all pairs, by direction": common.tolist(),
         },
     )
 

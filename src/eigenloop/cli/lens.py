@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from eigenloop.lens import Spectra
+    from eigenloop.lens.survey import Survey
 
 
 def lens(
@@ -97,22 +98,9 @@ def lens(
     from eigenloop.cli.parsing import repeated
     from eigenloop.cli.safely import safely
     from eigenloop.cli.starting import starting
-    from eigenloop.system.errors import InputError
 
-    for name, given in (("--text", text), ("--loop", loop)):
-        if weights_only and given is not None:
-            raise InputError(
-                f"--weights-only runs no model, and {name} needs it to run; leave one of them out"
-            )
-    if loops is not None and loop is None and text is None:
-        raise InputError(
-            f"--loops is {loops}, but no layer is looped; say which: --loop 0 --loops {loops}"
-        )
-    if loops is not None and loops < 1:
-        raise InputError(f"--loops is {loops}; at least 1 is needed")
+    _check(text, loop, loops, weights_only=weights_only)
     with starting("scipy.linalg"):
-        from rich.console import Console
-
         from eigenloop import __version__
         from eigenloop.lens import RULES
         from eigenloop.lens.survey import output_directory, survey
@@ -155,13 +143,7 @@ def lens(
             )
         )
     else:
-        console = Console(soft_wrap=True, highlight=False)
-        if not console.is_terminal:  # a file has room for every digit
-            console = Console(soft_wrap=True, highlight=False, width=140)
-        _summary(console, found.spectra, found.notes())
-        for sentence in found.sentences():
-            console.print(sentence, markup=False)
-        console.print(f"{found.seconds:.1f} s")
+        _summary(found)
         if files:
             typer.echo(files["report"])
 
@@ -169,8 +151,38 @@ def lens(
 _DEFAULTS = {"layers": "all", "device": "auto"}
 
 
-def _summary(console: Any, found: "Spectra", notes: list[str]) -> None:
-    """The spectra on standard output."""
+def _check(text: Path | None, loop: int | None, loops: int | None, *, weights_only: bool) -> None:
+    """Refuse options that do not go together, before anything heavy is imported."""
+    from eigenloop.system.errors import InputError
+
+    for name, given in (("--text", text), ("--loop", loop)):
+        if weights_only and given is not None:
+            raise InputError(
+                f"--weights-only runs no model, and {name} needs it to run; leave one of them out"
+            )
+    if loops is not None and loop is None and text is None:
+        raise InputError(
+            f"--loops is {loops}, but no layer is looped; say which: --loop 0 --loops {loops}"
+        )
+    if loops is not None and loops < 1:
+        raise InputError(f"--loops is {loops}; at least 1 is needed")
+
+
+def _summary(found: "Survey") -> None:
+    """The human report on standard output."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:  # a file has room for every digit
+        console = Console(soft_wrap=True, highlight=False, width=140)
+    _spectra(console, found.spectra, found.notes())
+    for sentence in found.sentences():
+        console.print(sentence, markup=False)
+    console.print(f"{found.seconds:.1f} s")
+
+
+def _spectra(console: Any, found: "Spectra", notes: list[str]) -> None:
+    """A table for each rule."""
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table

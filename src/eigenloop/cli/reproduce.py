@@ -1,10 +1,14 @@
 """`eigenloop reproduce`: the paper's figures and one HTML page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+
+if TYPE_CHECKING:
+    from eigenloop.figures import Budget, FigureData
+    from eigenloop.system.progress import Progress
 
 DEFAULT_OUT = Path("runs/paper")
 OWN_OUT = Path("runs/own")
@@ -102,30 +106,17 @@ def reproduce(
         from eigenloop import figures
         from eigenloop.figures.page import write_page
         from eigenloop.system.bars import bars
-        from eigenloop.system.directories import OutputDirectory, require_there
+        from eigenloop.system.directories import OutputDirectory
 
     began = time.monotonic()
     problem = _problem(task, multiplicities, dim, samples)
     budget = figures.Budget(epochs=epochs, seeds=seeds, seed=seed, quick=quick, problem=problem)
     numbers = sorted(set(figure or budget.numbers))
     out = out or (DEFAULT_OUT if problem is None else OWN_OUT)
-    workers = figures.side_by_side()
-    made = []
-
-    def computed() -> Iterator[figures.FigureData]:
-        for done, number in enumerate(numbers):
-            shown.tell("figures", done, len(numbers))
-            made.append(figures.compute(number, budget, out / "runs"))
-            yield made[-1]
-
     place = OutputDirectory(out, "reproduce", figures.file_names(), beside=("verify",))
     with place.held(), bars() as shown:
         with safely(lambda: any((out / "runs").glob("*/checkpoint.safetensors"))):
-            figures.prepare(numbers, budget, out / "runs", shown.tell, workers=workers)
-            # else the figures would train their runs again, in a directory that nobody holds
-            require_there(out)
-            drawings = figures.save_all(computed(), out, workers=workers)
-            shown.tell("figures", len(numbers), len(numbers))
+            made, drawings = _figures(numbers, budget, out, shown.tell)
         claims = (
             _claims(out, seed, shown)
             if verify or (verify is None and not figure and not quick and problem is None)
@@ -147,18 +138,7 @@ def reproduce(
             options="" if said is None else " --verify" if said else " --no-verify",
         )
     if json:
-        shows = {data.number: data.run_shows for data in made}
-        details = {data.number: data.details for data in made}
-        verdicts = [
-            {"figure": data.number, **each.plain()} for data in made for each in data.judgements
-        ]
-        document = {**page.metadata, "report": str(page.path), "figures": shows, "details": details}
-        document |= {"verdicts": verdicts}
-        document |= (
-            {"verify": claims.found}
-            if claims
-            else {"verify": None, "reasons": {"verify": NOT_VERIFIED}}
-        )
+        document = {**page.metadata, "report": str(page.path), **_document(made, claims)}
         typer.echo(encoder.dumps(document, allow_nan=False))
     else:
         typer.echo(f"{page.path} ({len(made)} figures, {seconds:.0f} s)")
@@ -166,6 +146,50 @@ def reproduce(
             typer.echo(f"{claims.found['report']} ({claims.found['summary']})")
     if claims is not None and not claims.found["as_expected"]:
         raise typer.Exit(1)
+
+
+def _figures(
+    numbers: Sequence[int], budget: "Budget", out: Path, progress: "Progress"
+) -> tuple[list["FigureData"], Any]:
+    """Train what the figures need, and compute and draw them.
+
+    Returns:
+        Their data, and the files of their drawings.
+    """
+    from eigenloop import figures
+    from eigenloop.system.directories import require_there
+
+    workers, made = figures.side_by_side(), []
+
+    def computed() -> Iterator["FigureData"]:
+        for done, number in enumerate(numbers):
+            progress("figures", done, len(numbers))
+            made.append(figures.compute(number, budget, out / "runs"))
+            yield made[-1]
+
+    figures.prepare(numbers, budget, out / "runs", progress, workers=workers)
+    # else the figures would train their runs again, in a directory that nobody holds
+    require_there(out)
+    drawings = figures.save_all(computed(), out, workers=workers)
+    progress("figures", len(numbers), len(numbers))
+    return made, drawings
+
+
+def _document(made: Sequence["FigureData"], claims: "_Claims | None") -> dict[str, Any]:
+    """What the figures show and what the claims came to, for JSON."""
+    verdicts = [
+        {"figure": data.number, **each.plain()} for data in made for each in data.judgements
+    ]
+    return {
+        "figures": {data.number: data.run_shows for data in made},
+        "details": {data.number: data.details for data in made},
+        "verdicts": verdicts,
+        **(
+            {"verify": claims.found}
+            if claims
+            else {"verify": None, "reasons": {"verify": NOT_VERIFIED}}
+        ),
+    }
 
 
 def _problem(

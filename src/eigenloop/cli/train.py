@@ -9,6 +9,9 @@ from eigenloop.cli.parsing import numbers
 from eigenloop.cli.tables import Columns, Drop, Header, IndexColumn, Key, Missing, reading, tell
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from eigenloop.lab.training import TrainConfig
     from eigenloop.predict.tables import Reading
 
 DEFAULT_OUT = Path("runs/train")
@@ -126,19 +129,13 @@ def train(
     with safely(), starting("jax"):
         from rich.console import Console
 
-        from eigenloop.lab import problems, training
+        from eigenloop.lab import training
         from eigenloop.system.bars import bars
-        from eigenloop.system.errors import InputError
 
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     how = reading(header, index_column, columns, drop, missing, key)
     with safely():
-        if x0 is None and how != type(how)():
-            raise InputError(
-                "options that say how to read a table are for --x0, which is not given; leave"
-                " them out"
-            )
-        rows, remarks = (None, []) if x0 is None else _unit_rows(x0, how)
+        rows, remarks = _unit_rows(x0, how)
         given = (
             None
             if multiplicities is None
@@ -175,20 +172,37 @@ def train(
         )
     for kind, said in remarks:  # only now: where the input is refused, its line stands alone
         tell(stderr, kind, said)
-    if objective == "layerwise" and loops not in (None, 1):
+    _warn(stderr, config, loops)
+    with safely(lambda: (out / "checkpoint.safetensors").exists()), bars() as shown:
+        run = training.train(config, out, progress=shown.tell)
+    summary = run.summary()
+    if json:
+        typer.echo(encoder.dumps(summary, allow_nan=False))
+    else:
+        _summary(Console(soft_wrap=True, highlight=False), summary, out)
+
+
+def _warn(stderr: "Console", config: "TrainConfig", loops: int | None) -> None:
+    """What the user may not expect of a run, before it begins.
+
+    Args:
+        stderr: where to.
+        config: the run.
+        loops: as they were given.
+    """
+    from eigenloop.lab import problems
+
+    if config.objective == "layerwise" and loops not in (None, 1):
         stderr.print(
             f"note: --objective layerwise trains one layer; --loops {loops} does not change it",
             markup=False,
         )
     for breach in problems.assumption_breaches(config.distribution()):
         stderr.print(f"warning: {breach}", markup=False)
-    with safely(lambda: (out / "checkpoint.safetensors").exists()), bars() as shown:
-        run = training.train(config, out, progress=shown.tell)
-    summary = run.summary()
-    if json:
-        typer.echo(encoder.dumps(summary, allow_nan=False))
-        return
-    stdout = Console(soft_wrap=True, highlight=False)
+
+
+def _summary(stdout: "Console", summary: dict[str, Any], out: Path) -> None:
+    """The human report on standard output."""
     for key in (
         "steps",
         "train_loss",
@@ -200,18 +214,24 @@ def train(
         "off_diagonal_ratio",
         "seconds",
     ):
-        if key not in summary:
-            continue
-        stdout.print(f"{key:20} {_shown(summary[key])}", markup=False)
+        if key in summary:
+            stdout.print(f"{key:20} {_shown(summary[key])}", markup=False)
     stdout.print(f"{'run':20} {out}", markup=False)
 
 
-def _unit_rows(source: str, how: "Reading") -> tuple[Any, list[tuple[str, str]]]:
-    """The rows of a table at unit length, and what is to be said of how it was read."""
+def _unit_rows(source: str | None, how: "Reading") -> tuple[Any, list[tuple[str, str]]]:
+    """The rows of --x0 at unit length, None without it, and what is to be said of how it was read."""
     from eigenloop.predict.tables import read_table
     from eigenloop.predict.targets import treated
     from eigenloop.system.errors import InputError
 
+    if source is None:
+        if how != type(how)():
+            raise InputError(
+                "options that say how to read a table are for --x0, which is not given; leave"
+                " them out"
+            )
+        return None, []
     table = read_table(source, how)
     doubts = [f"{doubt.sentence}; {doubt.remedy}" for doubt in table.doubts]
     remarks = [

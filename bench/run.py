@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from eigenloop.lab.blocks import TwoBlock
+from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.objectives import EndToEnd
 from eigenloop.lab.problems import Sphere, draw
-from eigenloop.lab.training import TrainConfig, Trainer
+from eigenloop.lab.training import Trainer
 
 try:
     import baseline_torch

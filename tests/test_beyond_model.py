@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from eigenloop.lab.blocks import TwoBlock
-from eigenloop.lab.checkpoints import load_weights
+from eigenloop.lab.checkpoints import load_run, load_weights
+from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.looping import loop_matrices, looped_sines
 from eigenloop.lab.objectives import EndToEnd, Layerwise, Model, Objective
 from eigenloop.lab.problems import Batch, Sphere, draw
 from eigenloop.lab.run_directory import RunDirectory
-from eigenloop.lab.training import TrainConfig, load_run, train
+from eigenloop.lab.training import train
 from eigenloop.lab.transformer import LoopedTransformer
 from eigenloop.predict.recipes import blocks_of_run
 from eigenloop.system.errors import InputError

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from eigenloop.lab.training import TrainConfig
+from eigenloop.lab.config import TrainConfig
 from eigenloop.numerics.power import power_method, predicted_sines, sine_bounds
 from eigenloop.numerics.spectrum import symmetric_with_spectrum, unit_columns_with_spectrum
 from eigenloop.predict import estimator, prediction, targets

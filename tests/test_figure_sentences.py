@@ -18,7 +18,8 @@ from eigenloop.figures.growth import growth_rows, population_path
 from eigenloop.figures.page import overview, write_page
 from eigenloop.figures.values import FigureData, Row, cells, curve
 from eigenloop.figures.verdicts import Judgement
-from eigenloop.lab.training import TrainConfig, train
+from eigenloop.lab.config import TrainConfig
+from eigenloop.lab.training import train
 from eigenloop.report import Panel, Table, Tag
 from eigenloop.theory.dynamics import recursion
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm

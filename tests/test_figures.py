@@ -28,9 +28,10 @@ from eigenloop.figures.page import write_page
 from eigenloop.figures.values import FigureData, Row, curve, paper_points, read_table
 from eigenloop.lab import checkpoints, looping
 from eigenloop.lab.blocks import TwoBlock
+from eigenloop.lab.checkpoints import METRICS
+from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.problems import draw
 from eigenloop.lab.run_directory import RunDirectory
-from eigenloop.lab.training import METRICS, TrainConfig
 from eigenloop.numerics.power import power_method, predicted_sines, sin_angle
 from eigenloop.report import Panel, inline_svg
 from eigenloop.system import workers
@@ -292,7 +293,7 @@ def test_both_tasks_and_the_papers_points_are_drawn(quick: dict[int, FigureData]
 
 
 def test_heatmaps_hold_the_trained_matrices(quick: dict[int, FigureData], runs: Path) -> None:
-    from eigenloop.lab.training import load_run
+    from eigenloop.lab.checkpoints import load_run
 
     w = np.asarray(load_run(runs / "looped-sphere").model.w, np.float64)[0]
     for row in quick[1].panel("Task 1, W"):

@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from eigenloop.cli.predict import predict
-from eigenloop.lab.training import TrainConfig, train
+from eigenloop.lab.config import TrainConfig
+from eigenloop.lab.training import train
 from eigenloop.predict.estimator import LoopedPCA
 from eigenloop.predict.tables import read_table
 from eigenloop.system.errors import InputError

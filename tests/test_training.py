@@ -17,16 +17,12 @@ import optax
 import pytest
 
 from eigenloop.lab import checkpoints, objectives, problems, training
+from eigenloop.lab.checkpoints import METRICS, Trained, load_run
+from eigenloop.lab.config import TrainConfig
+from eigenloop.lab.metrics import metric_steps
 from eigenloop.lab.problems import Batch
 from eigenloop.lab.run_directory import RunDirectory
-from eigenloop.lab.training import (
-    METRICS,
-    TrainConfig,
-    Trained,
-    load_run,
-    metric_steps,
-    train,
-)
+from eigenloop.lab.training import train
 from eigenloop.system import memory
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays, save_arrays

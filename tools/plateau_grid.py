@@ -35,7 +35,8 @@ from eigenloop.figures.plateau import (
     turned_points,
 )
 from eigenloop.figures.points import Points
-from eigenloop.lab.training import TrainConfig, Trainer
+from eigenloop.lab.config import TrainConfig
+from eigenloop.lab.training import Trainer
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.theory.population import EndToEnd, LayerwiseNorm
 from eigenloop.theory.slopes import SlopeTable

@@ -11,7 +11,7 @@ from eigenloop.cli.tables import Columns, Drop, Header, IndexColumn, Key, Missin
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from eigenloop.lab.training import TrainConfig
+    from eigenloop.lab.config import TrainConfig
     from eigenloop.predict.tables import Reading
 
 DEFAULT_OUT = Path("runs/train")
@@ -220,7 +220,7 @@ def _summary(stdout: "Console", summary: dict[str, Any], out: Path) -> None:
 
 
 def _unit_rows(source: str | None, how: "Reading") -> tuple[Any, list[tuple[str, str]]]:
-    """The rows of --x0 at unit length, None without it, and what is to be said of how it was read."""
+    """The rows of --x0 at unit length (None without it), and remarks on how it was read."""
     from eigenloop.predict.tables import read_table
     from eigenloop.predict.targets import treated
     from eigenloop.system.errors import InputError

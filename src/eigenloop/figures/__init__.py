@@ -16,7 +16,7 @@ from eigenloop.figures.pieces import Pieces, pieces
 from eigenloop.figures.running import require_budget, side_by_side, train_all
 from eigenloop.figures.settings import Budget, Problem
 from eigenloop.figures.values import FigureData, Row, read_table
-from eigenloop.lab.training import TrainConfig
+from eigenloop.lab.config import TrainConfig
 from eigenloop.report.drawing import DARK, LIGHT, file_content, in_look
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import atomic_write, save_table

@@ -25,7 +25,7 @@ from eigenloop.figures.running import train_all
 from eigenloop.figures.settings import Budget, checks, looped
 from eigenloop.figures.values import FigureData, paper_points, settings_of
 from eigenloop.figures.verdicts import Judgement
-from eigenloop.lab.training import TrainConfig
+from eigenloop.lab.config import TrainConfig
 from eigenloop.system.progress import Progress, silent
 
 TITLE = "Looped transformer, 10 loops: structure and growth of the weights"

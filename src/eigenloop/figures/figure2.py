@@ -20,7 +20,8 @@ from eigenloop.figures.points import held_out
 from eigenloop.figures.running import models, train_all
 from eigenloop.figures.settings import PAPER_WINDOW, Budget, compared
 from eigenloop.figures.values import FigureData, Row, curve, paper_points, settings_of
-from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.lab.checkpoints import Trained
+from eigenloop.lab.config import TrainConfig
 from eigenloop.system.progress import Progress, silent
 
 TITLE = "One layer with and without LN: losses, and the angle when looped"

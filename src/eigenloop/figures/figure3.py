@@ -14,7 +14,8 @@ from eigenloop.figures.growth import growth_exponent
 from eigenloop.figures.running import train_all
 from eigenloop.figures.settings import Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, curve, settings_of
-from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.lab.checkpoints import Trained
+from eigenloop.lab.config import TrainConfig
 from eigenloop.system.progress import Progress, silent
 
 TITLE = "One layer with LN: training and test loss for several sizes, Task 1"

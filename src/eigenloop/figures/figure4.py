@@ -15,7 +15,7 @@ from eigenloop.figures.growth import draw_growth, growth_rows, growth_words, ina
 from eigenloop.figures.running import train_all
 from eigenloop.figures.settings import Budget, checks, layerwise
 from eigenloop.figures.values import FigureData, settings_of
-from eigenloop.lab.training import TrainConfig
+from eigenloop.lab.config import TrainConfig
 from eigenloop.system.progress import Progress, silent
 
 TITLE = "One layer with LN: structure and growth of the weights"

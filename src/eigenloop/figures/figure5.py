@@ -18,7 +18,8 @@ from eigenloop.figures.points import Points, held_out
 from eigenloop.figures.running import models, train_all
 from eigenloop.figures.settings import Budget, layerwise
 from eigenloop.figures.values import FigureData, Row, band, curve, settings_of
-from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.lab.checkpoints import Trained
+from eigenloop.lab.config import TrainConfig
 from eigenloop.numerics.power import predicted_sines, sine_bounds
 from eigenloop.system.progress import Progress, silent
 

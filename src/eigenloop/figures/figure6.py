@@ -12,7 +12,7 @@ from typing import Any
 from eigenloop.figures.fixed_points import compute_fixed_points, draw_fixed_points, runs_of
 from eigenloop.figures.settings import Budget
 from eigenloop.figures.values import FigureData
-from eigenloop.lab.training import TrainConfig
+from eigenloop.lab.config import TrainConfig
 from eigenloop.system.progress import Progress, silent
 
 

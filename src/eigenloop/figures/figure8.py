@@ -20,7 +20,8 @@ from eigenloop.figures.points import Points, held_out, spectrum_points, table_po
 from eigenloop.figures.running import models, train_all
 from eigenloop.figures.settings import REAL_TABLES, Budget, layerwise, looped, real
 from eigenloop.figures.values import FigureData, Row, curve, settings_of
-from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.lab.checkpoints import Trained
+from eigenloop.lab.config import TrainConfig
 from eigenloop.system.progress import Progress, silent
 
 TITLE = (

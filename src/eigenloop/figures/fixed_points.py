@@ -20,7 +20,8 @@ from eigenloop.figures.settings import (
     without_norm,
 )
 from eigenloop.figures.values import FigureData, Row, cells, curve, settings_of
-from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.lab.checkpoints import Trained
+from eigenloop.lab.config import TrainConfig
 from eigenloop.system.progress import Progress, silent
 
 TARGETS = {"normalized": "normalised target", "unnormalized": "unnormalised target"}

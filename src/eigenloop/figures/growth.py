@@ -13,7 +13,8 @@ from eigenloop.figures import panels
 from eigenloop.figures.levels import spectra_of
 from eigenloop.figures.running import at_step
 from eigenloop.figures.values import FigureData, Row, cells, curve
-from eigenloop.lab.training import TrainConfig, Trained
+from eigenloop.lab.checkpoints import Trained
+from eigenloop.lab.config import TrainConfig
 from eigenloop.numerics.statistics import PowerLawFit, fit_power_law
 from eigenloop.system.errors import InputError
 from eigenloop.theory.dynamics import Path, long_run

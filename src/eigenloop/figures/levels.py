@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from eigenloop.lab.training import TrainConfig
+from eigenloop.lab.config import TrainConfig
 from eigenloop.numerics.statistics import jackknife
 from eigenloop.system.errors import InputError
 from eigenloop.theory.population import LayerwiseLinear, mean_power_norm

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn import datasets
 
 from eigenloop.lab import problems
+from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.looping import looped_sines, power_method_sines
-from eigenloop.lab.training import TrainConfig
 from eigenloop.numerics.power import normalize
 from eigenloop.numerics.spectrum import Numbers, top_multiplicity, unit_columns_with_spectrum
 

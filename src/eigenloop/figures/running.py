@@ -14,8 +14,10 @@ import jax
 import numpy as np
 
 from eigenloop.figures.settings import Budget
+from eigenloop.lab.checkpoints import Trained, load_run
+from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.run_directory import RunDirectory
-from eigenloop.lab.training import TrainConfig, Trained, load_run, train
+from eigenloop.lab.training import train
 from eigenloop.system.errors import InputError
 from eigenloop.system.progress import Progress, silent
 from eigenloop.system.workers import (

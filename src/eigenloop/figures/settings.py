@@ -8,7 +8,7 @@ paper's notes say so; in Figure 2 those that its curves fit (0.031, 0.03, 0.02).
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eigenloop.lab.training import TrainConfig
+from eigenloop.lab.config import TrainConfig
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.system.errors import InputError
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from eigenloop.figures.verdicts import Judgement
-from eigenloop.lab.training import TrainConfig
+from eigenloop.lab.config import TrainConfig
 from eigenloop.system.errors import InputError
 
 Kind = Literal["line", "points", "reference", "theory", "band", "level", "mark", "cell"]

@@ -13,7 +13,9 @@ from eigenloop.figures import figure2
 from eigenloop.figures.fixed_points import TARGETS
 from eigenloop.figures.settings import PAPER_WINDOW, SNAPSHOTS, Budget, Task, compared, without_norm
 from eigenloop.figures.verdicts import Judgement, Outcome
-from eigenloop.lab.training import TrainConfig, Trained, train
+from eigenloop.lab.checkpoints import Trained
+from eigenloop.lab.config import TrainConfig
+from eigenloop.lab.training import train
 
 KINDS: dict[Outcome, Kind] = {
     "held": "holds",

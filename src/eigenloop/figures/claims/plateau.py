@@ -22,7 +22,8 @@ from eigenloop.figures.plateau import (
 from eigenloop.figures.points import Points, held_out
 from eigenloop.figures.running import models
 from eigenloop.figures.settings import TASKS
-from eigenloop.lab.training import TrainConfig, train
+from eigenloop.lab.config import TrainConfig
+from eigenloop.lab.training import train
 from eigenloop.theory.claims.theorems import LOOPED
 from eigenloop.theory.dynamics import recursion
 

@@ -19,7 +19,8 @@ from eigenloop.figures import figure2, sentences
 from eigenloop.figures.claims import cells
 from eigenloop.figures.settings import PAPER_WINDOW
 from eigenloop.figures.values import paper_points
-from eigenloop.lab.training import TrainConfig, train
+from eigenloop.lab.config import TrainConfig
+from eigenloop.lab.training import train
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.theory.dynamics import START, recursion
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm, Target

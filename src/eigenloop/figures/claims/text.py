@@ -18,7 +18,7 @@ from eigenloop.figures.levels import levels
 from eigenloop.figures.points import held_out, spectrum_points
 from eigenloop.figures.settings import PAPER_WINDOW, Task
 from eigenloop.figures.values import Row
-from eigenloop.lab.training import Trained
+from eigenloop.lab.checkpoints import Trained
 
 ledger = Ledger("arXiv 2606.00605")
 

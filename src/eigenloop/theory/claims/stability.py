@@ -170,7 +170,8 @@ def stability_of_few_loops(effort: Effort) -> Finding:
     provenance="ours",
 )
 def escape_rate(effort: Effort) -> Finding:
-    from eigenloop.lab.training import TrainConfig, train
+    from eigenloop.lab.config import TrainConfig
+    from eigenloop.lab.training import train
 
     setting = LayerwiseLinear(DEFAULT_MULTIPLICITIES, "normalized")
     a, b = end_of(setting)

@@ -96,7 +96,8 @@ def chaos(effort: Effort) -> Finding:
     provenance="ours",
 )
 def chaos_exponent(effort: Effort) -> Finding:
-    from eigenloop.lab.training import TrainConfig, train
+    from eigenloop.lab.config import TrainConfig
+    from eigenloop.lab.training import train
 
     steps = effort.pick(1_000, 10_000)
     config = TrainConfig.create(
@@ -143,7 +144,8 @@ def chaos_exponent(effort: Effort) -> Finding:
     provenance="ours",
 )
 def finite_samples(effort: Effort) -> Finding:
-    from eigenloop.lab.training import TrainConfig, train
+    from eigenloop.lab.config import TrainConfig
+    from eigenloop.lab.training import train
 
     sizes = (640, 5_120) if effort.quick else (640, 1_280, 2_560, 5_120, 10_240)
     limit, rows, earlier = float(LOOPED.limit_loss().value), [], []

@@ -28,6 +28,7 @@ class Repeated(NamedTuple):
 
 
 BEYOND, FINDINGS, LEMMAS = "docs/theory/beyond.md", "docs/findings.md", "docs/theory/lemmas.md"
+WALL = "docs/theory/past_the_wall.md"
 MEASURED, EXPECTED = ("measured",), ("expected",)
 
 
@@ -123,6 +124,44 @@ REPEATED = (
         LEMMAS, "lemB.3.diverge",
         ("normalized: learning rate on Task 2", r"(\S+) and \S+ on Task 2\. That"),
         ("unnormalized: learning rate on Task 2", r"\S+ and (\S+) on Task 2\. That"),
+    ),
+    *on(
+        WALL, "beyond.filter.gain",
+        (EXPECTED, r"ten loops its loss is (\S+), a tenth"),
+        ("f_inf", r"method's f_inf = (\S+), and"),
+        ("contraction", r"contracts by (\S+) per loop against"),
+        ("contraction of the power method", r"per loop against (0\.8)\. Nothing"),
+        ("rho*", r"\| 0\.009903 \| (\S+) \| -"),
+        ("gamma", r"\| 0\.009903 \| \S+ \| (\S+) \|"),
+    ),
+    *on(
+        WALL, "beyond.filter.stable",
+        (MEASURED, r"multiples of I is (\S+), (\S+), (\S+), (\S+) and (\S+) at a = -b"),
+        ("where descent from (1, -1/2) ends",
+         r"3, 5 and 10, and (\S+), (\S+), (\S+), (\S+) and (\S+) where descent"),
+    ),
+    *on(
+        WALL, "beyond.filter.residual",
+        (MEASURED, r"on Task 2 has (\S+), (\S+) and (\S+) after 1,000"),
+        ("with c fixed at 1, after 1,000 steps",
+         r"c fixed at 1 has (\S+), (\S+) and (\S+), above f_inf"),
+    ),
+    *on(
+        WALL, "beyond.filter.split",
+        ("at the shifted minimum, 2, 3, 5, 10 layers",
+         r"shifted minimum it is (\S+), (\S+), (\S+) and (\S+) for"),
+    ),
+    *on(WALL, "beyond.filter.zero", ("3 of 4 roots, lambda_1 = 5",
+    r"its four eigenvalues: (0\.\d+)\.")),
+    *on(
+        WALL, "beyond.filter.starts.flow",
+        ("16 x 16, lambda_1", r"one X with lambda_1 = (\S+) the loss"),
+        ("16 x 16 from -1/2: loss after 5,000 steps at 0.1", r"is still (\S+) after 5,000"),
+    ),
+    *on(
+        WALL, "beyond.filter.loses",
+        ("iris, shift and power method", r"contracts by (\S+) where the power method has (\S+),"),
+        ("wine, shift and power method", r"wine by (\S+) where it has (0\.\d+);"),
     ),
 )  # fmt: skip
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris, load_wine
 
+from documented import compare
+from documented import of as repeated_of
 from eigenloop.claims import Claim, Effort
 from eigenloop.theory.claims.filters import ledger, naive, safety
 
-LONG = {"beyond.filter.untied"}
-"""Thousands of steps with a checked call each: one second without the checks, ten with them."""
+LONG = {"beyond.filter.untied", "beyond.filter.starts"}
+"""Thousands of steps with a checked call each: a second without the checks, ten with them."""
 
 
 @pytest.mark.parametrize(
@@ -20,11 +22,13 @@ LONG = {"beyond.filter.untied"}
         for claim in ledger.claims
     ],
 )
-def test_each_verdict_is_the_recorded_one(claim: Claim) -> None:
+def test_each_verdict_is_the_recorded_one_and_so_are_numbers_of_the_docs(claim: Claim) -> None:
     found = claim.run(Effort(quick=True))
     assert found.finding.kind == claim.expected_verdict == "holds"
     assert claim.provenance == "ours"
     assert found.finding.justification
+    for each in repeated_of(claim.id):
+        compare(each, found.finding)
 
 
 @pytest.mark.parametrize(("name", "load"), [("iris", load_iris), ("wine", load_wine)])

@@ -105,8 +105,7 @@ def sign_of_the_best_root(effort: Effort) -> Finding:
         for values in ((5.0, 0.0, 0.0), (4.0, 4.0, 0.0)):
             best = best_root(EndToEnd(values, loops))
             cases.append(
-                best.rho == 0
-                and naive.at_root(values, 0.0, loops, sum(v == values[0] for v in values)) == 0
+                best.rho == 0 and naive.at_root(values, 0.0, loops, multiplicity_of(values)) == 0
             )
         for values in ((5.0, 2.0, 2.0), (3.0, 3.0, 0.5)):
             m = multiplicity_of(values)
@@ -120,7 +119,7 @@ def sign_of_the_best_root(effort: Effort) -> Finding:
             )
             cases.append(best.rho > 0 and better)
     return every(
-        sum(cases),
+        int(sum(cases)),
         len(cases),
         justification="spectra and loops: equalities are exact zeros, the rest inequalities of "
         "losses by a quadrature of its own",

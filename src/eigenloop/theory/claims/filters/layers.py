@@ -7,7 +7,15 @@ from scipy.optimize import minimize
 
 from eigenloop.claims import Effort, Finding, every, within
 from eigenloop.theory.claims.filters import naive
-from eigenloop.theory.claims.filters.book import FIXED, LOOPS, PLACE, TASK_2, drawn, ledger
+from eigenloop.theory.claims.filters.book import (
+    FIXED,
+    LOOPS,
+    PLACE,
+    TASK_2,
+    drawn,
+    ledger,
+    multiplicity_of,
+)
 from eigenloop.theory.filters import (
     Filter,
     best_root,
@@ -92,7 +100,7 @@ def splitting_layers(effort: Effort) -> Finding:
         off = max(off, abs(change / step**2 / found - 1))
     right = [value > 0 for value in ahead] + [value < 0 for value in behind] + [off < 1e-3]
     return every(
-        sum(cases) + sum(right),
+        int(sum(cases) + sum(right)),
         len(cases) + len(right),
         justification="filters of drawn gammas, 30 queries each, to rounding; the curvatures' "
         "signs, and two of them against naive second differences to 10^-3, their next order",
@@ -116,7 +124,7 @@ def zeros_of_the_loss(effort: Effort) -> Finding:
     rng, right, short = effort.generator(6), [], {}
     for values in ((5.0, 4.0, 3.0, 2.0, 1.0), tuple(TASK_2), (3.0, 3.0, 1.0, 0.5)):
         some = distinct_below(values)
-        m = sum(value == values[0] for value in values)
+        m = multiplicity_of(values)
         exact = np.prod(np.array(values)[:, None] - some, axis=1)
         right.append(
             naive.loss(values, exact, m)
@@ -137,7 +145,7 @@ def zeros_of_the_loss(effort: Effort) -> Finding:
     each = [float(filter_loss(row, roots).value) for row in rows]
     right += [each[0] == 0, min(each[1:]) > 0]
     return every(
-        sum(right),
+        int(sum(right)),
         len(right),
         justification="zeros are exact; with a root too few the best of several L-BFGS runs is "
         "above 10^-3, far from rounding; losses by a quadrature of its own",

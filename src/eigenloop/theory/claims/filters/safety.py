@@ -113,7 +113,7 @@ def borders_of_gain(effort: Effort) -> Finding:
             if 1.01 * even < top:
                 cases.append(bool((naive.looped(values, pair, over) > power[1]).all()))
     return every(
-        sum(cases),
+        int(sum(cases)),
         len(cases),
         justification="spectra, shifts on either side of each border, L = 1 and 4: inequalities "
         "to rounding, by the loop itself; beyond the second border a query in span(u_1, u_d)",

@@ -116,7 +116,7 @@ def starts_in_general(effort: Effort) -> Finding:
     gentle = descend(wide, learning_rate=1 / sharp, steps=5_000, start=(1.0, -0.04))
     right.append(gentle.end == "minimum")
     return every(
-        sum(cases) + sum(right),
+        int(sum(cases) + sum(right)),
         len(cases) + len(right),
         justification="flows to time 10^7 of five loops that end at a minimum, whose loss is that "
         "of the best root to 1e-9, or whose loss is below 1e-6; and the ends named here",

@@ -28,7 +28,7 @@ DIGITS = 1e-10
 @ledger.claim(
     "beyond.filter.wall",
     "gamma = infinity is no minimum of the loss but a point on a slope: over the root rho = "
-    "-1/gamma of the filter df/drho = -Y1 < 0 at rho = 0.",
+    "-1/gamma of the filter, which passes 0 there, the slope is -Y1 < 0.",
     place=PLACE,
     provenance="ours",
 )

@@ -29,9 +29,9 @@ NEAR = 1e-9
 
 @ledger.claim(
     "beyond.filter.starts",
-    "On Task 2 with ten loops the sign of gamma at the start decides what gradient descent learns, "
-    "at learning rates 0.1 and 1: from b_0 = 0 the power method, f_inf = 0.0981; from b_0 = -1/2 "
-    "the shifted one, f(rho*) = 0.00990.",
+    "On Task 2 with ten loops the side of gamma = -1/lambda_1 on which it starts decides what "
+    "gradient descent learns, at learning rates 0.1 and 1: from b_0 = 0 the power method, f_inf = "
+    "0.0981; from b_0 = -1/2 the shifted one, f(rho*) = 0.00990.",
     place=PLACE,
     provenance="ours",
 )

@@ -160,7 +160,7 @@ def zeros_of_the_loss(effort: Effort) -> Finding:
 @ledger.claim(
     "beyond.filter.untied",
     "Untied layers that start about b_l = -1/2 find a filter with roots spread over the spectrum: "
-    "on Task 2 with ten layers 3,000 steps of gradient descent at rate 1 go under a hundredth of "
+    "on Task 2 with ten layers 3,000 steps of gradient descent at rate 1 go under a fiftieth of "
     "the best tied loop's 0.00990.",
     place=PLACE,
     provenance="ours",
@@ -179,11 +179,11 @@ def untied_descent(effort: Effort) -> Finding:
         ends.append(naive.of_layers(TASK_2, layers, 1).real)
         roots = np.sort(-1 / (a * b))
     mean, spread = float(np.mean(ends)), float(np.std(ends) / math.sqrt(len(ends)))
-    inside = bool((roots > 0).all() and roots[0] < 1.5 and roots[-1] > 3.0)
+    inside = bool(((roots > 0) & (roots < 1.5)).any() and ((roots > 3.0) & (roots < 5.0)).any())
     return Finding(
-        "holds" if max(ends) < best / 100 and inside else "fails",
+        "holds" if max(ends) < best / 50 and inside else "fails",
         mean,
-        f"below {best / 100:.3g}",
+        f"below {best / 50:.3g}",
         None,
         "a naive quadrature at the weights where descent ends; every seed",
         numbers={

@@ -15,6 +15,7 @@ from eigenloop.loops import (
     LoopedMap,
     diagnose,
     diagnosis_page,
+    loop_of_file,
     map_of_file,
     paper_case,
     random_starts,
@@ -185,6 +186,72 @@ def test_the_command_line_writes_a_page_its_tables_and_json(user, capsys):
     assert json.loads(again)["files"]["report"] == str(out / "report.html")
 
 
+def test_tolerances_exponents_and_a_readout_from_the_command_line(user, capsys):
+    """tanh(w x + 1) with w = 0.5: mu = 0.5 (1 - x*^2) six times over, and a loss that the user
+    wrote.
+    """
+    (user / "my.py").write_text(
+        STEP + "def loss(x, w=0.5):\n    return float(w * (x[0] - 1) ** 2)\n"
+    )
+    words = ["loops", f"{user}/my.py:step", "--start", f"{user}/x0.npy", "--loops", "9", "--json"]
+    more = ["--tolerance", "1e-2,1e-5", "--exponents", "2,100", "--read", "loss"]
+    status, said, _ = run(capsys, *words, *more)
+    assert status == 0
+    document = json.loads(said)
+    assert [each["tolerance"] for each in document["loops_to"]] == [1e-2, 1e-5]
+    assert len(document["lyapunov"]["values"]) == 2
+    assert document["lyapunov"]["loops"] == 100
+    mu = document["modes"][0]["modulus"]
+    np.testing.assert_allclose(document["lyapunov"]["values"], np.log(mu), atol=1e-6)
+    x, losses = -1.0, []
+    for _ in range(10):
+        losses.append(0.5 * (x - 1) ** 2)
+        x = np.tanh(0.5 * x + 1)
+    np.testing.assert_allclose(document["readout"], losses, rtol=1e-12)
+    assert document["linear_region"]["loop"] == document["loops_to"][0]["from_loop"]
+
+
+@pytest.mark.parametrize("library", ["numpy", "jax", "torch"])
+def test_logits_are_compared_with_those_of_the_last_loop(user, library):
+    """KL(softmax(last) || softmax(k)) by the definition, in three libraries, with context."""
+    head = {
+        "numpy": "import numpy as np\ntanh = np.tanh\n",
+        "jax": "import jax\nfrom jax import numpy as jnp\ntanh = jnp.tanh\n",
+        "torch": "import torch\ntanh = torch.tanh\n",
+    }[library]
+    if library != "numpy":
+        pytest.importorskip(library)
+    (user / "own.py").write_text(
+        head + "def step(x, w):\n    return tanh(w * x)\ndef logits(x, w):\n    return 2 * w * x\n"
+    )
+    mine = loop_of_file(
+        f"{user}/own.py:step", start=user / "x0.npy", context=user / "c.npz", read="logits"
+    )
+    found = diagnose(mine.looped, loops=6, readout=mine.readout, norms=False)
+    assert found.reads.startswith("KL")
+    p = [np.exp(-1.6 * x) / np.exp(-1.6 * x).sum() for x in found.states]
+    naive = [np.sum(p[-1] * np.log(p[-1] / each)) for each in p]
+    np.testing.assert_allclose(found.readout, naive, atol=1e-12)
+    assert found.readout[-1] == 0
+
+
+def test_a_state_that_is_a_dictionary_comes_from_an_archive(user):
+    (user / "two.py").write_text("def step(x):\n    return {'a': x['a'] / 2, 'b': x['b'] / 4}\n")
+    np.savez(user / "two.npz", a=np.ones(2), b=np.ones(3))
+    looped = map_of_file(f"{user}/two.py:step", start=user / "two.npz")
+    np.testing.assert_allclose(looped.step(looped.start), [0.5, 0.5, 0.25, 0.25, 0.25])
+
+
+def test_readouts_that_are_no_numbers_are_refused(user):
+    source, start = f"{user}/bad.py:step", user / "x0.npy"
+    (user / "bad.py").write_text(STEP + "def raising(x):\n    return x['h']\n")
+    with pytest.raises(InputError, match="no function 'nothing'"):
+        loop_of_file(source, start=start, read="nothing")
+    mine = loop_of_file(source, start=start, read="raising")
+    with pytest.raises(InputError, match="loop 0 raises IndexError"):
+        diagnose(mine.looped, loops=2, readout=mine.readout)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -192,6 +259,12 @@ def test_the_command_line_writes_a_page_its_tables_and_json(user, capsys):
         (["paper", "--layer", "1"], "--layer belongs to MODEL"),
         (["paper", "--loops", "0"], "loops is 0"),
         (["paper", "--starts", "0"], "--starts is 0"),
+        (["paper", "--tolerance", "0.1,x"], "--tolerance is '0.1,x'"),
+        (["paper", "--tolerance", "0.1,2"], "tolerance is 2"),
+        (["paper", "--exponents", "0"], "exponents is 0"),
+        (["paper", "--exponents", "2,5"], "over 5 loops"),
+        (["paper", "--exponents", "1,2,3"], "--exponents is '1,2,3'"),
+        (["paper", "--read", "loss"], "--read belongs to FILE.py:STEP"),
         (["some/model"], "needs --text"),
         (["my.py:step"], "needs --start"),
         (["my.py:step", "--start", "x0.npy", "--gamma", "2"], "--gamma belongs to paper"),

@@ -7,6 +7,7 @@ import pytest
 
 from eigenloop.loops import Linear, LoopedMap, diagnose, spectrum
 from eigenloop.loops.cases import linear_map, planted, tanh_map
+from eigenloop.loops.forecast import first_below
 from eigenloop.loops.linear import DENSE
 from eigenloop.loops.region import allowance, linear_region, remainders
 
@@ -59,6 +60,19 @@ def test_the_first_state_inside_is_where_the_quadratic_term_is_small_enough():
     inside = np.flatnonzero(curve * np.abs(states) / mu <= (1 - mu) * np.log(1 / mu))
     assert found.needed[0].from_loop == inside[0] > 0
     assert found.region.remainder == pytest.approx(curve * states[inside[0]] / mu, rel=1e-6)
+
+
+def test_a_forecast_from_a_tenth_is_off_by_a_hundred_loops_and_one_from_the_region_by_none():
+    found = diagnose(quadratic(0.99, -0.5, 0.5), loops=400, norms=False)
+    needed = found.loops_to(1e-4)
+    assert (needed.from_loop, needed.forecast, needed.taken) == (453, 590, 590)
+    distances = found.orbit.distances(found.point.point)
+    near = first_below(distances, 0.1)
+    series = distances[near] * 0.99 ** np.arange(2000)
+    assert near + first_below(series, 1e-4) == 714
+    early = found.loops_to(1e-2)
+    assert early.forecast is None
+    assert f"from loop {early.taken}" in early.reasons["forecast"]
 
 
 def test_every_state_of_an_affine_map_is_inside():

@@ -364,7 +364,7 @@ def _measured(console: Any, found: "Diagnosis") -> None:
         console.print(useful(found), markup=False)
     if found.ends is not None:
         shares = ", ".join(map(str, found.ends.shares)) or "none settled"
-        console.print(f"{len(found.ends.labels)} starts, {len(found.ends.shares)} ends ({shares})")
+        console.print(f"{len(found.ends.labels)} starts, ends: {len(found.ends.shares)} ({shares})")
     for note in found.looped.notes:
         console.print(f"note: {note}", markup=False)
 

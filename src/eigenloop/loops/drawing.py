@@ -61,6 +61,22 @@ def distances(
     return both_looks(draw, SIZE)
 
 
+def readouts(values: np.ndarray, name: str) -> tuple[str, str]:
+    """What the user reads out, by loop.
+
+    Args:
+        values: from loop 0.
+        name: what they are.
+    """
+
+    def draw(axes: Any) -> None:
+        axes.plot(np.arange(len(values)), values, color=COLOURS[0])
+        axes.set(xlabel="loop", ylabel=mathtext(name))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+    return both_looks(draw, SIZE)
+
+
 def plane(values: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
     """Eigenvalues with their conjugates, error discs, and the unit circle.
 

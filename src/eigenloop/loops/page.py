@@ -209,7 +209,13 @@ def _loops(found: Diagnosis) -> report.Section:
                 )
             )
     if found.readout is not None:
-        body.append(useful(found))
+        light, dark = drawing.readouts(found.readout, str(found.reads))
+        body += [
+            useful(found),
+            report.Figure(
+                light, f"{found.reads}, by loop.", svg_dark=dark, downloads=[FILES["orbit"]]
+            ),
+        ]
     return report.Section("Loops worth running", body)
 
 
@@ -365,7 +371,7 @@ def _exponents(found: Diagnosis) -> report.Section | None:
     if seen is None:
         return None
     light, dark = drawing.running(seen.running, seen.values, seen.errors)
-    told = ", ".join(f"{v:.4f} ± {e:.4f}" for v, e in zip(seen.values, seen.errors, strict=True))
+    told = ", ".join(f"{v:.4g} ± {e:.1g}" for v, e in zip(seen.values, seen.errors, strict=True))
     figure = report.Figure(
         light,
         "Running means of the Lyapunov exponents.",
@@ -403,7 +409,7 @@ def _slice(plane: Slice | None) -> report.Section | None:
         svg_dark=dark,
         caption=(
             f"{plane.labels.size} starts s x_0 + t e, e a random direction;"
-            f" {len(plane.ends.shares)} ends, reached from {counts};"
+            f" ends: {len(plane.ends.shares)}, reached from {counts};"
             f" {plane.labels.size - plane.ends.settled} starts still moved."
         ),
     )

@@ -91,7 +91,7 @@ def minilm_changes(effort: Effort) -> Finding:
         "below 0",
         None,
         "95 % interval of the median difference, directions and queries drawn again each by itself",
-        "" if high < 0 else "cosines change about alike, or by more",
+        "" if high < 0 else "cosines change about alike; 1 - keep is of tokens, one at a time",
         numbers={
             "interval": [low, high],
             "directions": len(edit),

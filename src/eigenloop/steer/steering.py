@@ -117,6 +117,7 @@ def _steered(
     evaluation = cut(model.tokenizer, evaluation_text, count=EVALUATION, name="evaluation text")
     for prompts in (calibration, evaluation):
         _check_fits(model, prompts)
+    pooling = _pooling(model, source)
     start = DEFAULT_STRENGTH if request.strength is None else request.strength
     session = Session.of(
         model,
@@ -128,7 +129,6 @@ def _steered(
     )
     if not request.adapter:  # whose factors are float32, beside weights that stay as they are
         session = replace(session, kinds=stored_kinds(model.stack, subject.stack))
-    pooling = _pooling(model, source)
     session, found = _searched(session, request, pooling)
     retrieval = None if pooling is None else Retrieval.of(model, pooling)
     strength = start if found is None else found.strength

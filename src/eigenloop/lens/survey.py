@@ -14,6 +14,7 @@ from eigenloop import report as pages
 from eigenloop.lens.loops.looped import looped
 from eigenloop.lens.loops.result import Loops
 from eigenloop.lens.model.embeddings import has_vocabulary
+from eigenloop.lens.model.stack import Stack
 from eigenloop.lens.page.headline import headline_sentence
 from eigenloop.lens.page.spectra import TITLE, spectra_page
 from eigenloop.lens.page.text import alignment_section, alignment_sentences, loops_section
@@ -245,17 +246,7 @@ def survey(
     if compare_with is not None:
         compare_with = Subject.of(compare_with)
     chosen_layers(layers, len(stack.blocks))
-    if loop is not None and not 0 <= loop < len(stack.blocks):
-        there = (
-            f"the layers 0 to {len(stack.blocks) - 1}"
-            if len(stack.blocks) > 1
-            else "one block, number 0"
-        )
-        raise InputError(f"--loop is {loop}; this model has {there}")
-    if text is not None or loop is not None:
-        # a text that cannot be read, and a model that cannot be run, are
-        passages(SAMPLE if text is None else text)
-        _ = subject.model  # told before anything is computed
+    _check(subject, loop, text)
     shown: dict[str, Any] = {}
     sigma: dict[int, float] = dict.fromkeys(range(len(stack.blocks)), 1.0)
     if text is not None:
@@ -277,31 +268,47 @@ def survey(
         )
     else:
         remarks.append("the weights hold no input embedding, so no tokens are named")
-    heads, names = len(found.layers) * stack.heads, stack.weights.tensors.names()
-    if with_query_keys and f"{stack.module(0, stack.layout.query)}.weight" not in names:
-        remarks.append("the weights hold no queries, so QK is not shown")
-    elif with_query_keys and heads * 16 * stack.width * stack.head_dim <= LARGEST_HEADS:
+    left_out = _why_no_query_keys(stack, len(found.layers)) if with_query_keys else ""
+    if left_out:
+        remarks.append(left_out)
+    elif with_query_keys:
         shown["query_keys"] = query_keys(
             subject, rule=_of_heads(rules), layers=layers, progress=progress
-        )
-    elif with_query_keys:
-        remarks.append(
-            f"the QK circuits of {heads} heads are left out; choose fewer layers to see them"
         )
     if loop is not None:
         words, often = SAMPLE if text is None else text, LOOPS if loops is None else loops
         with threadpool_limits(1, user_api="blas"):
             shown["loops"] = looped(subject, words, layer=loop, loops=often, progress=progress)
-        remarks += (
-            []
-            if text is not None
-            else ["the layer is looped on the text that the package brings along"]
-        )
+        if text is None:
+            remarks.append("the layer is looped on the text that the package brings along")
     if compare_with is not None:
         shown["comparison"] = compare(
             subject, compare_with, rules=rules, layers=layers, progress=progress
         )
     return Survey(spectra=found, **shown, remarks=tuple(remarks), seconds=time.monotonic() - began)
+
+
+def _check(subject: Subject, loop: int | None, text: Path | str | None) -> None:
+    """Refuse a layer to loop that does not exist, a text that cannot be read, and a model that
+    cannot be run, before anything is computed.
+    """
+    blocks = len(subject.stack.blocks)
+    if loop is not None and not 0 <= loop < blocks:
+        there = f"the layers 0 to {blocks - 1}" if blocks > 1 else "one block, number 0"
+        raise InputError(f"--loop is {loop}; this model has {there}")
+    if text is not None or loop is not None:
+        passages(SAMPLE if text is None else text)
+        _ = subject.model
+
+
+def _why_no_query_keys(stack: Stack, layers: int) -> str:
+    """Why the QK circuits of the heads of so many layers are not shown; empty where they are."""
+    heads = layers * stack.heads
+    if f"{stack.module(0, stack.layout.query)}.weight" not in stack.weights.tensors.names():
+        return "the weights hold no queries, so QK is not shown"
+    if heads * 16 * stack.width * stack.head_dim > LARGEST_HEADS:
+        return f"the QK circuits of {heads} heads are left out; choose fewer layers to see them"
+    return ""
 
 
 def _join(layers: list[dict[str, Any]], told: list[dict[str, Any]], *, shared: bool) -> None:

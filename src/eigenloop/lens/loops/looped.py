@@ -77,11 +77,7 @@ def looped(
     circuit = subject.circuit(layer)
     ids, remarks = tokens_of(loaded, text)
     block = LoopedBlock(loaded, layer, part, ids)
-    x = block.start if start is None else np.asarray(start, np.float64)
-    if x.shape != block.start.shape:
-        raise InputError(
-            f"start has shape {x.shape}; {block.start.shape} was expected, one row for each token"
-        )
+    x = _start(block, start)
     mode = subject.layer(layer).mode("layernorm")
     basis = mode.plane()
     noise = max(block.rounding(x), np.finfo(float).eps)
@@ -119,6 +115,16 @@ def looped(
         unit=loaded.stack.unit,
         **vars(rates),
     )
+
+
+def _start(block: LoopedBlock, given: np.ndarray | None) -> np.ndarray:
+    """X_0: the states that enter the layer in the model's own run, or those that are given."""
+    x = block.start if given is None else np.asarray(given, np.float64)
+    if x.shape != block.start.shape:
+        raise InputError(
+            f"start has shape {x.shape}; {block.start.shape} was expected, one row for each token"
+        )
+    return x
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -10,7 +10,7 @@ the law of (S, q) is the same after a reflection in an eigenvector of S.)
 JAX is imported inside the functions, so that the claims can be listed without it.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -192,7 +192,6 @@ def _compiled(kind: str, loss: Loss, loops: int, norm: bool) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from eigenloop.lab import transformer
     from eigenloop.lab.objectives import EndToEnd, Layerwise
     from eigenloop.lab.problems import assemble
     from eigenloop.lab.transformer import LoopedTransformer
@@ -225,30 +224,11 @@ def _compiled(kind: str, loss: Loss, loops: int, norm: bool) -> Any:
     def outputs(v: Any, w: Any, x: Any, q: Any) -> Any:
         return LoopedTransformer(v=v, w=w, norm=norm).outputs(assemble(x, q, 0), loops=loops)
 
-    def states(v: Any, w: Any, x: Any, q: Any) -> Any:
-        def one(columns: Any, query: Any) -> Any:
-            dim, count = columns.shape
-            start = (
-                jnp.zeros((2 * dim, count + 1))
-                .at[:dim, :count]
-                .set(columns)
-                .at[dim:, count]
-                .set(query)
-            )
-
-            def layer(state: Any, _: None) -> tuple[Any, Any]:
-                state = transformer.attention_layer(v, w, state, norm=norm)
-                return state, state[dim:, count]
-
-            return jnp.concatenate([query[None], jax.lax.scan(layer, start, None, length=loops)[1]])
-
-        return jax.lax.map(lambda pair: one(*pair), (x, q)).swapaxes(0, 1)
-
     over_samples = jax.vmap(gamma_slope, in_axes=(None, None, 0, 0))
     return jax.jit(
         {
             "outputs": outputs,
-            "states": states,
+            "states": partial(_states, loops=loops, norm=norm),
             "losses": each,
             "gradient": jax.grad(mean, argnums=(0, 1)),
             "each gradient": jax.vmap(jax.grad(one, argnums=(0, 1)), in_axes=(None, None, 0, 0)),
@@ -256,6 +236,28 @@ def _compiled(kind: str, loss: Loss, loops: int, norm: bool) -> Any:
             "descent": descent,
         }[kind]
     )
+
+
+def _states(v: Any, w: Any, x: Any, q: Any, *, loops: int, norm: bool) -> Any:
+    """y_0..y_L of every sample, by the layers as they stand."""
+    import jax
+    import jax.numpy as jnp
+
+    from eigenloop.lab import transformer
+
+    def one(columns: Any, query: Any) -> Any:
+        dim, count = columns.shape
+        start = (
+            jnp.zeros((2 * dim, count + 1)).at[:dim, :count].set(columns).at[dim:, count].set(query)
+        )
+
+        def layer(state: Any, _: None) -> tuple[Any, Any]:
+            state = transformer.attention_layer(v, w, state, norm=norm)
+            return state, state[dim:, count]
+
+        return jnp.concatenate([query[None], jax.lax.scan(layer, start, None, length=loops)[1]])
+
+    return jax.lax.map(lambda pair: one(*pair), (x, q)).swapaxes(0, 1)
 
 
 def _blocks(v: np.ndarray, w: np.ndarray) -> Blocks:

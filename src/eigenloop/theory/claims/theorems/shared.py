@@ -3,6 +3,8 @@ full model in d = 2.
 """
 
 import math
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +29,8 @@ def structure(kind: str, effort: Effort) -> Finding:
     are multiples.
     """
     import jax
-    import jax.numpy as jnp
 
     from eigenloop.lab import problems
-    from eigenloop.lab.blocks import TwoBlock
     from eigenloop.lab.objectives import EndToEnd as Looped
     from eigenloop.lab.objectives import Layerwise
 
@@ -51,15 +51,7 @@ def structure(kind: str, effort: Effort) -> Finding:
         }
         found, curves = {}, []
         for objective, norm in objectives[kind]:
-
-            @jax.jit
-            def gradients(a, b, batch, norm=norm, objective=objective):
-                model = TwoBlock(a=a * jnp.eye(16), b=b * jnp.eye(16), norm=norm)
-                grad = jax.grad(
-                    lambda m, one: objective(m, jax.tree.map(lambda leaf: leaf[None], one))[0]
-                )
-                return jax.lax.map(lambda one: grad(model, one), batch)
-
+            gradients = jax.jit(partial(_gradients, objective=objective, norm=norm))
             words = f"{getattr(objective, 'target', 'end to end')}{'' if norm else ', no LN'}"
             for name, batch in batches.items():
                 for a, b in POINTS:
@@ -88,6 +80,18 @@ def structure(kind: str, effort: Effort) -> Finding:
         plot=Plot(curves, "samples N", "distance from multiples of I"),
         numbers={"largest N": sizes[-1], **found},
     )
+
+
+def _gradients(a: Any, b: Any, batch: Any, *, objective: Any, norm: bool) -> Any:
+    """The gradient on each sample at A = a I and B = b I, d = 16."""
+    import jax
+    import jax.numpy as jnp
+
+    from eigenloop.lab.blocks import TwoBlock
+
+    model = TwoBlock(a=a * jnp.eye(16), b=b * jnp.eye(16), norm=norm)
+    grad = jax.grad(lambda m, one: objective(m, jax.tree.map(lambda leaf: leaf[None], one))[0])
+    return jax.lax.map(lambda one: grad(model, one), batch)
 
 
 def _distances(rest: np.ndarray, sizes: list[int]) -> tuple[np.ndarray, float]:

@@ -166,6 +166,15 @@ def transformer_lens_python(folder: Path) -> tuple[Path, str]:
     return python, found.stdout.strip()
 
 
+def answer(process: subprocess.Popen[str], errors: Any) -> dict[str, Any]:
+    """The next line of the other process; what it wrote last to `errors` where there is none."""
+    line = process.stdout.readline() if process.stdout else ""
+    if not line:
+        errors.seek(0)
+        raise UnavailableError(f"stopped: {(errors.read().strip().splitlines() or ['?'])[-1]}")
+    return json.loads(line)
+
+
 def beside_transformer_lens(python: Path, directory: Path, rounds: int) -> dict[str, Any]:
     """Eigenvalues of every F_h of a checkpoint held in memory, by both, one after the other in
     each round.
@@ -194,20 +203,11 @@ def beside_transformer_lens(python: Path, directory: Path, rounds: int) -> dict[
         assert process.stdin is not None
         assert process.stdout is not None
 
-        def answer() -> dict[str, Any]:
-            line = process.stdout.readline() if process.stdout else ""
-            if not line:
-                errors.seek(0)
-                raise UnavailableError(
-                    f"stopped: {(errors.read().strip().splitlines() or ['?'])[-1]}"
-                )
-            return json.loads(line)
-
-        start = answer()
+        start = answer(process, errors)
         for _ in range(rounds + 1):
             process.stdin.write("again\n")
             process.stdin.flush()
-            told = answer()
+            told = answer(process, errors)
             began = time.perf_counter()
             values = [Spectrum(each).eigenvalues for each in operators]
             middle = time.perf_counter()

@@ -293,6 +293,21 @@ def show(console: Console, device: str, result: dict) -> None:
     console.print(table)
 
 
+def on_device(device: Any, *, gpu: bool, quick: bool) -> dict[str, Any]:
+    rounds, seconds, repeats, short = (7, 0.12, 3, 0.1) if quick else (11, 0.4, 5, 0.25)
+    base = {"train_size": GPU_TRAIN_SIZE} if gpu else {}
+    grid = {**(QUICK_SCALING if quick else SCALING)}
+    grid["seeds"] = QUICK_SEEDS if quick else GPU_SEEDS if gpu else SEEDS
+    with jax.default_device(device):
+        config = paper_config(**base)
+        return {
+            "device": device.device_kind,
+            "note": f"d = 16, n = 32, L = 10, batch 128, {config.train_size:,} examples",
+            "compare": compare(config, rounds, seconds, gpu),
+            "scaling": scaling(grid, repeats, short, base),
+        }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -311,7 +326,6 @@ def main() -> int:
         )
         return 2
     began, console = time.monotonic(), Console(stderr=options.json, width=100)
-    rounds, seconds, repeats, short = (7, 0.12, 3, 0.1) if options.quick else (11, 0.4, 5, 0.25)
     difference = largest_difference(losses_and_gradients())
     if not difference < 1e-9:
         print(
@@ -336,18 +350,7 @@ def main() -> int:
     except RuntimeError:
         console.print("no GPU that JAX can use: the GPU table is left out")
     for name, device in devices.items():
-        on_gpu = name == "GPU"
-        base = {"train_size": GPU_TRAIN_SIZE} if on_gpu else {}
-        grid = {**(QUICK_SCALING if options.quick else SCALING)}
-        grid["seeds"] = QUICK_SEEDS if options.quick else GPU_SEEDS if on_gpu else SEEDS
-        with jax.default_device(device):
-            config = paper_config(**base)
-            result = {
-                "device": device.device_kind,
-                "note": f"d = 16, n = 32, L = 10, batch 128, {config.train_size:,} examples",
-                "compare": compare(config, rounds, seconds, on_gpu),
-                "scaling": scaling(grid, repeats, short, base),
-            }
+        result = on_device(device, gpu=name == "GPU", quick=options.quick)
         report["devices"][name] = result
         show(console, name, result)
     report |= {"peak_rss_mib": peak_rss_mib(), "seconds": time.monotonic() - began}

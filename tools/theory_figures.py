@@ -220,12 +220,18 @@ def theorem_4_7(panels: list[Axes]) -> None:
 
 def lemmas(panels: list[Axes]) -> None:
     """Step sizes without LN; the constant of Lemma F.4."""
+    largest_steps(panels[0])
+    inverse_squares(panels[1])
+
+
+def largest_steps(panel: Axes) -> None:
+    """Step sizes without LN (Thm B.3)."""
     grid = np.logspace(-2, 0.3, 200)
     stable = 1 / grid
-    panels[0].loglog(
+    panel.loglog(
         grid, [step_sizes.divergence_kappa(g) for g in grid], color=ORANGE, label="above: diverges"
     )
-    panels[0].loglog(
+    panel.loglog(
         grid[stable < 4],
         stable[stable < 4],
         "-.",
@@ -238,8 +244,8 @@ def lemmas(panels: list[Axes]) -> None:
         for _ in range(60):
             kappa = step_sizes.overshoot_kappa(g, step_sizes.descend(kappa, g, 200).c)
         over.append(kappa)
-    panels[0].loglog(grid, over, "--", color=BLUE, label=r"above ($1/s^*$): passes $\gamma^*$")
-    panels[0].loglog(
+    panel.loglog(grid, over, "--", color=BLUE, label=r"above ($1/s^*$): passes $\gamma^*$")
+    panel.loglog(
         grid,
         [step_sizes.safe_kappa(g) for g in grid],
         ":",
@@ -248,7 +254,7 @@ def lemmas(panels: list[Axes]) -> None:
     )
     for target, marker in (("normalized", "o"), ("unnormalized", "s")):
         g = float(LayerwiseLinear(TASK2, target).optimum().value)  # type: ignore[arg-type]
-        panels[0].plot(
+        panel.plot(
             g,
             step_sizes.divergence_kappa(g),
             marker,
@@ -256,13 +262,17 @@ def lemmas(panels: list[Axes]) -> None:
             label=f"Task 2, {target}",
             linestyle="none",
         )
-    panels[0].set(
+    panel.set(
         xlabel=r"$\gamma^*$",
         ylabel=r"$\kappa = 2\eta\mu_2/d$",
         title="Step sizes without LN (Thm B.3)",
         ylim=(4e-3, None),
     )
-    panels[0].legend(fontsize=7.5)
+    panel.legend(fontsize=7.5)
+
+
+def inverse_squares(panel: Axes) -> None:
+    """The constant of Lemma F.4."""
     from eigenloop.theory.claims.lemmas.auxiliary import inverse_square, inverse_square_constant
 
     ratios = np.logspace(-4, 0, 60)
@@ -271,20 +281,20 @@ def lemmas(panels: list[Axes]) -> None:
             [np.ones((60, 1)), np.repeat(ratios[:, None], dim - 1, axis=1)], axis=1
         )
         share = inverse_square(rows).value * ratios / inverse_square_constant(dim)
-        panels[1].semilogx(
+        panel.semilogx(
             ratios,
             share,
             dash,
             color=colour,
             label=f"$d = {dim}$, $C_d = {inverse_square_constant(dim):.3f}$",
         )
-    panels[1].set(
+    panel.set(
         xlabel=r"$\lambda_d/\lambda_1$, the others equal to $\lambda_d$",
         ylim=(0, 1.05),
         ylabel=r"$\lambda_1\lambda_d\,E\|Sq\|^{-2}/C_d$",
         title="Lemma F.4 with our constant",
     )
-    panels[1].legend()
+    panel.legend()
 
 
 def beyond(panels: list[Axes]) -> None:

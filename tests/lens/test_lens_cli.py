@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_checkpoint import VALUE, write
+from checkpoints import VALUE, write
 
 from eigenloop import __version__, lens
 from eigenloop.cli import main

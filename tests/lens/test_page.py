@@ -224,7 +224,7 @@ def test_a_directory_with_a_model_or_a_table_of_another_kind_is_refused(tmp_path
 
 
 def test_tables_of_an_earlier_survey_do_not_stay(tmp_path):
-    from test_checkpoint import write
+    from checkpoints import write
 
     model, out = write(tmp_path / "model"), tmp_path / "out"
     survey(model, compare_with=model).save(out, command="first")
@@ -264,7 +264,7 @@ def test_eigenvalues_csv_has_each_matrix_once(tmp_path):
 
 
 def test_a_survey_of_the_weights_holds_what_spectra_finds(tmp_path):
-    from test_checkpoint import write
+    from checkpoints import write
 
     model, told = write(tmp_path / "model"), []
     found = survey(model, progress=lambda *arguments: told.append(arguments))

@@ -2,6 +2,7 @@
 (standard library only).
 """
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -52,10 +53,12 @@ def processes(
 
     Args:
         workers: how many.
-        begin: called once in each, with `arguments`.
+        begin: a function of a module, called once in each, with `arguments`; it is named to them,
+            so that they look for their parent while they import it, which may take seconds.
         arguments: of `begin`.
     """
-    return ProcessPoolExecutor(workers, context(), initializer=_serve, initargs=(begin, *arguments))
+    name = None if begin is None else (begin.__module__, begin.__name__)
+    return ProcessPoolExecutor(workers, context(), initializer=_serve, initargs=(name, *arguments))
 
 
 def gather(
@@ -103,12 +106,13 @@ def work_alone(stop: Any) -> None:
     threading.Thread(target=_leave_when, args=(stop,), daemon=True).start()
 
 
-def _serve(begin: Callable[..., None] | None, *arguments: Any) -> None:
+def _serve(begin: tuple[str, str] | None, *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     cache.ignore_damaged_programs()
     if begin is not None:
-        begin(*arguments)
+        module, name = begin
+        getattr(importlib.import_module(module), name)(*arguments)
 
 
 def _leave_with_parent() -> None:

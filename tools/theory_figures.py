@@ -4,6 +4,7 @@
 Each figure is docs/theory/NAME.png; Task 2 (d = 16, n = 32) unless a label says otherwise.
 """
 
+import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from eigenloop.numerics.power import contraction_factor, predicted_sines, sine_bounds
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.report.drawing import COLOURS, LIGHT
-from eigenloop.theory import dynamics, landscape, stability, step_sizes
+from eigenloop.theory import dynamics, filters, landscape, stability, step_sizes
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, LayerwiseNorm
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "theory"
@@ -343,6 +344,69 @@ def beyond(panels: list[Axes]) -> None:
     panels[1].legend(loc="upper center", bbox_to_anchor=(0.5, 0.93))
 
 
+def past_the_wall(panels: list[Axes]) -> None:
+    """The loss over the root of the filter, and what filters cost on other spectra."""
+    left, right = panels
+    roots = np.concatenate([np.linspace(-1.5, 4.98, 400)])
+    for loops, colour in zip((2, 4, 10, 20), COLOURS, strict=False):
+        setting = EndToEnd(TASK2, loops)
+        loss = np.exp(filters.log_loss_over_root(setting, roots).value)
+        left.semilogy(roots, loss, color=colour, label=f"L = {loops}")
+        best = filters.best_root(setting)
+        left.plot(best.rho, best.loss, "o", color=colour, markersize=5)
+    left.axvline(0, color="black", linewidth=0.8, linestyle=":")
+    left.text(-0.08, 2e-5, r"$\gamma = \pm\infty$", rotation=90, ha="right", va="bottom")
+    left.set(
+        xlabel=r"root of the filter $\rho = -1/\gamma$",
+        ylabel="loss $f$",
+        title="The loss falls past the power method",
+        ylim=(1e-5, 1.5),
+    )
+    left.legend()
+    price(right)
+
+
+PRICED = {
+    "power method": "power method",
+    "shift n/(2d) = 1": r"shift $n/(2d)$",
+    "tuned shift (Task 2)": "shift tuned on Task 2",
+    "untied optimum (sphere n=32)": "layers tuned on the sphere",
+    "Lanczos": "Lanczos",
+}
+SPECTRA = {
+    "Task 2": "Task 2",
+    "sphere n=16": "16",
+    "sphere n=24": "24",
+    "sphere n=32": "32",
+    "sphere n=64": "64",
+}
+"""Those of docs/theory/price.csv that are drawn, and how they are called."""
+
+
+def price(axes: Axes) -> None:
+    """The loss after ten loops, by spectrum; the table is that of tools/filter_price.py."""
+    with (FOLDER / "price.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["layers"] == "10"]
+    for k, (name, label) in enumerate(PRICED.items()):
+        of = {row["spectrum"]: float(row["loss"]) for row in rows if row["filter"] == name}
+        loss = np.array([of[spectrum] for spectrum in SPECTRA])
+        place = np.arange(len(SPECTRA)) + 0.12 * (k - 2)
+        axes.semilogy(place, loss, "osD^v"[k], color=COLOURS[k], label=label)
+    axes.annotate("Lanczos: 0", (0.02, 1e-5), ha="center", va="bottom", fontsize="small")
+    axes.axvline(0.5, ymax=0.72, color="black", linewidth=0.8, linestyle=":")
+    axes.set(
+        xlabel="spectrum: Task 2, and the sphere with $n$ =",
+        ylabel="loss after ten loops",
+        title="What it costs elsewhere",
+        xlim=(-0.5, len(SPECTRA) - 0.5),
+        ylim=(6e-6, 3e2),
+    )
+    axes.set_yticks([10.0**k for k in range(-5, 1)])
+    axes.minorticks_off()
+    axes.set_xticks(range(len(SPECTRA)), list(SPECTRA.values()))
+    axes.legend(loc="upper right", ncols=2, fontsize="small")
+
+
 FIGURES: dict[str, Callable[[list[Axes]], None]] = {
     "thm4.1": theorem_4_1,
     "thm4.2": theorem_4_2,
@@ -351,6 +415,7 @@ FIGURES: dict[str, Callable[[list[Axes]], None]] = {
     "thm4.7": theorem_4_7,
     "lemmas": lemmas,
     "beyond": beyond,
+    "past_the_wall": past_the_wall,
 }
 
 

@@ -4,6 +4,7 @@ Task 2 (d = 16, n = 32, the default multiplicities), so that every expectation i
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def population_sharpness(effort: Effort) -> Finding:
     provenance="ours",
 )
 def chaos(effort: Effort) -> Finding:
-    logs = {rate: _growth_of_a_difference(rate, effort) for rate in (0.1, 0.01)}
+    logs = _growth_of_a_difference((0.1, 0.01), effort)
     growth = {rate: math.exp(float(found.mean())) for rate, found in logs.items()}
     blocks = logs[RATE].reshape(-1, BLOCK).mean(1)
     error = float(blocks.std(ddof=1) / math.sqrt(len(blocks)))
@@ -203,9 +204,9 @@ def finite_samples(effort: Effort) -> Finding:
 # --- what several share
 
 
-def _growth_of_a_difference(rate: float, effort: Effort) -> np.ndarray:
+def _growth_of_a_difference(rates: Sequence[float], effort: Effort) -> dict[float, np.ndarray]:
     """Logarithms, step by step, of what a tiny difference of A, B grows by under the same
-    batches (float64).
+    batches, for each learning rate (float64).
     """
     import jax
     import jax.numpy as jnp
@@ -214,7 +215,7 @@ def _growth_of_a_difference(rate: float, effort: Effort) -> np.ndarray:
         loss, draw = _batch_loss()
 
         @jax.jit
-        def step(pair: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(pair: jax.Array, key: jax.Array, rate: float) -> tuple[jax.Array, jax.Array]:
             """Both by one step; the second is then pulled back to a distance of 1e-10 from the
             first.
             """
@@ -225,11 +226,15 @@ def _growth_of_a_difference(rate: float, effort: Effort) -> np.ndarray:
 
         start = jnp.concatenate([jnp.eye(16).ravel(), jnp.zeros(256)])
         push = jnp.asarray(effort.generator(9).standard_normal(512))
-        pair, logs = jnp.stack([start, start + 1e-10 * push / jnp.linalg.norm(push)]), []
-        for k in range(TRANSIENT + effort.pick(7, 45) * BLOCK):
-            pair, grown = step(pair, jax.random.fold_in(jax.random.key(effort.seed), k))
-            logs.append(float(grown))
-    return np.array(logs[TRANSIENT:])
+        begin = jnp.stack([start, start + 1e-10 * push / jnp.linalg.norm(push)])
+        logs: dict[float, list[float]] = {rate: [] for rate in rates}
+        for rate, grown in logs.items():
+            pair = begin
+            for k in range(TRANSIENT + effort.pick(7, 45) * BLOCK):
+                key = jax.random.fold_in(jax.random.key(effort.seed), k)
+                pair, by = step(pair, key, rate)
+                grown.append(float(by))
+    return {rate: np.array(grown[TRANSIENT:]) for rate, grown in logs.items()}
 
 
 def _batch_curvature(effort: Effort) -> float:

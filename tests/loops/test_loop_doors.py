@@ -23,10 +23,11 @@ from eigenloop.loops import (
     write_diagnosis,
 )
 from eigenloop.loops.cases import linear_map, planted, ring
-from eigenloop.loops.page import FILES
+from eigenloop.loops.page import FILES, output_directory
 from eigenloop.loops.snapshots import snapshots
 from eigenloop.loops.tables import loops_rows, mode_rows, orbit_rows
 from eigenloop.report import render, typeset
+from eigenloop.system import directories
 from eigenloop.system.errors import InputError
 
 STEP = "import numpy as np\ndef step(x, w=0.5):\n    return np.tanh(w * x + 1)\nother = 3\n"
@@ -283,6 +284,21 @@ def test_a_directory_of_others_is_not_written_into(tmp_path, capsys):
     assert status == 2
     assert "not written by eigenloop loops" in error
     assert (tmp_path / "orbit.csv").read_text() == "mine"
+
+
+def test_a_directory_is_held_from_before_anything_is_computed(user, capsys, monkeypatch):
+    """A second process is refused before it computes; an error leaves no directory behind."""
+    monkeypatch.setattr(directories, "PATIENCE_SECONDS", 0.0)
+    (user / "own.py").write_text("def step(x):\n    raise ZeroDivisionError('computed')\n")
+    words = ["loops", f"{user}/own.py:step", "--start", f"{user}/x0.npy", "--out", f"{user}/out"]
+    with output_directory(user / "out").held():
+        status, _, error = run(capsys, *words)
+        assert status == 2
+        assert "in use by another process" in error
+    status, _, error = run(capsys, *words[:-1], str(user / "new"))
+    assert status == 2
+    assert "raises ZeroDivisionError" in error
+    assert not (user / "new").exists()
 
 
 def test_the_help_says_that_a_file_is_run():

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from command_line import call
 from eigenloop import figures
 from eigenloop.figures import figure5, points, running, settings
 from eigenloop.figures.drawn import deviation
@@ -37,7 +38,6 @@ from eigenloop.report import Panel, inline_svg
 from eigenloop.system import workers
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import load_arrays, save_arrays
-from test_cli import call
 
 NUMBERS = range(1, 9)
 SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'

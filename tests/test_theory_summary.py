@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from command_line import call
 from eigenloop import __version__
 from eigenloop.numerics.spectrum import DEFAULT_MULTIPLICITIES
 from eigenloop.numerics.statistics import jackknife, standard_error
@@ -20,7 +21,7 @@ from eigenloop.system.errors import InputError
 from eigenloop.theory.endpoints import QUANTITIES, SETTINGS, endpoints
 from eigenloop.theory.population import EndToEnd, LayerwiseLinear, mean_power_norm
 from eigenloop.theory.summary import Spectra, Summary, summarize
-from test_cli import call, parsed
+from test_cli import parsed
 
 DEFAULT = ",".join(map(str, DEFAULT_MULTIPLICITIES))
 CONTRACT = {

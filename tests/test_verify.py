@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from command_line import call
 from eigenloop import __version__
 from eigenloop.claims import Claim, Effort, Finding, Provenance, drawing, results, sources
 from eigenloop.claims import journal as kept
@@ -27,7 +28,7 @@ from eigenloop.claims import page as verify_page
 from eigenloop.claims.measuring import measure
 from eigenloop.claims.sources import Entry, Source, collect, select
 from eigenloop.system.errors import InputError
-from test_cli import call, parsed
+from test_cli import parsed
 
 LEDGER = """
     import os

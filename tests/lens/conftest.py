@@ -1,8 +1,11 @@
 """What the tests of the lens run under."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from stored import CONFIG
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +25,12 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity(level)
     if bars:
         logging.enable_progress_bar()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A tiny Llama's directory with its config.json, and no weights yet."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    return folder

@@ -52,8 +52,9 @@ def tried(target: Any, folder: Path, rng: random.Random, limit: float) -> tuple[
 
     signal.signal(signal.SIGPROF, late)
     signal.setitimer(signal.ITIMER_PROF, limit)
-    # for what hears no signal, such as a loop in C
-    faulthandler.dump_traceback_later(6 * limit, exit=True)
+    # for what hears no signal, such as a loop in C; this clock goes on while others have the
+    # processor
+    faulthandler.dump_traceback_later(max(6 * limit, 60), exit=True)
     try:
         target.read(folder, rng)
     except InputError as error:

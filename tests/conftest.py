@@ -6,12 +6,19 @@ checks shapes is installed before anything imports eigenloop.
 """
 
 import gc
+import importlib
 import os
 import shutil
+import sys
 import tempfile
+import textwrap
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ledgers import Shelve
 
 # One thread per worker for BLAS and for XLA: pytest-xdist already fills the cores, and sums must
 # not depend on how many cores a machine has.
@@ -119,3 +126,45 @@ def standard_promotion() -> Iterator[None]:
     """
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture
+def shelve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Shelve"]:
+    """Put a module with claims on the path and make it the only source."""
+    from eigenloop.claims import sources
+    from ledgers import LEDGER, REST
+
+    made = []
+
+    def put(*names: str, extra: str | None = None, head: str = "") -> sources.Source:
+        module = f"fake_ledger_{len(made)}_{tmp_path.name.replace('-', '_')}"
+        folder = tmp_path / "path"
+        folder.mkdir(exist_ok=True)
+        parts = [head, LEDGER, *(REST[name] for name in names)]
+        (folder / f"{module}.py").write_text("\n".join(textwrap.dedent(part) for part in parts))
+        monkeypatch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        made.append(module)
+        source = sources.Source(module, extra)
+        monkeypatch.setattr(sources, "SOURCES", (source,))
+        return source
+
+    yield put
+    for module in made:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command measures in this process: that processes find the same and are clean is held by
+    tests of their own.
+    """
+    from eigenloop.claims import measuring
+
+    def measure_here(
+        entries: list[Any], effort: Any, keep: Callable[..., None], workers: int
+    ) -> None:
+        for entry in entries:
+            keep(entry, *measuring._measured(entry.claim, entry.source, effort))
+
+    monkeypatch.setattr(measuring, "_measure_apart", measure_here)

@@ -8,6 +8,7 @@ import pytest
 
 from eigenloop.claims import Claim, Effort
 from eigenloop.claims.sources import Source, collect, select
+from eigenloop.lens.cases import complex_pairs
 from eigenloop.lens.cases import layers as cases_layers
 from eigenloop.lens.cases import uniform as cases
 from eigenloop.lens.cases.dynamics import Layer, Unit
@@ -79,7 +80,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "case.shared.alignment": [(Layer, "attend", transposed)],
     "case.shared.gap": [(Layer, "attend", transposed), (Layer, "attend", doubled)],
     "case.complex.plane": [(Layer, "attend", transposed), (Layer, "attend", doubled)],
-    "case.complex.angle": [(Layer, "attend", doubled), (cases, "with_spectrum", symmetric)],
+    "case.complex.angle": [(Layer, "attend", doubled), (complex_pairs, "with_spectrum", symmetric)],
     "case.layernorm.leader": [(Layer, "attend", transposed), (cases_layers, "centred", uncentred)],
     "case.prenorm.rate": [(cases_layers, "plain_norm", after)],
     "case.fixed_point": [(Layer, "patterns", unnormalised)],

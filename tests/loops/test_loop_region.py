@@ -68,8 +68,10 @@ def test_a_forecast_from_a_tenth_is_off_by_a_hundred_loops_and_one_from_the_regi
     assert (needed.from_loop, needed.forecast, needed.taken) == (453, 590, 590)
     distances = found.orbit.distances(found.point.point)
     near = first_below(distances, 0.1)
-    series = distances[near] * 0.99 ** np.arange(2000)
-    assert near + first_below(series, 1e-4) == 714
+    assert near is not None
+    below = first_below(distances[near] * 0.99 ** np.arange(2000), 1e-4)
+    assert below is not None
+    assert near + below == 714
     early = found.loops_to(1e-2)
     assert early.forecast is None
     assert f"from loop {early.taken}" in early.reasons["forecast"]

@@ -1,8 +1,7 @@
-"""Frozen baseline, do not optimise: the full looped transformer in JAX, one compiled step called
-from Python.
+"""Frozen baseline, do not optimise: the full looped transformer in JAX, one compiled step called from Python.
 
-Z <- N(Z + V Z Z^T W Z) for one example, mapped over the batch (arXiv 2606.00605, Section 3.2 and
-Theorem 4.1). A checksum in tests/test_bench.py keeps this file as it is.
+Z <- N(Z + V Z Z^T W Z) for one example, mapped over the batch (arXiv 2606.00605, Section 3.2 and Theorem 4.1).
+A checksum in tests/test_bench.py keeps this file as it is.
 """
 
 from functools import partial
@@ -56,11 +55,6 @@ class Training:
                 self.batches = list(order.reshape(whole, self.batch))
             rows = self.batches.pop()
             self.model = step(
-                self.model,
-                self.X[rows],
-                self.q[rows],
-                self.U[rows],
-                self.learning_rate,
-                loops=self.loops,
+                self.model, self.X[rows], self.q[rows], self.U[rows], self.learning_rate, loops=self.loops
             )
         jax.block_until_ready(self.model)

@@ -1,9 +1,7 @@
-"""Frozen baseline, do not optimise: the full looped transformer in PyTorch, as a paper's author
-would write it.
+"""Frozen baseline, do not optimise: the full looped transformer in PyTorch, as a paper's author would write it.
 
-Z <- N(Z + V Z Z^T W Z) with 2d x 2d matrices V and W, autograd, torch.optim.SGD, torch's default
-threads (arXiv 2606.00605, Section 3.2 and Theorem 4.1). A checksum in tests/test_bench.py keeps
-this file as it is.
+Z <- N(Z + V Z Z^T W Z) with 2d x 2d matrices V and W, autograd, torch.optim.SGD, torch's default threads
+(arXiv 2606.00605, Section 3.2 and Theorem 4.1). A checksum in tests/test_bench.py keeps this file as it is.
 """
 
 import torch

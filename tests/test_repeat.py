@@ -123,7 +123,7 @@ STEER = [
 def test_steer(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said = []
 
-    def steer(request: object, *, command: str, report: object) -> None:
+    def steer(request: object, *, command: str, progress: object) -> None:
         said.append(command)
         raise InputError("enough")
 

@@ -77,7 +77,7 @@ def modes(effort: Effort) -> Finding:
 @ledger.claim(
     "loops.minilm.unsettled",
     "Layer 3 of MiniLM, looped on a text, does not settle: its largest Lyapunov exponent is above 0"
-    " by three standard errors, and two starts 1e-8 apart part.",
+    " by three standard errors, and two starts 10^-8 apart part.",
     place="a control",
     provenance="ours",
 )

@@ -215,7 +215,7 @@ def _growth_of_a_difference(rates: Sequence[float], effort: Effort) -> dict[floa
         loss, draw = _batch_loss()
 
         @jax.jit
-        def step(pair: jax.Array, key: jax.Array, rate: float) -> tuple[jax.Array, jax.Array]:
+        def step(pair: jax.Array, key: jax.Array, rate: jax.Array) -> tuple[jax.Array, jax.Array]:
             """Both by one step; the second is then pulled back to a distance of 1e-10 from the
             first.
             """
@@ -232,7 +232,7 @@ def _growth_of_a_difference(rates: Sequence[float], effort: Effort) -> dict[floa
             pair = begin
             for k in range(TRANSIENT + effort.pick(7, 45) * BLOCK):
                 key = jax.random.fold_in(jax.random.key(effort.seed), k)
-                pair, by = step(pair, key, rate)
+                pair, by = step(pair, key, jnp.asarray(rate))
                 grown.append(float(by))
     return {rate: np.array(grown[TRANSIENT:]) for rate, grown in logs.items()}
 

@@ -285,3 +285,9 @@ def test_a_loop_of_untied_layers_is_a_pass_of_them_all(tmp_path: Path) -> None:
     a, b, c = (np.asarray(leaf)[0] for leaf in (model.a, model.b, model.c))
     first, second = (c[k] * np.eye(3) + a[k] @ gram @ b[k] for k in range(2))
     np.testing.assert_allclose(matrices[run.done], second @ first, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-19, -1e20])
+def test_a_residual_whose_squares_leave_float32_is_refused(size: float) -> None:
+    with pytest.raises(InputError, match="1e-15 to 1e15"):
+        TrainConfig.create(dim=4, samples=8, steps=20, residual=size)

@@ -13,8 +13,10 @@ from typer.testing import CliRunner, Result
 from eigenloop.cli.predict import predict
 from eigenloop.lab.config import TrainConfig
 from eigenloop.lab.training import train
+from eigenloop.predict import prediction
 from eigenloop.predict.estimator import LoopedPCA
 from eigenloop.predict.tables import read_table
+from eigenloop.predict.targets import Target
 from eigenloop.system.errors import InputError
 from eigenloop.system.files import save_arrays
 
@@ -285,3 +287,16 @@ def test_the_options_of_tables_are_there_for_x0(tmp_path: Path) -> None:
     assert "4 rows x 3 columns" in result.stderr
     result = CliRunner().invoke(app, ["--drop", "n", "--out", str(tmp_path / "three")])
     assert "are for --x0" in str(result.exception)
+
+
+@pytest.mark.parametrize(("values", "missed"), [([4.0, 1.0], False), ([1.0, 0.4], True)])
+def test_a_root_above_the_middle_of_the_spectrum_is_named(
+    values: list[float], missed: bool
+) -> None:
+    """|1 + gamma lambda| at gamma = -0.9: 2.6 and 0.1, where u_1 leads; 0.1 and 0.64."""
+    target = Target(np.diag(values), np.array(values), np.eye(2)[:, :1], 5, False, True)
+    blocks = prediction.Blocks(np.eye(2), -0.9 * np.eye(2))
+    found = prediction.predict(target, blocks, loops=200)
+    assert (found.loops_taken is None) == missed
+    assert ("at or above the middle 0.7" in found.reasons.get("loops_taken", "")) == missed
+    assert "S - rho I" in found.reasons["loops_predicted"]

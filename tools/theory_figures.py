@@ -368,7 +368,7 @@ def past_the_wall(panels: list[Axes]) -> None:
 
 PRICED = {
     "power method": "power method",
-    "shift n/(2d) = 1": r"shift $n/(2d)$",
+    "shift n/(2d) = 1": "shift 1",
     "tuned shift (Task 2)": "shift tuned on Task 2",
     "untied optimum (sphere n=32)": "layers tuned on the sphere",
     "Lanczos": "Lanczos",

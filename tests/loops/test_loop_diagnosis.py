@@ -249,7 +249,7 @@ def test_another_start_and_bad_input():
     assert diagnose(looped, np.array([-0.3])).states[-1][0] < 0
     with pytest.raises(InputError, match="at least 1"):
         diagnose(looped, loops=0)
-    with pytest.raises(InputError, match="above 0 and below 1"):
+    with pytest.raises(InputError, match="above 1e-150 and below 1"):
         diagnose(looped, tolerances=(2.0,))
     with pytest.raises(InputError, match="shape"):
         diagnose(looped, np.ones(3))

@@ -270,3 +270,20 @@ def test_a_large_map_with_reverse_products_only_has_modes_and_no_norms():
     assert found.modes[0].as_dict()["reason"]
     with pytest.raises(InputError, match="forward products"):
         linear.push(np.ones(len(matrix)))
+
+
+def test_a_step_that_raises_later_is_one_line():
+    def late(x):
+        if np.abs(x).max() < 0.3:
+            raise RuntimeError("no more")
+        return 0.5 * x
+
+    looped = LoopedMap.numpy(late, np.array([1.0, 0.7]), name="late")
+    with pytest.raises(InputError, match=r"late raises RuntimeError at a later state: no more"):
+        diagnose(looped, loops=8)
+
+
+def test_a_state_that_stops_being_a_number_ends_the_search_for_a_fixed_point():
+    looped = LoopedMap.numpy(lambda x: np.where(np.abs(x) < 0.3, np.nan, 0.5 * x), np.array([1.0]))
+    found = diagnose(looped, loops=8)
+    assert found.verdict.word == "blows up"

@@ -277,8 +277,10 @@ def _run(directory: Path, how: dict[str, Any]) -> Found:
 
     run = load_run(directory)
     matrices, query = loop_matrices(run, seed=how["seed"])
-    trained = 1 if run.config.untied else run.config.loops  # a loop is a pass of them all
-    seen = snapshots(matrices, query, norm=run.config.norm, trained_loops=trained, **how)
+    shape = {"norm": run.config.norm, "trained_loops": run.config.loops}
+    if run.config.untied:  # a loop is a pass of them all
+        shape |= {"trained_loops": 1, "layers": run.config.loops}
+    seen = snapshots(matrices, query, **shape, **how)
     return seen.last, seen.sentences(), seen.as_dict()
 
 

@@ -173,7 +173,9 @@ def _summary(console: Any, record: Any, out: Path) -> None:
                 found[key] for key in ("strength", "signed_cos_after", "moved", "keep", *keys)
             )
             table.add_row(name, *map(number, values))
-    console.print(table)
+    # a number that is cut short is no number: a table wider than the screen runs over
+    wide = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    console.print(table, width=max(wide, 1), crop=False)
     if record["retrieval"] is not None:
         console.print(_retrieval(record["retrieval"]), markup=False)
     for check in record["checks"]:

@@ -175,6 +175,10 @@ class TrainConfig(BaseModel):
             raise InputError(
                 "--residual is 0, so that the first layer makes every data vector 0; choose another"
             )
+        if not 1e-15 <= abs(self.residual) <= 1e15:
+            raise InputError(
+                f"--residual is {self.residual:g}; squares in float32 need 1e-15 to 1e15 in size"
+            )
         if self.untied and self.objective == "layerwise":
             raise InputError("--untied is for --objective end-to-end: layerwise trains one layer")
 

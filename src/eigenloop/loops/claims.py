@@ -243,7 +243,7 @@ def contained(effort: Effort) -> Finding:
     linear = Linear.of(matrix)
     caught = bool(search_missed(linear, spectrum(linear).modes[1:])[1])
     return every(
-        inside + (alarms == 0) + caught,
+        int(inside + (alarms == 0) + caught),
         count + 2,
         justification="an inequality has no tolerance but rounding",
         numbers={

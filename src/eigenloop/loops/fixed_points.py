@@ -94,6 +94,8 @@ def solve_along(turns: list[Linear], gap: np.ndarray) -> np.ndarray:
         product = np.eye(size)
         for linear in turns:
             product = linear.dense() @ product
+        if not np.isfinite(product).all():
+            return np.full(size, np.nan)  # the caller stops where its point is no number
         return np.linalg.lstsq(np.eye(size) - product, gap, rcond=1e-13)[0]
     from scipy.sparse import linalg
 

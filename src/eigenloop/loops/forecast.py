@@ -212,18 +212,23 @@ def loops_needed_to(
     return tuple(found)
 
 
+LEAST = 1e-150
+"""Squares of smaller distances underflow."""
+
+
 def check_tolerances(tolerances: Sequence[float]) -> None:
     """Refuse what is no relative distance.
 
     Raises:
-        InputError: none, or one that is not above 0 and below 1.
+        InputError: none, or one that is not above `LEAST` and below 1.
     """
     if not len(tolerances):
         raise InputError("there is no tolerance; give at least one")
     for tolerance in tolerances:
-        if not 0 < tolerance < 1:
+        if not LEAST < tolerance < 1:
             raise InputError(
-                f"tolerance is {tolerance:g}; it must be above 0 and below 1, relative to the state"
+                f"tolerance is {tolerance:g}; it must be above {LEAST:g} and below 1, relative to"
+                " the state"
             )
 
 

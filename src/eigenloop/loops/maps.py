@@ -26,6 +26,7 @@ from eigenloop.loops.linear import (
     flat_state,
 )
 from eigenloop.loops.trees import Tree, first_state
+from eigenloop.system.errors import InputError, reason
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -199,12 +200,21 @@ def _checked(
     """A map that was tried at its start; its products carry their rounding."""
     noise, product_noise, notes = check_map(run, at, x, differences=differences)
 
+    def step(state: np.ndarray) -> np.ndarray:
+        try:
+            return run(state)
+        except (InputError, FloatingPointError):  # the second is what JAX's own switch asks for
+            raise
+        except Exception as error:
+            said = f"{name} raises {type(error).__name__} at a later state: {reason(error)}"
+            raise InputError(f"{said}; it must take whatever it gives") from error
+
     def rounded(state: np.ndarray) -> Linear:
         found = at(state)
         return Linear(found.size, found.forward, found.reverse, max(noise, product_noise))
 
     return LoopedMap(
-        step=run,
+        step=step,
         at=rounded,
         start=x,
         shape=tree.shape,

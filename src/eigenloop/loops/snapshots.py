@@ -25,10 +25,12 @@ class Snapshots:
     Args:
         found: step -> diagnosis, ascending.
         trained_loops: L.
+        layers: how many layers with weights of their own one loop passes.
     """
 
     found: dict[int, Diagnosis]
     trained_loops: int
+    layers: int = 1
 
     @property
     def last(self) -> Diagnosis:
@@ -58,7 +60,10 @@ class Snapshots:
         """How many loops the trained model needs, beside those that it was trained with; then
         every snapshot.
         """
-        said = [f"Trained with {self.trained_loops} loops."]
+        loops = "1 loop" if self.trained_loops == 1 else f"{self.trained_loops} loops"
+        said = [f"Trained with {loops}."]
+        if self.layers > 1:
+            said = [f"One loop is a pass of all {self.layers} layers, as it was trained."]
         for row in self.rows():
             rate = "no rate" if row["rate"] is None else f"rate {row['rate']:.4f}"
             loops = row["taken"] if row["taken"] is not None else row["forecast"]
@@ -70,6 +75,7 @@ class Snapshots:
         """Plain values for JSON."""
         return {
             "trained_loops": self.trained_loops,
+            "layers": self.layers,
             "snapshots": self.rows(),
             "sentences": self.sentences(),
         }
@@ -82,6 +88,7 @@ def snapshots(
     loops: int,
     norm: bool,
     trained_loops: int,
+    layers: int = 1,
     tolerances: Sequence[float] = TOLERANCES,
     lyapunov: tuple[int, int | None] | None = None,
     seed: int = 0,
@@ -94,6 +101,7 @@ def snapshots(
         loops: K.
         norm: with the normalisation; without it the map is linear.
         trained_loops: L.
+        layers: how many layers with weights of their own one loop passes.
         tolerances: as for `diagnose`.
         lyapunov: as for `diagnose`.
         seed: of random vectors.
@@ -125,4 +133,4 @@ def snapshots(
         )
         for step in sorted(matrices)
     }
-    return Snapshots(found=found, trained_loops=trained_loops)
+    return Snapshots(found=found, trained_loops=trained_loops, layers=layers)

@@ -234,7 +234,9 @@ def predict(
     if reason is not None:
         reasons["plateau_angle"] = reason
     gamma, predicted = blocks.gamma, None
-    why = f"gamma = tr(AB)/d is {gamma:g}: Theorem 4.6 needs it positive; train longer"
+    why = f"gamma = tr(AB)/d is {gamma:g}: Theorem 4.6 needs it positive" + (
+        "; train longer" if gamma == 0 else ", and below 0 the loop is that of S - rho I"
+    )
     if gamma > 0:
         why = (
             "the bound of Theorem 4.6 never falls to the tolerance: the start is orthogonal to the"
@@ -249,7 +251,8 @@ def predict(
     if predicted is None:
         reasons["loops_predicted"] = why
     if taken is None:
-        reasons["loops_taken"] = _not_reached(tolerance, loops, plateau, predicted)
+        cause = _other_end(gamma, target.eigenvalues) or PLATEAU_REASON
+        reasons["loops_taken"] = _not_reached(tolerance, loops, plateau, predicted, cause)
     component = oriented(states[-1], target.basis)
     explained = float(component @ target.gram @ component / np.trace(target.gram))
     return Prediction(
@@ -299,12 +302,23 @@ def _angle(vector: np.ndarray, basis: np.ndarray) -> float:
     return float(np.arcsin(np.minimum(sin_angle(vector, basis), 1.0)))
 
 
-def _not_reached(tolerance: float, loops: int, plateau: float | None, predicted: int | None) -> str:
+def _other_end(gamma: float, eigenvalues: np.ndarray) -> str | None:
+    """Why loops with gamma < 0 miss u_1: |1 + gamma lambda| is largest at the other end."""
+    first, last = float(np.max(eigenvalues)), float(np.min(eigenvalues))
+    if gamma >= 0 or abs(1 + gamma * first) > abs(1 + gamma * last):
+        return None
+    return (
+        f"gamma = {gamma:g} makes the loop that of S - rho I with rho = {-1 / gamma:.4g}, which is"
+        f" at or above the middle {(first + last) / 2:.4g} of the table's eigenvalues, so that"
+        " another component than the first leads; take a model with gamma > 0"
+    )
+
+
+def _not_reached(
+    tolerance: float, loops: int, plateau: float | None, predicted: int | None, cause: str
+) -> str:
     if plateau is not None and plateau > tolerance:
-        return (
-            f"the plateau angle {plateau:.2g} is above the tolerance {tolerance:g}:"
-            f" {PLATEAU_REASON}"
-        )
+        return f"the plateau angle {plateau:.2g} is above the tolerance {tolerance:g}: {cause}"
     advice = (
         f" (Theorem 4.6 gives {predicted})" if predicted is not None and predicted > loops else ""
     )

@@ -144,7 +144,7 @@ def steering_page(
         ("method", str(record["method"])),
         ("layers", ", ".join(map(str, record["layers"]))),
         ("strength", float(record["strength"])),
-        ("prompts", f"{record['prompts']} of {record['prompt_length']} tokens"),
+        ("prompts", f"{record['prompts']} prompts, {record['prompt_length']} tokens each"),
         ("calibration", f"{record['calibration_tokens']:,} tokens of other text"),
     ]
     return report.Page(

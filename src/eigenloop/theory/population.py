@@ -33,6 +33,8 @@ from eigenloop.theory.integrals import (
 
 Target = Literal["normalized", "unnormalized"]
 EPSILON = float(np.finfo(float).eps)
+LOWEST_GAMMA = -1e150
+"""Squares of what is farther past the wall overflow; the loss is that of gamma = infinity there."""
 
 
 @runtime_checkable
@@ -85,6 +87,8 @@ def check_gamma(gamma: float) -> float:
     """
     if not np.isfinite(gamma):
         raise InputError(f"gamma is {gamma:g}; it must be a finite number")
+    if gamma < LOWEST_GAMMA:
+        raise InputError(f"gamma is {gamma:g}; below 0 it must be at least {LOWEST_GAMMA:g}")
     return float(gamma)
 
 

@@ -237,13 +237,13 @@ def contained(effort: Effort) -> Finding:
         bounds = bracket(linear, found)
         slack = 1e-12 * radius if seed % 4 == 0 else 1e-14  # the oracle's rounding
         low = bounds.lower is None or bounds.lower <= radius + slack
-        inside += low and bounds.upper is not None and radius <= bounds.upper + slack
+        inside += bool(low and bounds.upper is not None and radius <= bounds.upper + slack)
         alarms, nulls = alarms + bool(found.missed), nulls + (bounds.lower is None)
     matrix = planted(effort.generator(count), [0.97, 0.93, -0.9], size=DENSE + 10, condition=5.0)
     linear = Linear.of(matrix)
     caught = bool(search_missed(linear, spectrum(linear).modes[1:])[1])
     return every(
-        int(inside + (alarms == 0) + caught),
+        inside + (alarms == 0) + caught,
         count + 2,
         justification="an inequality has no tolerance but rounding",
         numbers={

@@ -13,7 +13,7 @@ import time
 BEGAN = time.perf_counter()
 
 import torch  # noqa: E402
-from transformer_lens import TransformerBridge  # noqa: E402
+from transformer_lens import TransformerBridge  # noqa: E402 # pyright: ignore[reportMissingImports]
 
 
 def main() -> None:

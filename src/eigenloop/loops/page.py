@@ -273,7 +273,7 @@ def _region(found: Diagnosis) -> Cell:
         return Missing(found.reasons.get("linear_region", "not measured"))
     return (
         f"loop {region.loop}, {region.distance:.2g} from x*: what is not linear is"
-        f" {region.remainder:.1e} of J h there, and up to {region.allowed:.1e} costs no loop"
+        f" {region.remainder:.1e} of J h there, and up to {region.allowed:.1e} costs under a loop"
     )
 
 

@@ -252,10 +252,16 @@ def blocks_of_run(directory: Path, *, dim: int, note: Callable[[str], None] = un
             f"{directory} was trained with --dim {config.dim}, but the data have {dim} features; "
             f"train one with --dim {dim} or leave --run out"
         )
-    if config.layers is not None or config.learn_residual or config.residual != 1:
+    beyond = {
+        "--untied": config.layers is not None,
+        "--learn-residual": config.learn_residual,
+        "--residual": config.residual != 1,
+    }
+    if any(beyond.values()):
+        used = " and ".join(name for name, is_used in beyond.items() if is_used)
         raise InputError(
-            f"{directory} was trained with --untied, --residual or --learn-residual; predict"
-            " applies looped models whose residual weight is 1, so train one without"
+            f"{directory} was trained with {used}; predict applies looped models whose residual"
+            " weight is 1, so train one without"
         )
     folder = Path(directory)
     weights, checkpoint = (
